@@ -1,0 +1,24 @@
+//! The words of Holdfast as Rust types. Layer 0: no IO, no clock, no thread.
+//!
+//! - [`ids`]: newtypes for everything that is counted or named
+//! - [`key`]: keys and the order-preserving encoding of versions
+//! - [`range`]: key ranges, replicas, range descriptors
+//! - [`time`]: monotonic moments and hybrid logical timestamps
+//! - [`request`]: what a client asks of one range, and what it is answered
+//! - [`rejected`]: every typed refusal, and what to do about it
+//! - [`limits`]: every bound of the system, with its reason
+
+pub mod ids;
+pub mod key;
+pub mod limits;
+pub mod range;
+pub mod rejected;
+pub mod request;
+pub mod time;
+
+pub use ids::*;
+pub use key::Key;
+pub use range::{KeyRange, RangeDescriptor, RangeEpoch, ReplicaDescriptor, Role};
+pub use rejected::Rejected;
+pub use request::*;
+pub use time::{Hlc, Moment, Timestamp};

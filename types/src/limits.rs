@@ -1,0 +1,149 @@
+//! Every bound of the system, with its reason. A queue, batch, buffer, timeout or retry without a name here is a defect.
+
+use std::time::Duration;
+
+// ---- keys, values, requests
+
+/// A key is at most this long: longer ones make index blocks and bounds heavy.
+pub const MAX_KEY_BYTES: usize = 4 << 10;
+/// A value is at most this long by default: it must fit several times into one raft entry.
+pub const MAX_VALUE_BYTES: usize = 1 << 20;
+/// No configuration raises a value above this: it must fit into one message.
+pub const HARD_MAX_VALUE_BYTES: usize = 4 << 20;
+/// Keys of one batch, batch get or atomic batch.
+pub const MAX_BATCH_KEYS: usize = 4_096;
+/// Bytes of one atomic batch: must fit into one raft entry.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+/// One message of any of our protocols, with room for the largest batch and its envelope.
+pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Rows of one page of a scan.
+pub const MAX_SCAN_ROWS: u32 = 10_000;
+/// Bytes of one page of a scan.
+pub const MAX_SCAN_BYTES: u32 = 1 << 20;
+/// Keys that one page of a delete range removes, atomically.
+pub const DELETE_RANGE_PAGE_KEYS: u32 = 1_000;
+/// A deadline further ahead than this is cut to it.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
+/// The deadline of a request that names none.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+
+// ---- exactly once
+
+/// Slots of one client: bounds the completion records that it can cause.
+pub const MAX_SLOTS: u16 = 1_024;
+/// A write's last moment lies at most this far ahead: bounds how long its record must be kept.
+pub const MAX_LAST_MOMENT_AHEAD: Duration = Duration::from_secs(60);
+/// A store whose wall clock is further than this from the majority's does not lead.
+pub const MAX_CLOCK_OFFSET: Duration = Duration::from_millis(500);
+
+// ---- support
+
+/// How often a store asks its neighbours for support.
+pub const SUPPORT_HEARTBEAT: Duration = Duration::from_millis(75);
+/// How long an answer promises support.
+pub const SUPPORT_INTERVAL: Duration = Duration::from_millis(600);
+/// Of the interval, what is given away against clocks that run at different rates, in percent.
+pub const SUPPORT_MARGIN_PERCENT: u32 = 5;
+/// A support loop that ran this late drains its socket before it withdraws anything.
+pub const SUPPORT_LOOP_LATE: Duration = Duration::from_millis(150);
+/// A store asks for support only while every worker finished a round within this time.
+pub const WORKER_ROUND_LATE: Duration = Duration::from_millis(400);
+/// A store asks for support only while no fsync is outstanding for longer than this.
+pub const FSYNC_STALLED: Duration = Duration::from_secs(2);
+
+// ---- elections
+
+/// Candidate of rank k waits k times this before it stands.
+pub const STAND_RANK_DELAY: Duration = Duration::from_millis(60);
+/// Shortest wait before a range without a leader is stood for again.
+pub const STAND_RETRY_MIN: Duration = Duration::from_millis(50);
+/// Longest first wait.
+pub const STAND_RETRY_MAX: Duration = Duration::from_millis(150);
+/// The waits double up to this.
+pub const STAND_RETRY_CEILING: Duration = Duration::from_secs(2);
+/// How often an awake leader is ticked: heartbeats and the abort of a transfer.
+pub const LEADER_TICK: Duration = Duration::from_millis(100);
+/// A replica stands only when its unapplied committed entries are fewer than this.
+pub const STAND_MAX_UNAPPLIED: u64 = 4_096;
+/// A leader with nothing to do for this long may sleep.
+pub const SLEEP_AFTER: Duration = Duration::from_secs(1);
+/// A quorum read that found no answer within this time is asked again with a fresh context.
+pub const READ_INDEX_TIMEOUT: Duration = Duration::from_millis(300);
+
+// ---- raft and log
+
+/// Bytes of entries in one append message. (0 would mean one entry a message.)
+pub const RAFT_MAX_MESSAGE_BYTES: u64 = 1 << 20;
+/// Append messages in flight to one follower.
+pub const RAFT_MAX_INFLIGHT: usize = 64;
+/// Proposed and not yet committed bytes of one range.
+pub const RAFT_MAX_UNCOMMITTED_BYTES: u64 = 16 << 20;
+/// Bytes of one raft entry that carries many requests.
+pub const MAX_ENTRY_BYTES: usize = MAX_BATCH_BYTES + (1 << 20);
+/// A leader stops adding requests to an entry at this size.
+pub const ENTRY_TARGET_BYTES: usize = 256 << 10;
+/// Entries not yet applied that one replica keeps in memory; beyond it leaders answer busy and followers stop acknowledging.
+pub const ENTRY_CACHE_BYTES: usize = 64 << 20;
+/// Applied entries kept in memory for followers that are a little behind.
+pub const ENTRY_CACHE_TAIL_BYTES: usize = 2 << 20;
+/// Entries read and applied at a time after a restart.
+pub const REPLAY_PAGE_BYTES: usize = 4 << 20;
+/// Log kept for followers that lag, at most.
+pub const LOG_KEEP_BYTES: u64 = 64 << 20;
+/// Log kept for followers that lag, at most, in entries.
+pub const LOG_KEEP_ENTRIES: u64 = 100_000;
+/// How often the truncation point is looked for.
+pub const LOG_TRUNCATE_EVERY: Duration = Duration::from_secs(5);
+/// Log start of a range that a split or `init` creates.
+pub const FIRST_LOG_INDEX: u64 = 5;
+/// Term of that log start.
+pub const FIRST_LOG_TERM: u64 = 5;
+
+// ---- store
+
+/// Bytes of requests admitted and not yet answered, store-wide.
+pub const ADMISSION_BYTES: usize = 128 << 20;
+/// Requests admitted and not yet answered, store-wide.
+pub const ADMISSION_REQUESTS: usize = 65_536;
+/// What a caller is told to wait when admission is full.
+pub const BUSY_RETRY_AFTER: Duration = Duration::from_millis(25);
+/// Events one worker takes into one round.
+pub const ROUND_MAX_EVENTS: usize = 4_096;
+/// Messages parked for a range that is not known here yet.
+pub const PARKED_MESSAGES: usize = 1_024;
+/// How long a parked message waits.
+pub const PARK_FOR: Duration = Duration::from_secs(1);
+/// A request is forwarded between stores at most this often.
+pub const MAX_HOPS: u32 = 2;
+/// Messages queued towards one store, in bytes and class; beyond it the newest are dropped (raft sends again).
+pub const SEND_QUEUE_BYTES: usize = 32 << 20;
+/// One chunk of a snapshot.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
+/// Snapshots received at a time by one store.
+pub const MAX_SNAPSHOTS_RECEIVED: usize = 4;
+/// Snapshots sent at a time by one store.
+pub const MAX_SNAPSHOTS_SENT: usize = 4;
+/// An unfinished snapshot is forgotten after this long without a chunk.
+pub const SNAPSHOT_IDLE: Duration = Duration::from_secs(30);
+/// An attempt towards a store that does not answer at all is given up after this.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(300);
+/// Free disk below which a store refuses writes of clients, in percent of the disk.
+pub const DISK_FULL_PERCENT: u64 = 5;
+/// Free disk below which a store refuses writes of clients, whatever the percentage says, in bytes.
+pub const DISK_FULL_BYTES: u64 = 64 << 20;
+/// Versions older than this may be garbage-collected, unless policy says otherwise.
+pub const GC_RETENTION: Duration = Duration::from_secs(3_600);
+/// A range larger than this is split.
+pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
+/// How often a store reports to placement.
+pub const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+const _: () = {
+    assert!(MAX_VALUE_BYTES <= HARD_MAX_VALUE_BYTES);
+    assert!(HARD_MAX_VALUE_BYTES <= MAX_BATCH_BYTES);
+    assert!(MAX_BATCH_BYTES < MAX_ENTRY_BYTES);
+    assert!(MAX_ENTRY_BYTES < MAX_MESSAGE_BYTES);
+    assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
+    assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
+    assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
+};
