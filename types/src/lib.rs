@@ -6,6 +6,7 @@
 //! - [`time`]: monotonic moments and hybrid logical timestamps
 //! - [`request`]: what a client asks of one range, and what it is answered
 //! - [`rejected`]: every typed refusal, and what to do about it
+//! - [`storage`]: what the log and the data instance of a store hold, as plain data
 //! - [`limits`]: every bound of the system, with its reason
 
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod limits;
 pub mod range;
 pub mod rejected;
 pub mod request;
+pub mod storage;
 pub mod time;
 
 pub use ids::*;

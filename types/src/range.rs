@@ -245,7 +245,13 @@ mod tests {
 
     fn descriptor(replicas: Vec<ReplicaDescriptor>) -> RangeDescriptor {
         let next_replica = ReplicaId(replicas.len() as u64 + 1);
-        RangeDescriptor { range: RangeId(7), bounds: KeyRange::all(), epoch: RangeEpoch::default(), replicas, next_replica }
+        RangeDescriptor {
+            range: RangeId(7),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch::default(),
+            replicas,
+            next_replica,
+        }
     }
 
     #[test]
