@@ -1,0 +1,59 @@
+//! Checks the rules of the house that neither rustc nor clippy knows, and never writes anything.
+//!
+//! - [`layers`]: which crate may depend on which, directly and resolved
+//! - [`lints`]: every crate takes the workspace's lints, every pure crate bans what a pure crate may not use
+//! - [`words`]: words that would mean two things, unfinished work
+//! - [`sizes`]: files that grew too long
+//! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
+//!
+//! `make verify` runs it. Every problem is one line: `where: what, and what to do`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cargo;
+mod documents;
+mod layers;
+mod lints;
+mod sizes;
+mod tree;
+mod words;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One broken rule, as a line for a person.
+pub(crate) type Problem = String;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    match problems(root) {
+        Ok(problems) if problems.is_empty() => {
+            println!("tidy: layers, lints, words, sizes and documents are in order");
+            ExitCode::SUCCESS
+        }
+        Ok(problems) => {
+            for problem in &problems {
+                println!("{problem}");
+            }
+            println!("tidy: {} broken rules", problems.len());
+            ExitCode::FAILURE
+        }
+        Err(fault) => {
+            println!("tidy: could not check: {fault}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs every check on the checkout at `root`.
+fn problems(root: &Path) -> Result<Vec<Problem>, String> {
+    let workspace = cargo::Workspace::load(root)?;
+    let files = tree::read(root)?;
+    let mut problems = Vec::new();
+    problems.extend(layers::direct(&workspace));
+    problems.extend(layers::resolved(root, &workspace)?);
+    problems.extend(lints::check(&workspace, &files));
+    problems.extend(words::check(&files));
+    problems.extend(sizes::check(&files));
+    problems.extend(documents::check(root, &files));
+    Ok(problems)
+}

@@ -1,0 +1,118 @@
+//! Words that would mean two things here, and marks of unfinished work.
+
+use crate::Problem;
+use crate::tree::File;
+
+/// Banned word, and what to say instead. Plurals and parts of identifiers count.
+const BANNED: &[(&str, &str)] = &[
+    ("cluster", "site, fleet or \"Kubernetes cluster\""),
+    ("node", "store"),
+    ("region", "range or site"),
+    ("peer", "replica, or the other store"),
+    ("shard", "range"),
+    ("leaseholder", "leader"),
+];
+
+/// Phrases in which a banned word is right, each with its reason.
+const ALLOWED: &[(&str, &str)] = &[
+    ("Kubernetes cluster", "the thing itself, named in full"),
+    ("RawNode", "raft-rs's type"),
+    ("raw_node", "raft-rs's module"),
+    ("LightReady", "raft-rs's type"),
+    ("peer_addr", "a socket's far end, in std and tonic"),
+    ("InboundPeer", "tonic's name"),
+    ("node_id", "only as the name of a foreign field"),
+];
+
+/// Documents that must name the banned words in order to ban them.
+const ABOUT_WORDS: &[&str] = &["docs/glossary.md", "CONTRIBUTING.md"];
+
+/// Marks of unfinished work; a limitation is written down as a sentence instead.
+const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX", "todo!", "unimplemented!"];
+
+/// Checks every document, source and protocol file, except this crate, which is about the words.
+pub(crate) fn check(files: &[File]) -> Vec<Problem> {
+    let checked = files.iter().filter(|file| !file.path.starts_with("tidy/") && !file.path.ends_with(".toml"));
+    checked.flat_map(check_file).collect()
+}
+
+fn check_file(file: &File) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (at, line) in file.text.lines().enumerate() {
+        let number = at + 1;
+        if !ABOUT_WORDS.contains(&file.path.as_str()) {
+            for (word, instead) in banned_words(line) {
+                problems.push(format!("{}:{number}: \"{word}\": say {instead}", file.path));
+            }
+        }
+        for mark in UNFINISHED.iter().filter(|mark| has_mark(line, mark)) {
+            problems.push(format!("{}:{number}: {mark}: finish it, or say in a sentence what is not done", file.path));
+        }
+    }
+    problems
+}
+
+fn banned_words(line: &str) -> Vec<(&'static str, &'static str)> {
+    let mut line = line.to_owned();
+    for (phrase, _) in ALLOWED {
+        line = line.replace(phrase, "");
+    }
+    let words = split(&line);
+    BANNED.iter().filter(|(banned, _)| words.iter().any(|word| is_form_of(word, banned))).copied().collect()
+}
+
+fn is_form_of(word: &str, banned: &str) -> bool {
+    word.strip_suffix('s').unwrap_or(word) == banned
+}
+
+/// Splits text and identifiers into lowercase words: `nodeId`, `node_id` and `node-id` all begin with `node`.
+fn split(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for letter in line.chars() {
+        if !letter.is_alphabetic() || (letter.is_uppercase() && was_lower) {
+            words.push(String::new());
+        }
+        if letter.is_alphabetic() {
+            words.last_mut().expect("starts with one").extend(letter.to_lowercase());
+        }
+        was_lower = letter.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether `mark` stands in the line as a word of its own.
+fn has_mark(line: &str, mark: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    line.match_indices(mark).any(|(at, _)| {
+        let after = line[at + mark.len()..].chars().next().is_some_and(is_part);
+        let before = line[..at].chars().next_back().is_some_and(is_part);
+        !before && !after
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_banned_word_is_found_inside_identifiers_and_in_the_plural() {
+        for line in ["let node_count = 1;", "struct PeerList;", "three clusters", "toRegion()"] {
+            assert_eq!(banned_words(line).len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn longer_words_and_allowed_phrases_pass() {
+        for line in ["a Kubernetes cluster", "RawNode::new", "clustered", "stream.peer_addr()", "anodes"] {
+            assert!(banned_words(line).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mark_counts_only_as_a_word_of_its_own() {
+        assert!(has_mark("// TODO: x", "TODO") && has_mark("todo!()", "todo!"));
+        assert!(!has_mark("MASTODON TODOS", "TODO"));
+    }
+}
