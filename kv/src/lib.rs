@@ -1,1 +1,8 @@
-//! holdfast-kv
+//! The store. Layer 2: pure core, and the driver with the only threads.
+//!
+//! - [`core`]: one worker = `handle(events, env) -> effects`; the support table; the placement loop. No IO, no thread.
+//! - `driver`: worker threads, log writer, apply pool, read pool, support thread, disk health
+//! - [`ports`]: what the store needs from outside
+
+pub mod core;
+pub mod ports;
