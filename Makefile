@@ -1,0 +1,75 @@
+# One profile, one selection of crates: everything that is built with --workspace shares one RocksDB.
+CARGO ?= cargo
+WORKSPACE = --release --workspace --locked
+# How many seeds `make seeds` tries, and the first of them.
+SEEDS ?= 10000
+FIRST ?= 0
+# Arguments of the demo: make demo ARGS="--seconds 10"
+ARGS ?=
+
+.PHONY: help deps deps-build demo build build-tests test verify verify-format verify-lints verify-docs verify-deps \
+	verify-rules fix planted advisories seeds
+
+help:
+	@echo 'make deps        install what is missing for everything below, or print the line that would'
+	@echo 'make demo        three sites on this machine, a load, one site killed (ARGS="--seconds 10")'
+	@echo 'make test        every test'
+	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
+	@echo 'make fix         write what can be put right by machine: format, lints'
+	@echo 'make planted     plant each known bug and see that a test catches it'
+	@echo 'make advisories  known weaknesses of what we depend on (needs the network)'
+	@echo 'make seeds       more seeds in the simulator (SEEDS=10000 FIRST=0)'
+
+deps:
+	@.ci/deps all
+
+deps-build:
+	@.ci/deps build
+
+demo: build
+	@target/release/holdfast demo $(ARGS)
+
+build: deps-build
+	$(CARGO) build $(WORKSPACE)
+
+build-tests: build
+	$(CARGO) test $(WORKSPACE) --no-run
+
+test: build
+	$(CARGO) test $(WORKSPACE) --no-fail-fast
+
+verify: verify-format verify-lints verify-docs verify-deps verify-rules
+
+verify-format:
+	$(CARGO) fmt --all --check
+
+verify-lints: deps-build
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+
+verify-docs: deps-build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
+
+verify-deps:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing: make deps'; exit 1; }
+	@$(CARGO) fetch --locked
+	$(CARGO) deny --locked --offline check licenses sources bans
+
+verify-rules:
+	$(CARGO) run --release --locked --quiet --package holdfast-tidy
+
+fix: deps
+	$(CARGO) fmt --all
+	$(CARGO) clippy $(WORKSPACE) --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+planted: deps-build
+	@tests/planted/run
+
+# Offline is no failure here, but it is not a pass either, and says so.
+advisories: deps
+	@if $(CARGO) deny --locked fetch db; then $(CARGO) deny --locked --offline check advisories; \
+	else echo 'advisories: not checked: offline'; fi
+
+seeds: deps-build
+	HOLDFAST_SIM_SEEDS=$(SEEDS) HOLDFAST_SIM_FIRST_SEED=$(FIRST) \
+		$(CARGO) test --release --locked --package holdfast-sim --test seeds -- --nocapture
