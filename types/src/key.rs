@@ -98,6 +98,12 @@ impl Key {
     }
 }
 
+impl From<Key> for Bytes {
+    fn from(key: Key) -> Self {
+        key.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {

@@ -6,6 +6,7 @@
 //! - [`time`]: monotonic moments and hybrid logical timestamps
 //! - [`request`]: what a client asks of one range, and what it is answered
 //! - [`rejected`]: every typed refusal, and what to do about it
+//! - [`validate`](mod@validate): what a well-formed request may still not ask
 //! - [`storage`]: what the log and the data instance of a store hold, as plain data
 //! - [`limits`]: every bound of the system, with its reason
 
@@ -17,6 +18,7 @@ pub mod rejected;
 pub mod request;
 pub mod storage;
 pub mod time;
+pub mod validate;
 
 pub use ids::*;
 pub use key::Key;
@@ -24,3 +26,4 @@ pub use range::{KeyRange, RangeDescriptor, RangeEpoch, ReplicaDescriptor, Role};
 pub use rejected::Rejected;
 pub use request::*;
 pub use time::{Hlc, Moment, Timestamp};
+pub use validate::validate;

@@ -1,0 +1,196 @@
+//! Whatever the types can say comes back unchanged over the wire.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..20).prop_map(Bytes::from)
+}
+
+fn a_key() -> impl Strategy<Value = Key> {
+    (any::<u32>(), vec(any::<u8>(), 0..9)).prop_map(|(k, user)| Key::bound(holdfast_types::KeyspaceId(k), &user))
+}
+
+fn bounds() -> impl Strategy<Value = KeyRange> {
+    (prop_oneof![Just(Key::MIN), a_key()], option::of(a_key())).prop_map(|(start, end)| KeyRange { start, end })
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    (1..=u64::MAX).prop_map(Timestamp)
+}
+
+fn versioned() -> impl Strategy<Value = VersionedValue> {
+    (bytes(), timestamp()).prop_map(|(value, timestamp)| VersionedValue { value, timestamp })
+}
+
+fn a_condition() -> impl Strategy<Value = Condition> {
+    let expected = prop_oneof![
+        Just(Expected::Absent),
+        bytes().prop_map(Expected::Value),
+        any::<u64>().prop_map(|v| Expected::Version(Timestamp(v))),
+    ];
+    (a_key(), expected).prop_map(|(key, expected)| Condition { key, expected })
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    (a_key(), option::of(bytes()), option::of(timestamp())).prop_map(|(key, value, expires_at)| Mutation {
+        key,
+        value,
+        expires_at,
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (vec(a_key(), 0..4), option::of(timestamp())).prop_map(|(keys, at)| Request::Get { keys, at }),
+        (bounds(), any::<bool>(), any::<u32>(), any::<u32>(), option::of(timestamp())).prop_map(
+            |(bounds, reverse, max_rows, max_bytes, at)| Request::Scan { bounds, reverse, max_rows, max_bytes, at }
+        ),
+        (vec(a_condition(), 0..3), vec(mutation(), 0..3))
+            .prop_map(|(conditions, mutations)| Request::Write { conditions, mutations }),
+        (bounds(), any::<u32>()).prop_map(|(bounds, max_keys)| Request::DeleteRange { bounds, max_keys }),
+    ]
+}
+
+fn attempt() -> impl Strategy<Value = WriteAttempt> {
+    (1..=u128::MAX, 0..limits::MAX_SLOTS, any::<u64>(), any::<u32>(), any::<u64>()).prop_map(
+        |(client, slot, sequence, attempt, last)| WriteAttempt {
+            id: RequestId { client: ClientId(client), slot: Slot(slot), sequence: Sequence(sequence) },
+            attempt,
+            last_moment: Timestamp(last),
+        },
+    )
+}
+
+fn range_request() -> impl Strategy<Value = RangeRequest> {
+    let epoch = (any::<u64>(), any::<u64>()).prop_map(|(membership, bounds)| RangeEpoch { membership, bounds });
+    let range = option::of((1..=u64::MAX, epoch).prop_map(|(id, epoch)| (RangeId(id), epoch)));
+    (range, option::of(attempt()), request()).prop_map(|(range, write, request)| RangeRequest { range, write, request })
+}
+
+fn descriptor() -> impl Strategy<Value = RangeDescriptor> {
+    (1..99u64, 1..6u64, any::<u64>(), 0..4u8).prop_map(|(range, voters, epoch, extra)| {
+        let replica = |id: u64, role| ReplicaDescriptor {
+            replica: ReplicaId(id),
+            store: StoreId(id + 100),
+            site: SiteName::new(&format!("site-{id}")).expect("legal"),
+            role,
+        };
+        let mut replicas: Vec<_> = (1..=voters).map(|id| replica(id, Role::Voter)).collect();
+        replicas.push(replica(
+            voters + 1,
+            [Role::Voter, Role::Learner, Role::IncomingVoter, Role::OutgoingVoter][usize::from(extra)],
+        ));
+        RangeDescriptor {
+            range: RangeId(range),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch { membership: epoch, bounds: epoch / 2 },
+            replicas,
+            next_replica: ReplicaId(voters + 2),
+        }
+    })
+}
+
+fn response() -> impl Strategy<Value = Response> {
+    let row = (a_key(), versioned()).prop_map(|(key, value)| Row { key, value });
+    prop_oneof![
+        vec(option::of(versioned()), 0..4).prop_map(|values| Response::Got { values }),
+        (vec(row, 0..4), option::of(a_key()), timestamp()).prop_map(|(rows, resume, at)| Response::Scanned {
+            rows,
+            resume,
+            at
+        }),
+        timestamp().prop_map(|timestamp| Response::Written { timestamp }),
+        (any::<u32>(), option::of(versioned())).prop_map(|(index, actual)| Response::ConditionFailed { index, actual }),
+        (any::<u32>(), option::of(a_key()), timestamp())
+            .prop_map(|(deleted, resume, timestamp)| Response::RangeDeleted { deleted, resume, timestamp }),
+    ]
+}
+
+fn hint() -> impl Strategy<Value = LeaderHint> {
+    (1..=u64::MAX, option::of("[a-z:0-9]{1,9}"))
+        .prop_map(|(store, address)| LeaderHint { store: StoreId(store), address })
+}
+
+fn rejected() -> impl Strategy<Value = Rejected> {
+    prop_oneof![
+        ".{0,9}".prop_map(Rejected::Invalid),
+        (any::<u64>(), option::of(hint()))
+            .prop_map(|(range, leader)| Rejected::NotLeader { range: RangeId(range), leader }),
+        vec(descriptor(), 0..3).prop_map(|known| Rejected::WrongRange { known }),
+        a_key().prop_map(|split_key| Rejected::SpansRanges { split_key }),
+        (0..9_999u64).prop_map(|ms| Rejected::Busy { retry_after: Duration::from_millis(ms) }),
+        Just(Rejected::StaleSequence),
+        Just(Rejected::RequestReused),
+        timestamp().prop_map(|now| Rejected::PastLastMoment { now }),
+        timestamp().prop_map(|threshold| Rejected::BelowGcThreshold { threshold }),
+        ".{0,9}".prop_map(Rejected::Ambiguous),
+        Just(Rejected::DeadlineExceeded),
+        ".{0,9}".prop_map(Rejected::Unavailable),
+    ]
+}
+
+fn over_the_wire<M: Message + Default>(message: M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).expect("decodes")
+}
+
+proptest! {
+    #[test]
+    fn requests_come_back_unchanged(request in range_request()) {
+        let sent = over_the_wire(v1::RangeRequest::from(request.clone()));
+        prop_assert_eq!(RangeRequest::try_from(sent), Ok(request));
+    }
+
+    #[test]
+    fn answers_come_back_unchanged(answer in prop_oneof![response().prop_map(Ok), rejected().prop_map(Err)]) {
+        let sent = over_the_wire(v1::RangeResponse::from(answer.clone()));
+        prop_assert_eq!(outcome(sent), Ok(answer));
+    }
+
+    #[test]
+    fn descriptors_come_back_unchanged(descriptor in descriptor()) {
+        let sent = over_the_wire(v1::RangeDescriptor::from(descriptor.clone()));
+        prop_assert_eq!(RangeDescriptor::try_from(sent), Ok(descriptor));
+    }
+
+    #[test]
+    fn ids_come_back_unchanged(id in any::<u128>()) {
+        prop_assert_eq!(u128::from(over_the_wire(v1::Id128::from(id))), id);
+    }
+
+    #[test]
+    fn garbage_is_refused_or_read_but_never_panics(garbage in vec(any::<u8>(), 0..200)) {
+        if let Ok(request) = v1::RangeRequest::decode(garbage.as_slice()) {
+            let _ = RangeRequest::try_from(request);
+        }
+        if let Ok(response) = v1::RangeResponse::decode(garbage.as_slice()) {
+            let _ = outcome(response);
+        }
+    }
+}
+
+#[test]
+fn slots_and_clients_out_of_bounds_are_refused() {
+    let id = |client: u128, slot| v1::RequestId { client: Some(client.into()), slot, sequence: 1 };
+    assert!(RequestId::try_from(id(1, 1_023)).is_ok());
+    assert!(RequestId::try_from(id(1, 1_024)).is_err());
+    assert!(RequestId::try_from(id(1, 70_000)).is_err());
+    assert!(RequestId::try_from(id(0, 0)).is_err());
+    assert!(RequestId::try_from(v1::RequestId { client: None, slot: 0, sequence: 1 }).is_err());
+}
+
+#[test]
+fn a_descriptor_that_breaks_its_invariants_is_refused() {
+    let empty = v1::RangeDescriptor {
+        range_id: 1,
+        bounds: Some(KeyRange::all().into()),
+        epoch: None,
+        replicas: vec![],
+        next_replica_id: 1,
+    };
+    assert!(RangeDescriptor::try_from(empty).is_err());
+}

@@ -1,0 +1,34 @@
+//! Conversions between messages and types: the only place. One file per .proto file.
+
+pub mod common;
+
+/// A message that is not well-formed: a field is missing or out of bounds, or a version is not known.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// The bytes are not the message they should be.
+    #[error("{0}")]
+    Malformed(String),
+    /// A version that this program does not know.
+    #[error("{what} has version {found}, this program knows up to {known}: start the version that wrote it")]
+    UnknownVersion {
+        /// Which format.
+        what: &'static str,
+        /// What was found.
+        found: u32,
+        /// The newest one known.
+        known: u32,
+    },
+}
+
+impl BadMessage {
+    /// A malformed message.
+    pub fn malformed(what: impl Into<String>) -> Self {
+        Self::Malformed(what.into())
+    }
+}
+
+impl From<prost::DecodeError> for BadMessage {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
