@@ -1,0 +1,100 @@
+//! What is done now and then: flushes, the truncation point, free space, sizes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use holdfast_engine::{DataEngine, ReadTier};
+use holdfast_replica::RangeState;
+use holdfast_types::{Moment, RangeId, limits};
+
+use super::pools::Mailboxes;
+use super::shared::FaultSink;
+use super::shared_map::SharedMap;
+use crate::core::event::{Event, Measurements};
+use crate::ports::Clock;
+
+/// How often free space and sizes are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// The maintenance thread.
+pub struct Maintenance {
+    /// The data instance.
+    pub data: Arc<dyn DataEngine>,
+    /// Where measurements go.
+    pub workers: Mailboxes,
+    /// Which ranges there are.
+    pub map: Arc<SharedMap>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where a failed disk is reported.
+    pub faults: FaultSink,
+    /// How often the data instance is flushed at least.
+    pub flush_every: Duration,
+    /// Says when to stop.
+    pub stop: Receiver<()>,
+    /// Cores of this machine.
+    pub cores: u32,
+}
+
+impl Maintenance {
+    /// Runs until told to stop; flushes once more then.
+    pub fn run(self) {
+        let mut last_flush = self.clock.now();
+        let mut last_truncation = Moment::ZERO;
+        loop {
+            match self.stop.recv_timeout(MEASURE_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = self.clock.now();
+            self.measure();
+            if now.since(last_flush) >= self.flush_every {
+                last_flush = now;
+                if let Err(fault) = self.data.flush() {
+                    self.faults.report(&fault);
+                    return;
+                }
+            }
+            if now.since(last_truncation) >= limits::LOG_TRUNCATE_EVERY {
+                last_truncation = now;
+                self.look_for_truncation_points();
+            }
+        }
+        if let Err(fault) = self.data.flush() {
+            tracing::warn!(%fault, "the last flush failed: the next start replays more of the log");
+        }
+    }
+
+    fn ranges_here(&self) -> impl Iterator<Item = (RangeId, holdfast_types::KeyRange)> {
+        self.map.all().into_iter().filter(|found| found.here).map(|found| (found.descriptor.range, found.descriptor.bounds))
+    }
+
+    fn measure(&self) {
+        let Ok(space) = self.data.disk_space() else { return };
+        let range_bytes =
+            self.ranges_here().filter_map(|(range, bounds)| Some((range, self.data.approximate_size(&bounds).ok()?))).collect();
+        let measured = Measurements {
+            disk_free_bytes: space.free_bytes,
+            disk_total_bytes: space.total_bytes,
+            range_bytes,
+            cores: self.cores,
+        };
+        self.workers.broadcast(None, &Event::Measured(measured));
+    }
+
+    fn look_for_truncation_points(&self) {
+        let mut by_worker = vec![Vec::new(); self.workers.workers()];
+        for (range, _) in self.ranges_here() {
+            let persisted = self.data.range_state(range, ReadTier::Persisted);
+            if let Ok(Some(state)) = persisted
+                && let Ok(state) = RangeState::decode(&state)
+            {
+                by_worker[self.map.worker_of(range)].push((range, state.applied));
+            }
+        }
+        for (worker, indexes) in by_worker.into_iter().enumerate().filter(|(_, indexes)| !indexes.is_empty()) {
+            self.workers.deliver(worker, Event::AppliedPersisted { indexes });
+        }
+    }
+}

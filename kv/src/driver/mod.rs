@@ -1,0 +1,24 @@
+//! The driver: the only threads of a store.
+//!
+//! ```text
+//! request handlers ─▶ mailbox ─▶ worker thread ─▶ log writer ── fsync ─▶ Persisted ┐
+//! transport        ─▶          (round of the core) ─▶ apply pool ─▶ Applied       ├─▶ mailbox
+//! support thread   ─▶                              ─▶ read pool, snapshot thread  ┘
+//! ```
+//!
+//! Mailboxes take what comes from outside up to a bound, and results of the worker's own work always.
+
+mod clock;
+mod health;
+mod log_writer;
+mod maintenance;
+mod pools;
+mod shared;
+mod shared_map;
+mod store;
+mod support_thread;
+mod worker_thread;
+
+pub use clock::SystemClock;
+pub use shared::FaultSink;
+pub use store::{Cancellation, Ports, Store, StoreOptions};

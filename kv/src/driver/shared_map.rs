@@ -1,0 +1,62 @@
+//! The range map that request handlers look into to choose a worker.
+
+use holdfast_replica::Standing;
+use holdfast_types::{Key, RangeId};
+use parking_lot::RwLock;
+
+use crate::core::routing::{Found, RangeMap};
+
+/// A [`RangeMap`] behind a lock: written when a range changes, read by every request.
+pub struct SharedMap {
+    map: RwLock<RangeMap>,
+    workers: usize,
+}
+
+impl SharedMap {
+    /// A map for a store with so many workers.
+    #[must_use]
+    pub fn new(map: RangeMap, workers: usize) -> Self {
+        Self { map: RwLock::new(map), workers }
+    }
+
+    /// The worker that a range belongs to.
+    #[must_use]
+    pub fn worker_of(&self, range: RangeId) -> usize {
+        worker_of(range, self.workers)
+    }
+
+    /// The worker that serves or forwards a request for `key`; worker 0 when nothing is known.
+    #[must_use]
+    pub fn worker_for(&self, key: &Key) -> usize {
+        self.map.read().find(key).map_or(0, |found| self.worker_of(found.descriptor.range))
+    }
+
+    /// What is known of the range that holds `key`.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Found> {
+        self.map.read().find(key)
+    }
+
+    /// What is known of all ranges, in the order of their keys.
+    #[must_use]
+    pub fn all(&self) -> Vec<Found> {
+        self.map.read().all()
+    }
+
+    /// A range looks different.
+    pub fn standing(&self, standing: &Standing) {
+        self.map.write().standing(standing);
+    }
+
+    /// A range is no longer here.
+    pub fn gone(&self, range: RangeId) {
+        self.map.write().gone(range);
+    }
+}
+
+/// The worker that a range belongs to.
+#[must_use]
+pub fn worker_of(range: RangeId, workers: usize) -> usize {
+    let workers = u64::try_from(workers).expect("a number of threads fits");
+    usize::try_from(range.0 % workers).expect("a remainder of a usize fits")
+}

@@ -1,0 +1,313 @@
+//! The store from outside: start, requests, messages, stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use holdfast_engine::{Engines, Fault};
+use holdfast_placement::StoreRecord;
+use holdfast_replica::AdminRequest;
+use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits, validate};
+use parking_lot::Mutex;
+
+use super::health::Health;
+use super::log_writer::LogWriter;
+use super::maintenance::Maintenance;
+use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
+use super::shared::FaultSink;
+use super::shared_map::SharedMap;
+use super::support_thread::SupportThread;
+use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
+use crate::core::event::{Event, RequestTicket};
+use crate::core::message::StoreMessage;
+use crate::core::routing::{Found, RangeMap};
+use crate::core::support::Support;
+use crate::core::worker::Worker;
+use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply, SupportLink};
+
+/// What the server gives to a store.
+pub struct Ports {
+    /// Streams to other stores.
+    pub sender: Arc<dyn RaftSender>,
+    /// Support heartbeats.
+    pub support: Box<dyn SupportLink>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Who hears of leaders and stores.
+    pub placement: Arc<dyn PlacementLink>,
+    /// Who ends the process when the disk fails.
+    pub faults: FaultSink,
+}
+
+/// How many threads a store has, and how often it flushes.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Threads of the apply pool.
+    pub appliers: usize,
+    /// Threads of the read pool.
+    pub readers: usize,
+    /// How often the data instance is flushed at least.
+    pub flush_every: Duration,
+    /// Cores of this machine.
+    pub cores: u32,
+}
+
+/// Lets the caller of a request say that nobody waits any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancellation {
+    worker: usize,
+    ticket: RequestTicket,
+}
+
+/// A running store.
+pub struct Store {
+    mailboxes: Mailboxes,
+    map: Arc<SharedMap>,
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+    tickets: AtomicU64,
+    stop_maintenance: Sender<()>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Starts the threads of a store whose workers hold their recovered ranges.
+    pub fn start(
+        options: &StoreOptions,
+        engines: Engines,
+        workers: Vec<Worker>,
+        map: RangeMap,
+        support: Support,
+        ports: Ports,
+    ) -> Result<Arc<Self>, Fault> {
+        assert!(!workers.is_empty(), "a store has at least one worker");
+        let (senders, receivers): (Vec<_>, Vec<Receiver<Mail>>) = workers.iter().map(|_| unbounded()).unzip();
+        let mailboxes = Mailboxes::new(senders);
+        let map = Arc::new(SharedMap::new(map, workers.len()));
+        let (stop_maintenance, stopped) = unbounded();
+        let store = Arc::new(Self {
+            mailboxes: mailboxes.clone(),
+            map: Arc::clone(&map),
+            clock: Arc::clone(&ports.clock),
+            health: Arc::default(),
+            tickets: AtomicU64::new(1),
+            stop_maintenance,
+            threads: Mutex::default(),
+        });
+        let (neighbours, neighbour_news) = unbounded();
+        let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
+        for (index, (worker, mailbox)) in workers.into_iter().zip(receivers).enumerate() {
+            let thread = WorkerThread {
+                index,
+                worker,
+                mailbox,
+                outlets: outlets(),
+                clock: Arc::clone(&ports.clock),
+                pulse: store.health.pulse(format!("worker {index}"), &*ports.clock),
+                waiting: Waiting::default(),
+            };
+            store.spawn(format!("worker-{index}"), move || thread.run())?;
+        }
+        let maintenance = Maintenance {
+            data: Arc::clone(&engines.data),
+            workers: mailboxes.clone(),
+            map,
+            clock: Arc::clone(&ports.clock),
+            faults: ports.faults.clone(),
+            flush_every: options.flush_every,
+            stop: stopped,
+            cores: options.cores,
+        };
+        store.spawn("maintenance".into(), move || maintenance.run())?;
+        let support = SupportThread {
+            support,
+            link: ports.support,
+            neighbours: neighbour_news,
+            workers: mailboxes,
+            health: Arc::clone(&store.health),
+            clock: ports.clock,
+            faults: ports.faults,
+        };
+        store.spawn("support".into(), move || support.run())?;
+        Ok(store)
+    }
+
+    /// Starts log writer, apply pool, read pool and snapshot thread. Gives a maker of outlets, one for each worker; the
+    /// threads end when the last outlet is dropped.
+    fn start_pools(
+        &self,
+        options: &StoreOptions,
+        engines: &Engines,
+        ports: &Ports,
+        neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+    ) -> Result<impl Fn() -> Outlets + use<>, Fault> {
+        let (log, batches) = unbounded();
+        let writer = LogWriter {
+            log: Arc::clone(&engines.log),
+            batches,
+            workers: self.mailboxes.clone(),
+            pulse: self.health.pulse("log writer", &*ports.clock),
+            clock: Arc::clone(&ports.clock),
+            faults: ports.faults.clone(),
+        };
+        self.spawn("log-writer".into(), move || writer.run())?;
+        let mut appliers = Vec::new();
+        for index in 0..options.appliers.max(1) {
+            let (sender, work) = unbounded();
+            appliers.push(sender);
+            let applier = Applier {
+                data: Arc::clone(&engines.data),
+                work,
+                workers: self.mailboxes.clone(),
+                pulse: self.health.pulse(format!("apply {index}"), &*ports.clock),
+                clock: Arc::clone(&ports.clock),
+                faults: ports.faults.clone(),
+            };
+            self.spawn(format!("apply-{index}"), move || applier.run())?;
+        }
+        let (readers, reads) = unbounded();
+        for index in 0..options.readers.max(1) {
+            let reader = ReaderThread { engines: engines.clone(), work: reads.clone(), workers: self.mailboxes.clone() };
+            self.spawn(format!("read-{index}"), move || reader.run())?;
+        }
+        let (snapshots, work) = unbounded();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let thread =
+            SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
+        self.spawn("snapshot".into(), move || thread.run())?;
+        let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
+        let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
+        Ok(move || Outlets {
+            sender: Arc::clone(&sender),
+            placement: Arc::clone(&placement),
+            log: log.clone(),
+            appliers: appliers.clone(),
+            readers: readers.clone(),
+            snapshots: snapshots.clone(),
+            neighbours: neighbours.clone(),
+            workers: workers.clone(),
+            map: Arc::clone(&map),
+            engines: engines.clone(),
+        })
+    }
+
+    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(run)
+            .map_err(|error| Fault::Io { doing: format!("starting thread {name}"), detail: error.to_string() })?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Serves a client's request, here or by forwarding it. Refused at once when it is malformed or the mailbox is full.
+    pub fn request(&self, request: RangeRequest, wait: Duration, reply: Box<dyn Reply>) -> Option<Cancellation> {
+        if let Err(rejected) = validate::range_request(&request) {
+            reply.answer(Err(rejected), self.fleet_now());
+            return None;
+        }
+        let worker = match (&request.range, request.request.routing_key()) {
+            (Some((range, _)), _) => self.map.worker_of(*range),
+            (None, Some(key)) => self.map.worker_for(key),
+            (None, None) => 0,
+        };
+        let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
+        match self.mailboxes.offer(worker, Mail::Request { ticket, request, deadline, reply }) {
+            Ok(()) => Some(Cancellation { worker, ticket }),
+            Err(Mail::Request { reply, .. }) => {
+                reply.answer(Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), self.fleet_now());
+                None
+            }
+            Err(_) => unreachable!("a mailbox gives back what it was offered"),
+        }
+    }
+
+    /// Nobody waits for that request any more. A write that was already proposed goes on.
+    pub fn cancel(&self, request: Cancellation) {
+        self.mailboxes.deliver(request.worker, Event::Cancel { ticket: request.ticket });
+    }
+
+    /// Carries an administrative request to the leader of its range.
+    pub fn admin(&self, range: RangeId, request: AdminRequest, wait: Duration, reply: Box<dyn AdminReply>) {
+        let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
+        let mail = Mail::Admin { ticket, range, request, deadline, reply };
+        if let Err(Mail::Admin { reply, .. }) = self.mailboxes.offer(self.map.worker_of(range), mail) {
+            reply.answer(Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
+        }
+    }
+
+    /// Takes a message from another store. What does not fit is dropped (every protocol sends again); a message that is
+    /// not well-formed is logged and dropped.
+    pub fn receive(&self, from: StoreId, incarnation: Incarnation, payload: &Bytes) {
+        let message = match StoreMessage::decode(payload) {
+            Ok(message) => message,
+            Err(bad) => {
+                tracing::warn!(%from, %bad, "dropped a malformed message of a store");
+                return;
+            }
+        };
+        let worker = match (message.range(), message.key()) {
+            (Some(range), _) => self.map.worker_of(range),
+            (None, Some(key)) => self.map.worker_for(key),
+            (None, None) => 0,
+        };
+        let _ = self.mailboxes.offer(worker, Mail::Event(Event::Message { from, incarnation, message }));
+    }
+
+    /// True while so much waits that the transport should stop reading.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.mailboxes.waiting() > 32_768
+    }
+
+    /// The stores of the fleet became known.
+    pub fn directory(&self, stores: Arc<Vec<StoreRecord>>) {
+        self.mailboxes.broadcast(None, &Event::Directory(stores));
+    }
+
+    /// What this store knows of the range that holds `key`.
+    #[must_use]
+    pub fn locate(&self, key: &Key) -> Option<Found> {
+        self.map.find(key)
+    }
+
+    /// What this store knows of all ranges, in the order of their keys.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Found> {
+        self.map.all()
+    }
+
+    /// What is wrong with this store's threads and disks; nothing: it is fit to lead.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.health.complaints(self.clock.now())
+    }
+
+    /// Fleet time as this store's wall clock has it; only told along with answers that no worker gave.
+    fn fleet_now(&self) -> Timestamp {
+        Timestamp::from_ms(self.clock.wall_ms())
+    }
+
+    /// Hands leaders over; [`Store::ranges`] shows when none is left here.
+    pub fn retire(&self) {
+        self.mailboxes.broadcast(None, &Event::Retire);
+    }
+
+    /// Ends all threads; the data instance is flushed.
+    pub fn stop(&self) {
+        for worker in 0..self.mailboxes.workers() {
+            let _ = self.mailboxes.offer(worker, Mail::Stop);
+        }
+        let _ = self.stop_maintenance.send(());
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The support thread: owns the support table and its connection. Nothing else of the store can make it late.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use holdfast_types::{StoreId, limits};
+
+use super::health::Health;
+use super::pools::Mailboxes;
+use super::shared::FaultSink;
+use crate::core::event::Event;
+use crate::core::support::{Output, Support};
+use crate::ports::{Clock, SupportLink};
+
+/// Everything that the support thread needs.
+pub struct SupportThread {
+    /// The table.
+    pub support: Support,
+    /// Its connection.
+    pub link: Box<dyn SupportLink>,
+    /// The stores that share a range with this one, by the worker that says so.
+    pub neighbours: Receiver<(usize, BTreeSet<StoreId>)>,
+    /// Where news go.
+    pub workers: Mailboxes,
+    /// Who still turns its rounds.
+    pub health: Arc<Health>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// A store whose disk failed asks for no support.
+    pub faults: FaultSink,
+}
+
+impl SupportThread {
+    /// Runs until the workers are gone.
+    pub fn run(mut self) {
+        let mut neighbours: BTreeMap<usize, BTreeSet<StoreId>> = BTreeMap::new();
+        let mut complained = false;
+        loop {
+            loop {
+                match self.neighbours.try_recv() {
+                    Ok((worker, stores)) => {
+                        neighbours.insert(worker, stores);
+                        self.support.set_neighbours(neighbours.values().flatten().copied().collect());
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            let wait = self.support.next_wake().since(self.clock.now()).min(limits::SUPPORT_HEARTBEAT);
+            let heard = self.link.poll(wait.max(Duration::from_millis(1)));
+            for (from, incarnation, payload) in heard {
+                let output = self.support.receive(from, incarnation, &payload, self.clock.now());
+                self.carry_out(output);
+            }
+            let now = self.clock.now();
+            let complaints = self.health.complaints(now);
+            let healthy = complaints.is_empty() && !self.faults.is_raised();
+            if healthy == complained {
+                complained = !healthy;
+                if complained {
+                    tracing::warn!(complaints = complaints.join("; "), "this store is not fit to lead and asks for no support");
+                } else {
+                    tracing::info!("this store is fit to lead again");
+                }
+            }
+            let output = self.support.tick(now, healthy);
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        for (to, payload) in output.send {
+            self.link.send(to, payload);
+        }
+        if let Some(changed) = output.changed {
+            let (view, withdrawn, abstains) = (changed.view, changed.withdrawn, changed.abstains);
+            self.workers.broadcast(None, &Event::Support { view, withdrawn, abstains });
+        }
+    }
+}

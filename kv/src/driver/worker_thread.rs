@@ -1,0 +1,265 @@
+//! One worker's thread: drains its mailbox, turns a round of the core, carries the effects out. It never waits for a disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use holdfast_engine::{DataSnapshot, Engines};
+use holdfast_types::{Moment, Rejected, RangeId, RangeRequest, limits};
+use holdfast_replica::AdminRequest;
+
+use super::health::{IDLE_BEAT, Pulse};
+use super::log_writer::LogBatch;
+use super::pools::{ApplyWork, Mailboxes, ReadWork, SnapshotWork};
+use super::shared_map::SharedMap;
+use crate::core::effect::Effect;
+use crate::core::event::{Event, RequestTicket};
+use crate::core::worker::{Env, Worker};
+use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply};
+
+/// What lies in a worker's mailbox.
+pub enum Mail {
+    /// An event of the core.
+    Event(Event),
+    /// A client's request with the one who waits for it.
+    Request {
+        /// To answer by.
+        ticket: RequestTicket,
+        /// What is asked.
+        request: RangeRequest,
+        /// When nobody waits for it any more.
+        deadline: Moment,
+        /// Who waits.
+        reply: Box<dyn Reply>,
+    },
+    /// An administrative request with the one who waits for it.
+    Admin {
+        /// To answer by.
+        ticket: RequestTicket,
+        /// Which range.
+        range: RangeId,
+        /// What.
+        request: AdminRequest,
+        /// When nobody waits for it any more.
+        deadline: Moment,
+        /// Who waits.
+        reply: Box<dyn AdminReply>,
+    },
+    /// The store is gone: end the thread.
+    Stop,
+}
+
+/// Where a worker's effects go.
+pub struct Outlets {
+    /// To other stores.
+    pub sender: Arc<dyn RaftSender>,
+    /// To the server.
+    pub placement: Arc<dyn PlacementLink>,
+    /// To the log writer.
+    pub log: Sender<LogBatch>,
+    /// To the apply pool, by thread.
+    pub appliers: Vec<Sender<ApplyWork>>,
+    /// To the read pool.
+    pub readers: Sender<(usize, ReadWork)>,
+    /// To the snapshot thread.
+    pub snapshots: Sender<(usize, SnapshotWork)>,
+    /// To the support thread.
+    pub neighbours: Sender<(usize, std::collections::BTreeSet<holdfast_types::StoreId>)>,
+    /// To the other workers.
+    pub workers: Mailboxes,
+    /// The range map that request handlers look into.
+    pub map: Arc<SharedMap>,
+    /// Both instances, for what needs no disk.
+    pub engines: Engines,
+}
+
+/// Everything that one worker's thread needs.
+pub struct WorkerThread {
+    /// Its number.
+    pub index: usize,
+    /// The core.
+    pub worker: Worker,
+    /// Its mailbox.
+    pub mailbox: Receiver<Mail>,
+    /// Where effects go.
+    pub outlets: Outlets,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// Who waits for an answer. Only this thread touches it, so that an answer costs no lock.
+    pub waiting: Waiting,
+}
+
+/// Who waits for an answer, by ticket.
+#[derive(Default)]
+pub struct Waiting {
+    clients: HashMap<RequestTicket, Box<dyn Reply>>,
+    admins: HashMap<RequestTicket, Box<dyn AdminReply>>,
+}
+
+struct ThreadEnv<'a> {
+    clock: &'a dyn Clock,
+    engines: &'a Engines,
+}
+
+impl Env for ThreadEnv<'_> {
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn snapshot(&self) -> Arc<dyn DataSnapshot> {
+        self.engines.data.snapshot()
+    }
+}
+
+impl WorkerThread {
+    /// Runs until the store is gone.
+    pub fn run(mut self) {
+        let mut events = Vec::with_capacity(limits::ROUND_MAX_EVENTS);
+        loop {
+            match self.mailbox.recv_timeout(self.patience()) {
+                Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(mail) => events.push(self.open(mail)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let mut stopping = false;
+            while events.len() < limits::ROUND_MAX_EVENTS
+                && let Ok(mail) = self.mailbox.try_recv()
+            {
+                if matches!(mail, Mail::Stop) {
+                    stopping = true;
+                    break;
+                }
+                let event = self.open(mail);
+                events.push(event);
+            }
+            self.round(&mut events);
+            if stopping {
+                break;
+            }
+        }
+        self.refuse_everyone();
+    }
+
+    fn patience(&self) -> Duration {
+        let now = self.clock.now();
+        self.worker.next_wake().map_or(IDLE_BEAT, |wake| wake.since(now).min(IDLE_BEAT))
+    }
+
+    fn open(&mut self, mail: Mail) -> Event {
+        match mail {
+            Mail::Event(event) => event,
+            Mail::Request { ticket, request, deadline, reply } => {
+                self.waiting.clients.insert(ticket, reply);
+                Event::Request { ticket, request, deadline }
+            }
+            Mail::Admin { ticket, range, request, deadline, reply } => {
+                self.waiting.admins.insert(ticket, reply);
+                Event::Admin { ticket, range, request, deadline }
+            }
+            Mail::Stop => Event::Retire,
+        }
+    }
+
+    fn round(&mut self, events: &mut Vec<Event>) {
+        let now = self.clock.now();
+        if self.worker.next_wake().is_some_and(|wake| wake <= now) {
+            events.push(Event::Tick);
+        }
+        if !events.is_empty() {
+            for event in events.iter() {
+                if let Event::Cancel { ticket } = event {
+                    self.waiting.clients.remove(ticket);
+                }
+            }
+            let env = ThreadEnv { clock: &*self.clock, engines: &self.outlets.engines };
+            let effects = self.worker.handle(events, &env);
+            events.clear();
+            for effect in effects {
+                self.outlets.carry_out(self.index, effect, &mut self.waiting);
+            }
+        }
+        self.pulse.beat(self.clock.now());
+    }
+
+    /// The store stops: whoever still waits is told that the outcome is open.
+    fn refuse_everyone(&mut self) {
+        for (_, reply) in self.waiting.clients.drain() {
+            reply.answer(Err(Rejected::Ambiguous("the store stopped".into())), holdfast_types::Timestamp::ZERO);
+        }
+        for (_, reply) in self.waiting.admins.drain() {
+            reply.answer(Err(Rejected::Ambiguous("the store stopped".into())));
+        }
+    }
+}
+
+impl Outlets {
+    /// Sends an effect on its way. A channel whose receiver is gone means that the store stops; its work is not needed.
+    fn carry_out(&self, worker: usize, effect: Effect, waiting: &mut Waiting) {
+        match effect {
+            Effect::Send { to, class, cause, message } => self.sender.send(to, class, cause, message.encode()),
+            Effect::WriteLog { batch, ops } => drop(self.log.send(LogBatch { worker, batch, ops })),
+            Effect::Apply { range, task } => {
+                let thread = usize::try_from(range.0 % self.appliers.len() as u64).expect("a remainder fits");
+                drop(self.appliers[thread].send(ApplyWork { worker, range, task }));
+            }
+            Effect::Evaluate { range, evaluation } => self.read(worker, ReadWork::Evaluate { range, evaluation }),
+            Effect::Read(task) => self.read(worker, ReadWork::Read(task)),
+            Effect::FetchEntries { range, to, first, last, max_bytes } => {
+                self.read(worker, ReadWork::Fetch { range, to, first, last, max_bytes });
+            }
+            Effect::Answer { ticket, outcome, fleet_now } => {
+                if let Some(reply) = waiting.clients.remove(&ticket) {
+                    reply.answer(outcome, fleet_now);
+                }
+            }
+            Effect::AnswerAdmin { ticket, outcome } => {
+                if let Some(reply) = waiting.admins.remove(&ticket) {
+                    reply.answer(outcome);
+                }
+            }
+            Effect::SetGcThreshold { range, threshold } => self.engines.data.set_gc_threshold(range, threshold),
+            Effect::Standing(standing) => {
+                self.map.standing(&standing);
+                self.placement.standing(&standing);
+                self.workers.broadcast(Some(worker), &Event::Standing(standing));
+            }
+            Effect::Gone { range } => self.map.gone(range),
+            Effect::Neighbours(stores) => drop(self.neighbours.send((worker, stores))),
+            Effect::Directory(stores) => self.placement.directory(&stores),
+            Effect::Alarm { range, what } => {
+                let range = range.map(|range| range.to_string()).unwrap_or_default();
+                tracing::error!(%range, "{what}");
+            }
+            slow => self.snapshot(worker, slow),
+        }
+    }
+
+    fn read(&self, worker: usize, work: ReadWork) {
+        drop(self.readers.send((worker, work)));
+    }
+
+    fn snapshot(&self, worker: usize, effect: Effect) {
+        let work = match effect {
+            Effect::BuildSnapshot { range, to, snapshot, .. } => SnapshotWork::Build { range, to, snapshot },
+            Effect::ReadSnapshot { snapshot, file, offset, max_bytes } => {
+                SnapshotWork::Read { snapshot, file, offset, max_bytes }
+            }
+            Effect::BeginInstall { manifest } => SnapshotWork::Begin(manifest),
+            Effect::StoreSnapshot { snapshot, file, offset, data, last } => {
+                SnapshotWork::Store { snapshot, file, offset, data, last }
+            }
+            Effect::InstallSnapshot { range, snapshot } => SnapshotWork::Install { range, snapshot },
+            Effect::DropSnapshot { snapshot } => SnapshotWork::Drop(snapshot),
+            Effect::Clear { range, bounds } => SnapshotWork::Clear { range, bounds },
+            _ => unreachable!("every other effect is carried out by the worker's thread"),
+        };
+        drop(self.snapshots.send((worker, work)));
+    }
+}
