@@ -1,1 +1,17 @@
-//! holdfast-proto
+//! Protocols and disk formats of Holdfast. Layer 0.
+//!
+//! - [`v1`]: everything generated from package `holdfast.v1`; client and server stubs behind feature `rpc`
+//! - [`convert`]: the only conversions between messages and `holdfast-types`
+//!
+//! Disk formats and handshakes carry a version from the first day; an unknown one is refused with [`convert::BadMessage`].
+
+pub mod convert;
+
+/// Package `holdfast.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, rustdoc::all)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+
+    /// The encoded descriptors of all files, for server reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast.v1.bin"));
+}

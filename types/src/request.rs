@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
-use crate::ids::{ClientId, RangeId, Sequence, Slot, StoreId};
+use crate::ids::{ClientId, RangeId, Sequence, Slot, StoreId, Term};
 use crate::key::Key;
-use crate::range::{KeyRange, RangeEpoch};
+use crate::range::{KeyRange, RangeDescriptor, RangeEpoch};
 use crate::time::Timestamp;
 
 /// Names one write for ever, however often it is tried.
@@ -220,4 +220,15 @@ pub struct LeaderHint {
     pub store: StoreId,
     /// The client address of that store, when known.
     pub address: Option<String>,
+}
+
+/// A range and who leads it, as the answering store knows it: a hint, perhaps old.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// The newest descriptor known.
+    pub descriptor: RangeDescriptor,
+    /// Who leads; `None`: not known.
+    pub leader: Option<LeaderHint>,
+    /// The term of that leader, 0 when not known: of two leaders the one with the higher term is newer.
+    pub term: Term,
 }

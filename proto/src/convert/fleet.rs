@@ -1,0 +1,44 @@
+//! Conversions for `fleet.proto`, where types exist. The other messages are plain.
+
+use holdfast_types::{Located, RangeEpoch, RangeId, Term};
+
+use super::BadMessage;
+use super::common::required;
+use crate::v1;
+
+impl From<Located> for v1::LocatedRange {
+    fn from(located: Located) -> Self {
+        Self {
+            descriptor: Some(located.descriptor.into()),
+            leader: located.leader.map(Into::into),
+            term: located.term.0,
+        }
+    }
+}
+
+impl TryFrom<v1::LocatedRange> for Located {
+    type Error = BadMessage;
+
+    fn try_from(located: v1::LocatedRange) -> Result<Self, BadMessage> {
+        Ok(Self {
+            descriptor: required(located.descriptor, "the descriptor of a range")?.try_into()?,
+            leader: located.leader.map(TryInto::try_into).transpose()?,
+            term: Term(located.term),
+        })
+    }
+}
+
+impl From<(RangeId, RangeEpoch)> for v1::RangeExpected {
+    fn from((range, epoch): (RangeId, RangeEpoch)) -> Self {
+        Self { range_id: range.0, epoch: Some(epoch.into()) }
+    }
+}
+
+impl TryFrom<v1::RangeExpected> for (RangeId, RangeEpoch) {
+    type Error = BadMessage;
+
+    fn try_from(expected: v1::RangeExpected) -> Result<Self, BadMessage> {
+        let epoch = required(expected.epoch, "the epoch of the range")?;
+        Ok((RangeId(expected.range_id), epoch.into()))
+    }
+}
