@@ -50,7 +50,7 @@ fn walks(root: &Path, document: &File, files: &[File]) -> Vec<Problem> {
                 if current.is_none() && !root.join(name).exists() {
                     problems.push(format!("{place}: {name} does not exist"));
                 }
-            } else if let Some(file) = current.filter(|file| file.is_rust())
+            } else if let Some(file) = current.filter(|file| file.is_rust() && !name.contains(' '))
                 && !defines(&file.text, name)
             {
                 problems.push(format!("{place}: {name} is not in {}", file.path));

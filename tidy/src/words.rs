@@ -18,10 +18,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("Kubernetes cluster", "the thing itself, named in full"),
     ("RawNode", "raft-rs's type"),
     ("raw_node", "raft-rs's module"),
-    ("LightReady", "raft-rs's type"),
+    ("AddNode", "raft-rs's kind of change"),
+    ("AddLearnerNode", "raft-rs's kind of change"),
+    ("RemoveNode", "raft-rs's kind of change"),
     ("peer_addr", "a socket's far end, in std and tonic"),
     ("InboundPeer", "tonic's name"),
-    ("node_id", "only as the name of a foreign field"),
 ];
 
 /// Documents that must name the banned words in order to ban them.
