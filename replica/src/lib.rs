@@ -9,8 +9,14 @@
 //! withdrawn ▶ └──────────────────────────┘
 //! ```
 
+pub mod apply;
+pub mod command;
 pub mod effect;
 pub mod input;
+pub mod evaluate;
+pub mod range_state;
+pub mod reader;
+pub mod slots;
 pub mod view;
 
 pub use effect::*;

@@ -33,6 +33,8 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 pub const MAX_SLOTS: u16 = 1_024;
 /// A write's last moment lies at most this far ahead: bounds how long its record must be kept.
 pub const MAX_LAST_MOMENT_AHEAD: Duration = Duration::from_secs(60);
+/// Completion records that a leader keeps in memory for one range; one that is not there costs a look-up.
+pub const SLOT_CACHE_RECORDS: usize = 16_384;
 /// A store whose wall clock is further than this from the majority's does not lead.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_millis(500);
 
@@ -94,6 +96,12 @@ pub const LOG_KEEP_BYTES: u64 = 64 << 20;
 pub const LOG_KEEP_ENTRIES: u64 = 100_000;
 /// How often the truncation point is looked for.
 pub const LOG_TRUNCATE_EVERY: Duration = Duration::from_secs(5);
+/// Requests that one leader has admitted and not yet applied; beyond it it answers busy.
+pub const PIPELINE_REQUESTS: usize = 16_384;
+/// Bytes of those requests.
+pub const PIPELINE_BYTES: usize = 32 << 20;
+/// Completion records read at a time when a split copies them.
+pub const COMPLETIONS_PAGE: usize = 1_000;
 /// Log start of a range that a split or `init` creates.
 pub const FIRST_LOG_INDEX: u64 = 5;
 /// Term of that log start.

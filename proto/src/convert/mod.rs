@@ -1,6 +1,7 @@
 //! Conversions between messages and types: the only place. One file per .proto file.
 
 pub mod common;
+pub mod storage;
 pub mod fleet;
 pub mod kv;
 #[cfg(feature = "rpc")]

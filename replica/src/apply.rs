@@ -1,0 +1,259 @@
+//! Applying committed entries: the same entries give the same operations on every replica.
+
+use bytes::Bytes;
+use holdfast_types::storage::{DataOp, Version};
+use holdfast_types::{
+    ClientId, LogIndex, RangeDescriptor, RangeId, ReplicaId, Response, Slot, Term, Timestamp, limits,
+};
+
+use crate::command::{Command, CommandBody, EvaluatedWrite, Garbage, MembershipCommand, Split};
+use crate::range_state::RangeState;
+use crate::reader::{ReadFault, Reader};
+use crate::slots::CompletionRecord;
+
+/// Committed entries to apply. The range's state travels with it, so there is one task of a range at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApplyTask {
+    /// The state before the first entry.
+    pub state: RangeState,
+    /// Contiguous, beginning after `state.applied`.
+    pub entries: Vec<CommittedEntry>,
+}
+
+/// A committed entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedEntry {
+    /// Its position.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// What it says.
+    pub kind: EntryKind,
+}
+
+/// What a committed entry says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EntryKind {
+    /// Nothing: a new leader's first entry.
+    Empty,
+    /// An encoded [`Command`].
+    Normal(Bytes),
+    /// A change of the replicas.
+    Membership(MembershipCommand),
+}
+
+/// What applying a task came to. The operations must be written, as one batch, before it is handed back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// The state after the last entry.
+    pub state: RangeState,
+    /// One for each entry, in order.
+    pub results: Vec<AppliedEntry>,
+}
+
+/// What one entry came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppliedEntry {
+    /// Its position.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// What it did.
+    pub change: AppliedChange,
+}
+
+/// What one entry did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AppliedChange {
+    /// Nothing, as meant.
+    Empty,
+    /// Writes of clients: one answer each, in the order of the command.
+    Writes(Vec<Response>),
+    /// The range was cut in two.
+    Split {
+        /// This range, as it is now.
+        left: RangeDescriptor,
+        /// The new one, whose range state is part of the batch.
+        right: RangeDescriptor,
+        /// Who leads it first.
+        right_leader: ReplicaId,
+    },
+    /// The replicas changed.
+    Membership(RangeDescriptor),
+    /// The threshold of garbage collection, as it is now.
+    GcThreshold(Timestamp),
+    /// Garbage was removed.
+    Collected,
+    /// Nothing was done: the command was evaluated under other bounds, or does not fit the descriptor.
+    Dropped,
+}
+
+/// Applies the entries. The operations are to be written as one batch; they end with the range's new state.
+///
+/// `reader` must show everything that earlier tasks wrote. A command that cannot be read is a fault: dropping it would make this
+/// replica differ from the others.
+pub fn run(task: ApplyTask, reader: &dyn Reader) -> Result<(Vec<DataOp>, Applied), ReadFault> {
+    let ApplyTask { state, entries } = task;
+    let mut applier = Applier { state, ops: Vec::with_capacity(2 * entries.len() + 1), reader };
+    let mut results = Vec::with_capacity(entries.len());
+    for CommittedEntry { index, term, kind } in entries {
+        assert!(index == applier.state.applied.next(), "entries are applied without a gap");
+        let change = applier.apply(index, kind)?;
+        applier.state.applied = index;
+        applier.state.applied_term = term;
+        results.push(AppliedEntry { index, term, change });
+    }
+    let Applier { state, mut ops, .. } = applier;
+    ops.push(DataOp::SetRangeState { range: state.descriptor.range, state: state.encode() });
+    Ok((ops, Applied { state, results }))
+}
+
+struct Applier<'a> {
+    state: RangeState,
+    ops: Vec<DataOp>,
+    reader: &'a dyn Reader,
+}
+
+impl Applier<'_> {
+    fn range(&self) -> RangeId {
+        self.state.descriptor.range
+    }
+
+    fn apply(&mut self, index: LogIndex, kind: EntryKind) -> Result<AppliedChange, ReadFault> {
+        match kind {
+            EntryKind::Empty => Ok(AppliedChange::Empty),
+            EntryKind::Membership(command) => Ok(self.membership(command)),
+            EntryKind::Normal(bytes) => {
+                let command = Command::decode(bytes)
+                    .map_err(|bad| ReadFault(format!("entry {index} of {}: {bad}", self.range())))?;
+                self.command(command)
+            }
+        }
+    }
+
+    fn membership(&mut self, command: MembershipCommand) -> AppliedChange {
+        command.change(&mut self.state.descriptor);
+        AppliedChange::Membership(self.state.descriptor.clone())
+    }
+
+    fn command(&mut self, command: Command) -> Result<AppliedChange, ReadFault> {
+        if command.bounds_epoch != self.state.descriptor.epoch.bounds {
+            return Ok(AppliedChange::Dropped);
+        }
+        match command.body {
+            CommandBody::Writes(writes) => {
+                let answers = writes.into_iter().map(|write| self.write(write)).collect();
+                Ok(AppliedChange::Writes(answers))
+            }
+            CommandBody::Split(split) => self.split(&split),
+            CommandBody::RaiseGcThreshold(threshold) => {
+                self.state.gc_threshold = self.state.gc_threshold.max(threshold);
+                Ok(AppliedChange::GcThreshold(self.state.gc_threshold))
+            }
+            CommandBody::CollectGarbage { timestamp, garbage } => self.collect(timestamp, garbage),
+        }
+    }
+
+    fn write(&mut self, write: EvaluatedWrite) -> Response {
+        let timestamp = write.timestamp;
+        self.state.last_timestamp = self.state.last_timestamp.max(timestamp);
+        if let Some((completion, record)) = CompletionRecord::of(&write) {
+            self.ops.push(DataOp::PutCompletion {
+                range: self.range(),
+                client: completion.client,
+                slot: completion.slot,
+                record: record.encode(),
+            });
+        }
+        let response = write.outcome.response(timestamp);
+        self.ops.extend(write.mutations.into_iter().map(|mutation| {
+            let expires_at = mutation.expires_at;
+            let version = mutation.value.map_or(Version::Tombstone, |value| Version::Value { value, expires_at });
+            DataOp::PutVersion { key: mutation.key, timestamp, version }
+        }));
+        response
+    }
+
+    /// Keys stay where they are: they are stored by key. The right side gets its state and a copy of every completion record.
+    fn split(&mut self, split: &Split) -> Result<AppliedChange, ReadFault> {
+        let Some((left, right)) = split.sides(&self.state.descriptor) else {
+            return Ok(AppliedChange::Dropped);
+        };
+        self.copy_completions(right.range)?;
+        let right_state = RangeState {
+            descriptor: right.clone(),
+            applied: LogIndex(limits::FIRST_LOG_INDEX),
+            applied_term: Term(limits::FIRST_LOG_TERM),
+            ..self.state
+        };
+        self.ops.push(DataOp::SetRangeState { range: right.range, state: right_state.encode() });
+        self.state.descriptor = left.clone();
+        Ok(AppliedChange::Split { left, right, right_leader: split.right_leader })
+    }
+
+    fn copy_completions(&mut self, to: RangeId) -> Result<(), ReadFault> {
+        let range = self.range();
+        let mut records = std::collections::BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.reader.completions(range, after, limits::COMPLETIONS_PAGE)?;
+            let Some((client, slot, _)) = page.last() else { break };
+            after = Some((*client, *slot));
+            records.extend(page.into_iter().map(|(client, slot, record)| ((client, slot), record)));
+        }
+        for op in &self.ops {
+            match op {
+                DataOp::PutCompletion { range: of, client, slot, record } if *of == range => {
+                    records.insert((*client, *slot), record.clone());
+                }
+                DataOp::RemoveCompletion { range: of, client, slot } if *of == range => {
+                    records.remove(&(*client, *slot));
+                }
+                _ => {}
+            }
+        }
+        let copies = records.into_iter();
+        self.ops.extend(copies.map(|((client, slot), record)| DataOp::PutCompletion { range: to, client, slot, record }));
+        Ok(())
+    }
+
+    /// Removes only what still is what the store saw: keys within the bounds, versions below the threshold, records of the
+    /// same sequence that have outlived their last moment.
+    fn collect(&mut self, timestamp: Timestamp, garbage: Garbage) -> Result<AppliedChange, ReadFault> {
+        self.state.last_timestamp = self.state.last_timestamp.max(timestamp);
+        for record in garbage.records {
+            let Some(stored) = self.completion(record.client, record.slot)? else { continue };
+            let stored = CompletionRecord::decode(stored)
+                .map_err(|bad| ReadFault(format!("completion record in {}: {bad}", self.range())))?;
+            if stored.sequence == record.sequence && stored.may_go(timestamp) {
+                let (client, slot) = (record.client, record.slot);
+                self.ops.push(DataOp::RemoveCompletion { range: self.range(), client, slot });
+            }
+        }
+        let (bounds, threshold) = (&self.state.descriptor.bounds, self.state.gc_threshold);
+        for found in garbage.keys {
+            let all_old = found.timestamps.iter().all(|timestamp| *timestamp < threshold);
+            if all_old && bounds.contains(&found.key) {
+                self.ops.extend(
+                    found.timestamps.into_iter().map(|timestamp| DataOp::RemoveVersion { key: found.key.clone(), timestamp }),
+                );
+            }
+        }
+        Ok(AppliedChange::Collected)
+    }
+
+    /// The record of a slot as this task sees it: what it wrote itself, else what is stored.
+    fn completion(&self, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {
+        let range = self.range();
+        let own = self.ops.iter().rev().find_map(|op| match op {
+            DataOp::PutCompletion { range: r, client: c, slot: s, record } if (*r, *c, *s) == (range, client, slot) => {
+                Some(Some(record.clone()))
+            }
+            DataOp::RemoveCompletion { range: r, client: c, slot: s } if (*r, *c, *s) == (range, client, slot) => {
+                Some(None)
+            }
+            _ => None,
+        });
+        own.map_or_else(|| self.reader.completion(range, client, slot), Ok)
+    }
+}

@@ -1,0 +1,214 @@
+//! Evaluation: reads what a request depends on, on a snapshot, and says what it comes to. Runs off the worker when it may
+//! read from disk; everything it needs is in it.
+
+use holdfast_types::{
+    Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, Timestamp, VersionedValue, limits,
+};
+
+use crate::command::{Completion, WriteOutcome};
+use crate::reader::{ReadFault, Reader, ScanQuery};
+use crate::slots::{CompletionRecord, Verdict, judge};
+
+/// Names an evaluation; never used twice by one replica.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EvaluationToken(pub u64);
+
+/// A write to evaluate on a snapshot taken after it was handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evaluation {
+    /// Comes back.
+    pub token: EvaluationToken,
+    /// The range, for its completion records.
+    pub range: RangeId,
+    /// Its bounds: a delete range concerns the part within.
+    pub bounds: KeyRange,
+    /// Fleet time, for expiry.
+    pub now: Timestamp,
+    /// The slot to look up first, when the leader does not know its record.
+    pub lookup: Option<Completion>,
+    /// What is asked: a write.
+    pub request: Request,
+}
+
+/// What an evaluation found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evaluated {
+    /// Of which evaluation.
+    pub token: EvaluationToken,
+    /// What was found; a fault quarantines the replica.
+    pub found: Result<Found, ReadFault>,
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The slot's record, when it was looked up.
+    pub record: Option<Option<CompletionRecord>>,
+    /// What the request comes to.
+    pub what: FoundWhat,
+}
+
+/// What the request comes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FoundWhat {
+    /// The record decides.
+    Known(Result<Response, Rejected>),
+    /// It was evaluated.
+    Draft(Draft),
+}
+
+/// An evaluated write that has no timestamp yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    /// What to write.
+    pub mutations: Vec<Mutation>,
+    /// What to answer.
+    pub outcome: WriteOutcome,
+}
+
+/// Evaluates on `reader`, a snapshot taken after `evaluation` was handed out.
+#[must_use]
+pub fn run(evaluation: Evaluation, reader: &dyn Reader) -> Evaluated {
+    let token = evaluation.token;
+    Evaluated { token, found: find(evaluation, reader) }
+}
+
+fn find(evaluation: Evaluation, reader: &dyn Reader) -> Result<Found, ReadFault> {
+    let mut record = None;
+    if let Some(completion) = &evaluation.lookup {
+        let found = look_up(evaluation.range, completion, reader)?;
+        if let Verdict::Known(outcome) = judge(found.as_ref(), completion) {
+            return Ok(Found { record: Some(found), what: FoundWhat::Known(outcome) });
+        }
+        record = Some(found);
+    }
+    let Evaluation { bounds, now, request, .. } = evaluation;
+    let draft = match request {
+        Request::Write { conditions, mutations } => check_conditions(&conditions, mutations, now, reader)?,
+        Request::DeleteRange { bounds: asked, max_keys } => delete_page(&asked, &bounds, max_keys, now, reader)?,
+        Request::Get { .. } | Request::Scan { .. } => {
+            let outcome = Err(Rejected::invalid("a read has nothing to evaluate: ask for it as a read"));
+            return Ok(Found { record, what: FoundWhat::Known(outcome) });
+        }
+    };
+    Ok(Found { record, what: FoundWhat::Draft(draft) })
+}
+
+fn look_up(
+    range: RangeId,
+    completion: &Completion,
+    reader: &dyn Reader,
+) -> Result<Option<CompletionRecord>, ReadFault> {
+    let stored = reader.completion(range, completion.client, completion.slot)?;
+    stored.map(CompletionRecord::decode).transpose().map_err(|bad| {
+        let Completion { client, slot, .. } = completion;
+        ReadFault(format!("completion record of {client} {slot} in {range}: {bad}"))
+    })
+}
+
+fn check_conditions(
+    conditions: &[Condition],
+    mutations: Vec<Mutation>,
+    now: Timestamp,
+    reader: &dyn Reader,
+) -> Result<Draft, ReadFault> {
+    for (index, condition) in conditions.iter().enumerate() {
+        let actual = reader.get(&condition.key, Timestamp::MAX, now)?;
+        if !holds(&condition.expected, actual.as_ref()) {
+            let index = u32::try_from(index).expect("a batch has few conditions");
+            return Ok(Draft { mutations: Vec::new(), outcome: WriteOutcome::ConditionFailed { index, actual } });
+        }
+    }
+    Ok(Draft { mutations, outcome: WriteOutcome::Written })
+}
+
+fn holds(expected: &Expected, actual: Option<&VersionedValue>) -> bool {
+    match (expected, actual) {
+        (Expected::Absent, actual) => actual.is_none(),
+        (Expected::Value(value), Some(actual)) => *value == actual.value,
+        (Expected::Version(version), Some(actual)) => *version == actual.timestamp,
+        (Expected::Value(_) | Expected::Version(_), None) => false,
+    }
+}
+
+/// Tombstones for the keys that exist on the first page of `asked`, as far as it lies within the range.
+fn delete_page(
+    asked: &KeyRange,
+    range: &KeyRange,
+    max_keys: u32,
+    now: Timestamp,
+    reader: &dyn Reader,
+) -> Result<Draft, ReadFault> {
+    let within = clip(asked, range);
+    let query = ScanQuery {
+        bounds: within.clone(),
+        reverse: false,
+        max_rows: max_keys.clamp(1, limits::DELETE_RANGE_PAGE_KEYS),
+        max_bytes: limits::MAX_SCAN_BYTES,
+        at: Timestamp::MAX,
+        now,
+    };
+    let page = reader.scan(&query)?;
+    let deleted = u32::try_from(page.rows.len()).expect("a page has at most 1,000 keys");
+    let mutations = page.rows.into_iter().map(|row| Mutation { key: row.key, value: None, expires_at: None }).collect();
+    let resume = page.resume.or_else(|| next_range_forward(asked, &within));
+    Ok(Draft { mutations, outcome: WriteOutcome::RangeDeleted { deleted, resume } })
+}
+
+/// Serves a get or a scan on `reader`. `at` is what the verdict of [`crate::Replica::may_read`] says: the newest applied timestamp when
+/// the request names none. All reads of one replica use the same rule, or a later one could see less than an earlier one.
+///
+/// What the request asks for beyond the range's `bounds` is left to the next range (see `resume`).
+pub fn serve_read(
+    request: &Request,
+    bounds: &KeyRange,
+    reader: &dyn Reader,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Result<Response, Rejected>, ReadFault> {
+    match request {
+        Request::Get { keys, .. } => {
+            let values = keys.iter().map(|key| reader.get(key, at, now)).collect::<Result<_, _>>()?;
+            Ok(Ok(Response::Got { values }))
+        }
+        Request::Scan { bounds: asked, reverse, max_rows, max_bytes, .. } => {
+            let within = clip(asked, bounds);
+            if within.is_empty() {
+                return Ok(Ok(Response::Scanned { rows: Vec::new(), resume: None, at }));
+            }
+            let page = reader.scan(&ScanQuery {
+                bounds: within.clone(),
+                reverse: *reverse,
+                max_rows: (*max_rows).clamp(1, limits::MAX_SCAN_ROWS),
+                max_bytes: (*max_bytes).clamp(1, limits::MAX_SCAN_BYTES),
+                at,
+                now,
+            })?;
+            let beyond = || match reverse {
+                false => next_range_forward(asked, &within),
+                true => (asked.start < within.start).then(|| within.start.clone()),
+            };
+            let resume = page.resume.or_else(beyond);
+            Ok(Ok(Response::Scanned { rows: page.rows, resume, at }))
+        }
+        Request::Write { .. } | Request::DeleteRange { .. } => {
+            Ok(Err(Rejected::invalid("a write cannot be served as a read")))
+        }
+    }
+}
+
+/// The part of `asked` that lies within `range`.
+#[must_use]
+pub fn clip(asked: &KeyRange, range: &KeyRange) -> KeyRange {
+    let start = asked.start.clone().max(range.start.clone());
+    let end = match (&asked.end, &range.end) {
+        (Some(asked), Some(range)) => Some(asked.min(range).clone()),
+        (end, None) | (None, end) => end.clone(),
+    };
+    KeyRange { start, end }
+}
+
+/// Where the next range begins, when more was asked for than this one holds.
+fn next_range_forward(asked: &KeyRange, within: &KeyRange) -> Option<Key> {
+    (asked.end != within.end).then(|| within.end.clone()).flatten()
+}

@@ -1,0 +1,57 @@
+//! The state of a range next to its data: the same bytes on every replica that has applied the same entries.
+
+use bytes::Bytes;
+use holdfast_proto::convert::common::required;
+use holdfast_proto::convert::storage::expect_version;
+use holdfast_proto::convert::BadMessage;
+use holdfast_proto::v1;
+use holdfast_types::{LogIndex, RangeDescriptor, Term, Timestamp};
+use prost::Message;
+
+const VERSION: u32 = 1;
+
+/// What a range is, as of one applied entry. Written in the batch of the data that the entry wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangeState {
+    /// Bounds, replicas, epoch. Raft's configuration is derived from it.
+    pub descriptor: RangeDescriptor,
+    /// Everything up to here is in the data.
+    pub applied: LogIndex,
+    /// The term of that entry.
+    pub applied_term: Term,
+    /// Versions shadowed before it may be gone: reads below are refused.
+    pub gc_threshold: Timestamp,
+    /// The newest timestamp applied. A leader's clock starts past it.
+    pub last_timestamp: Timestamp,
+}
+
+impl RangeState {
+    /// The bytes stored in the data instance.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let stored = v1::StoredRangeState {
+            version: VERSION,
+            descriptor: Some(self.descriptor.clone().into()),
+            applied_index: self.applied.0,
+            applied_term: self.applied_term.0,
+            gc_threshold: self.gc_threshold.0,
+            last_timestamp: self.last_timestamp.0,
+        };
+        stored.encode_to_vec().into()
+    }
+
+    /// Reads what [`RangeState::encode`] wrote. Refuses other versions, and descriptors that break their invariants.
+    pub fn decode(bytes: Bytes) -> Result<Self, BadMessage> {
+        let stored = v1::StoredRangeState::decode(bytes)?;
+        expect_version("range state", stored.version, VERSION)?;
+        let descriptor: RangeDescriptor = required(stored.descriptor, "the descriptor of a range state")?.try_into()?;
+        descriptor.check().map_err(BadMessage::malformed)?;
+        Ok(Self {
+            descriptor,
+            applied: LogIndex(stored.applied_index),
+            applied_term: Term(stored.applied_term),
+            gc_threshold: Timestamp(stored.gc_threshold),
+            last_timestamp: Timestamp(stored.last_timestamp),
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Exactly once: one record for each slot of a client says what its newest request came to. After RIFL's completion records
+//! (Lee et al., SOSP 2015) and the sessions of NFSv4.1.
+//!
+//! A record may go when nothing that it must answer, or refuse, can still arrive. A client sends all attempts of a request
+//! within 60 s, and gives each a last moment at most 60 s ahead of its own, monotone view of fleet time; so the last moment of any attempt
+//! of this or an earlier request in the slot lies at most 60 s behind the record's. A record goes by a replicated deletion whose
+//! timestamp lies further ahead than that, and every later leader's clock starts past that timestamp: what arrives then is past
+//! its last moment.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::storage::expect_version;
+use holdfast_proto::v1;
+use holdfast_types::{ClientId, Expected, KeyRange, Rejected, Request, Response, Sequence, Slot, Timestamp, limits};
+use prost::Message;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::command::{Completion, EvaluatedWrite, WriteOutcome, decode_outcome, encode_outcome};
+
+const VERSION: u32 = 1;
+
+/// What the newest request of a slot came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CompletionRecord {
+    /// The request.
+    pub sequence: Sequence,
+    /// The last moment of the attempt that was evaluated.
+    pub last_moment: Timestamp,
+    /// Hash of the request.
+    pub request_hash: u64,
+    /// The timestamp of the write.
+    pub timestamp: Timestamp,
+    /// Its outcome.
+    pub outcome: WriteOutcome,
+}
+
+/// What a record says about an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// New: evaluate it.
+    Evaluate,
+    /// Decided: answer this.
+    Known(Result<Response, Rejected>),
+}
+
+impl CompletionRecord {
+    /// The record of an evaluated write, if it has an id.
+    #[must_use]
+    pub fn of(write: &EvaluatedWrite) -> Option<(Completion, Self)> {
+        let completion = write.completion?;
+        let record = Self {
+            sequence: completion.sequence,
+            last_moment: completion.last_moment,
+            request_hash: completion.request_hash,
+            timestamp: write.timestamp,
+            outcome: write.outcome.clone(),
+        };
+        Some((completion, record))
+    }
+
+    /// The bytes stored in the data instance.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let stored = v1::StoredCompletionRecord {
+            version: VERSION,
+            sequence: self.sequence.0,
+            last_moment: self.last_moment.0,
+            request_hash: self.request_hash,
+            timestamp: self.timestamp.0,
+            outcome: encode_outcome(&self.outcome),
+        };
+        stored.encode_to_vec().into()
+    }
+
+    /// Reads what [`CompletionRecord::encode`] wrote.
+    pub fn decode(bytes: Bytes) -> Result<Self, BadMessage> {
+        let stored = v1::StoredCompletionRecord::decode(bytes)?;
+        expect_version("completion record", stored.version, VERSION)?;
+        Ok(Self {
+            sequence: Sequence(stored.sequence),
+            last_moment: Timestamp(stored.last_moment),
+            request_hash: stored.request_hash,
+            timestamp: Timestamp(stored.timestamp),
+            outcome: decode_outcome(stored.outcome)?,
+        })
+    }
+
+    /// True when a deletion with this timestamp may remove the record (see the module).
+    #[must_use]
+    pub fn may_go(&self, at: Timestamp) -> bool {
+        at > self.last_moment.after(limits::MAX_LAST_MOMENT_AHEAD).after(limits::MAX_CLOCK_OFFSET)
+    }
+}
+
+/// What the slot's record (if there is one) says about a request.
+#[must_use]
+pub fn judge(record: Option<&CompletionRecord>, request: &Completion) -> Verdict {
+    let Some(record) = record else {
+        return Verdict::Evaluate;
+    };
+    if record.sequence < request.sequence {
+        return Verdict::Evaluate;
+    }
+    if record.sequence > request.sequence {
+        return Verdict::Known(Err(Rejected::StaleSequence));
+    }
+    if record.request_hash != request.request_hash {
+        return Verdict::Known(Err(Rejected::RequestReused));
+    }
+    Verdict::Known(Ok(record.outcome.response(record.timestamp)))
+}
+
+/// Tells a request from another one under the same id: xxh3 over its parts, each with its length or a tag. Stored, so its
+/// definition must not change.
+#[must_use]
+pub fn request_hash(request: &Request) -> u64 {
+    let mut hash = Xxh3::new();
+    let mut part = |tag: u8, bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).expect("keys and values are far below 4 GiB").to_le_bytes();
+        hash.update(&[tag, len[0], len[1], len[2], len[3]]);
+        hash.update(bytes);
+    };
+    match request {
+        Request::Write { conditions, mutations } => {
+            for condition in conditions {
+                part(1, condition.key.raw());
+                match &condition.expected {
+                    Expected::Absent => part(2, &[]),
+                    Expected::Value(value) => part(3, value),
+                    Expected::Version(version) => part(4, &version.0.to_le_bytes()),
+                }
+            }
+            for mutation in mutations {
+                part(5, mutation.key.raw());
+                match &mutation.value {
+                    Some(value) => part(6, value),
+                    None => part(7, &[]),
+                }
+                if let Some(expires_at) = mutation.expires_at {
+                    part(8, &expires_at.0.to_le_bytes());
+                }
+            }
+        }
+        Request::DeleteRange { bounds: KeyRange { start, end }, max_keys } => {
+            part(9, start.raw());
+            if let Some(end) = end {
+                part(10, end.raw());
+            }
+            part(11, &max_keys.to_le_bytes());
+        }
+        Request::Get { .. } | Request::Scan { .. } => part(12, &[]),
+    }
+    hash.digest()
+}
+
+/// What the leader knows of the records in the data instance. Bounded: of two halves the older is forgotten when the
+/// younger is full.
+///
+/// Invariants:
+/// - what it says of a slot is what is applied; while the slot is latched by a write on its way, nobody asks
+/// - `Some(None)`: there is no record; `None`: not known, look it up
+#[derive(Clone, Debug, Default)]
+pub struct SlotCache {
+    young: BTreeMap<(ClientId, Slot), Option<CompletionRecord>>,
+    old: BTreeMap<(ClientId, Slot), Option<CompletionRecord>>,
+}
+
+impl SlotCache {
+    /// What is known of a slot.
+    pub fn get(&mut self, client: ClientId, slot: Slot) -> Option<Option<&CompletionRecord>> {
+        let key = (client, slot);
+        if let Some(record) = self.old.remove(&key) {
+            self.put(client, slot, record);
+        }
+        self.young.get(&key).or_else(|| self.old.get(&key)).map(Option::as_ref)
+    }
+
+    /// What was read or applied.
+    pub fn put(&mut self, client: ClientId, slot: Slot, record: Option<CompletionRecord>) {
+        self.old.remove(&(client, slot));
+        self.young.insert((client, slot), record);
+        if self.young.len() > limits::SLOT_CACHE_RECORDS / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+
+    /// Forgets one slot: its record has to be looked up again.
+    pub fn forget(&mut self, client: ClientId, slot: Slot) {
+        self.young.remove(&(client, slot));
+        self.old.remove(&(client, slot));
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Slots known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// True when nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
