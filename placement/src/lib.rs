@@ -1,1 +1,34 @@
-//! holdfast-placement
+//! Where replicas and leaders go. Layer 1, pure: no clock, no IO, no thread, no randomness.
+//!
+//! ```text
+//! FleetView + Policies ──plan()──> operators ──one step at a time, by each range's leader──> descriptors ──> next view
+//! ```
+//!
+//! The plan remembers nothing: it looks at each range's descriptor, in whatever state between two steps it is, and finds the
+//! step that leads on from there. A placement leader that dies in the middle is continued by the next one.
+//!
+//! - [`view`]: what placement knows of stores and ranges
+//! - [`policy`]: what is wanted, per keyspace, and the limits of moving
+//! - [`operator`]: a planned change as data, made of steps
+//! - [`guards`]: what every step must pass
+//! - [`planner`]: one file per concern, and [`plan`] which orders them
+//! - [`headroom`]: what the survivors have to spare when a site is lost
+//! - [`state`]: the names and records that placement keeps in the system range
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod guards;
+pub mod headroom;
+mod layout;
+pub mod operator;
+pub mod planner;
+pub mod policy;
+pub mod state;
+pub mod view;
+
+pub use headroom::{Headroom, headroom};
+pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
+pub use planner::{Held, Plan, explain, plan};
+pub use policy::{MoveLimits, Policies, Policy, SurvivalGoal};
+pub use state::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
+pub use view::{FleetView, RangeLoad, RangeView, StoreView};

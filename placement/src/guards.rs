@@ -1,0 +1,189 @@
+//! What every step must pass, whichever concern planned it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use holdfast_types::{RangeDescriptor, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId};
+
+use crate::operator::{Influence, Step};
+use crate::policy::{MoveLimits, Policy, SurvivalGoal};
+use crate::view::{FleetView, RangeView};
+
+/// Why a step is not taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The range has no leader that could carry it out.
+    NoLeader,
+    /// One half of the configuration would lack a live quorum.
+    NoLiveQuorum,
+    /// Two voters of one half would be in this site.
+    Crowded(SiteName),
+    /// The leader would have to stop being a voter, and no other voter can lead.
+    LeaderCannotMove,
+    /// The step does not fit the range as it is.
+    Unfit,
+    /// As much is moving already as the limits allow.
+    Limit,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLeader => write!(f, "the range has no leader"),
+            Self::NoLiveQuorum => write!(f, "a half would lack a live quorum"),
+            Self::Crowded(site) => write!(f, "site {site} would have two voters"),
+            Self::LeaderCannotMove => write!(f, "no other voter can lead"),
+            Self::Unfit => write!(f, "the step does not fit the range"),
+            Self::Limit => write!(f, "the limits of moving are reached"),
+        }
+    }
+}
+
+/// Checks all steps, in the order given, on every configuration that the range would pass through.
+pub fn check(view: &FleetView, policy: &Policy, range: &RangeView, steps: &[Step]) -> Result<(), Refusal> {
+    if !range.leader.is_some_and(|leader| view.is_alive(leader)) {
+        return Err(Refusal::NoLeader);
+    }
+    let mut before = range.descriptor.clone();
+    let mut leader = range.leader;
+    for (i, step) in steps.iter().enumerate() {
+        // A later step is taken when its learners have caught up, so they count as live if their store is.
+        let is_live = |r: &ReplicaDescriptor| {
+            let newcomer = i > 0 && range.descriptor.replica(r.replica).is_none_or(|now| now.role == Role::Learner);
+            view.is_alive(r.store) && (newcomer || range.is_caught_up(r))
+        };
+        for shape in shapes(&before, step).ok_or(Refusal::Unfit)? {
+            if policy.goal == SurvivalGoal::Site {
+                not_more_crowded(&range.descriptor, &shape)?;
+            }
+            if !shape.is_quorum(is_live) {
+                return Err(Refusal::NoLiveQuorum);
+            }
+            before = shape;
+        }
+        if let Step::TransferLeader { store, .. } = step {
+            leader = Some(*store);
+        }
+        let leads = |r: &ReplicaDescriptor| Some(r.store) == leader && r.role == Role::Voter;
+        if !before.replicas.iter().any(leads) {
+            return Err(Refusal::LeaderCannotMove);
+        }
+    }
+    Ok(())
+}
+
+/// The configurations that a step leads through, the last one being where it ends; `None` when it does not fit.
+#[must_use]
+pub fn shapes(before: &RangeDescriptor, step: &Step) -> Option<Vec<RangeDescriptor>> {
+    if before.is_joint() {
+        return None;
+    }
+    let mut after = before.clone();
+    match step {
+        Step::AddLearner { store, site } => {
+            if before.replica_on(*store).is_none() {
+                let replica = after.next_replica;
+                after.next_replica = replica.next();
+                after.replicas.push(ReplicaDescriptor {
+                    replica,
+                    store: *store,
+                    site: site.clone(),
+                    role: Role::Learner,
+                });
+            }
+            Some(vec![after])
+        }
+        Step::RemoveLearner { replica } => {
+            (before.replica(*replica)?.role == Role::Learner).then_some(())?;
+            after.replicas.retain(|r| r.replica != *replica);
+            Some(vec![after])
+        }
+        Step::TransferLeader { replica, store } => {
+            let to = before.replica(*replica)?;
+            (to.role == Role::Voter && to.store == *store).then(|| vec![after])
+        }
+        Step::Split { .. } => Some(vec![after]),
+        Step::PromoteAndDemote { promote, demote } => joint_shapes(before, promote, demote),
+    }
+}
+
+fn joint_shapes(before: &RangeDescriptor, promote: &[ReplicaId], demote: &[ReplicaId]) -> Option<Vec<RangeDescriptor>> {
+    let role = |id: &ReplicaId| before.replica(*id).map(|r| r.role);
+    let fits = promote.iter().all(|id| role(id) == Some(Role::Learner))
+        && demote.iter().all(|id| role(id) == Some(Role::Voter));
+    if !fits {
+        return None;
+    }
+    let change = |up: Role, down: Role| {
+        let mut after = before.clone();
+        for r in &mut after.replicas {
+            if promote.contains(&r.replica) {
+                r.role = up;
+            } else if demote.contains(&r.replica) {
+                r.role = down;
+            }
+        }
+        after
+    };
+    Some(vec![change(Role::IncomingVoter, Role::OutgoingVoter), change(Role::Voter, Role::Learner)])
+}
+
+/// Promise 4. A range that is crowded already (its goal was raised) may pass through shapes that are no more so.
+fn not_more_crowded(now: &RangeDescriptor, shape: &RangeDescriptor) -> Result<(), Refusal> {
+    let allowed = surplus(now.incoming_voters());
+    let most = surplus(shape.incoming_voters()).max(surplus(shape.outgoing_voters()));
+    match shape.crowded_site() {
+        Some(site) if most > allowed => Err(Refusal::Crowded(site.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// By how many voters a half exceeds one per site.
+fn surplus<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor>) -> usize {
+    let mut sites = BTreeSet::new();
+    half.filter(|r| !sites.insert(&r.site)).count()
+}
+
+/// What one plan may still move.
+#[derive(Debug, Default)]
+pub struct Budget {
+    moves: BTreeMap<StoreId, u32>,
+    move_pairs: BTreeMap<(SiteName, SiteName), u32>,
+    transfers: BTreeMap<StoreId, u32>,
+    transfer_pairs: BTreeMap<(SiteName, SiteName), u32>,
+}
+
+impl Budget {
+    /// Counts what is on its way already, whatever the limits say.
+    pub fn charge(&mut self, influence: &Influence) {
+        let (stores, pairs) = self.counters(influence);
+        *stores.entry(influence.to_store).or_default() += 1;
+        *pairs.entry((influence.from_site.clone(), influence.to_site.clone())).or_default() += 1;
+    }
+
+    /// True when one more fits.
+    #[must_use]
+    pub fn has_room(&mut self, influence: &Influence, limits: &MoveLimits) -> bool {
+        let (per_store, per_pair) = if influence.leader_weight > 0 {
+            (limits.transfers_per_store, limits.transfers_per_site_pair)
+        } else {
+            (limits.moves_per_store, limits.moves_per_site_pair)
+        };
+        let (stores, pairs) = self.counters(influence);
+        let pair = (influence.from_site.clone(), influence.to_site.clone());
+        stores.get(&influence.to_store).copied().unwrap_or(0) < per_store
+            && pairs.get(&pair).copied().unwrap_or(0) < per_pair
+    }
+
+    #[allow(clippy::type_complexity)] // Two maps, named where they are declared.
+    fn counters(
+        &mut self,
+        influence: &Influence,
+    ) -> (&mut BTreeMap<StoreId, u32>, &mut BTreeMap<(SiteName, SiteName), u32>) {
+        if influence.leader_weight > 0 {
+            (&mut self.transfers, &mut self.transfer_pairs)
+        } else {
+            (&mut self.moves, &mut self.move_pairs)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Learners that neither repair nor spread wants: either a balancing move is half done and still good, or they go.
+
+use holdfast_types::RangeId;
+
+use super::{Planner, balance_replicas, swapped};
+use crate::operator::Reason;
+use crate::view::RangeView;
+
+/// Finishes or ends what is half done.
+pub(super) fn plan(planner: &mut Planner<'_>) {
+    for (id, range) in planner.free_ranges() {
+        // Repair or growth that is held back may need its learner later.
+        let waits = planner.held.get(&id).is_some_and(|h| matches!(h.reason, Reason::Repair | Reason::Spread));
+        if range.learners().next().is_some() && !waits && !finish(planner, id, range) {
+            let voters = range.voter_stores();
+            planner.propose_voters(id, Reason::Tidy, &voters);
+        }
+    }
+}
+
+/// A begun move goes on while it gains anything at all: less than what it takes to begin one, so that it is not dropped for
+/// noise; and a move that was made gains nothing backwards, so that the voter it replaced is removed.
+fn finish(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) -> bool {
+    let learners: Vec<_> = range.learners().map(|r| r.store).collect();
+    let best = balance_replicas::moves(planner, id, range).filter(|m| learners.contains(&m.to)).min();
+    match best {
+        Some(best) if best.cost < -4 => {
+            let target = swapped(&range.voter_stores(), best.from, best.to);
+            planner.propose_voters(id, Reason::BalanceReplicas, &target)
+        }
+        _ => false,
+    }
+}

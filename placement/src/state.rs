@@ -1,0 +1,208 @@
+//! What placement keeps in the system range: the names of its facts, and the facts that have no other home.
+//!
+//! | key | value |
+//! |---|---|
+//! | `id/next-store` | the next store id to give |
+//! | `store/<id>` | [`StoreRecord`] |
+//! | `site/<label>` | [`SiteRecord`] |
+//! | `range/<id>` | the range's descriptor, as last reported |
+//! | `policy/<keyspace>` | [`crate::Policy`] |
+//! | `operator/<range>` | [`crate::Operator`] in flight |
+//!
+//! Ids are written as 16 (keyspaces: 8) hexadecimal digits, so that keys sort by number.
+
+use holdfast_types::{Key, KeyRange, KeyspaceId, RangeId, Rejected, SiteName, StoreId, Timestamp};
+
+/// The name of one fact.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum StateKey {
+    /// The next store id.
+    NextStore,
+    /// A store.
+    Store(StoreId),
+    /// A site.
+    Site(SiteName),
+    /// A range's descriptor.
+    Range(RangeId),
+    /// A keyspace's policy.
+    Policy(KeyspaceId),
+    /// A range's operator in flight.
+    Operator(RangeId),
+}
+
+const NEXT_STORE: &str = "id/next-store";
+const STORE: &str = "store/";
+const SITE: &str = "site/";
+const RANGE: &str = "range/";
+const POLICY: &str = "policy/";
+const OPERATOR: &str = "operator/";
+
+impl StateKey {
+    /// The key in the system range.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        let name = match self {
+            Self::NextStore => NEXT_STORE.to_owned(),
+            Self::Store(id) => format!("{STORE}{:016x}", id.0),
+            Self::Site(label) => format!("{SITE}{label}"),
+            Self::Range(id) => format!("{RANGE}{:016x}", id.0),
+            Self::Policy(keyspace) => format!("{POLICY}{:08x}", keyspace.0),
+            Self::Operator(id) => format!("{OPERATOR}{:016x}", id.0),
+        };
+        Key::bound(KeyspaceId::SYSTEM, name.as_bytes())
+    }
+
+    /// Reads what [`StateKey::key`] wrote; `None` for every other key.
+    #[must_use]
+    pub fn parse(key: &Key) -> Option<Self> {
+        let name = std::str::from_utf8(key.user_key()).ok()?;
+        let parsed = if name == NEXT_STORE {
+            Self::NextStore
+        } else if let Some(id) = name.strip_prefix(STORE) {
+            Self::Store(StoreId(hex(id)?))
+        } else if let Some(label) = name.strip_prefix(SITE) {
+            Self::Site(SiteName::new(label).ok()?)
+        } else if let Some(id) = name.strip_prefix(RANGE) {
+            Self::Range(RangeId(hex(id)?))
+        } else if let Some(keyspace) = name.strip_prefix(POLICY) {
+            Self::Policy(KeyspaceId(u32::try_from(hex(keyspace)?).ok()?))
+        } else {
+            Self::Operator(RangeId(hex(name.strip_prefix(OPERATOR)?)?))
+        };
+        // One name per fact: other spellings of a number, and other keyspaces, are not ours.
+        (parsed.key() == *key).then_some(parsed)
+    }
+
+    /// All stores.
+    #[must_use]
+    pub fn all_stores() -> KeyRange {
+        all(STORE)
+    }
+
+    /// All sites.
+    #[must_use]
+    pub fn all_sites() -> KeyRange {
+        all(SITE)
+    }
+
+    /// All range descriptors.
+    #[must_use]
+    pub fn all_ranges() -> KeyRange {
+        all(RANGE)
+    }
+
+    /// All policies.
+    #[must_use]
+    pub fn all_policies() -> KeyRange {
+        all(POLICY)
+    }
+
+    /// All operators in flight.
+    #[must_use]
+    pub fn all_operators() -> KeyRange {
+        all(OPERATOR)
+    }
+}
+
+fn hex(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// From the prefix, which ends in `/`, to before the byte after `/`.
+fn all(prefix: &str) -> KeyRange {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    let bound = |name: &[u8]| Key::bound(KeyspaceId::SYSTEM, name);
+    KeyRange { start: bound(prefix.as_bytes()), end: Some(bound(&end)) }
+}
+
+/// Where a store can be reached, as `host:port`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoreAddresses {
+    /// For clients.
+    pub client: String,
+    /// For other stores.
+    pub store_to_store: String,
+    /// Health, metrics, console.
+    pub http: String,
+}
+
+/// A store as a member of the fleet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreRecord {
+    /// Its id.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// The identity that it proved at its last join.
+    pub site_identity: Option<String>,
+    /// Where it can be reached.
+    pub addresses: StoreAddresses,
+    /// When it joined first, in fleet time.
+    pub joined_at: Timestamp,
+}
+
+/// A site, bound to the first identity that joined with its label.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SiteRecord {
+    /// The label.
+    pub label: SiteName,
+    /// What proves it; `None` while only stores without an identity have joined.
+    pub identity: Option<String>,
+}
+
+/// Decides whether a store that claims `label` and proves `identity` may join, and gives the site's record to keep.
+///
+/// A label without an identity so far is bound to the first one that comes.
+pub fn admit_store(
+    sites: &[SiteRecord],
+    label: &SiteName,
+    identity: Option<&str>,
+) -> Result<SiteRecord, Rejected> {
+    let twin = sites.iter().find(|s| s.label != *label && identity.is_some() && s.identity.as_deref() == identity);
+    if let (Some(twin), Some(identity)) = (twin, identity) {
+        return Err(Rejected::invalid(format!(
+            "this Kubernetes cluster ({identity}) is site {}, not {label}: two labels for one site would let it hold two voters of \
+             a range; start the store with --site {}",
+            twin.label, twin.label
+        )));
+    }
+    match sites.iter().find(|s| s.label == *label).and_then(|s| s.identity.as_deref()) {
+        Some(bound) if identity.is_none() => Err(Rejected::invalid(format!(
+            "site {label} is bound to identity {bound}, and this store proves none: start it with --site-id, or choose another label"
+        ))),
+        Some(bound) if identity != Some(bound) => Err(Rejected::invalid(format!(
+            "site {label} is bound to identity {bound}, and this store proves {}: each Kubernetes cluster needs a label of its own",
+            identity.unwrap_or_default()
+        ))),
+        _ => Ok(SiteRecord { label: label.clone(), identity: identity.map(ToOwned::to_owned) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_lie_in_their_range() {
+        let keys = [
+            (StateKey::NextStore, None),
+            (StateKey::Store(StoreId(7)), Some(StateKey::all_stores())),
+            (StateKey::Site(SiteName::new("site-a").unwrap()), Some(StateKey::all_sites())),
+            (StateKey::Range(RangeId(u64::MAX)), Some(StateKey::all_ranges())),
+            (StateKey::Policy(KeyspaceId(3)), Some(StateKey::all_policies())),
+            (StateKey::Operator(RangeId(1)), Some(StateKey::all_operators())),
+        ];
+        for (key, all) in keys {
+            assert_eq!(StateKey::parse(&key.key()), Some(key.clone()));
+            assert!(all.is_none_or(|all| all.contains(&key.key())), "{key:?}");
+        }
+        for foreign in ["store/7", "store/+000000000000007", "site/", "other", "policy/0000000100000000"] {
+            assert_eq!(StateKey::parse(&Key::bound(KeyspaceId::SYSTEM, foreign.as_bytes())), None, "{foreign}");
+        }
+        let elsewhere = Key::bound(KeyspaceId::DEFAULT, StateKey::NextStore.key().user_key());
+        assert_eq!(StateKey::parse(&elsewhere), None);
+    }
+}

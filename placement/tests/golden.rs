@@ -1,0 +1,177 @@
+//! Runs `tests/scripts`: one behaviour a file, the file's name is the claim. `UPDATE_GOLDENFILES=1` writes what it finds.
+//!
+//! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S,S [leader=S] [count=N] [size_mib=N] [rps=N]`,
+//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `policy [replicas=] [goal=] [prefer=S,S]
+//! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
+//! nothing is left), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
+
+#![allow(clippy::unwrap_used)]
+
+mod model;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use holdfast_placement::{FleetView, Policies, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, plan};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
+use model::Model;
+
+struct Runner {
+    model: Model,
+    sites: Vec<SiteRecord>,
+}
+
+type Answer = Result<String, Box<dyn Error>>;
+
+impl goldenscript::Runner for Runner {
+    fn run(&mut self, command: &goldenscript::Command) -> Answer {
+        let mut args = command.consume_args();
+        let answer = match command.name.as_str() {
+            "store" => self.store(&mut args),
+            "range" => self.range(&mut args),
+            "set" => self.set(&mut args),
+            "lag" | "catch_up" => self.catch_up(&mut args, command.name == "catch_up"),
+            "policy" => self.policy(&mut args),
+            "wait" => {
+                let seconds: u64 = args.next_pos().ok_or("wait how long?")?.parse()?;
+                self.model.view.now = self.model.view.now.after(Duration::from_secs(seconds));
+                Ok(String::new())
+            }
+            "plan" => {
+                let planned = plan(&self.model.view, &self.model.policies);
+                Ok(self.told(&planned.iter().map(ToString::to_string).collect::<Vec<_>>()))
+            }
+            "round" => {
+                let planned = self.model.round();
+                Ok(lines(planned.iter().map(|o| format!("{} {:?}: {}", o.range, o.reason, o.steps[0]))))
+            }
+            "settle" => {
+                let rounds = self.model.settle(200).ok_or("it does not settle")?;
+                let held = self.told(&[]);
+                Ok(format!("settled after {rounds} rounds\n{held}"))
+            }
+            "show" => Ok(self.model.show()),
+            "counts" => Ok(self.model.counts()),
+            "headroom" => Ok(lines(headroom(&self.model.view).iter().map(ToString::to_string))),
+            "admit" => self.admit(&mut args),
+            name => Err(format!("no command {name}").into()),
+        };
+        args.reject_rest()?;
+        answer
+    }
+}
+
+impl Runner {
+    fn new() -> Self {
+        Self { model: Model { view: FleetView::new(Moment::ZERO), policies: Policies::default() }, sites: Vec::new() }
+    }
+
+    fn told(&self, planned: &[String]) -> String {
+        lines(planned.iter().cloned().chain(self.model.held()))
+    }
+
+    fn store(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+        let id = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
+        let site: String = args.lookup_parse("site")?.ok_or("which site?")?;
+        let mut store = StoreView::alive_at(SiteName::new(&site)?);
+        store.capacity_millicores = args.lookup_parse("cores")?.unwrap_or(4) * 1_000;
+        store.used_millicores = args.lookup_parse("used")?.unwrap_or(0);
+        self.model.view.stores.insert(id, store);
+        Ok(String::new())
+    }
+
+    fn range(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+        let first: u64 = args.next_pos().ok_or("which range?")?.parse()?;
+        let voters: String = args.lookup_parse("voters")?.ok_or("which voters?")?;
+        let voters: Vec<StoreId> = voters.split(',').map(|s| s.parse().map(StoreId)).collect::<Result<_, _>>()?;
+        let count: u64 = args.lookup_parse("count")?.unwrap_or(1);
+        let leader: Option<u64> = args.lookup_parse("leader")?;
+        let size_mib: u64 = args.lookup_parse("size_mib")?.unwrap_or(0);
+        let rps: u64 = args.lookup_parse("rps")?.unwrap_or(0);
+        for id in first..first + count {
+            let keyspace = if id == RangeId::SYSTEM.0 { KeyspaceId::SYSTEM } else { KeyspaceId::DEFAULT };
+            let bounds = KeyRange { start: Key::bound(keyspace, &id.to_be_bytes()), end: Key::keyspace_end(keyspace) };
+            let view = std::mem::take(&mut self.model.view);
+            self.model.view = view.with_range(RangeId(id), bounds, &voters);
+            let range = self.model.view.ranges.get_mut(&RangeId(id)).unwrap();
+            range.leader = leader.map(StoreId).or(range.leader);
+            range.size_bytes = size_mib << 20;
+            range.load.requests_millis_per_second = rps * 1_000;
+        }
+        Ok(String::new())
+    }
+
+    fn set(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+        let id = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
+        if let Some(alive) = args.lookup_parse("alive")? {
+            self.model.set_alive(id, alive);
+        }
+        let store = self.model.view.stores.get_mut(&id).ok_or("no such store")?;
+        store.draining = args.lookup_parse("draining")?.unwrap_or(store.draining);
+        store.disk_ok = args.lookup_parse("disk_ok")?.unwrap_or(store.disk_ok);
+        store.used_millicores = args.lookup_parse("used")?.unwrap_or(store.used_millicores);
+        if let Some(percent) = args.lookup_parse::<u64>("free_percent")? {
+            store.disk_free_bytes = store.disk_total_bytes / 100 * percent;
+        }
+        Ok(String::new())
+    }
+
+    fn catch_up(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>, caught_up: bool) -> Answer {
+        let id = RangeId(args.next_pos().ok_or("which range?")?.parse()?);
+        let store = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
+        let range = self.model.view.ranges.get_mut(&id).ok_or("no such range")?;
+        let replica = range.descriptor.replica_on(store).ok_or("no replica there")?.replica;
+        if caught_up {
+            range.caught_up.insert(replica);
+        } else {
+            range.caught_up.remove(&replica);
+        }
+        Ok(String::new())
+    }
+
+    fn policy(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+        let policies = &mut self.model.policies;
+        policies.default.replicas = args.lookup_parse("replicas")?.unwrap_or(policies.default.replicas);
+        policies.system.replicas = args.lookup_parse("system_replicas")?.unwrap_or(policies.system.replicas);
+        match args.lookup("goal").map(|a| a.value.as_str()) {
+            Some("store") => policies.default.goal = SurvivalGoal::Store,
+            Some("site") => policies.default.goal = SurvivalGoal::Site,
+            Some(other) => return Err(format!("no goal {other}").into()),
+            None => {}
+        }
+        if let Some(prefer) = args.lookup_parse::<String>("prefer")? {
+            policies.default.leader_preference = prefer.split(',').map(SiteName::new).collect::<Result<_, _>>()?;
+        }
+        Ok(String::new())
+    }
+
+    fn admit(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+        let label = SiteName::new(&args.next_pos().ok_or("which label?")?.value)?;
+        let identity: Option<String> = args.lookup_parse("id")?;
+        let record = admit_store(&self.sites, &label, identity.as_deref())?;
+        let told = format!("{} is bound to {}", record.label, record.identity.as_deref().unwrap_or("no identity yet"));
+        self.sites.retain(|s| s.label != record.label);
+        self.sites.push(record);
+        Ok(told)
+    }
+}
+
+fn lines(all: impl Iterator<Item = String>) -> String {
+    let mut out = String::new();
+    for line in all {
+        writeln!(out, "{line}").unwrap();
+    }
+    out
+}
+
+#[test]
+fn every_script_tells_the_truth() {
+    let mut scripts: Vec<_> = std::fs::read_dir("tests/scripts").unwrap().map(|e| e.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        println!("{}", script.display());
+        goldenscript::run(&mut Runner::new(), &script).unwrap();
+    }
+}

@@ -1,0 +1,193 @@
+//! A little fleet that carries out operators: what leaders would do, without replication. It keeps its own idea of what is
+//! legal and panics when a step breaks it.
+
+#![allow(dead_code)] // Each test binary uses a part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use holdfast_placement::{FleetView, Operator, Policies, RangeView, Step, SurvivalGoal, explain, plan};
+use holdfast_types::{RangeDescriptor, RangeId, ReplicaDescriptor, Role, SiteName, StoreId};
+
+pub struct Model {
+    pub view: FleetView,
+    pub policies: Policies,
+}
+
+impl Model {
+    /// Plans, carries out the first step of each operator, and lets joint configurations be left. The operators, as planned.
+    pub fn round(&mut self) -> Vec<Operator> {
+        self.leave_joint();
+        let operators = plan(&self.view, &self.policies);
+        assert_eq!(operators, plan(&self.view, &self.policies), "the same view gives the same plan");
+        let ranges: BTreeSet<_> = operators.iter().map(|o| o.range).collect();
+        assert_eq!(ranges.len(), operators.len(), "one operator per range");
+        for operator in &operators {
+            self.apply(operator);
+        }
+        operators
+    }
+
+    /// Rounds until nothing is planned and nothing is joint; the number of rounds, or `None` when it takes more than `most`.
+    pub fn settle(&mut self, most: usize) -> Option<usize> {
+        (0..=most).find(|_| self.round().is_empty() && !self.view.ranges.values().any(|r| r.descriptor.is_joint()))
+    }
+
+    pub fn held(&self) -> Vec<String> {
+        let held = explain(&self.view, &self.policies).held;
+        held.iter().map(|h| format!("{} {:?} held: {}", h.range, h.reason, h.why)).collect()
+    }
+
+    fn apply(&mut self, operator: &Operator) {
+        let range = self.view.ranges.get_mut(&operator.range).expect("planned for a known range");
+        assert_eq!(operator.epoch, range.descriptor.epoch);
+        let leader = range.leader.expect("a leader carries out steps");
+        assert!(self.view.stores[&leader].alive, "{operator}: the leader is alive");
+        let step = &operator.steps[0];
+        match step {
+            Step::AddLearner { store, site } => add_learner(range, *store, site),
+            Step::RemoveLearner { replica } => {
+                assert_eq!(range.descriptor.replica(*replica).expect("exists").role, Role::Learner, "{operator}");
+                range.descriptor.replicas.retain(|r| r.replica != *replica);
+                range.descriptor.epoch.membership += 1;
+            }
+            Step::TransferLeader { replica, store } => {
+                let to = range.descriptor.replica(*replica).expect("exists");
+                assert!(to.role == Role::Voter && to.store == *store && range.caught_up.contains(replica), "{operator}");
+                assert!(self.view.stores[store].alive && !self.view.stores[store].draining, "{operator}");
+                range.leader = Some(*store);
+            }
+            Step::PromoteAndDemote { promote, demote } => {
+                for r in &mut range.descriptor.replicas {
+                    if promote.contains(&r.replica) {
+                        assert_eq!(r.role, Role::Learner);
+                        assert!(range.caught_up.contains(&r.replica), "{operator}: only what has caught up is promoted");
+                        r.role = Role::IncomingVoter;
+                    } else if demote.contains(&r.replica) {
+                        assert_eq!(r.role, Role::Voter);
+                        assert_ne!(r.store, leader, "{operator}: the leader is never demoted");
+                        r.role = Role::OutgoingVoter;
+                    }
+                }
+                range.descriptor.epoch.membership += 1;
+            }
+            Step::Split { .. } => self.split(operator.range),
+        }
+        self.check(operator.range);
+    }
+
+    fn split(&mut self, id: RangeId) {
+        let next = RangeId(self.view.ranges.keys().last().expect("one").0 + 1);
+        let left = self.view.ranges.get_mut(&id).expect("known");
+        left.size_bytes /= 2;
+        left.load.requests_millis_per_second /= 2;
+        left.descriptor.epoch.bounds += 1;
+        let mut right = left.clone();
+        right.descriptor.range = next;
+        self.view.ranges.insert(next, right);
+    }
+
+    pub fn leave_joint(&mut self) {
+        let ids: Vec<_> = self.view.ranges.keys().copied().collect();
+        for id in ids {
+            let range = self.view.ranges.get_mut(&id).expect("known");
+            if range.descriptor.is_joint() {
+                range.descriptor.epoch.membership += 1;
+                for r in &mut range.descriptor.replicas {
+                    r.role = match r.role {
+                        Role::IncomingVoter => Role::Voter,
+                        Role::OutgoingVoter => Role::Learner,
+                        role => role,
+                    };
+                }
+                self.check(id);
+            }
+        }
+    }
+
+    /// The shapes that no step may lead to.
+    fn check(&self, id: RangeId) {
+        let range = &self.view.ranges[&id];
+        range.descriptor.check().expect("a sound descriptor");
+        if self.policies.of(&range.descriptor).goal == SurvivalGoal::Site {
+            assert_eq!(range.descriptor.crowded_site(), None, "{:?}", range.descriptor);
+        }
+        let live = |r: &ReplicaDescriptor| self.view.stores[&r.store].alive && range.caught_up.contains(&r.replica);
+        assert!(range.descriptor.is_quorum(live), "{:?} has no live quorum", range.descriptor);
+        let leads = |r: &ReplicaDescriptor| Some(r.store) == range.leader && r.role != Role::Learner;
+        assert!(range.descriptor.replicas.iter().any(leads), "{:?} is led by {:?}", range.descriptor, range.leader);
+    }
+
+    /// What a dead store causes: leaders elsewhere, where a quorum is left.
+    pub fn set_alive(&mut self, store: StoreId, alive: bool) {
+        let now = self.view.now;
+        let seen = self.view.stores.get_mut(&store).expect("known");
+        seen.alive = alive;
+        seen.silent_since = (!alive).then_some(now);
+        seen.alive_since = alive.then_some(now);
+        let stores = &self.view.stores;
+        for range in self.view.ranges.values_mut() {
+            let live = |r: &ReplicaDescriptor| stores[&r.store].alive;
+            let led = range.leader.is_some_and(|s| stores[&s].alive);
+            if !led {
+                let heir = range.descriptor.incoming_voters().find(|r| live(r)).map(|r| r.store);
+                range.leader = heir.filter(|_| range.descriptor.is_quorum(live));
+                range.leader_has_lease = range.leader.is_some();
+            }
+        }
+    }
+
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        for (id, range) in &self.view.ranges {
+            let leader = range.leader.map_or("nobody".to_owned(), |s| s.to_string());
+            writeln!(out, "{id} {} led by {leader}", show_replicas(&range.descriptor)).expect("a string");
+        }
+        out
+    }
+
+    /// Voters and leaders per store, and how many ranges use each combination of sites.
+    pub fn counts(&self) -> String {
+        let mut out = String::new();
+        for (id, store) in &self.view.stores {
+            let voters = self.view.ranges.values().filter(|r| r.voter_stores().contains(id)).count();
+            let leaders = self.view.ranges.values().filter(|r| r.leader == Some(*id)).count();
+            writeln!(out, "{id} ({}) voters={voters} leaders={leaders}", store.site).expect("a string");
+        }
+        let mut combinations: BTreeMap<Vec<&SiteName>, usize> = BTreeMap::new();
+        for range in self.view.ranges.values() {
+            let mut sites: Vec<_> = range.descriptor.voters().map(|r| &r.site).collect();
+            sites.sort();
+            *combinations.entry(sites).or_default() += 1;
+        }
+        for (sites, ranges) in combinations {
+            writeln!(out, "{sites:?} ranges={ranges}").expect("a string");
+        }
+        out
+    }
+}
+
+fn add_learner(range: &mut RangeView, store: StoreId, site: &SiteName) {
+    if range.descriptor.replica_on(store).is_none() {
+        let replica = range.descriptor.next_replica;
+        range.descriptor.next_replica = replica.next();
+        range.descriptor.epoch.membership += 1;
+        let new = ReplicaDescriptor { replica, store, site: site.clone(), role: Role::Learner };
+        range.descriptor.replicas.push(new);
+        range.caught_up.insert(replica);
+    }
+}
+
+fn show_replicas(descriptor: &RangeDescriptor) -> String {
+    let show = |r: &ReplicaDescriptor| {
+        let role = match r.role {
+            Role::Voter => "",
+            Role::Learner => " learner",
+            Role::IncomingVoter => " incoming",
+            Role::OutgoingVoter => " outgoing",
+        };
+        format!("{}@{}({}){role}", r.replica, r.store, r.site)
+    };
+    let shown: Vec<_> = descriptor.replicas.iter().map(show).collect();
+    shown.join(" ")
+}

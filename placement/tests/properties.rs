@@ -1,0 +1,122 @@
+//! From any legal layout, planning and doing comes to an end, through legal shapes only, with the right number of voters.
+
+#![allow(clippy::unwrap_used)]
+
+mod model;
+
+use std::collections::BTreeSet;
+
+use holdfast_placement::{FleetView, Policies, RangeLoad, StoreView};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
+use model::Model;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Start {
+    /// Cores of each store of each site.
+    sites: Vec<Vec<u64>>,
+    /// Per range: an order of sites, which store in each, how many voters, size in MiB, requests per second.
+    ranges: Vec<(Vec<u8>, u8, usize, u64, u64)>,
+    /// Stores that are dead for longer than the grace time.
+    dead: Vec<u8>,
+    draining: Option<u8>,
+    replicas: usize,
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    let sites = proptest::collection::vec(proptest::collection::vec(1u64..9, 1..4), 1..7);
+    let range = (proptest::collection::vec(any::<u8>(), 6), any::<u8>(), 1usize..6, 0u64..60, 0u64..3_000);
+    let ranges = proptest::collection::vec(range, 1..24);
+    let dead = proptest::collection::vec(any::<u8>(), 0..3);
+    (sites, ranges, dead, proptest::option::of(any::<u8>()), prop_oneof![Just(1usize), Just(3), Just(5)])
+        .prop_map(|(sites, ranges, dead, draining, replicas)| Start { sites, ranges, dead, draining, replicas })
+}
+
+fn build(start: &Start) -> Model {
+    let mut view = FleetView::new(Moment::ZERO);
+    let mut by_site: Vec<Vec<StoreId>> = Vec::new();
+    for (i, cores) in start.sites.iter().enumerate() {
+        let site = SiteName::new(&format!("site-{i}")).unwrap();
+        by_site.push(Vec::new());
+        for cores in cores {
+            let id = StoreId(view.stores.len() as u64 + 1);
+            view.stores.insert(id, StoreView { capacity_millicores: cores * 1_000, ..StoreView::alive_at(site.clone()) });
+            by_site[i].push(id);
+        }
+    }
+    for (i, (order, pick, voters, size_mib, rps)) in start.ranges.iter().enumerate() {
+        let mut sites: Vec<usize> = (0..by_site.len()).collect();
+        sites.sort_by_key(|s| (order[*s], *s));
+        let stores: Vec<_> =
+            sites.iter().take(*voters).map(|s| by_site[*s][usize::from(*pick) % by_site[*s].len()]).collect();
+        let id = RangeId(10 + i as u64);
+        let bounds = KeyRange { start: Key::bound(KeyspaceId::DEFAULT, &id.0.to_be_bytes()), end: None };
+        view = view.with_range(id, bounds, &stores);
+        let range = view.ranges.get_mut(&id).unwrap();
+        range.size_bytes = size_mib << 20;
+        range.load = RangeLoad { requests_millis_per_second: rps * 1_000, write_bytes_per_second: rps * 100 };
+    }
+    let mut policies = Policies::default();
+    policies.default.replicas = start.replicas;
+    let mut model = Model { view, policies };
+    let ids: Vec<_> = model.view.stores.keys().copied().collect();
+    for dead in &start.dead {
+        model.set_alive(ids[usize::from(*dead) % ids.len()], false);
+    }
+    if let Some(draining) = start.draining {
+        model.view.stores.get_mut(&ids[usize::from(draining) % ids.len()]).unwrap().draining = true;
+    }
+    model.view.now = model.view.now.after(model.policies.limits.replace_after);
+    model
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plans_settle_through_legal_shapes(start in start()) {
+        let mut model = build(&start);
+        let rounds = model.settle(400);
+        prop_assert!(rounds.is_some(), "still moving:\n{}", model.show());
+        let before = model.show();
+        prop_assert_eq!(model.settle(0), Some(0));
+        prop_assert_eq!(before, model.show(), "what has settled stays");
+
+        let view = &model.view;
+        let eligible: BTreeSet<&SiteName> =
+            view.stores.values().filter(|s| s.alive && !s.draining).map(|s| &s.site).collect();
+        for range in view.ranges.values().filter(|r| r.leader.is_some()) {
+            let voters: Vec<_> = range.descriptor.voters().collect();
+            if start.dead.is_empty() {
+                let with_voters = voters.iter().map(|r| &r.site);
+                let places: BTreeSet<&SiteName> = eligible.iter().copied().chain(with_voters).collect();
+                if places.len() >= start.replicas {
+                    prop_assert_eq!(voters.len(), start.replicas, "{:?}", range.descriptor);
+                }
+                prop_assert!(range.learners().next().is_none(), "{:?}", range.descriptor);
+            }
+            prop_assert!(voters.len() <= start.replicas || !model.held().is_empty());
+            if eligible.len() >= start.replicas && voters.len() >= 3 && voters.len() == start.replicas {
+                for voter in &voters {
+                    prop_assert!(view.is_alive(voter.store), "{:?} is not repaired: {:?}", range.descriptor, model.held());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn healthy_fleet_of_equal_sites_ends_balanced(sites in 3u64..6, stores in 1u64..4, ranges in 1u64..40) {
+        let equal = vec![vec![4; usize::try_from(stores).unwrap()]; usize::try_from(sites).unwrap()];
+        let one = (vec![0, 1, 2, 3, 4, 5], 0, 1, 0, 0);
+        let ranges = vec![one; usize::try_from(ranges).unwrap()];
+        let mut model = build(&Start { sites: equal, ranges, dead: vec![], draining: None, replicas: 3 });
+        prop_assert!(model.settle(400).is_some());
+        let counts = |of: &dyn Fn(StoreId) -> usize| {
+            let all: Vec<usize> = model.view.stores.keys().map(|s| of(*s)).collect();
+            all.iter().max().unwrap() - all.iter().min().unwrap()
+        };
+        let ranges = || model.view.ranges.values();
+        prop_assert!(counts(&|s| ranges().filter(|r| r.voter_stores().contains(&s)).count()) <= 1, "{}", model.counts());
+        prop_assert!(counts(&|s| ranges().filter(|r| r.leader == Some(s)).count()) <= 2, "{}", model.counts());
+    }
+}
