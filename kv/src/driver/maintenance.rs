@@ -67,7 +67,7 @@ impl Maintenance {
     }
 
     fn ranges_here(&self) -> impl Iterator<Item = (RangeId, holdfast_types::KeyRange)> {
-        self.map.all().into_iter().filter(|found| found.here).map(|found| (found.descriptor.range, found.descriptor.bounds))
+        self.map.all().into_iter().filter(|found| found.own).map(|found| (found.descriptor.range, found.descriptor.bounds))
     }
 
     fn measure(&self) {

@@ -1,0 +1,177 @@
+//! How a store becomes a member: what the fleet keeps of it in the system range. Runs on any store; the requests find the
+//! system range by themselves.
+
+use std::time::Duration;
+
+use holdfast_kv::records;
+use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
+use holdfast_types::{
+    Condition, Expected, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, SiteName, StoreId,
+    VersionedValue, limits,
+};
+
+use crate::running::Running;
+
+/// How long one request to the system range may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a join is begun again when another one came first.
+const MAX_TRIES: usize = 16;
+
+/// What a store says of itself.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// Its id; [`StoreId::NONE`]: it is new.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// The site's proof.
+    pub site_identity: Option<String>,
+    /// Where it can be reached.
+    pub addresses: StoreAddresses,
+}
+
+/// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet.
+pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Rejected> {
+    for _ in 0..MAX_TRIES {
+        let stores = all(running, StateKey::all_stores(), records::decode_store).await?;
+        let sites = all(running, StateKey::all_sites(), records::decode_site).await?;
+        let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
+        let attempt = if applicant.store == StoreId::NONE {
+            admit(running, applicant, &site).await?
+        } else {
+            renew(running, applicant, &stores, &site).await?
+        };
+        if let Some(record) = attempt {
+            let mut all: Vec<_> = stores.into_iter().filter(|known| known.store != record.store).collect();
+            all.push(record.clone());
+            running.directory.learn(&all);
+            return Ok((record.store, all));
+        }
+    }
+    Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER })
+}
+
+/// A new store gets the next id. `None`: another one came first.
+async fn admit(running: &Running, applicant: &Applicant, site: &SiteRecord) -> Result<Option<StoreRecord>, Rejected> {
+    let next_key = StateKey::NextStore.key();
+    let found = get(running, &next_key).await?;
+    let next = match &found {
+        None => return Err(Rejected::Unavailable("the system range is not set up yet".into())),
+        Some(found) => records::decode_next_id(&found.value).map_err(damaged)?,
+    };
+    let record = record_of(StoreId(next), applicant, running.fleet_now());
+    let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
+    let written = write(
+        running,
+        vec![Condition { key: next_key.clone(), expected }],
+        vec![
+            put(next_key, records::encode_next_id(next + 1)),
+            put(StateKey::Store(record.store).key(), records::encode_store(&record)),
+            put(StateKey::Site(site.label.clone()).key(), records::encode_site(site)),
+        ],
+    );
+    Ok(written.await?.then_some(record))
+}
+
+/// A member that started again may have moved. `None`: its record changed meanwhile.
+async fn renew(
+    running: &Running,
+    applicant: &Applicant,
+    stores: &[StoreRecord],
+    site: &SiteRecord,
+) -> Result<Option<StoreRecord>, Rejected> {
+    let store = applicant.store;
+    let Some(known) = stores.iter().find(|known| known.store == store) else {
+        return Err(Rejected::invalid(format!(
+            "{store} is not a member of this fleet: its data belongs elsewhere, or it was removed; start it with an empty data directory"
+        )));
+    };
+    if known.site != applicant.site {
+        return Err(Rejected::invalid(format!(
+            "{store} is a store of site {}, not {}: a store keeps its site for life; start it with --site {}",
+            known.site, applicant.site, known.site
+        )));
+    }
+    let record = StoreRecord { joined_at: known.joined_at, ..record_of(store, applicant, running.fleet_now()) };
+    if record == *known {
+        return Ok(Some(record));
+    }
+    let key = StateKey::Store(store).key();
+    let condition = Condition { key: key.clone(), expected: Expected::Value(records::encode_store(known)) };
+    let mutations = vec![
+        put(key, records::encode_store(&record)),
+        put(StateKey::Site(site.label.clone()).key(), records::encode_site(site)),
+    ];
+    Ok(write(running, vec![condition], mutations).await?.then_some(record))
+}
+
+fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::Timestamp) -> StoreRecord {
+    StoreRecord {
+        store,
+        site: applicant.site.clone(),
+        site_identity: applicant.site_identity.clone(),
+        addresses: applicant.addresses.clone(),
+        joined_at,
+    }
+}
+
+fn put(key: holdfast_types::Key, value: bytes::Bytes) -> Mutation {
+    Mutation { key, value: Some(value), expires_at: None }
+}
+
+fn damaged(bad: holdfast_proto::convert::BadMessage) -> Rejected {
+    Rejected::Unavailable(format!("a record of the system range cannot be read: {bad}"))
+}
+
+fn unexpected(response: &Response) -> Rejected {
+    Rejected::Unavailable(format!("the system range gave an unexpected answer: {response:?}"))
+}
+
+fn request(request: Request) -> RangeRequest {
+    RangeRequest { range: None, write: None, request }
+}
+
+async fn get(running: &Running, key: &holdfast_types::Key) -> Result<Option<VersionedValue>, Rejected> {
+    match running.ask(request(Request::Get { keys: vec![key.clone()], at: None }), PATIENCE).await? {
+        Response::Got { mut values } => Ok(values.pop().flatten()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// True when it was written, false when a condition did not hold.
+async fn write(running: &Running, conditions: Vec<Condition>, mutations: Vec<Mutation>) -> Result<bool, Rejected> {
+    match running.ask(request(Request::Write { conditions, mutations }), PATIENCE).await? {
+        Response::Written { .. } => Ok(true),
+        Response::ConditionFailed { .. } => Ok(false),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn all<T>(
+    running: &Running,
+    mut bounds: KeyRange,
+    decode: impl Fn(&[u8]) -> Result<T, holdfast_proto::convert::BadMessage>,
+) -> Result<Vec<T>, Rejected> {
+    let mut found = Vec::new();
+    loop {
+        let scan = Request::Scan {
+            bounds: bounds.clone(),
+            reverse: false,
+            max_rows: limits::MAX_SCAN_ROWS,
+            max_bytes: limits::MAX_SCAN_BYTES,
+            at: None,
+        };
+        match running.ask(request(scan), PATIENCE).await? {
+            Response::Scanned { rows, resume, .. } => {
+                for row in rows {
+                    found.push(decode(&row.value.value).map_err(damaged)?);
+                }
+                match resume {
+                    None => return Ok(found),
+                    Some(resume) => bounds.start = resume,
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A store that is a member of its fleet, as the services see it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use holdfast_kv::driver::Store;
+use holdfast_kv::ports::{AdminReply, Clock, PlacementLink, Reply};
+use holdfast_kv::{AdminOutcome, Found};
+use holdfast_placement::StoreRecord;
+use holdfast_proto::v1::RangeNotice;
+use holdfast_replica::{AdminRequest, Standing};
+use holdfast_types::{FleetId, Incarnation, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Timestamp};
+use parking_lot::RwLock;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::directory::Directory;
+
+/// Notices of one store that a slow stream may lag behind.
+const NOTICES: usize = 1_024;
+
+/// A store that is a member of its fleet.
+pub struct Running {
+    /// Its fleet.
+    pub fleet: FleetId,
+    /// Its id.
+    pub store_id: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// Counts its starts.
+    pub incarnation: Incarnation,
+    /// The store itself.
+    pub store: Arc<Store>,
+    /// All stores of the fleet.
+    pub directory: Arc<Directory>,
+    /// Ranges that changed.
+    pub notices: broadcast::Sender<Arc<RangeNotice>>,
+    /// Becomes true when the store stops.
+    pub stopped: watch::Receiver<bool>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Running {
+    /// Fleet time as this store has it: its wall clock. Workers give their ranges' own with each answer.
+    pub fn fleet_now(&self) -> Timestamp {
+        Timestamp::from_ms(self.clock.wall_ms())
+    }
+
+    /// One notice for every range that this store holds.
+    pub fn all_notices(&self) -> Vec<RangeNotice> {
+        self.store.ranges().iter().filter(|found| found.own).map(|found| self.notice(found)).collect()
+    }
+
+    /// What a client should know of a range.
+    pub fn notice(&self, found: &Found) -> RangeNotice {
+        RangeNotice {
+            descriptor: Some(found.descriptor.clone().into()),
+            leader: found.leader.map(|store| self.directory.hint(store)),
+            term: found.term.0,
+        }
+    }
+
+    /// Asks the store and waits for the answer.
+    pub async fn ask(&self, request: RangeRequest, wait: Duration) -> Result<Response, Rejected> {
+        let (sender, answer) = oneshot::channel();
+        let cancellation = self.store.request(request, wait, Box::new(OneReply(sender)));
+        let guard = CancelOnDrop { store: &self.store, cancellation };
+        let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
+        guard.disarm();
+        outcome
+    }
+
+    /// Asks the leader of a range for an administrative change and waits for the answer.
+    pub async fn administer(&self, range: RangeId, request: AdminRequest, wait: Duration) -> Result<AdminOutcome, Rejected> {
+        let (sender, answer) = oneshot::channel();
+        self.store.admin(range, request, wait, Box::new(OneAdminReply(sender)));
+        answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())))
+    }
+}
+
+struct OneReply(oneshot::Sender<Result<Response, Rejected>>);
+
+impl Reply for OneReply {
+    fn answer(self: Box<Self>, outcome: Result<Response, Rejected>, _fleet_now: Timestamp) {
+        // The caller may have gone.
+        let _ = self.0.send(outcome);
+    }
+}
+
+struct OneAdminReply(oneshot::Sender<Result<AdminOutcome, Rejected>>);
+
+impl AdminReply for OneAdminReply {
+    fn answer(self: Box<Self>, outcome: Result<AdminOutcome, Rejected>) {
+        let _ = self.0.send(outcome);
+    }
+}
+
+/// Tells the store when the caller of a request goes away.
+struct CancelOnDrop<'a> {
+    store: &'a Store,
+    cancellation: Option<holdfast_kv::driver::Cancellation>,
+}
+
+impl CancelOnDrop<'_> {
+    fn disarm(mut self) {
+        self.cancellation = None;
+    }
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(cancellation) = self.cancellation.take() {
+            self.store.cancel(cancellation);
+        }
+    }
+}
+
+/// What the services share: the store once it is a member, and what can be said before.
+pub struct ServerState {
+    running: ArcSwapOption<Running>,
+    /// When the process started.
+    pub started: Instant,
+    /// The addresses that this process is bound to.
+    pub addresses: RwLock<Option<crate::start::Addresses>>,
+}
+
+impl ServerState {
+    /// A process that is no member yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now(), addresses: RwLock::default() })
+    }
+
+    /// The store, once it is a member.
+    pub fn running(&self) -> Option<Arc<Running>> {
+        self.running.load_full()
+    }
+
+    /// The store became a member.
+    pub fn set_running(&self, running: Arc<Running>) {
+        self.running.store(Some(running));
+    }
+
+    /// The store, or the refusal that says why there is none.
+    pub fn member(&self) -> Result<Arc<Running>, tonic::Status> {
+        self.running().ok_or_else(|| {
+            tonic::Status::unavailable("this store is not a member of a fleet yet: run `holdfast init` once, or start it with --join")
+        })
+    }
+}
+
+/// Hears of ranges and stores from the workers' threads.
+pub struct Link {
+    /// All stores of the fleet.
+    pub directory: Arc<Directory>,
+    /// Who hears of ranges.
+    pub notices: broadcast::Sender<Arc<RangeNotice>>,
+}
+
+impl Link {
+    /// A link to `directory`.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { directory, notices: broadcast::channel(NOTICES).0 }
+    }
+}
+
+impl PlacementLink for Link {
+    fn directory(&self, stores: &[StoreRecord]) {
+        self.directory.learn(stores);
+    }
+
+    fn standing(&self, standing: &Standing) {
+        let leader = standing.leader.map(|(_, store)| self.directory.hint(store));
+        let notice = RangeNotice { descriptor: Some(standing.descriptor.clone().into()), leader, term: standing.term.0 };
+        // Nobody may be listening.
+        let _ = self.notices.send(Arc::new(notice));
+    }
+}

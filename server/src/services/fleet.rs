@@ -1,0 +1,279 @@
+//! The fleet service: looking at a fleet and changing it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_proto::convert::status::to_status;
+use holdfast_proto::v1;
+use holdfast_proto::v1::change_replicas_request::Change;
+use holdfast_proto::v1::fleet_server::Fleet;
+use holdfast_replica::{AdminRequest, MembershipChange};
+use holdfast_types::{Key, KeyRange, RangeId, Rejected, ReplicaId, SiteName, StoreId};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status};
+
+use crate::membership::{Applicant, join};
+use crate::running::{Running, ServerState};
+
+/// How long an administrative change may take.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Ranges of one answer when the caller names no limit, and at most.
+const LOCATE_DEFAULT: u32 = 100;
+const LOCATE_MAX: u32 = 1_000;
+
+/// Asks the process to found a fleet; answered with the fleet's id.
+pub type InitCommand = oneshot::Sender<Result<holdfast_types::FleetId, String>>;
+
+/// The fleet service of one store.
+pub struct FleetService {
+    /// What the services share.
+    pub state: Arc<ServerState>,
+    /// Founds the fleet, while the store waits for that.
+    pub init: mpsc::Sender<InitCommand>,
+    /// The shared secret that a new store must know.
+    pub fleet_token: String,
+    /// This store's site, before it is a member too.
+    pub site: SiteName,
+}
+
+impl FleetService {
+    fn check_token(&self, token: &str) -> Result<(), Status> {
+        if token == self.fleet_token {
+            return Ok(());
+        }
+        Err(Status::permission_denied("the fleet token is not this fleet's: start the store with the right --fleet-token"))
+    }
+
+    async fn change(&self, expected: Option<v1::RangeExpected>, request: AdminRequest) -> Result<Response<v1::RangeChanged>, Status> {
+        let running = self.state.member()?;
+        let expected = expected.ok_or_else(|| Status::invalid_argument("name the range and its epoch"))?;
+        let range = RangeId(expected.range_id);
+        let found = running.store.ranges().into_iter().find(|found| found.descriptor.range == range);
+        if let (Some(found), Some(epoch)) = (&found, expected.epoch)
+            && found.descriptor.epoch != epoch.into()
+        {
+            let now = found.descriptor.epoch;
+            return Err(Status::failed_precondition(format!("{range} is at epoch {now:?} now: look again")));
+        }
+        let outcome = running.administer(range, request, ADMIN_PATIENCE).await.map_err(to_status)?;
+        Ok(Response::new(v1::RangeChanged { descriptor: Some(outcome.descriptor.into()) }))
+    }
+}
+
+fn rejected(error: holdfast_proto::convert::BadMessage) -> Status {
+    to_status(Rejected::invalid(error.to_string()))
+}
+
+fn site_of(name: &str) -> Result<SiteName, Status> {
+    SiteName::new(name).map_err(Status::invalid_argument)
+}
+
+fn store_info(running: &Running, record: &StoreRecord, replicas: &BTreeMap<StoreId, (u64, u64)>) -> v1::StoreInfo {
+    let (held, led) = replicas.get(&record.store).copied().unwrap_or_default();
+    v1::StoreInfo {
+        store_id: record.store.0,
+        site: record.site.to_string(),
+        client_address: record.addresses.client.clone(),
+        store_address: record.addresses.store_to_store.clone(),
+        alive: record.store == running.store_id || running.store.supports(record.store),
+        replicas: held,
+        leaders: led,
+        draining: false,
+        version: String::new(),
+    }
+}
+
+/// Replicas and leaders by store, as this store knows the ranges.
+fn replicas_by_store(running: &Running) -> BTreeMap<StoreId, (u64, u64)> {
+    let mut by_store: BTreeMap<StoreId, (u64, u64)> = BTreeMap::new();
+    for found in running.store.ranges() {
+        for replica in &found.descriptor.replicas {
+            by_store.entry(replica.store).or_default().0 += 1;
+        }
+        if let Some(leader) = found.leader {
+            by_store.entry(leader).or_default().1 += 1;
+        }
+    }
+    by_store
+}
+
+fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
+    let mut sites: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for store in stores {
+        let counts = sites.entry(&store.site).or_default();
+        counts.0 += 1;
+        counts.1 += u32::from(store.alive);
+    }
+    let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo {
+        name: name.to_owned(),
+        identity: String::new(),
+        stores,
+        alive,
+        draining: false,
+    };
+    sites.into_iter().map(info).collect()
+}
+
+#[tonic::async_trait]
+impl Fleet for FleetService {
+    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+        let Some(running) = self.state.running() else {
+            return Ok(Response::new(v1::DescribeResponse::default()));
+        };
+        let replicas = replicas_by_store(&running);
+        let directory = running.directory.all();
+        let stores: Vec<_> = directory.values().map(|record| store_info(&running, record, &replicas)).collect();
+        let warnings = running.store.complaints();
+        Ok(Response::new(v1::DescribeResponse {
+            fleet: Some(running.fleet.into()),
+            store_id: running.store_id.0,
+            now: running.fleet_now().0,
+            sites: site_infos(&stores),
+            stores,
+            headroom: String::new(),
+            warnings,
+        }))
+    }
+
+    async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
+        let running = self.state.member()?;
+        let request = request.into_inner();
+        let bounds: KeyRange = match request.bounds {
+            Some(bounds) => bounds.try_into().map_err(rejected)?,
+            None => KeyRange::all(),
+        };
+        let limit = if request.limit == 0 { LOCATE_DEFAULT } else { request.limit.min(LOCATE_MAX) };
+        let limit = usize::try_from(limit).expect("a limit of a thousand fits");
+        let mut found = running.store.ranges();
+        found.retain(|found| found.descriptor.bounds.overlaps(&bounds));
+        if request.reverse {
+            found.reverse();
+        }
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let resume = found.last().filter(|_| more).and_then(|last| {
+            let bounds = &last.descriptor.bounds;
+            if request.reverse { Some(bounds.start.clone()) } else { bounds.end.clone() }
+        });
+        let ranges = found
+            .iter()
+            .map(|found| running.notice(found))
+            .map(|n| v1::LocatedRange { descriptor: n.descriptor, leader: n.leader, term: n.term })
+            .collect();
+        let resume = resume.map(|key| key.raw().clone());
+        Ok(Response::new(v1::LocateResponse { ranges, resume, now: running.fleet_now().0 }))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        let uptime_ms = u64::try_from(self.state.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let Some(running) = self.state.running() else {
+            let site = self.site.to_string();
+            return Ok(Response::new(v1::StatusResponse { version, site, uptime_ms, ..v1::StatusResponse::default() }));
+        };
+        let complaints = running.store.complaints();
+        let (of_disk, of_workers): (Vec<_>, Vec<_>) = complaints.into_iter().partition(|what| what.contains("fsync"));
+        let health = |what: Vec<String>| v1::Health { healthy: what.is_empty(), message: what.join("; ") };
+        let ranges: Vec<_> = running.store.ranges().into_iter().filter(|found| found.own).collect();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Ok(Response::new(v1::StatusResponse {
+            version,
+            store_id: running.store_id.0,
+            site: running.site.to_string(),
+            incarnation: running.incarnation.0,
+            fleet: Some(running.fleet.into()),
+            disk: Some(health(of_disk)),
+            workers: Some(health(of_workers)),
+            ranges: count(ranges.len()),
+            leaders: count(ranges.iter().filter(|found| found.leader == Some(running.store_id)).count()),
+            quarantined: Vec::new(),
+            uptime_ms,
+        }))
+    }
+
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let running = self.state.member()?;
+        let request = request.into_inner();
+        self.check_token(&request.fleet_token)?;
+        if let Some(fleet) = request.fleet
+            && fleet != running.fleet.into()
+        {
+            return Err(Status::permission_denied(format!(
+                "the store belongs to another fleet than {}: point --join at its own fleet, or give it an empty data directory",
+                running.fleet
+            )));
+        }
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let applicant = Applicant {
+            store: StoreId(request.store_id),
+            site: site_of(&request.site)?,
+            site_identity: some(request.site_identity),
+            addresses: StoreAddresses {
+                client: request.client_address,
+                store_to_store: request.store_address,
+                http: String::new(),
+            },
+        };
+        let (store, records) = join(&running, &applicant).await.map_err(to_status)?;
+        let replicas = BTreeMap::new();
+        let stores = records.iter().map(|record| store_info(&running, record, &replicas)).collect();
+        Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
+    }
+
+    async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
+        self.check_token(&request.into_inner().fleet_token)?;
+        if let Some(running) = self.state.running() {
+            return Err(Status::already_exists(format!("this store is a member of fleet {} already", running.fleet)));
+        }
+        let (sender, answer) = oneshot::channel();
+        let refused = || Status::already_exists("this store is becoming a member of a fleet already");
+        self.init.try_send(sender).map_err(|_| refused())?;
+        let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] }))
+    }
+
+    async fn split_range(&self, request: Request<v1::SplitRangeRequest>) -> Result<Response<v1::RangeChanged>, Status> {
+        let request = request.into_inner();
+        let at = Key::from_raw(request.key).map_err(to_status)?;
+        // The leader's store names the right range: ids come from its own counter.
+        self.change(request.range, AdminRequest::Split { at, right: RangeId(0) }).await
+    }
+
+    async fn change_replicas(
+        &self,
+        request: Request<v1::ChangeReplicasRequest>,
+    ) -> Result<Response<v1::RangeChanged>, Status> {
+        let request = request.into_inner();
+        let replicas = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
+        let change = match request.change {
+            Some(Change::AddLearner(add)) => {
+                MembershipChange::AddLearner { store: StoreId(add.store_id), site: site_of(&add.site)? }
+            }
+            Some(Change::Reconfigure(change)) => MembershipChange::Reconfigure {
+                promote: replicas(change.promote),
+                demote: replicas(change.demote),
+            },
+            Some(Change::RemoveLearner(remove)) => {
+                MembershipChange::RemoveLearner { replica: ReplicaId(remove.replica_id) }
+            }
+            None => return Err(Status::invalid_argument("name the change")),
+        };
+        self.change(request.range, AdminRequest::ChangeMembership(change)).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::RangeChanged>, Status> {
+        let running = self.state.member()?;
+        let request = request.into_inner();
+        let range = RangeId(request.range.unwrap_or_default().range_id);
+        let store = StoreId(request.store_id);
+        let found = running.store.ranges().into_iter().find(|found| found.descriptor.range == range);
+        let target = found.and_then(|found| found.descriptor.replica_on(store).map(|replica| replica.replica));
+        let to = target.ok_or_else(|| Status::failed_precondition(format!("{range} has no replica on {store} that is known here")))?;
+        self.change(request.range, AdminRequest::Transfer { to }).await
+    }
+}

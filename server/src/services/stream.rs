@@ -1,0 +1,251 @@
+//! `Kv.Stream`: many calls at a time on one stream, in both directions in batches.
+//!
+//! One task reads calls and hands them to the store; one task packs whatever has been answered meanwhile into one message.
+//! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use holdfast_kv::driver::Cancellation;
+use holdfast_kv::ports::Reply;
+use holdfast_proto::v1::{StreamAnswer, StreamCall, StreamRequest, StreamResponse};
+use holdfast_types::{Rejected, Response as Answer, Timestamp, limits};
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::running::Running;
+
+/// Calls open on one stream.
+const MAX_OPEN_CALLS: usize = 65_536;
+/// Bytes of answers that a client has not taken; beyond it we stop reading its calls.
+const MAX_UNTAKEN_BYTES: usize = 32 << 20;
+/// Answers packed into one message.
+const MAX_ANSWERS: usize = 1_024;
+/// A message of answers is closed at this size.
+const MESSAGE_TARGET_BYTES: usize = 1 << 20;
+/// Messages ready for the client's connection.
+const READY_MESSAGES: usize = 4;
+
+/// What the reading and the writing task share.
+struct Session {
+    running: Arc<Running>,
+    answers: mpsc::UnboundedSender<Answered>,
+    open: Mutex<HashMap<u64, Cancellation>>,
+    untaken_bytes: AtomicUsize,
+    taken: Notify,
+}
+
+struct Answered {
+    call_id: u64,
+    outcome: Result<Answer, Rejected>,
+    fleet_now: Timestamp,
+}
+
+struct StreamReply {
+    call_id: u64,
+    answers: mpsc::UnboundedSender<Answered>,
+}
+
+impl Reply for StreamReply {
+    fn answer(self: Box<Self>, outcome: Result<Answer, Rejected>, fleet_now: Timestamp) {
+        // A stream that has ended takes no answers, and nobody waits for them.
+        let _ = self.answers.send(Answered { call_id: self.call_id, outcome, fleet_now });
+    }
+}
+
+/// Serves one stream.
+pub fn serve(
+    running: Arc<Running>,
+    calls: Streaming<StreamRequest>,
+) -> ReceiverStream<Result<StreamResponse, Status>> {
+    let (answers, answered) = mpsc::unbounded_channel();
+    let (ready, messages) = mpsc::channel(READY_MESSAGES);
+    let session = Arc::new(Session {
+        running,
+        answers,
+        open: Mutex::default(),
+        untaken_bytes: AtomicUsize::new(0),
+        taken: Notify::new(),
+    });
+    let reader = tokio::spawn(read(Arc::clone(&session), calls, ready.clone()));
+    tokio::spawn(async move {
+        let mut closing = running_closed(&session);
+        tokio::select! {
+            () = write(&session, answered, &ready) => {}
+            () = &mut closing => {}
+        }
+        reader.abort();
+        session.cancel_everything();
+    });
+    ReceiverStream::new(messages)
+}
+
+fn running_closed(session: &Session) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    let mut stopped = session.running.stopped.clone();
+    Box::pin(async move {
+        // An error means that the sender is gone, and with it the store.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    })
+}
+
+async fn read(
+    session: Arc<Session>,
+    mut calls: Streaming<StreamRequest>,
+    ready: mpsc::Sender<Result<StreamResponse, Status>>,
+) {
+    loop {
+        while session.untaken_bytes.load(Ordering::Acquire) > MAX_UNTAKEN_BYTES {
+            session.taken.notified().await;
+        }
+        let request = match calls.message().await {
+            Ok(Some(request)) => request,
+            // The client has said all; its open calls are still answered.
+            Ok(None) => return,
+            Err(status) => {
+                let _ = ready.send(Err(status)).await;
+                session.cancel_everything();
+                return;
+            }
+        };
+        if let Some(fleet) = request.hello.and_then(|hello| hello.fleet)
+            && (fleet.high, fleet.low) != halves(session.running.fleet.0)
+        {
+            let status = Status::failed_precondition("this store belongs to another fleet than the one the client named");
+            let _ = ready.send(Err(status)).await;
+            return;
+        }
+        if session.open.lock().len() + request.calls.len() > MAX_OPEN_CALLS {
+            let status = Status::resource_exhausted("more than 65,536 calls are open on this stream: wait for answers");
+            let _ = ready.send(Err(status)).await;
+            return;
+        }
+        session.begin(request.calls, &request.cancel);
+    }
+}
+
+fn halves(id: u128) -> (u64, u64) {
+    let low = id & u128::from(u64::MAX);
+    (u64::try_from(id >> 64).expect("64 bits are left"), u64::try_from(low).expect("64 bits are kept"))
+}
+
+impl Session {
+    /// Hands calls to the store. The table is locked all the while, so that no answer can look for its call too early.
+    fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64]) {
+        let mut open = self.open.lock();
+        for call in calls {
+            let reply = Box::new(StreamReply { call_id: call.call_id, answers: self.answers.clone() });
+            let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
+            let request = request.and_then(|r| r.try_into().map_err(|bad| Rejected::invalid(format!("{bad}"))));
+            match request {
+                Ok(request) => {
+                    let wait = match call.timeout_ms {
+                        0 => limits::DEFAULT_DEADLINE,
+                        ms => Duration::from_millis(ms.into()),
+                    };
+                    if let Some(cancellation) = self.running.store.request(request, wait, reply) {
+                        open.insert(call.call_id, cancellation);
+                    }
+                }
+                Err(rejected) => reply.answer(Err(rejected), self.running.fleet_now()),
+            }
+        }
+        for call_id in cancel {
+            if let Some(cancellation) = open.remove(call_id) {
+                self.running.store.cancel(cancellation);
+            }
+        }
+    }
+
+    fn cancel_everything(&self) {
+        for (_, cancellation) in self.open.lock().drain() {
+            self.running.store.cancel(cancellation);
+        }
+    }
+}
+
+async fn write(
+    session: &Session,
+    mut answered: mpsc::UnboundedReceiver<Answered>,
+    ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+) {
+    let mut notices = session.running.notices.subscribe();
+    let hello = StreamResponse {
+        now: session.running.fleet_now().0,
+        store_id: session.running.store_id.0,
+        answers: Vec::new(),
+        notices: session.running.all_notices(),
+    };
+    if ready.send(Ok(hello)).await.is_err() {
+        return;
+    }
+    let mut batch = Vec::with_capacity(MAX_ANSWERS);
+    loop {
+        let mut response = StreamResponse::default();
+        tokio::select! {
+            count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
+            notice = notices.recv() => match notice {
+                Ok(notice) => {
+                    response.notices.push((*notice).clone());
+                    while let Ok(notice) = notices.try_recv() { response.notices.push((*notice).clone()); }
+                }
+                // Too many at once: what is known now says it all.
+                Err(RecvError::Lagged(_)) => response.notices = session.running.all_notices(),
+                Err(RecvError::Closed) => return,
+            },
+        }
+        response.now = session.running.fleet_now().0;
+        if !pack(session, response, &mut batch, ready).await {
+            return;
+        }
+    }
+}
+
+/// Sends answers in messages of bounded size; false: the client is gone.
+async fn pack(
+    session: &Session,
+    mut response: StreamResponse,
+    batch: &mut Vec<Answered>,
+    ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+) -> bool {
+    {
+        let mut open = session.open.lock();
+        for answered in batch.iter() {
+            open.remove(&answered.call_id);
+        }
+    }
+    let mut size_bytes = 0;
+    for answered in batch.drain(..) {
+        response.now = response.now.max(answered.fleet_now.0);
+        let answer = StreamAnswer { call_id: answered.call_id, response: Some(answered.outcome.into()) };
+        size_bytes += answer.encoded_len();
+        response.answers.push(answer);
+        if size_bytes >= MESSAGE_TARGET_BYTES {
+            let full = std::mem::replace(&mut response, StreamResponse { now: response.now, ..StreamResponse::default() });
+            if !send(session, full, size_bytes, ready).await {
+                return false;
+            }
+            size_bytes = 0;
+        }
+    }
+    let empty = response.answers.is_empty() && response.notices.is_empty();
+    empty || send(session, response, size_bytes, ready).await
+}
+
+async fn send(
+    session: &Session,
+    message: StreamResponse,
+    size_bytes: usize,
+    ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+) -> bool {
+    session.untaken_bytes.fetch_add(size_bytes, Ordering::AcqRel);
+    let sent = ready.send(Ok(message)).await.is_ok();
+    session.untaken_bytes.fetch_sub(size_bytes, Ordering::AcqRel);
+    session.taken.notify_one();
+    sent
+}
