@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_types::{ClientId, Key, KeyRange, LogCounter, LogIndex, RangeId, Row, Slot, Term, Timestamp, VersionedValue};
 pub use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord, SnapshotId, Version};
+use holdfast_types::{
+    ClientId, Key, KeyRange, LogCounter, LogIndex, RangeId, Row, Slot, Term, Timestamp, VersionedValue,
+};
 
 /// A local failure: the disk, damage, a bug. Never an answer to a caller; it stops a replica or the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,11 +71,18 @@ pub struct LoadedLog {
 
 /// The log instance. One thread writes; any may read.
 pub trait LogEngine: Send + Sync {
-    /// Writes all operations as one batch and syncs it. After an error every later write fails too.
+    /// Writes all operations as one batch and syncs it. After an error of the disk every later write fails too. A batch that
+    /// would leave a hole is refused as [`Fault::Damage`] and nothing of it is written.
     fn write_synced(&self, ops: &[LogOp]) -> Result<LogCounter, Fault>;
     /// Entries from `first` up to and including `last`, stopping after the one that reaches `max_bytes` (at least one).
-    /// A hole is [`Fault::Damage`].
-    fn entries(&self, range: RangeId, first: LogIndex, last: LogIndex, max_bytes: usize) -> Result<Vec<LogEntry>, Fault>;
+    /// A hole is [`Fault::Damage`]. Empty when the log begins behind `first` (it was cut meanwhile) or ends before it.
+    fn entries(
+        &self,
+        range: RangeId,
+        first: LogIndex,
+        last: LogIndex,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, Fault>;
     /// Everything known at start, by range id. Verifies that every log is contiguous.
     fn load(&self) -> Result<Vec<LoadedLog>, Fault>;
     /// A record of the store.
@@ -126,7 +135,18 @@ pub trait DataSnapshot: Send + Sync {
     /// One page of rows. Skipping deleted rows counts against an inner bound, so a page may be empty and yet have a `resume`.
     fn scan(&self, options: &ScanOptions) -> Result<ScanPage, Fault>;
     /// All versions of keys in bounds, key by key and newest first, from `from` on; at most `max` versions. For GC and tests.
-    fn versions(&self, bounds: &KeyRange, max: usize) -> Result<Vec<(Key, Timestamp, Version)>, Fault>;
+    fn versions(&self, bounds: &KeyRange, max: usize) -> Result<Vec<(Key, Timestamp, Version)>, Fault> {
+        self.versions_after(bounds, None, max, usize::MAX)
+    }
+    /// All versions of keys in bounds as [`DataSnapshot::versions`], those behind `after` in that order; at most `max`, and it
+    /// stops after the one that reaches `max_bytes`. So a walk may go on in the middle of a key.
+    fn versions_after(
+        &self,
+        bounds: &KeyRange,
+        after: Option<(&Key, Timestamp)>,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(Key, Timestamp, Version)>, Fault>;
     /// The state of a range.
     fn range_state(&self, range: RangeId) -> Result<Option<Bytes>, Fault>;
     /// A completion record.
@@ -206,7 +226,7 @@ pub trait DataEngine: Send + Sync {
         range: RangeId,
         bounds: &KeyRange,
     ) -> Result<SnapshotManifest, Fault>;
-    /// A piece of a built snapshot's file.
+    /// A piece of a built snapshot's file; empty at its end.
     fn read_snapshot(&self, id: SnapshotId, file: usize, offset: u64, max_bytes: usize) -> Result<Bytes, Fault>;
     /// Begins to receive a snapshot; what was received under the same id stays, so that a transfer can be resumed.
     fn begin_install(&self, manifest: &SnapshotManifest) -> Result<(), Fault>;
@@ -214,7 +234,7 @@ pub trait DataEngine: Send + Sync {
     fn staged_manifest(&self, id: SnapshotId) -> Result<Option<SnapshotManifest>, Fault>;
     /// How many bytes of each file have been received.
     fn received(&self, id: SnapshotId) -> Result<Vec<u64>, Fault>;
-    /// Receives a piece; pieces of one file come in order.
+    /// Receives a piece; pieces of one file come in order. One that was received before is ignored.
     fn receive(&self, id: SnapshotId, file: usize, offset: u64, data: &[u8]) -> Result<(), Fault>;
     /// Checks every file against the manifest and syncs them. Damage is an error, and the snapshot is forgotten.
     fn verify_install(&self, id: SnapshotId) -> Result<(), Fault>;

@@ -86,7 +86,7 @@ pub enum LogOp {
         state: HardState,
     },
     /// Drops entries up to and including `start.index`; the log then begins after it. If the log ended before it (a
-    /// snapshot, a new range), it is empty afterwards.
+    /// snapshot, a new range) or has another term there (it diverged from the snapshot), it is empty afterwards.
     SetStart {
         /// Whose log.
         range: RangeId,
