@@ -1,0 +1,350 @@
+//! A fleet of real `holdfast` processes on loopback: started, killed, paused and started again.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use holdfast_proto::v1;
+use holdfast_proto::v1::fleet_client::FleetClient;
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::transport::{Channel, Endpoint};
+
+/// How often a state that another process must reach is asked for.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+/// Ports are taken from here on, below those that the kernel gives to outgoing connections.
+const FIRST_PORT: u16 = 10_000;
+const LAST_PORT: u16 = 30_000;
+
+/// What kind of fleet is wanted.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// The `holdfast` program.
+    pub binary: PathBuf,
+    /// Where the stores keep their data: one folder each.
+    pub dir: PathBuf,
+    /// How many sites: `site-a`, `site-b`, ...
+    pub sites: usize,
+    /// Stores of each site.
+    pub stores_per_site: usize,
+    /// More arguments of `holdfast start`.
+    pub extra_args: Vec<String>,
+}
+
+/// One store of the fleet.
+#[derive(Debug)]
+pub struct StoreProcess {
+    /// Its site.
+    pub site: String,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Where clients reach it.
+    pub client: SocketAddr,
+    /// Where stores reach it.
+    pub store: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+    child: Option<Child>,
+}
+
+/// A fleet of real processes. Dropping it kills them all; the data stays.
+pub struct LocalFleet {
+    options: FleetOptions,
+    stores: Vec<StoreProcess>,
+}
+
+impl LocalFleet {
+    /// Chooses ports and folders; starts nothing.
+    pub fn new(options: FleetOptions) -> anyhow::Result<Self> {
+        ensure!((1..=26).contains(&options.sites), "a local fleet has 1 to 26 sites");
+        ensure!((1..=16).contains(&options.stores_per_site), "a site of a local fleet has 1 to 16 stores");
+        let mut ports = FreePorts::new();
+        let mut stores = Vec::new();
+        for store in 0..options.stores_per_site {
+            for site in 0..options.sites {
+                let letter = char::from(b'a' + u8::try_from(site).expect("at most 26 sites"));
+                let streams = ports.next_pair()?;
+                stores.push(StoreProcess {
+                    site: format!("site-{letter}"),
+                    data_dir: options.dir.join(format!("site-{letter}-{store}")),
+                    client: ports.next()?,
+                    store: streams,
+                    http: ports.next()?,
+                    child: None,
+                });
+            }
+        }
+        Ok(Self { options, stores })
+    }
+
+    /// Starts every store, founds the fleet on the first and waits until all are members and every range is spread.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.stores.len() {
+            self.start_store(index)?;
+        }
+        self.wait_listening(0).await?;
+        let mut fleet = self.fleet_client(0).await?;
+        fleet.init(v1::InitRequest::default()).await.context("founding the fleet")?;
+        self.wait_spread(Duration::from_secs(60)).await
+    }
+
+    /// Starts one store, or starts it again on the same ports and data.
+    pub fn start_store(&mut self, index: usize) -> anyhow::Result<()> {
+        let join = self.stores.iter().enumerate().filter(|(other, _)| *other != index);
+        let join: Vec<_> = join.map(|(_, store)| store.client.to_string()).collect();
+        let store = &mut self.stores[index];
+        ensure!(store.child.is_none(), "store {index} runs already");
+        std::fs::create_dir_all(&store.data_dir)?;
+        let log_path = store.data_dir.with_extension("log");
+        let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
+        let mut command = Command::new(&self.options.binary);
+        command
+            .args(["--log", "info", "start", "--end-with-stdin", "--site", &store.site])
+            .args(["--listen", &store.client.to_string(), "--listen-store", &store.store.to_string()])
+            .args(["--listen-http", &store.http.to_string(), "--data-dir"])
+            .arg(&store.data_dir)
+            .args(&self.options.extra_args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log);
+        // The first store waits for `init`; it finds its fleet by its own data afterwards.
+        if index != 0 {
+            command.args(["--join", &join.join(",")]);
+        }
+        let child = command.spawn().with_context(|| format!("starting {}", self.options.binary.display()))?;
+        store.child = Some(child);
+        Ok(())
+    }
+
+    /// All stores, running or not. Store `i` is in site `i % sites`.
+    #[must_use]
+    pub fn stores(&self) -> &[StoreProcess] {
+        &self.stores
+    }
+
+    /// The stores of one site.
+    pub fn stores_of_site(&self, site: usize) -> Vec<usize> {
+        (0..self.stores.len()).filter(|index| index % self.options.sites == site).collect()
+    }
+
+    /// Client addresses of all stores.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.stores.iter().map(|store| store.client.to_string()).collect()
+    }
+
+    /// Kills a store with SIGKILL and waits for its end.
+    pub fn kill(&mut self, index: usize) -> anyhow::Result<()> {
+        let mut child = self.stores[index].child.take().context("the store does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Kills several stores at once: all signals first, then the waiting.
+    pub fn kill_all(&mut self, indexes: &[usize]) -> anyhow::Result<()> {
+        for index in indexes {
+            self.signal(*index, Signal::KILL)?;
+        }
+        for index in indexes {
+            if let Some(mut child) = self.stores[*index].child.take() {
+                child.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a store to stop (SIGTERM) and waits for its end, up to `within`.
+    pub async fn stop(&mut self, index: usize, within: Duration) -> anyhow::Result<()> {
+        self.signal(index, Signal::TERM)?;
+        let deadline = Instant::now() + within;
+        let mut child = self.stores[index].child.take().context("the store does not run")?;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                child.kill()?;
+                child.wait()?;
+                bail!("store {index} did not stop within {within:?} and was killed");
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to a running store (STOP, CONT, TERM, KILL).
+    pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
+        let child = self.stores[index].child.as_ref().context("the store does not run")?;
+        let pid = Pid::from_raw(child.id().try_into()?).context("a process id is not 0")?;
+        kill_process(pid, signal)?;
+        Ok(())
+    }
+
+    /// True while the store's process runs.
+    pub fn is_running(&mut self, index: usize) -> bool {
+        self.stores[index].child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for the end of a store's process that is expected to end by itself.
+    pub async fn wait_ended(&mut self, index: usize, within: Duration) -> anyhow::Result<std::process::ExitStatus> {
+        let deadline = Instant::now() + within;
+        let child = self.stores[index].child.as_mut().context("the store does not run")?;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                self.stores[index].child = None;
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "store {index} still runs after {within:?}");
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// What a store wrote to its log.
+    pub fn log(&self, index: usize) -> String {
+        std::fs::read_to_string(self.stores[index].data_dir.with_extension("log")).unwrap_or_default()
+    }
+
+    /// Connects to the fleet service of a store.
+    pub async fn fleet_client(&self, index: usize) -> anyhow::Result<FleetClient<Channel>> {
+        let address = format!("http://{}", self.stores[index].client);
+        let endpoint = Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
+        Ok(FleetClient::new(endpoint.connect().await?))
+    }
+
+    /// Waits until a store answers.
+    pub async fn wait_listening(&mut self, index: usize) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.fleet_client(index).await.is_err() {
+            if !self.is_running(index) {
+                bail!("store {index} ended at its start:\n{}", tail(&self.log(index)));
+            }
+            ensure!(Instant::now() < deadline, "store {index} does not listen:\n{}", tail(&self.log(index)));
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// All ranges as store `index` knows them.
+    pub async fn ranges(&self, index: usize) -> anyhow::Result<Vec<v1::LocatedRange>> {
+        let mut fleet = self.fleet_client(index).await?;
+        let request = v1::LocateRequest { limit: 1_000, ..v1::LocateRequest::default() };
+        Ok(fleet.locate(request).await?.into_inner().ranges)
+    }
+
+    /// Waits until every range has a leader and a voter in each of up to three sites, as every running store sees it.
+    pub async fn wait_spread(&mut self, within: Duration) -> anyhow::Result<()> {
+        let wanted = self.options.sites.min(3);
+        self.wait_ranges(within, "spread over the sites", move |range| {
+            let descriptor = range.descriptor.as_ref();
+            let voters = descriptor.map_or(0, |d| {
+                let voter = v1::ReplicaRole::Voter as i32;
+                let all = d.replicas.iter().all(|replica| replica.role == voter);
+                if all { d.replicas.len() } else { 0 }
+            });
+            voters >= wanted && range.leader.is_some()
+        })
+        .await
+    }
+
+    /// Waits until all ranges look as wanted to the first running store.
+    pub async fn wait_ranges(
+        &mut self,
+        within: Duration,
+        what: &str,
+        is_well: impl Fn(&v1::LocatedRange) -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let running = (0..self.stores.len()).find(|index| self.is_running(*index)).context("no store runs")?;
+            let ranges = self.ranges(running).await.unwrap_or_default();
+            if !ranges.is_empty() && ranges.iter().all(&is_well) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("ranges are not {what} after {within:?}: {ranges:#?}\n{}", tail(&self.log(running)));
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+}
+
+impl Drop for LocalFleet {
+    fn drop(&mut self) {
+        for store in &mut self.stores {
+            if let Some(mut child) = store.child.take() {
+                // It may have ended by itself.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(30).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// Finds free ports below the kernel's ephemeral ones, so that a store that is down keeps its port.
+struct FreePorts {
+    next: u16,
+}
+
+impl FreePorts {
+    /// Begins at a place that differs between processes, so that fleets started at the same time seldom meet.
+    fn new() -> Self {
+        let span = u32::from(LAST_PORT - FIRST_PORT);
+        let offset = std::process::id().wrapping_mul(61) % span;
+        Self { next: FIRST_PORT + u16::try_from(offset).expect("the remainder is below the span") }
+    }
+
+    fn is_free(port: u16) -> bool {
+        TcpListener::bind(("127.0.0.1", port)).is_ok()
+    }
+
+    fn advance(&mut self, by: u16) {
+        self.next += by;
+        if self.next >= LAST_PORT {
+            self.next = FIRST_PORT;
+        }
+    }
+
+    fn next(&mut self) -> anyhow::Result<SocketAddr> {
+        for _ in FIRST_PORT..LAST_PORT {
+            let port = self.next;
+            self.advance(1);
+            if Self::is_free(port) {
+                return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+            }
+        }
+        bail!("no free port between {FIRST_PORT} and {LAST_PORT}")
+    }
+
+    /// Two ports in a row: store-to-store streams and support heartbeats.
+    fn next_pair(&mut self) -> anyhow::Result<SocketAddr> {
+        loop {
+            let first = self.next()?;
+            if first.port() + 1 == self.next && Self::is_free(self.next) {
+                self.advance(1);
+                return Ok(first);
+            }
+        }
+    }
+}
+
+/// A folder for one run under the system's temporary one; removed when dropped.
+pub fn scratch(prefix: &str) -> anyhow::Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new().prefix(prefix).tempdir()?)
+}
+
+/// The `holdfast` program beside the running one (both built by the same cargo call).
+pub fn binary_beside(current: &Path) -> anyhow::Result<PathBuf> {
+    let folder = current.parent().context("a program lies in a folder")?;
+    for folder in [Some(folder), folder.parent()].into_iter().flatten() {
+        let candidate = folder.join("holdfast");
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+    }
+    bail!("no program `holdfast` beside {}: build the workspace first", current.display())
+}
