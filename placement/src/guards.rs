@@ -12,7 +12,7 @@ use crate::view::{FleetView, RangeView};
 /// Why a step is not taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The range has no leader that could carry it out.
+    /// The range has no leader with a lease that could carry it out.
     NoLeader,
     /// One half of the configuration would lack a live quorum.
     NoLiveQuorum,
@@ -41,7 +41,8 @@ impl fmt::Display for Refusal {
 
 /// Checks all steps, in the order given, on every configuration that the range would pass through.
 pub fn check(view: &FleetView, policy: &Policy, range: &RangeView, steps: &[Step]) -> Result<(), Refusal> {
-    if !range.leader.is_some_and(|leader| view.is_alive(leader)) {
+    // Without a lease it may have been replaced already, and could not commit a change.
+    if !range.leader_has_lease || !range.leader.is_some_and(|leader| view.is_alive(leader)) {
         return Err(Refusal::NoLeader);
     }
     let mut before = range.descriptor.clone();
@@ -61,7 +62,10 @@ pub fn check(view: &FleetView, policy: &Policy, range: &RangeView, steps: &[Step
             }
             before = shape;
         }
-        if let Step::TransferLeader { store, .. } = step {
+        if let Step::TransferLeader { replica, store } = step {
+            if !before.replica(*replica).is_some_and(is_live) {
+                return Err(Refusal::Unfit);
+            }
             leader = Some(*store);
         }
         let leads = |r: &ReplicaDescriptor| Some(r.store) == leader && r.role == Role::Voter;
@@ -185,5 +189,91 @@ impl Budget {
         } else {
             (&mut self.moves, &mut self.move_pairs)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{KeyRange, Moment, RangeId};
+
+    use super::*;
+
+    fn site(name: &str) -> SiteName {
+        SiteName::new(name).unwrap()
+    }
+
+    /// Stores 1, 2, 3 in sites a, b, c hold the voters; 4 in c and 5 in d have learners that have caught up.
+    fn fleet() -> FleetView {
+        let mut view = FleetView::new(Moment::ZERO);
+        for (id, name) in [(1, "a"), (2, "b"), (3, "c"), (4, "c"), (5, "d")] {
+            view = view.with_store(StoreId(id), site(name));
+        }
+        view = view.with_range(RangeId(10), KeyRange::all(), &[StoreId(1), StoreId(2), StoreId(3)]);
+        let range = view.ranges.get_mut(&RangeId(10)).unwrap();
+        for id in [4, 5] {
+            let add = Step::AddLearner { store: StoreId(id), site: view.stores[&StoreId(id)].site.clone() };
+            range.descriptor = shapes(&range.descriptor, &add).unwrap().remove(0);
+            range.caught_up.insert(ReplicaId(id));
+        }
+        view
+    }
+
+    fn change(promote: &[u64], demote: &[u64]) -> Step {
+        let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
+        Step::PromoteAndDemote { promote: ids(promote), demote: ids(demote) }
+    }
+
+    fn ask(view: &FleetView, steps: &[Step]) -> Result<(), Refusal> {
+        check(view, &Policy::default(), &view.ranges[&RangeId(10)], steps)
+    }
+
+    #[test]
+    fn no_half_has_two_voters_in_a_site() {
+        let view = fleet();
+        assert_eq!(ask(&view, &[change(&[4], &[3])]), Ok(()), "one in each half");
+        assert_eq!(ask(&view, &[change(&[4], &[2])]), Err(Refusal::Crowded(site("c"))));
+        assert_eq!(ask(&view, &[change(&[4, 5], &[])]), Err(Refusal::Crowded(site("c"))));
+        let store_goal = Policy { goal: SurvivalGoal::Store, ..Policy::default() };
+        assert_eq!(check(&view, &store_goal, &view.ranges[&RangeId(10)], &[change(&[4], &[2])]), Ok(()));
+    }
+
+    #[test]
+    fn no_half_lacks_a_live_quorum() {
+        let mut view = fleet();
+        view.stores.get_mut(&StoreId(3)).unwrap().alive = false;
+        assert_eq!(ask(&view, &[change(&[5], &[3])]), Ok(()));
+        assert_eq!(
+            ask(&view, &[change(&[5], &[2])]),
+            Ok(()),
+            "a and d live in the incoming, a and b in the outgoing half"
+        );
+        view.ranges.get_mut(&RangeId(10)).unwrap().caught_up.remove(&ReplicaId(5));
+        assert_eq!(
+            ask(&view, &[change(&[5], &[2])]),
+            Err(Refusal::NoLiveQuorum),
+            "incoming: only a is live and caught up"
+        );
+        view.stores.get_mut(&StoreId(2)).unwrap().alive = false;
+        assert_eq!(ask(&view, &[change(&[5], &[3])]), Err(Refusal::NoLiveQuorum), "outgoing: only a lives");
+    }
+
+    #[test]
+    fn leader_stays_a_voter_and_goes_only_to_one_that_can_lead() {
+        let mut view = fleet();
+        let transfer = |id| Step::TransferLeader { replica: ReplicaId(id), store: StoreId(id) };
+        assert_eq!(ask(&view, &[change(&[5], &[1])]), Err(Refusal::LeaderCannotMove));
+        assert_eq!(ask(&view, &[transfer(2), change(&[5], &[1])]), Ok(()));
+        assert_eq!(ask(&view, &[transfer(5)]), Err(Refusal::Unfit), "a learner");
+        view.ranges.get_mut(&RangeId(10)).unwrap().caught_up.remove(&ReplicaId(2));
+        assert_eq!(ask(&view, &[transfer(2)]), Err(Refusal::Unfit), "it lags");
+        view.ranges.get_mut(&RangeId(10)).unwrap().leader_has_lease = false;
+        assert_eq!(ask(&view, &[transfer(3)]), Err(Refusal::NoLeader));
+    }
+
+    #[test]
+    fn only_learners_are_removed() {
+        let view = fleet();
+        assert_eq!(ask(&view, &[Step::RemoveLearner { replica: ReplicaId(4) }]), Ok(()));
+        assert_eq!(ask(&view, &[Step::RemoveLearner { replica: ReplicaId(2) }]), Err(Refusal::Unfit));
     }
 }

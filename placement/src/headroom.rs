@@ -40,7 +40,7 @@ impl Headroom {
 
 impl fmt::Display for Headroom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = |permille: u64| format!("{}.{:02}x", permille / 1_000, permille % 1_000 / 10);
+        let times = |permille: u64| format!("{}.{:02}x", (permille + 5) / 1_000, (permille + 5) % 1_000 / 10);
         let (needs, has) = (times(self.needs_permille), times(self.has_permille));
         write!(f, "lose {}: needs {needs}, has {has}, site {} binds", self.lost, self.binds)?;
         match self.ranges_without_quorum {
@@ -97,7 +97,15 @@ fn lose(view: &FleetView, led: &BTreeMap<StoreId, u128>, lost: &SiteName) -> Opt
     let (utilisation_permille, store, site, needs_permille, has_permille) =
         strained.max_by_key(|(utilisation, id, ..)| (*utilisation, std::cmp::Reverse(*id)))?;
     let binds = site.clone();
-    Some(Headroom { lost: lost.clone(), binds, store, needs_permille, has_permille, utilisation_permille, ranges_without_quorum })
+    Some(Headroom {
+        lost: lost.clone(),
+        binds,
+        store,
+        needs_permille,
+        has_permille,
+        utilisation_permille,
+        ranges_without_quorum,
+    })
 }
 
 /// The range's share of what its leader's store uses, in millionths of a core.

@@ -156,11 +156,7 @@ pub struct SiteRecord {
 /// Decides whether a store that claims `label` and proves `identity` may join, and gives the site's record to keep.
 ///
 /// A label without an identity so far is bound to the first one that comes.
-pub fn admit_store(
-    sites: &[SiteRecord],
-    label: &SiteName,
-    identity: Option<&str>,
-) -> Result<SiteRecord, Rejected> {
+pub fn admit_store(sites: &[SiteRecord], label: &SiteName, identity: Option<&str>) -> Result<SiteRecord, Rejected> {
     let twin = sites.iter().find(|s| s.label != *label && identity.is_some() && s.identity.as_deref() == identity);
     if let (Some(twin), Some(identity)) = (twin, identity) {
         return Err(Rejected::invalid(format!(

@@ -1,7 +1,7 @@
 //! Runs `tests/scripts`: one behaviour a file, the file's name is the claim. `UPDATE_GOLDENFILES=1` writes what it finds.
 //!
-//! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S,S [leader=S] [count=N] [size_mib=N] [rps=N]`,
-//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `policy [replicas=] [goal=] [prefer=S,S]
+//! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S/S [leader=S] [count=N] [size_mib=N] [rps=N]`,
+//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `policy [replicas=] [goal=] [prefer=S/S]
 //! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
 //! nothing is left), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
 
@@ -11,6 +11,7 @@ mod model;
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::time::Duration;
 
 use holdfast_placement::{FleetView, Policies, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, plan};
@@ -23,9 +24,16 @@ struct Runner {
 }
 
 type Answer = Result<String, Box<dyn Error>>;
+type Args<'a> = goldenscript::ArgumentConsumer<'a>;
+
+fn key<T: FromStr<Err: Error + 'static>>(args: &mut Args<'_>, name: &str) -> Result<Option<T>, Box<dyn Error>> {
+    Ok(args.take_key(name).map(str::parse).transpose()?)
+}
 
 impl goldenscript::Runner for Runner {
-    fn run(&mut self, command: &goldenscript::Command) -> Answer {
+    type Command = goldenscript::Command;
+
+    fn run(&mut self, command: &goldenscript::Command, _: &goldenscript::Context) -> Answer {
         let mut args = command.consume_args();
         let answer = match command.name.as_str() {
             "store" => self.store(&mut args),
@@ -57,7 +65,7 @@ impl goldenscript::Runner for Runner {
             "admit" => self.admit(&mut args),
             name => Err(format!("no command {name}").into()),
         };
-        args.reject_rest()?;
+        args.reject_next()?;
         answer
     }
 }
@@ -71,24 +79,24 @@ impl Runner {
         lines(planned.iter().cloned().chain(self.model.held()))
     }
 
-    fn store(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+    fn store(&mut self, args: &mut Args<'_>) -> Answer {
         let id = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
-        let site: String = args.lookup_parse("site")?.ok_or("which site?")?;
+        let site: String = key(args, "site")?.ok_or("which site?")?;
         let mut store = StoreView::alive_at(SiteName::new(&site)?);
-        store.capacity_millicores = args.lookup_parse("cores")?.unwrap_or(4) * 1_000;
-        store.used_millicores = args.lookup_parse("used")?.unwrap_or(0);
+        store.capacity_millicores = key::<u64>(args, "cores")?.unwrap_or(4) * 1_000;
+        store.used_millicores = key(args, "used")?.unwrap_or(0);
         self.model.view.stores.insert(id, store);
         Ok(String::new())
     }
 
-    fn range(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+    fn range(&mut self, args: &mut Args<'_>) -> Answer {
         let first: u64 = args.next_pos().ok_or("which range?")?.parse()?;
-        let voters: String = args.lookup_parse("voters")?.ok_or("which voters?")?;
-        let voters: Vec<StoreId> = voters.split(',').map(|s| s.parse().map(StoreId)).collect::<Result<_, _>>()?;
-        let count: u64 = args.lookup_parse("count")?.unwrap_or(1);
-        let leader: Option<u64> = args.lookup_parse("leader")?;
-        let size_mib: u64 = args.lookup_parse("size_mib")?.unwrap_or(0);
-        let rps: u64 = args.lookup_parse("rps")?.unwrap_or(0);
+        let voters: String = key(args, "voters")?.ok_or("which voters?")?;
+        let voters: Vec<StoreId> = voters.split('/').map(|s| s.parse().map(StoreId)).collect::<Result<_, _>>()?;
+        let count: u64 = key(args, "count")?.unwrap_or(1);
+        let leader: Option<u64> = key(args, "leader")?;
+        let size_mib: u64 = key(args, "size_mib")?.unwrap_or(0);
+        let rps: u64 = key(args, "rps")?.unwrap_or(0);
         for id in first..first + count {
             let keyspace = if id == RangeId::SYSTEM.0 { KeyspaceId::SYSTEM } else { KeyspaceId::DEFAULT };
             let bounds = KeyRange { start: Key::bound(keyspace, &id.to_be_bytes()), end: Key::keyspace_end(keyspace) };
@@ -102,22 +110,22 @@ impl Runner {
         Ok(String::new())
     }
 
-    fn set(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+    fn set(&mut self, args: &mut Args<'_>) -> Answer {
         let id = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
-        if let Some(alive) = args.lookup_parse("alive")? {
+        if let Some(alive) = key(args, "alive")? {
             self.model.set_alive(id, alive);
         }
         let store = self.model.view.stores.get_mut(&id).ok_or("no such store")?;
-        store.draining = args.lookup_parse("draining")?.unwrap_or(store.draining);
-        store.disk_ok = args.lookup_parse("disk_ok")?.unwrap_or(store.disk_ok);
-        store.used_millicores = args.lookup_parse("used")?.unwrap_or(store.used_millicores);
-        if let Some(percent) = args.lookup_parse::<u64>("free_percent")? {
+        store.draining = key(args, "draining")?.unwrap_or(store.draining);
+        store.disk_ok = key(args, "disk_ok")?.unwrap_or(store.disk_ok);
+        store.used_millicores = key(args, "used")?.unwrap_or(store.used_millicores);
+        if let Some(percent) = key::<u64>(args, "free_percent")? {
             store.disk_free_bytes = store.disk_total_bytes / 100 * percent;
         }
         Ok(String::new())
     }
 
-    fn catch_up(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>, caught_up: bool) -> Answer {
+    fn catch_up(&mut self, args: &mut Args<'_>, caught_up: bool) -> Answer {
         let id = RangeId(args.next_pos().ok_or("which range?")?.parse()?);
         let store = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
         let range = self.model.view.ranges.get_mut(&id).ok_or("no such range")?;
@@ -130,25 +138,25 @@ impl Runner {
         Ok(String::new())
     }
 
-    fn policy(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
+    fn policy(&mut self, args: &mut Args<'_>) -> Answer {
         let policies = &mut self.model.policies;
-        policies.default.replicas = args.lookup_parse("replicas")?.unwrap_or(policies.default.replicas);
-        policies.system.replicas = args.lookup_parse("system_replicas")?.unwrap_or(policies.system.replicas);
-        match args.lookup("goal").map(|a| a.value.as_str()) {
+        policies.default.replicas = key(args, "replicas")?.unwrap_or(policies.default.replicas);
+        policies.system.replicas = key(args, "system_replicas")?.unwrap_or(policies.system.replicas);
+        match args.take_key("goal") {
             Some("store") => policies.default.goal = SurvivalGoal::Store,
             Some("site") => policies.default.goal = SurvivalGoal::Site,
             Some(other) => return Err(format!("no goal {other}").into()),
             None => {}
         }
-        if let Some(prefer) = args.lookup_parse::<String>("prefer")? {
-            policies.default.leader_preference = prefer.split(',').map(SiteName::new).collect::<Result<_, _>>()?;
+        if let Some(prefer) = args.take_key("prefer") {
+            policies.default.leader_preference = prefer.split('/').map(SiteName::new).collect::<Result<_, _>>()?;
         }
         Ok(String::new())
     }
 
-    fn admit(&mut self, args: &mut goldenscript::ArgumentConsumer<'_>) -> Answer {
-        let label = SiteName::new(&args.next_pos().ok_or("which label?")?.value)?;
-        let identity: Option<String> = args.lookup_parse("id")?;
+    fn admit(&mut self, args: &mut Args<'_>) -> Answer {
+        let label = SiteName::new(&args.next_pos().ok_or("which label?")?)?;
+        let identity: Option<String> = key(args, "id")?;
         let record = admit_store(&self.sites, &label, identity.as_deref())?;
         let told = format!("{} is bound to {}", record.label, record.identity.as_deref().unwrap_or("no identity yet"));
         self.sites.retain(|s| s.label != record.label);

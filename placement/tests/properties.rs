@@ -40,7 +40,8 @@ fn build(start: &Start) -> Model {
         by_site.push(Vec::new());
         for cores in cores {
             let id = StoreId(view.stores.len() as u64 + 1);
-            view.stores.insert(id, StoreView { capacity_millicores: cores * 1_000, ..StoreView::alive_at(site.clone()) });
+            view.stores
+                .insert(id, StoreView { capacity_millicores: cores * 1_000, ..StoreView::alive_at(site.clone()) });
             by_site[i].push(id);
         }
     }

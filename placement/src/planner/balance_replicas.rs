@@ -58,7 +58,11 @@ fn is_healthy(planner: &Planner<'_>, range: &RangeView) -> bool {
 }
 
 /// All moves of one voter of the range that keep its spread.
-pub(super) fn moves<'p>(planner: &'p Planner<'_>, id: RangeId, range: &'p RangeView) -> impl Iterator<Item = Move> + use<'p> {
+pub(super) fn moves<'p>(
+    planner: &'p Planner<'_>,
+    id: RangeId,
+    range: &'p RangeView,
+) -> impl Iterator<Item = Move> + use<'p> {
     let voters: Vec<(StoreId, &SiteName)> = range.descriptor.voters().map(|r| (r.store, &r.site)).collect();
     let goal = planner.policy(range).goal;
     let weight = range.replica_weight();

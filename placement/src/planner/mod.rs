@@ -73,6 +73,8 @@ struct Planner<'a> {
     operators: Vec<Operator>,
     claimed: BTreeSet<RangeId>,
     held: BTreeMap<RangeId, Held>,
+    /// Held ranges whose next step is known and waits for the guards: their learners are needed yet.
+    waiting: BTreeSet<RangeId>,
 }
 
 impl<'a> Planner<'a> {
@@ -85,6 +87,7 @@ impl<'a> Planner<'a> {
             operators: Vec::new(),
             claimed: BTreeSet::new(),
             held: BTreeMap::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -102,8 +105,14 @@ impl<'a> Planner<'a> {
         view.ranges.iter().filter(|(id, _)| !self.claimed.contains(id)).map(|(id, range)| (*id, range)).collect()
     }
 
-    fn hold(&mut self, range: RangeId, reason: Reason, why: impl ToString) {
+    fn hold(&mut self, range: RangeId, reason: Reason, why: impl std::fmt::Display) {
         self.held.entry(range).or_insert_with(|| Held { range, reason, why: why.to_string() });
+    }
+
+    /// Like [`Planner::hold`], for a step that will be taken as soon as it may.
+    fn wait(&mut self, range: RangeId, reason: Reason, refusal: Refusal) {
+        self.hold(range, reason, refusal);
+        self.waiting.insert(range);
     }
 
     fn takes_replicas(&self, store: StoreId) -> bool {
@@ -134,7 +143,13 @@ impl<'a> Planner<'a> {
 
     /// The best store for one more voter beside those on `others`; a learner that is there already goes first, then a store of
     /// `near`, the site of the voter that is replaced.
-    fn best_store(&self, id: RangeId, range: &RangeView, others: &BTreeSet<StoreId>, near: Option<&SiteName>) -> Option<StoreId> {
+    fn best_store(
+        &self,
+        id: RangeId,
+        range: &RangeView,
+        others: &BTreeSet<StoreId>,
+        near: Option<&SiteName>,
+    ) -> Option<StoreId> {
         let goal = self.policy(range).goal;
         let site_of = |store: &StoreId| self.view.stores.get(store).map(|s| s.site.clone());
         // A store that left the fleet is known by the descriptor only.
@@ -162,7 +177,12 @@ impl<'a> Planner<'a> {
     }
 
     /// The best voter to lead the range among those that `may`: by preference, then load. Not the present leader.
-    fn best_leader(&self, id: RangeId, range: &RangeView, may: impl Fn(&ReplicaDescriptor) -> bool) -> Option<ReplicaDescriptor> {
+    fn best_leader(
+        &self,
+        id: RangeId,
+        range: &RangeView,
+        may: impl Fn(&ReplicaDescriptor) -> bool,
+    ) -> Option<ReplicaDescriptor> {
         let policy = self.policy(range);
         let key = |r: &&ReplicaDescriptor| {
             let cost = self.layout.cost(Kind::Leaders, range.leader, r.store, range.leader_weight());
@@ -187,7 +207,7 @@ impl<'a> Planner<'a> {
         let steps = match self.steps_towards(id, range, target) {
             Ok(steps) => steps,
             Err(refusal) => {
-                self.hold(id, reason, refusal);
+                self.wait(id, reason, refusal);
                 return false;
             }
         };
@@ -227,12 +247,12 @@ impl<'a> Planner<'a> {
         let range = &view.ranges[&id];
         let Some(first) = steps.first() else { return false };
         if let Err(refusal) = guards::check(view, self.policy(range), range, &steps) {
-            self.hold(id, reason, refusal);
+            self.wait(id, reason, refusal);
             return false;
         }
         if let Some(influence) = first.influence(range).filter(|_| !in_flight::is_begun(range, first)) {
             if !self.budget.has_room(&influence, self.limits()) {
-                self.hold(id, reason, Refusal::Limit);
+                self.wait(id, reason, Refusal::Limit);
                 return false;
             }
             self.budget.charge(&influence);

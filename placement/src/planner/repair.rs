@@ -22,6 +22,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
         }
         if let Some(why) = too_few_places(planner, range) {
             planner.hold(id, Reason::Repair, why);
+            planner.waiting.insert(id);
             continue;
         }
         replace(planner, id, range, lost.store);

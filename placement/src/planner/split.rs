@@ -40,5 +40,6 @@ fn keyspace_bound(policies: &Policies, range: &RangeView) -> Option<Key> {
     let own = std::iter::once(KeyspaceId::SYSTEM).chain(policies.keyspaces.keys().copied());
     let keys = own.flat_map(|ks| [Some(Key::bound(ks, b"")), Key::keyspace_end(ks)]).flatten();
     // `Key::MIN` and the first key of keyspace 0 are one bound.
-    keys.filter(|key| *key > Key::bound(KeyspaceId::SYSTEM, b"") && *key > bounds.start && bounds.is_before_end(key)).min()
+    keys.filter(|key| *key > Key::bound(KeyspaceId::SYSTEM, b"") && *key > bounds.start && bounds.is_before_end(key))
+        .min()
 }

@@ -9,8 +9,9 @@ use crate::view::RangeView;
 /// Finishes or ends what is half done.
 pub(super) fn plan(planner: &mut Planner<'_>) {
     for (id, range) in planner.free_ranges() {
-        // Repair or growth that is held back may need its learner later.
-        let waits = planner.held.get(&id).is_some_and(|h| matches!(h.reason, Reason::Repair | Reason::Spread));
+        // A learner whose store is away for a moment may be as good as copied.
+        let away = |s| !planner.view.is_alive(s) && !planner.view.is_lost(s, planner.limits());
+        let waits = planner.waiting.contains(&id) || range.learners().any(|r| away(r.store));
         if range.learners().next().is_some() && !waits && !finish(planner, id, range) {
             let voters = range.voter_stores();
             planner.propose_voters(id, Reason::Tidy, &voters);
