@@ -4,7 +4,7 @@
 //! when load is in proportion to capacity everywhere. Every balancing move makes it smaller by at least the hysteresis, so
 //! balancing comes to an end and never moves anything there and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{RangeId, SiteName, StoreId};
 
@@ -105,11 +105,34 @@ impl Layout {
 
     /// True when a move that costs this much is worth making.
     pub fn is_worth(&self, cost: i128, kind: Kind, weight: u64, limits: &MoveLimits) -> bool {
+        // Division rounds each of at most four terms by less than one.
+        -cost > self.margin(kind, weight, limits).max(4)
+    }
+
+    /// Pairs of stores between which moving something, however small, can be worth it: none in a balanced fleet, so that
+    /// ranges need not be looked at one by one.
+    pub fn slopes(&self, kind: Kind, limits: &MoveLimits) -> BTreeSet<(StoreId, StoreId)> {
+        let ids = || self.stores.keys().copied();
+        let pairs = ids().flat_map(|from| ids().map(move |to| (from, to)));
+        // The cost of a move is its weight times the slope, and something on top.
+        let least = self.margin(kind, 1, limits);
+        pairs.filter(|(from, to)| from != to && -self.slope(kind, *from, *to) >= least).collect()
+    }
+
+    fn slope(&self, kind: Kind, from: StoreId, to: StoreId) -> i128 {
+        let ((from_site, from), (to_site, to)) = (&self.stores[&from], &self.stores[&to]);
+        let density = |load: &Load| 2 * load.of(kind) * SCALE / load.capacity.max(1);
+        let sites =
+            if from_site == to_site { 0 } else { density(&self.sites[to_site]) - density(&self.sites[from_site]) };
+        // Four divisions, each rounded by less than one.
+        density(to) - density(from) + sites - 4
+    }
+
+    /// What moving this weight must gain.
+    fn margin(&self, kind: Kind, weight: u64, limits: &MoveLimits) -> i128 {
         let total: i128 = self.sites.values().map(|s| s.of(kind)).sum();
         let capacity: i128 = self.sites.values().map(|s| s.capacity).sum::<i128>().max(1);
-        let margin = 2 * i128::from(weight) * i128::from(limits.hysteresis_percent) * total * SCALE / (100 * capacity);
-        // Division rounds each of at most four terms by less than one.
-        -cost > margin.max(4)
+        2 * i128::from(weight) * i128::from(limits.hysteresis_percent) * total * SCALE / (100 * capacity)
     }
 
     /// How many ranges already share `site` with one of `others`.

@@ -155,7 +155,7 @@ impl Runner {
     }
 
     fn admit(&mut self, args: &mut Args<'_>) -> Answer {
-        let label = SiteName::new(&args.next_pos().ok_or("which label?")?)?;
+        let label = SiteName::new(args.next_pos().ok_or("which label?")?)?;
         let identity: Option<String> = key(args, "id")?;
         let record = admit_store(&self.sites, &label, identity.as_deref())?;
         let told = format!("{} is bound to {}", record.label, record.identity.as_deref().unwrap_or("no identity yet"));

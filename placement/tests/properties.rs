@@ -105,6 +105,30 @@ proptest! {
         }
     }
 
+    /// The model panics when a step is illegal or lacks a live quorum; afterwards nothing half done is left.
+    #[test]
+    fn stores_come_and_go_between_any_two_steps(start in start(), events in proptest::collection::vec((any::<u8>(), 0u64..700), 0..40)) {
+        let mut model = build(&Start { dead: vec![], draining: None, ..start });
+        let ids: Vec<_> = model.view.stores.keys().copied().collect();
+        for (store, seconds) in events {
+            let store = ids[usize::from(store) % ids.len()];
+            let alive = model.view.is_alive(store);
+            model.set_alive(store, !alive);
+            model.round();
+            model.view.now = model.view.now.after(std::time::Duration::from_secs(seconds));
+        }
+        for store in &ids {
+            if !model.view.is_alive(*store) {
+                model.set_alive(*store, true);
+            }
+        }
+        model.view.now = model.view.now.after(model.policies.limits.replace_after);
+        prop_assert!(model.settle(400).is_some(), "still moving:\n{}", model.show());
+        for range in model.view.ranges.values() {
+            prop_assert!(range.learners().next().is_none() && !range.descriptor.is_joint(), "{:?}", range.descriptor);
+        }
+    }
+
     #[test]
     fn healthy_fleet_of_equal_sites_ends_balanced(sites in 3u64..6, stores in 1u64..4, ranges in 1u64..40) {
         let equal = vec![vec![4; usize::try_from(stores).unwrap()]; usize::try_from(sites).unwrap()];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_types::{RangeId, ReplicaDescriptor};
+use holdfast_types::{RangeId, ReplicaDescriptor, StoreId};
 
 use super::Planner;
 use crate::layout::{Kind, tie};
@@ -40,9 +40,13 @@ fn balance(planner: &mut Planner<'_>) {
     let mut refused = BTreeSet::new();
     // Every turn of the loop claims a range or adds to `refused`.
     loop {
+        let slopes = planner.layout.slopes(Kind::Leaders, planner.limits());
+        if slopes.is_empty() {
+            break;
+        }
         let free = ranges.iter().filter(|(id, _)| !planner.claimed.contains(id));
         let best = free
-            .flat_map(|(id, range)| transfers(planner, *id, range))
+            .flat_map(|(id, range)| transfers(planner, *id, range, &slopes))
             .filter(|(_, _, id, to)| !refused.contains(&(*id, to.store)))
             .min_by_key(|(cost, tie, ..)| (*cost, *tie));
         let Some((_, _, id, to)) = best else { break };
@@ -56,13 +60,19 @@ fn balance(planner: &mut Planner<'_>) {
 type Transfer = (i128, u64, RangeId, ReplicaDescriptor);
 
 /// Transfers that are worth it and that the policy likes no less.
-fn transfers(planner: &Planner<'_>, id: RangeId, range: &RangeView) -> Vec<Transfer> {
+fn transfers(
+    planner: &Planner<'_>,
+    id: RangeId,
+    range: &RangeView,
+    slopes: &BTreeSet<(StoreId, StoreId)>,
+) -> Vec<Transfer> {
     let policy = planner.policy(range);
-    let Some(rank) = range.leader_site().map(|site| policy.leader_rank(site)) else { return Vec::new() };
+    let Some((leader, site)) = range.leader.zip(range.leader_site()) else { return Vec::new() };
+    let rank = policy.leader_rank(site);
     let weight = range.leader_weight();
     planner
         .possible_leaders(range)
-        .filter(|r| policy.leader_rank(&r.site) <= rank)
+        .filter(|r| slopes.contains(&(leader, r.store)) && policy.leader_rank(&r.site) <= rank)
         .map(|r| (planner.layout.cost(Kind::Leaders, range.leader, r.store, weight), tie(id, r.store), id, r.clone()))
         .filter(|(cost, ..)| planner.layout.is_worth(*cost, Kind::Leaders, weight, planner.limits()))
         .collect()

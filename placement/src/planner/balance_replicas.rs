@@ -31,22 +31,32 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
     ranges.retain(|(id, range)| is_healthy(planner, range) && !planner.held.contains_key(id));
     let mut refused = BTreeSet::new();
     // Every turn of the loop claims a range or adds to `refused`.
-    loop {
-        let free = ranges.iter().filter(|(id, _)| !planner.claimed.contains(id));
-        let worth = |m: &Move, range: &RangeView| {
-            planner.layout.is_worth(m.cost, Kind::Replicas, range.replica_weight(), planner.limits())
-        };
-        let best = free
-            .flat_map(|(id, range)| moves(planner, *id, range).filter(move |m| worth(m, range)))
-            .filter(|m| !refused.contains(&m.to))
-            .min();
-        let Some(best) = best else { break };
+    while let Some(best) = best_move(planner, &ranges, &refused) {
         let target = swapped(&planner.view.ranges[&best.range].voter_stores(), best.from, best.to);
         if !planner.propose_voters(best.range, Reason::BalanceReplicas, &target) {
             planner.held.remove(&best.range);
-            refused.insert(best.to);
+            refused.insert((best.range, best.to));
         }
     }
+}
+
+fn best_move(
+    planner: &Planner<'_>,
+    ranges: &[(RangeId, &RangeView)],
+    refused: &BTreeSet<(RangeId, StoreId)>,
+) -> Option<Move> {
+    let slopes = planner.layout.slopes(Kind::Replicas, planner.limits());
+    if slopes.is_empty() {
+        return None;
+    }
+    let free = ranges.iter().filter(|(id, _)| !planner.claimed.contains(id));
+    let moves = free.flat_map(|(id, range)| {
+        let weight = range.replica_weight();
+        let mut moves = moves(planner, *id, range, |from, to| slopes.contains(&(from, to)));
+        moves.retain(|m| planner.layout.is_worth(m.cost, Kind::Replicas, weight, planner.limits()));
+        moves
+    });
+    moves.filter(|m| !refused.contains(&(m.range, m.to))).min()
 }
 
 fn is_healthy(planner: &Planner<'_>, range: &RangeView) -> bool {
@@ -57,34 +67,37 @@ fn is_healthy(planner: &Planner<'_>, range: &RangeView) -> bool {
         && range.descriptor.voters().all(|r| planner.view.is_alive(r.store) && range.is_caught_up(r))
 }
 
-/// All moves of one voter of the range that keep its spread.
-pub(super) fn moves<'p>(
-    planner: &'p Planner<'_>,
+/// All moves of one voter of the range that keep its spread and go `along` the pairs of stores given.
+pub(super) fn moves(
+    planner: &Planner<'_>,
     id: RangeId,
-    range: &'p RangeView,
-) -> impl Iterator<Item = Move> + use<'p> {
-    let voters: Vec<(StoreId, &SiteName)> = range.descriptor.voters().map(|r| (r.store, &r.site)).collect();
+    range: &RangeView,
+    along: impl Fn(StoreId, StoreId) -> bool,
+) -> Vec<Move> {
     let goal = planner.policy(range).goal;
     let weight = range.replica_weight();
-    let targets = planner.view.stores.iter().filter(|(store, _)| planner.takes_replicas(**store));
-    targets.flat_map(move |(to, seen)| {
-        let voters = voters.clone();
-        let here = voters.iter().any(|(store, _)| store == to);
-        let sources = voters.clone().into_iter().filter(move |(from, from_site)| {
-            let beside = |site: &SiteName| voters.iter().filter(|(s, other)| s != from && *other == site).count();
+    let mut moves = Vec::new();
+    for voter in range.descriptor.voters().filter(|r| planner.view.is_alive(r.store)) {
+        let beside = |site: &SiteName| {
+            range.descriptor.voters().filter(|other| other.store != voter.store && other.site == *site).count()
+        };
+        for (to, seen) in planner.view.stores.iter().filter(|(to, _)| along(voter.store, **to)) {
             let spread = match goal {
                 SurvivalGoal::Site => beside(&seen.site) == 0,
-                SurvivalGoal::Store => beside(&seen.site) <= beside(from_site),
+                SurvivalGoal::Store => beside(&seen.site) <= beside(&voter.site),
             };
-            !here && spread && planner.view.is_alive(*from)
-        });
-        sources.map(move |(from, _)| Move {
-            cost: planner.layout.cost(Kind::Replicas, Some(from), *to, weight),
-            moves_leader: range.leader == Some(from),
-            tie: tie(id, *to),
-            range: id,
-            from,
-            to: *to,
-        })
-    })
+            let votes = range.descriptor.voters().any(|r| r.store == *to);
+            if spread && !votes && planner.takes_replicas(*to) {
+                moves.push(Move {
+                    cost: planner.layout.cost(Kind::Replicas, Some(voter.store), *to, weight),
+                    moves_leader: range.leader == Some(voter.store),
+                    tie: tie(id, *to),
+                    range: id,
+                    from: voter.store,
+                    to: *to,
+                });
+            }
+        }
+    }
+    moves
 }

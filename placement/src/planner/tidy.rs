@@ -23,7 +23,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
 /// noise; and a move that was made gains nothing backwards, so that the voter it replaced is removed.
 fn finish(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) -> bool {
     let learners: Vec<_> = range.learners().map(|r| r.store).collect();
-    let best = balance_replicas::moves(planner, id, range).filter(|m| learners.contains(&m.to)).min();
+    let best = balance_replicas::moves(planner, id, range, |_, to| learners.contains(&to)).into_iter().min();
     match best {
         Some(best) if best.cost < -4 => {
             let target = swapped(&range.voter_stores(), best.from, best.to);

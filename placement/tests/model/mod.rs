@@ -98,7 +98,8 @@ impl Model {
         let ids: Vec<_> = self.view.ranges.keys().copied().collect();
         for id in ids {
             let range = self.view.ranges.get_mut(&id).expect("known");
-            if range.descriptor.is_joint() {
+            // Leaving takes a leader, and so a quorum of both halves.
+            if range.descriptor.is_joint() && range.leader.is_some() {
                 let allowed = surplus(&range.descriptor);
                 range.descriptor.epoch.membership += 1;
                 for r in &mut range.descriptor.replicas {
