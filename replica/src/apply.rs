@@ -1,5 +1,7 @@
 //! Applying committed entries: the same entries give the same operations on every replica.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use holdfast_types::storage::{DataOp, Version};
 use holdfast_types::{
@@ -193,7 +195,7 @@ impl Applier<'_> {
 
     fn copy_completions(&mut self, to: RangeId) -> Result<(), ReadFault> {
         let range = self.range();
-        let mut records = std::collections::BTreeMap::new();
+        let mut records = BTreeMap::new();
         let mut after = None;
         loop {
             let page = self.reader.completions(range, after, limits::COMPLETIONS_PAGE)?;
@@ -201,19 +203,19 @@ impl Applier<'_> {
             after = Some((*client, *slot));
             records.extend(page.into_iter().map(|(client, slot, record)| ((client, slot), record)));
         }
-        for op in &self.ops {
-            match op {
-                DataOp::PutCompletion { range: of, client, slot, record } if *of == range => {
-                    records.insert((*client, *slot), record.clone());
-                }
-                DataOp::RemoveCompletion { range: of, client, slot } if *of == range => {
-                    records.remove(&(*client, *slot));
-                }
-                _ => {}
-            }
+        for (slot, record) in self.own_records() {
+            match record {
+                Some(record) => records.insert(slot, record),
+                None => records.remove(&slot),
+            };
         }
         let copies = records.into_iter();
-        self.ops.extend(copies.map(|((client, slot), record)| DataOp::PutCompletion { range: to, client, slot, record }));
+        self.ops.extend(copies.map(|((client, slot), record)| DataOp::PutCompletion {
+            range: to,
+            client,
+            slot,
+            record,
+        }));
         Ok(())
     }
 
@@ -221,8 +223,13 @@ impl Applier<'_> {
     /// same sequence that have outlived their last moment.
     fn collect(&mut self, timestamp: Timestamp, garbage: Garbage) -> Result<AppliedChange, ReadFault> {
         self.state.last_timestamp = self.state.last_timestamp.max(timestamp);
+        let own = self.own_records();
         for record in garbage.records {
-            let Some(stored) = self.completion(record.client, record.slot)? else { continue };
+            let stored = match own.get(&(record.client, record.slot)) {
+                Some(own) => own.clone(),
+                None => self.reader.completion(self.range(), record.client, record.slot)?,
+            };
+            let Some(stored) = stored else { continue };
             let stored = CompletionRecord::decode(stored)
                 .map_err(|bad| ReadFault(format!("completion record in {}: {bad}", self.range())))?;
             if stored.sequence == record.sequence && stored.may_go(timestamp) {
@@ -235,25 +242,27 @@ impl Applier<'_> {
             let all_old = found.timestamps.iter().all(|timestamp| *timestamp < threshold);
             if all_old && bounds.contains(&found.key) {
                 self.ops.extend(
-                    found.timestamps.into_iter().map(|timestamp| DataOp::RemoveVersion { key: found.key.clone(), timestamp }),
+                    found
+                        .timestamps
+                        .into_iter()
+                        .map(|timestamp| DataOp::RemoveVersion { key: found.key.clone(), timestamp }),
                 );
             }
         }
         Ok(AppliedChange::Collected)
     }
 
-    /// The record of a slot as this task sees it: what it wrote itself, else what is stored.
-    fn completion(&self, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {
-        let range = self.range();
-        let own = self.ops.iter().rev().find_map(|op| match op {
-            DataOp::PutCompletion { range: r, client: c, slot: s, record } if (*r, *c, *s) == (range, client, slot) => {
-                Some(Some(record.clone()))
+    /// What this task did to records before: the reader does not show it. `None`: removed.
+    fn own_records(&self) -> BTreeMap<(ClientId, Slot), Option<Bytes>> {
+        let own = self.ops.iter().filter_map(|op| match op {
+            DataOp::PutCompletion { range, client, slot, record } if *range == self.range() => {
+                Some(((*client, *slot), Some(record.clone())))
             }
-            DataOp::RemoveCompletion { range: r, client: c, slot: s } if (*r, *c, *s) == (range, client, slot) => {
-                Some(None)
+            DataOp::RemoveCompletion { range, client, slot } if *range == self.range() => {
+                Some(((*client, *slot), None))
             }
             _ => None,
         });
-        own.map_or_else(|| self.reader.completion(range, client, slot), Ok)
+        own.collect()
     }
 }

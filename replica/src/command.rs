@@ -2,13 +2,13 @@
 //! leader; a follower applies it and decides nothing.
 
 use bytes::Bytes;
+use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, required};
 use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot};
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1::{self, stored_command, stored_outcome};
 use holdfast_types::{
-    ClientId, Key, Mutation, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence, Slot, Timestamp,
-    VersionedValue,
+    ClientId, Key, Mutation, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence, Slot,
+    Timestamp, VersionedValue,
 };
 use prost::Message;
 
@@ -238,8 +238,7 @@ impl Command {
                 stored_command::Body::Garbage(encode_garbage(timestamp, garbage))
             }
         };
-        let stored =
-            v1::StoredCommand { version: COMMAND_VERSION, bounds_epoch: self.bounds_epoch, body: Some(body) };
+        let stored = v1::StoredCommand { version: COMMAND_VERSION, bounds_epoch: self.bounds_epoch, body: Some(body) };
         stored.encode_to_vec().into()
     }
 
@@ -249,9 +248,9 @@ impl Command {
         let stored = v1::StoredCommand::decode(bytes)?;
         expect_version("command", stored.version, COMMAND_VERSION)?;
         let body = match required(stored.body, "the body of a command")? {
-            stored_command::Body::Writes(stored) => CommandBody::Writes(
-                stored.writes.into_iter().map(EvaluatedWrite::try_from).collect::<Result<_, _>>()?,
-            ),
+            stored_command::Body::Writes(stored) => {
+                CommandBody::Writes(stored.writes.into_iter().map(EvaluatedWrite::try_from).collect::<Result<_, _>>()?)
+            }
             stored_command::Body::Split(split) => CommandBody::Split(Split {
                 at: key(split.at)?,
                 right: RangeId(split.right_range_id),

@@ -2,7 +2,8 @@
 //! read from disk; everything it needs is in it.
 
 use holdfast_types::{
-    Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, Timestamp, VersionedValue, limits,
+    Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, Timestamp, VersionedValue,
+    limits,
 };
 
 use crate::command::{Completion, WriteOutcome};

@@ -14,6 +14,8 @@ pub mod command;
 pub mod effect;
 pub mod input;
 pub mod evaluate;
+pub mod latches;
+pub mod pipeline;
 pub mod range_state;
 pub mod reader;
 pub mod slots;

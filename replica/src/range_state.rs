@@ -1,9 +1,9 @@
 //! The state of a range next to its data: the same bytes on every replica that has applied the same entries.
 
 use bytes::Bytes;
+use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::required;
 use holdfast_proto::convert::storage::expect_version;
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{LogIndex, RangeDescriptor, Term, Timestamp};
 use prost::Message;

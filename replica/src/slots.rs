@@ -60,6 +60,23 @@ impl CompletionRecord {
         Some((completion, record))
     }
 
+    /// The record of a write that was answered with `response` when it was applied.
+    #[must_use]
+    pub fn answered(completion: &Completion, response: &Response) -> Self {
+        let (timestamp, outcome) = match response {
+            Response::Written { timestamp } => (*timestamp, WriteOutcome::Written),
+            Response::RangeDeleted { deleted, resume, timestamp } => {
+                (*timestamp, WriteOutcome::RangeDeleted { deleted: *deleted, resume: resume.clone() })
+            }
+            Response::ConditionFailed { index, actual } => {
+                (Timestamp::ZERO, WriteOutcome::ConditionFailed { index: *index, actual: actual.clone() })
+            }
+            Response::Got { .. } | Response::Scanned { .. } => unreachable!("a write is not answered like a read"),
+        };
+        let Completion { sequence, last_moment, request_hash, .. } = *completion;
+        Self { sequence, last_moment, request_hash, timestamp, outcome }
+    }
+
     /// The bytes stored in the data instance.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -159,7 +176,8 @@ pub fn request_hash(request: &Request) -> u64 {
 /// younger is full.
 ///
 /// Invariants:
-/// - what it says of a slot is what is applied; while the slot is latched by a write on its way, nobody asks
+/// - what it says of a slot is what is applied, or a record that was removed since, which decides as well; while the slot is
+///   latched by a write on its way, nobody asks
 /// - `Some(None)`: there is no record; `None`: not known, look it up
 #[derive(Clone, Debug, Default)]
 pub struct SlotCache {
