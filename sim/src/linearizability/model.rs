@@ -1,0 +1,21 @@
+//! What the checker must know of the thing under test.
+
+/// A sequential specification: how one copy of the data behaves when operations come one after another.
+pub trait Model {
+    /// Everything that later answers can depend on.
+    type State: Clone + Ord;
+    /// What is asked.
+    type Input;
+    /// What is answered.
+    type Output;
+
+    /// The state before the first operation.
+    fn initial(&self) -> Self::State;
+
+    /// The state after the operation, or `None` when `output` is not what this state would have answered. An operation whose
+    /// answer is not known has no `output` and fits every state.
+    fn step(&self, state: &Self::State, input: &Self::Input, output: Option<&Self::Output>) -> Option<Self::State>;
+
+    /// Whether the operation changes nothing, whatever its answer: without an answer it says nothing either.
+    fn is_read(&self, input: &Self::Input) -> bool;
+}
