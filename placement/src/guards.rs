@@ -151,44 +151,36 @@ fn surplus<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor>) -> usize {
 /// What one plan may still move.
 #[derive(Debug, Default)]
 pub struct Budget {
-    moves: BTreeMap<StoreId, u32>,
-    move_pairs: BTreeMap<(SiteName, SiteName), u32>,
-    transfers: BTreeMap<StoreId, u32>,
-    transfer_pairs: BTreeMap<(SiteName, SiteName), u32>,
+    moves: Counters,
+    transfers: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stores: BTreeMap<StoreId, u32>,
+    pairs: BTreeMap<(SiteName, SiteName), u32>,
 }
 
 impl Budget {
-    /// Counts what is on its way already, whatever the limits say.
+    /// Counts what is on its way, whatever the limits say.
     pub fn charge(&mut self, influence: &Influence) {
-        let (stores, pairs) = self.counters(influence);
-        *stores.entry(influence.to_store).or_default() += 1;
-        *pairs.entry((influence.from_site.clone(), influence.to_site.clone())).or_default() += 1;
+        let counters = if influence.leader_weight > 0 { &mut self.transfers } else { &mut self.moves };
+        *counters.stores.entry(influence.to_store).or_default() += 1;
+        let pair = (influence.from_site.clone(), influence.to_site.clone());
+        *counters.pairs.entry(pair).or_default() += 1;
     }
 
     /// True when one more fits.
     #[must_use]
-    pub fn has_room(&mut self, influence: &Influence, limits: &MoveLimits) -> bool {
-        let (per_store, per_pair) = if influence.leader_weight > 0 {
-            (limits.transfers_per_store, limits.transfers_per_site_pair)
+    pub fn has_room(&self, influence: &Influence, limits: &MoveLimits) -> bool {
+        let (counters, per_store, per_pair) = if influence.leader_weight > 0 {
+            (&self.transfers, limits.transfers_per_store, limits.transfers_per_site_pair)
         } else {
-            (limits.moves_per_store, limits.moves_per_site_pair)
+            (&self.moves, limits.moves_per_store, limits.moves_per_site_pair)
         };
-        let (stores, pairs) = self.counters(influence);
         let pair = (influence.from_site.clone(), influence.to_site.clone());
-        stores.get(&influence.to_store).copied().unwrap_or(0) < per_store
-            && pairs.get(&pair).copied().unwrap_or(0) < per_pair
-    }
-
-    #[allow(clippy::type_complexity)] // Two maps, named where they are declared.
-    fn counters(
-        &mut self,
-        influence: &Influence,
-    ) -> (&mut BTreeMap<StoreId, u32>, &mut BTreeMap<(SiteName, SiteName), u32>) {
-        if influence.leader_weight > 0 {
-            (&mut self.transfers, &mut self.transfer_pairs)
-        } else {
-            (&mut self.moves, &mut self.move_pairs)
-        }
+        counters.stores.get(&influence.to_store).copied().unwrap_or(0) < per_store
+            && counters.pairs.get(&pair).copied().unwrap_or(0) < per_pair
     }
 }
 

@@ -142,6 +142,6 @@ proptest! {
         };
         let ranges = || model.view.ranges.values();
         prop_assert!(counts(&|s| ranges().filter(|r| r.voter_stores().contains(&s)).count()) <= 1, "{}", model.counts());
-        prop_assert!(counts(&|s| ranges().filter(|r| r.leader == Some(s)).count()) <= 2, "{}", model.counts());
+        prop_assert!(counts(&|s| ranges().filter(|r| r.leader == Some(s)).count()) <= 1, "{}", model.counts());
     }
 }

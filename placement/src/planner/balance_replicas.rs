@@ -6,7 +6,7 @@ use holdfast_types::{RangeId, SiteName, StoreId};
 
 use super::{Planner, swapped};
 use crate::layout::{Kind, tie};
-use crate::operator::Reason;
+use crate::operator::{Reason, Step};
 use crate::policy::SurvivalGoal;
 use crate::view::RangeView;
 
@@ -35,16 +35,12 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
         let target = swapped(&planner.view.ranges[&best.range].voter_stores(), best.from, best.to);
         if !planner.propose_voters(best.range, Reason::BalanceReplicas, &target) {
             planner.held.remove(&best.range);
-            refused.insert((best.range, best.to));
+            refused.insert(best.range);
         }
     }
 }
 
-fn best_move(
-    planner: &Planner<'_>,
-    ranges: &[(RangeId, &RangeView)],
-    refused: &BTreeSet<(RangeId, StoreId)>,
-) -> Option<Move> {
+fn best_move(planner: &Planner<'_>, ranges: &[(RangeId, &RangeView)], refused: &BTreeSet<RangeId>) -> Option<Move> {
     let slopes = planner.layout.slopes(Kind::Replicas, planner.limits());
     if slopes.is_empty() {
         return None;
@@ -56,12 +52,19 @@ fn best_move(
         moves.retain(|m| planner.layout.is_worth(m.cost, Kind::Replicas, weight, planner.limits()));
         moves
     });
-    moves.filter(|m| !refused.contains(&(m.range, m.to))).min()
+    moves.filter(|m| !refused.contains(&m.range) && has_room(planner, m)).min()
+}
+
+fn has_room(planner: &Planner<'_>, best: &Move) -> bool {
+    let Some(site) = planner.view.stores.get(&best.to).map(|s| s.site.clone()) else { return false };
+    let influence = Step::AddLearner { store: best.to, site }.influence(&planner.view.ranges[&best.range]);
+    influence.is_none_or(|influence| planner.budget.has_room(&influence, planner.limits()))
 }
 
 fn is_healthy(planner: &Planner<'_>, range: &RangeView) -> bool {
     let voters = range.voter_stores();
     voters.len() == planner.wanted_voters(range)
+        && range.leader_has_lease
         && voters.len() > 1
         && range.learners().next().is_none()
         && range.descriptor.voters().all(|r| planner.view.is_alive(r.store) && range.is_caught_up(r))
