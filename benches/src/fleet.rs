@@ -1,5 +1,6 @@
 //! A fleet of real `holdfast` processes on loopback: started, killed, paused and started again.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
+use holdfast_types::{Key, KeyspaceId};
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
 
@@ -262,6 +264,59 @@ impl LocalFleet {
             if Instant::now() > deadline {
                 bail!("ranges are not {what} after {within:?}: {ranges:#?}\n{}", tail(&self.log(running)));
             }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// Cuts the default keyspace at these keys, one after the other.
+    pub async fn split_at(&mut self, keys: &[bytes::Bytes]) -> anyhow::Result<()> {
+        for key in keys {
+            let raw = Key::bound(KeyspaceId::DEFAULT, key).raw().clone();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while let Err(error) = self.split_once(&raw).await {
+                ensure!(Instant::now() < deadline, "splitting at {:?}: {error:#}", key.escape_ascii().to_string());
+                tokio::time::sleep(POLL_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn split_once(&mut self, key: &bytes::Bytes) -> anyhow::Result<()> {
+        let mut fleet = self.fleet_client(0).await?;
+        let bounds = Some(v1::KeyRange { start: key.clone(), end: None });
+        let located = fleet.locate(v1::LocateRequest { bounds, limit: 1, ..v1::LocateRequest::default() }).await?;
+        let range = located.into_inner().ranges.into_iter().next().context("no range is known for the key")?;
+        let descriptor = range.descriptor.context("a range has a descriptor")?;
+        if descriptor.bounds.is_some_and(|bounds| bounds.start == *key) {
+            return Ok(());
+        }
+        let range = Some(v1::RangeExpected { range_id: descriptor.range_id, epoch: descriptor.epoch });
+        fleet.split_range(v1::SplitRangeRequest { range, key: key.clone() }).await?;
+        Ok(())
+    }
+
+    /// Leaders of each site, as the first running store knows them.
+    pub async fn leaders_by_site(&mut self) -> BTreeMap<String, usize> {
+        let mut leaders = BTreeMap::new();
+        let Some(running) = (0..self.stores.len()).find(|index| self.is_running(*index)) else { return leaders };
+        for range in self.ranges(running).await.unwrap_or_default() {
+            let (Some(descriptor), Some(leader)) = (range.descriptor, range.leader) else { continue };
+            if let Some(replica) = descriptor.replicas.iter().find(|replica| replica.store_id == leader.store_id) {
+                *leaders.entry(replica.site.clone()).or_default() += 1;
+            }
+        }
+        leaders
+    }
+
+    /// Waits until every site leads some range, when there are enough of them.
+    pub async fn wait_leaders_balanced(&mut self, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let leaders = self.leaders_by_site().await;
+            if leaders.len() >= self.options.sites {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "some site leads nothing after {within:?}: {leaders:?}");
             tokio::time::sleep(POLL_EVERY).await;
         }
     }

@@ -114,6 +114,36 @@ pub(crate) fn decode_key(raw: &[u8]) -> Option<DataKey> {
     }
 }
 
+/// The part of a version's key without the timestamp, and the timestamp; `None` for other keys.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn split_version(raw: &[u8]) -> Option<(&[u8], Timestamp)> {
+    if !has_bloom(raw) || raw.first() != Some(&VERSIONS) {
+        return None;
+    }
+    let (prefix, timestamp) = raw.split_last_chunk::<8>()?;
+    Some((prefix, Timestamp(!u64::from_be_bytes(*timestamp))))
+}
+
+/// True for keys that bloom filters know: versions, and what is local to a range.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn has_bloom(raw: &[u8]) -> bool {
+    match raw.first() {
+        // kind, keyspace, end mark, timestamp
+        Some(&VERSIONS) => raw.len() >= 1 + 4 + 2 + 8,
+        Some(&LOCAL) => true,
+        _ => false,
+    }
+}
+
+/// What a bloom filter knows of a key: of a version the key without its timestamp, else all of it.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn bloom_prefix(raw: &[u8]) -> &[u8] {
+    match raw.first() {
+        Some(&VERSIONS) => &raw[..raw.len() - 8],
+        _ => raw,
+    }
+}
+
 pub(crate) fn encode_value(version: &Version) -> Bytes {
     let mut out = BytesMut::new();
     match version {

@@ -103,6 +103,17 @@ impl Layout {
         cost
     }
 
+    /// How full a store is for one more replica of this weight, in steps of a few such replicas: within a step it matters
+    /// more which sites share ranges.
+    pub fn steps_above_empty(&self, to: StoreId, weight: u64) -> i128 {
+        let Some((site, load)) = self.stores.get(&to) else { return i128::MAX };
+        let empty = Load { capacity: load.capacity, ..Load::default() };
+        let empty_site = Load { capacity: self.sites[site].capacity, ..Load::default() };
+        let weight_signed = i128::from(weight);
+        let least = empty.growth(Kind::Replicas, weight_signed) + empty_site.growth(Kind::Replicas, weight_signed);
+        self.cost(Kind::Replicas, None, to, weight) / (4 * least.max(1))
+    }
+
     /// True when a move that costs this much is worth making.
     pub fn is_worth(&self, cost: i128, kind: Kind, weight: u64, limits: &MoveLimits) -> bool {
         // Division rounds each of at most four terms by less than one.

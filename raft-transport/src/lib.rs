@@ -1,1 +1,32 @@
-//! holdfast-raft-transport
+//! Streams between stores. Layer 2: knows stores and bytes, nothing of ranges.
+//!
+//! ```text
+//! any thread -> Transport::send -> queue (store, class) -> link task ==HTTP/2==> reader -> Inbound::receive
+//! support thread -> SupportLink::send/poll ============plain TCP============> SupportLink::poll
+//! ```
+//!
+//! - [`class`]: what streams and messages are for
+//! - [`handshake`]: who connects to whom, and every typed refusal
+//! - [`transport`]: the handle: addresses, send, counters
+//! - `queue`: what waits for one stream; bounded, forgotten with the connection
+//! - `outbound`, `inbound`: the two ends of a stream
+//! - [`traffic`]: bytes by (from site, to site, cause)
+//! - [`support`]: heartbeats between stores, on one thread, without tokio
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod class;
+pub mod handshake;
+pub mod inbound;
+mod outbound;
+mod queue;
+pub mod support;
+pub mod traffic;
+pub mod transport;
+
+pub use class::{Cause, Class};
+pub use handshake::{Format, Identity, Incarnations, Refusal, Security};
+pub use inbound::{Inbound, Intake};
+pub use support::{SupportAddresses, SupportConfig, SupportLink};
+pub use traffic::{Direction, Traffic, TrafficRow};
+pub use transport::{Drops, SendError, Transport, TransportConfig};

@@ -195,6 +195,11 @@ pub enum Input {
         /// Whether the target has all of it.
         delivered: bool,
     },
+    /// A local fault hit this replica (damage found while applying, a read that failed): it is quarantined.
+    Damaged {
+        /// What was found.
+        reason: String,
+    },
     /// The store is stopping: hand the leadership over if possible, and stop counting on it.
     Retire,
 }

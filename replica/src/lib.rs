@@ -9,18 +9,40 @@
 //! withdrawn ▶ └──────────────────────────┘
 //! ```
 
+mod applying;
+mod convert;
+mod election;
+mod follow;
+mod gate;
+mod invariants;
+mod lease;
+mod membership;
+mod raft_log;
+mod ready;
+mod serving;
+mod sleep;
+mod snapshot;
+mod split;
+mod truncate;
+
 pub mod apply;
 pub mod command;
 pub mod effect;
-pub mod input;
 pub mod evaluate;
+pub mod input;
 pub mod latches;
+pub mod open;
 pub mod pipeline;
 pub mod range_state;
+pub mod read;
 pub mod reader;
+pub mod replica;
 pub mod slots;
 pub mod view;
 
 pub use effect::*;
 pub use input::*;
+pub use open::{LoadedParts, OpenFault, Opening, ReplayedPage, bootstrap, finish_install, may_create, replay_page};
+pub use read::ReadVerdict;
+pub use replica::{CheckLevel, Replica, ReplicaConfig, ReplicaStatus, SurvivalGoal};
 pub use view::*;

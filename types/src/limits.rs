@@ -92,6 +92,8 @@ pub const ENTRY_CACHE_TAIL_BYTES: usize = 2 << 20;
 pub const REPLAY_PAGE_BYTES: usize = 4 << 20;
 /// Log kept for followers that lag, at most.
 pub const LOG_KEEP_BYTES: u64 = 64 << 20;
+/// Entries that a follower keeps behind its applied index, for the case that it leads next and finds others behind.
+pub const LOG_KEEP_FOLLOWER_ENTRIES: u64 = 1_024;
 /// Log kept for followers that lag, at most, in entries.
 pub const LOG_KEEP_ENTRIES: u64 = 100_000;
 /// How often the truncation point is looked for.
@@ -121,12 +123,26 @@ pub const ROUND_MAX_EVENTS: usize = 4_096;
 pub const PARKED_MESSAGES: usize = 1_024;
 /// How long a parked message waits.
 pub const PARK_FOR: Duration = Duration::from_secs(1);
+/// How long a request waits here for a leader to be heard of, or for its range to be found.
+pub const WAIT_FOR_LEADER: Duration = Duration::from_secs(1);
+/// Requests of one worker that wait for a leader, a range or another store.
+pub const WAITING_REQUESTS: usize = 16_384;
+/// Stores that are asked at a time who holds a key.
+pub const LOCATE_STORES: usize = 3;
+/// How often a leader that stepped down repeats it to a store that has not noted it.
+pub const UNLED_AGAIN: Duration = Duration::from_millis(150);
+/// For how long it repeats it: by then every store that lives has withdrawn its promise or heard of a newer term.
+pub const UNLED_FOR: Duration = Duration::from_secs(30);
+/// Workers of one store, at most: each has a record of its own in the log instance.
+pub const MAX_WORKERS: u16 = 16;
 /// A request is forwarded between stores at most this often.
 pub const MAX_HOPS: u32 = 2;
 /// Messages queued towards one store, in bytes and class; beyond it the newest are dropped (raft sends again).
 pub const SEND_QUEUE_BYTES: usize = 32 << 20;
 /// One chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
+/// Bytes of snapshots that one worker sends a second: leaves most of a 10 Gbit/s link and of a disk to clients.
+pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64_000_000;
 /// Snapshots received at a time by one store.
 pub const MAX_SNAPSHOTS_RECEIVED: usize = 4;
 /// Snapshots sent at a time by one store.
@@ -145,6 +161,89 @@ pub const GC_RETENTION: Duration = Duration::from_secs(3_600);
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+// ---- streams between stores
+
+/// Messages of one frame, in bytes, before the frame is closed: large enough to pay for a write, small enough not to delay.
+pub const STREAM_BATCH_BYTES: usize = 256 << 10;
+/// Chunks of snapshots queued towards one store: a few chunks keep the stream busy, more would only age.
+pub const SNAPSHOT_QUEUE_BYTES: usize = 4 << 20;
+/// Counted for each queued message beyond its payload, so that many empty messages are bounded too.
+pub const QUEUED_MESSAGE_OVERHEAD_BYTES: usize = 64;
+/// What one stream may have in flight unread: 40 MB/s at 100 ms of round trip.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Opening a connection takes no longer than this.
+pub const STREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A stream whose handshake takes longer than this is given up.
+pub const STREAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// First wait before a lost stream is opened again; doubles.
+pub const STREAM_RECONNECT_MIN: Duration = Duration::from_millis(50);
+/// Longest wait before a lost or refused stream is opened again.
+pub const STREAM_RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// How often a connection is asked whether it lives.
+pub const STREAM_KEEPALIVE: Duration = Duration::from_secs(2);
+/// A connection that does not answer within this time is closed.
+pub const STREAM_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Formats that one handshake may name.
+pub const MAX_STREAM_FORMATS: usize = 16;
+
+// ---- the support link
+
+/// One frame of the support link: a handshake or a heartbeat.
+pub const SUPPORT_FRAME_BYTES: usize = 4 << 10;
+/// Heartbeats waiting for one connection; beyond it the oldest go, a heartbeat is worth nothing when it is late.
+pub const SUPPORT_QUEUE_FRAMES: usize = 8;
+/// Wait before a support connection is opened again, give or take a quarter.
+pub const SUPPORT_RECONNECT: Duration = Duration::from_millis(100);
+/// Support connections accepted at a time.
+pub const SUPPORT_MAX_INCOMING: usize = 1_024;
+/// Bytes read from one support connection before the others have their turn.
+pub const SUPPORT_READ_TURN_BYTES: usize = 16 << 10;
+/// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
+pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
+
+// ---- client
+
+/// Calls of one client that are not finished yet: what its memory is bounded by.
+pub const CLIENT_MAX_CALLS: usize = 16_384;
+/// Ranges that one client remembers; beyond it the first ones are forgotten and looked up again.
+pub const CLIENT_CACHED_RANGES: usize = 65_536;
+/// Look-ups of one client at a time: calls that wait share them.
+pub const CLIENT_MAX_LOCATES: usize = 32;
+/// Ranges asked for with one look-up: neighbours are likely to be needed next.
+pub const CLIENT_LOCATE_RANGES: u32 = 32;
+/// First wait of a client's call before it asks again unbidden, doubling; notices of new leaders usually come earlier.
+pub const CLIENT_POLL_MIN: Duration = Duration::from_millis(50);
+/// Longest such wait.
+pub const CLIENT_POLL_MAX: Duration = Duration::from_millis(400);
+/// Shortest wait after `Busy`, whatever the store says: bounds the attempts of one call.
+pub const CLIENT_BUSY_MIN: Duration = Duration::from_millis(5);
+/// An attempt that a living store has not answered is repeated after this, doubling: the store may have passed it on to one that died.
+pub const CLIENT_SLOW_ATTEMPT: Duration = Duration::from_millis(1_200);
+/// Redirections that a call follows at once; then it waits, because stores that disagree need time.
+pub const CLIENT_MAX_REDIRECTS: u32 = 3;
+/// A store that was silent is not preferred for this long, unless it is heard of.
+pub const CLIENT_SUSPECT_FOR: Duration = Duration::from_secs(1);
+/// Failures in a row, without a word from the site, that open its circuit.
+pub const CLIENT_CIRCUIT_FAILURES: u32 = 3;
+/// How long a site's circuit stays open at first, doubling.
+pub const CLIENT_CIRCUIT_MIN: Duration = Duration::from_millis(250);
+/// The longest that a site's circuit stays open.
+pub const CLIENT_CIRCUIT_MAX: Duration = Duration::from_secs(4);
+/// Calls in one message of a client's stream.
+pub const CLIENT_MESSAGE_CALLS: usize = 1_024;
+/// A message of a client's stream is closed at this size; one larger call still fits.
+pub const CLIENT_MESSAGE_BYTES: usize = 1 << 20;
+/// How often a client asks for the fleet's stores.
+pub const CLIENT_DESCRIBE_EVERY: Duration = Duration::from_secs(10);
+/// First wait before a client connects again to a store, doubling.
+pub const CLIENT_RECONNECT_MIN: Duration = Duration::from_millis(50);
+/// Longest such wait.
+pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A connection that is not made within this time is given up.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Calls open on one stream, as the store allows them.
+pub const STREAM_MAX_CALLS: usize = 65_536;
 
 const _: () = {
     assert!(MAX_VALUE_BYTES <= HARD_MAX_VALUE_BYTES);

@@ -11,8 +11,8 @@ use holdfast_types::{
 };
 use std::collections::BTreeSet;
 
-use super::event::{BatchId, ReadTicket, RequestTicket};
-use super::message::StoreMessage;
+use super::event::{BatchId, Newborn, ReadTicket, RequestTicket};
+use super::message::{RangeHint, StoreMessage};
 use crate::ports::Class;
 
 /// Why bytes cross between stores.
@@ -189,6 +189,22 @@ pub enum Effect {
         /// Its bounds and threshold; `None`: the range is gone.
         threshold: Option<(KeyRange, Timestamp)>,
     },
+    /// A split of a range of this worker made a range that belongs to another one: hand it over as `Event::Born`.
+    Born {
+        /// Which worker.
+        worker: u16,
+        /// The new range.
+        newborn: Box<Newborn>,
+    },
+    /// Look for a key that cuts the bounds into halves, off the worker; then `Event::MiddleFound`.
+    FindMiddle {
+        /// Comes back.
+        ticket: ReadTicket,
+        /// The bounds.
+        bounds: KeyRange,
+    },
+    /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`).
+    Learned(Vec<RangeHint>),
     /// A range looks different: update the shared range map, tell the other workers and the server.
     Standing(Box<Standing>),
     /// A range is no longer here.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_engine::{Fault, LogEntry, SnapshotId, SnapshotManifest};
 use holdfast_placement::StoreRecord;
+use holdfast_types::storage::{HardState, LogStart};
 use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing, SupportView};
 use holdfast_types::{
-    Generation, Incarnation, LogIndex, Moment, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
+    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
 };
 
 use super::message::StoreMessage;
@@ -101,6 +102,15 @@ pub enum Event {
         /// This store neither votes nor stands for now.
         abstains: bool,
     },
+    /// A split on another worker made a range that belongs to this one; both instances have it.
+    Born(Box<Newborn>),
+    /// A key that cuts bounds into halves was looked for.
+    MiddleFound {
+        /// The question.
+        ticket: ReadTicket,
+        /// The key; `None`: there is none strictly inside.
+        key: Result<Option<Key>, Fault>,
+    },
     /// Another worker's range looks different now.
     Standing(Box<Standing>),
     /// A snapshot was built.
@@ -163,6 +173,21 @@ pub enum Event {
     Tick,
 }
 
+/// The right side of a split that was applied: both instances have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Newborn {
+    /// The new range.
+    pub right: RangeDescriptor,
+    /// Its replica here.
+    pub replica: ReplicaId,
+    /// Where its log begins.
+    pub start: LogStart,
+    /// Its hard state, with the vote that makes its first leader.
+    pub hard_state: HardState,
+    /// It leads at once.
+    pub leads: bool,
+}
+
 /// The worker's handle for a read in the read pool.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReadTicket(pub u64);
@@ -187,4 +212,6 @@ pub struct Measurements {
     pub range_bytes: Vec<(RangeId, u64)>,
     /// Capacity of this store: cores.
     pub cores: u32,
+    /// What it is doing, in thousandths of a core.
+    pub used_millicores: u64,
 }

@@ -162,14 +162,16 @@ impl<'a> Planner<'a> {
             let crowds = goal == SurvivalGoal::Site && taken.contains(&seen.site);
             self.takes_replicas(**store) && !voters.contains(store) && !others.contains(store) && !crowds
         });
+        let weight = range.replica_weight();
         let key = |(store, seen): &(&StoreId, &crate::view::StoreView)| {
             let learner = range.descriptor.replica_on(**store).is_some();
             (
                 !learner,
                 taken.iter().filter(|site| **site == seen.site).count(),
                 near != Some(&seen.site),
-                self.layout.cost(Kind::Replicas, None, **store, range.replica_weight()),
+                self.layout.steps_above_empty(**store, weight),
                 self.layout.shared_with(&seen.site, &taken),
+                self.layout.cost(Kind::Replicas, None, **store, weight),
                 tie(id, **store),
             )
         };

@@ -1,0 +1,276 @@
+//! What touches several ranges: reads and deletions by pages, and gets that are cut and put together again.
+//!
+//! Each range is read at one timestamp; there is no snapshot over several ranges.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_types::{Key, KeyRange, Request, Response, Row, Timestamp, VersionedValue, limits};
+
+use super::event::CallId;
+
+/// An answer that does not fit the request: a defect of the store, or of another version.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);
+
+/// Reads rows page by page, over any number of ranges, in either direction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanPager {
+    /// What is still to be read; `None`: nothing.
+    rest: Option<KeyRange>,
+    reverse: bool,
+    at: Option<Timestamp>,
+    page_rows: u32,
+    page_bytes: u32,
+    rows_left: u64,
+}
+
+impl ScanPager {
+    /// Reads the rows in `bounds`, at most `max_rows` of them. Bounds without a key give no rows.
+    #[must_use]
+    pub fn new(bounds: KeyRange, reverse: bool, at: Option<Timestamp>, max_rows: Option<u64>) -> Self {
+        Self {
+            rest: (!bounds.is_empty()).then_some(bounds),
+            reverse,
+            at,
+            page_rows: limits::MAX_SCAN_ROWS,
+            page_bytes: limits::MAX_SCAN_BYTES,
+            rows_left: max_rows.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Bounds each page; 0 and what is beyond the limits of a page are cut to them.
+    #[must_use]
+    pub fn with_pages(mut self, rows: u32, bytes: u32) -> Self {
+        self.page_rows = rows.clamp(1, limits::MAX_SCAN_ROWS);
+        self.page_bytes = bytes.clamp(1, limits::MAX_SCAN_BYTES);
+        self
+    }
+
+    /// What to ask for the next page; `None`: all is read.
+    #[must_use]
+    pub fn next_request(&self) -> Option<Request> {
+        let bounds = self.rest.clone().filter(|_| self.rows_left > 0)?;
+        let max_rows = u32::try_from(self.rows_left).unwrap_or(u32::MAX).min(self.page_rows);
+        let (reverse, max_bytes, at) = (self.reverse, self.page_bytes, self.at);
+        Some(Request::Scan { bounds, reverse, max_rows, max_bytes, at })
+    }
+
+    /// Takes the answer and gives its rows. An empty page with more to come is possible.
+    pub fn take(&mut self, response: Response) -> Result<Vec<Row>, Misfit> {
+        let Response::Scanned { rows, resume, .. } = response else {
+            return Err(Misfit("a page of rows was expected".into()));
+        };
+        self.rows_left = self.rows_left.saturating_sub(rows.len() as u64);
+        self.rest = match (self.rest.take(), resume) {
+            (Some(rest), Some(resume)) => advance(rest, resume, self.reverse)?,
+            _ => None,
+        };
+        Ok(rows)
+    }
+
+    /// What is still to be read, for going on later; `None`: nothing.
+    #[must_use]
+    pub fn rest(&self) -> Option<&KeyRange> {
+        self.rest.as_ref().filter(|_| self.rows_left > 0)
+    }
+}
+
+/// Deletes a range of keys page by page, over any number of ranges. Each page is atomic and a write of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletePager {
+    rest: Option<KeyRange>,
+    deleted: u64,
+}
+
+impl DeletePager {
+    /// Deletes all keys in `bounds`.
+    #[must_use]
+    pub fn new(bounds: KeyRange) -> Self {
+        Self { rest: (!bounds.is_empty()).then_some(bounds), deleted: 0 }
+    }
+
+    /// What to ask for the next page; `None`: all is deleted.
+    #[must_use]
+    pub fn next_request(&self) -> Option<Request> {
+        let bounds = self.rest.clone()?;
+        Some(Request::DeleteRange { bounds, max_keys: limits::DELETE_RANGE_PAGE_KEYS })
+    }
+
+    /// Takes the answer.
+    pub fn take(&mut self, response: &Response) -> Result<(), Misfit> {
+        let Response::RangeDeleted { deleted, resume, .. } = response else {
+            return Err(Misfit("a deleted page was expected".into()));
+        };
+        self.deleted += u64::from(*deleted);
+        self.rest = match (self.rest.take(), resume) {
+            (Some(rest), Some(resume)) => advance(rest, resume.clone(), false)?,
+            _ => None,
+        };
+        Ok(())
+    }
+
+    /// Keys deleted so far.
+    #[must_use]
+    pub fn deleted(&self) -> u64 {
+        self.deleted
+    }
+
+    /// What is still to be deleted; `None`: nothing.
+    #[must_use]
+    pub fn rest(&self) -> Option<&KeyRange> {
+        self.rest.as_ref()
+    }
+}
+
+/// What is left of `rest` when the next page begins (reversed: ends) at `resume`. A page that makes no way would never end.
+fn advance(rest: KeyRange, resume: Key, reverse: bool) -> Result<Option<KeyRange>, Misfit> {
+    let moves = match reverse {
+        false => resume > rest.start && rest.end.as_ref().is_none_or(|end| resume <= *end),
+        true => resume >= rest.start && rest.is_before_end(&resume),
+    };
+    if !moves {
+        return Err(Misfit(format!("a page of {rest:?} says that the next one is at {resume}")));
+    }
+    let rest = match reverse {
+        false => KeyRange { start: resume, end: rest.end },
+        true => KeyRange { start: rest.start, end: Some(resume) },
+    };
+    Ok((!rest.is_empty()).then_some(rest))
+}
+
+/// Puts the parts of a get together.
+#[derive(Clone, Debug)]
+pub(crate) struct Gather {
+    values: Vec<Option<VersionedValue>>,
+    missing: usize,
+    /// The parts under way.
+    pub(crate) parts: BTreeSet<CallId>,
+}
+
+impl Gather {
+    pub(crate) fn new(keys: usize) -> Self {
+        Self { values: vec![None; keys], missing: keys, parts: BTreeSet::new() }
+    }
+
+    /// Takes the answer of a part whose keys stand at `positions` of the whole.
+    pub(crate) fn take(&mut self, positions: &[usize], response: Response) -> Result<(), Misfit> {
+        match response {
+            Response::Got { values } if values.len() == positions.len() => {
+                self.missing -= values.len();
+                for (position, value) in positions.iter().zip(values) {
+                    self.values[*position] = value;
+                }
+                Ok(())
+            }
+            _ => Err(Misfit(format!("{} values were expected", positions.len()))),
+        }
+    }
+
+    /// The answer to the whole, when no key is missing any more.
+    pub(crate) fn answer(&mut self) -> Option<Response> {
+        (self.missing == 0).then(|| Response::Got { values: std::mem::take(&mut self.values) })
+    }
+}
+
+/// The keys of a get by the range that `range_of` says they are in, each with its position; `None` when all are in one.
+pub(crate) fn cut<R: Ord>(keys: &[Key], range_of: impl Fn(&Key) -> R) -> Option<Vec<Vec<usize>>> {
+    let mut groups: BTreeMap<R, Vec<usize>> = BTreeMap::new();
+    for (position, key) in keys.iter().enumerate() {
+        groups.entry(range_of(key)).or_default().push(position);
+    }
+    (groups.len() > 1).then(|| groups.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::fixture::{bounds, key, row};
+
+    /// Three ranges: up to g, up to p, to the end; one row for each of a, g, h, p.
+    fn serve(request: &Request) -> Response {
+        let Request::Scan { bounds, reverse, max_rows, .. } = request else { panic!("a scan") };
+        let cuts = [key("a"), key("g"), key("p"), key("zz")];
+        let range = cuts.windows(2).map(|cut| KeyRange { start: cut[0].clone(), end: Some(cut[1].clone()) });
+        let end = bounds.end.clone().unwrap();
+        let within = |range: &KeyRange| match reverse {
+            false => range.contains(&bounds.start),
+            true => range.start < end && end <= range.end.clone().unwrap(),
+        };
+        let range = { range }.find(within).unwrap();
+        let mut keys: Vec<&str> = ["a", "g", "h", "p"]
+            .into_iter()
+            .filter(|k| range.contains(&key(k)) && bounds.contains(&key(k)))
+            .collect();
+        if *reverse {
+            keys.reverse();
+        }
+        let (limit, all) = (usize::try_from(*max_rows).unwrap(), keys.len());
+        keys.truncate(limit);
+        let rows: Vec<Row> = keys.iter().map(|k| row(k)).collect();
+        let stopped = rows.last().filter(|_| rows.len() < all).map(|r| r.key.clone());
+        let resume = match (reverse, stopped) {
+            (false, Some(last)) => Some(last.next()),
+            (true, Some(last)) => Some(last),
+            (false, None) => range.end.filter(|range_end| *range_end < end),
+            (true, None) => Some(range.start).filter(|start| *start > bounds.start),
+        };
+        Response::Scanned { rows, resume, at: Timestamp(1) }
+    }
+
+    fn read(mut pager: ScanPager) -> (Vec<String>, usize) {
+        let (mut keys, mut pages) = (vec![], 0);
+        while let Some(request) = pager.next_request() {
+            let rows = pager.take(serve(&request)).unwrap();
+            keys.extend(rows.iter().map(|r| String::from_utf8(r.key.user_key().to_vec()).unwrap()));
+            pages += 1;
+        }
+        (keys, pages)
+    }
+
+    #[test]
+    fn a_scan_goes_over_three_ranges_in_both_directions() {
+        let all = bounds("a", Some("z"));
+        let (keys, pages) = read(ScanPager::new(all.clone(), false, None, None));
+        assert_eq!((keys.join(""), pages), ("aghp".to_owned(), 3));
+        let (keys, pages) = read(ScanPager::new(all.clone(), true, None, None));
+        assert_eq!((keys.join(""), pages), ("phga".to_owned(), 3));
+        let (keys, _) = read(ScanPager::new(all.clone(), false, None, None).with_pages(1, 1));
+        assert_eq!(keys.join(""), "aghp");
+        let (keys, _) = read(ScanPager::new(all.clone(), true, None, None).with_pages(1, 1));
+        assert_eq!(keys.join(""), "phga");
+        let (keys, _) = read(ScanPager::new(all, true, None, Some(2)));
+        assert_eq!(keys.join(""), "ph");
+    }
+
+    #[test]
+    fn bounds_without_a_key_need_no_request() {
+        assert_eq!(ScanPager::new(bounds("b", Some("b")), false, None, None).next_request(), None);
+        assert_eq!(DeletePager::new(bounds("b", Some("a"))).next_request(), None);
+    }
+
+    #[test]
+    fn a_page_that_makes_no_way_is_a_misfit() {
+        let page = |resume: &str| Response::Scanned { rows: vec![], resume: Some(key(resume)), at: Timestamp(1) };
+        assert!(ScanPager::new(bounds("b", Some("d")), false, None, None).take(page("b")).is_err());
+        assert!(ScanPager::new(bounds("b", Some("d")), true, None, None).take(page("d")).is_err());
+        let mut last = ScanPager::new(bounds("b", Some("d")), true, None, None);
+        assert!(last.take(page("b")).is_ok());
+        assert_eq!(last.next_request(), None, "nothing lies before the start");
+    }
+
+    #[test]
+    fn deletion_counts_over_its_pages() {
+        let mut pager = DeletePager::new(bounds("a", Some("z")));
+        let page = |deleted, resume: Option<&str>| Response::RangeDeleted {
+            deleted,
+            resume: resume.map(key),
+            timestamp: Timestamp(1),
+        };
+        pager.take(&page(1_000, Some("m"))).unwrap();
+        let request = pager.next_request().unwrap();
+        assert_eq!(request, Request::DeleteRange { bounds: bounds("m", Some("z")), max_keys: 1_000 });
+        pager.take(&page(5, None)).unwrap();
+        assert_eq!((pager.next_request(), pager.deleted()), (None, 1_005));
+    }
+}

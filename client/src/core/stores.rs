@@ -1,0 +1,214 @@
+//! The stores as one client meets them: which answer, and which to prefer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_types::{Moment, RangeDescriptor, SiteName, StoreId, limits};
+
+use super::event::KnownStore;
+
+/// One store as the client meets it.
+#[derive(Clone, Debug, Default)]
+struct Store {
+    site: Option<SiteName>,
+    /// Its stream broke or could not be opened, and is not open again.
+    down: bool,
+    last_heard: Option<Moment>,
+    /// It was silent; until then others are preferred.
+    suspect_until: Moment,
+}
+
+/// Failures are counted by site: a lost site takes all its stores along, so not every call has to find out about each of them.
+#[derive(Clone, Debug, Default)]
+struct Circuit {
+    failures: u32,
+    opened: u32,
+    open_until: Moment,
+}
+
+/// All stores known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stores {
+    stores: BTreeMap<StoreId, Store>,
+    circuits: BTreeMap<SiteName, Circuit>,
+    own_site: Option<SiteName>,
+}
+
+/// For whom a store is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    /// The range, when known.
+    pub(crate) range: Option<&'a RangeDescriptor>,
+    /// Its leader, when known.
+    pub(crate) leader: Option<StoreId>,
+    /// The store that failed last.
+    pub(crate) avoid: Option<StoreId>,
+    /// Spreads equal choices.
+    pub(crate) salt: u64,
+    /// Now.
+    pub(crate) now: Moment,
+}
+
+impl Stores {
+    pub(crate) fn new(own_site: Option<SiteName>) -> Self {
+        Self { own_site, ..Self::default() }
+    }
+
+    /// These are all stores of the fleet.
+    pub(crate) fn learn(&mut self, known: Vec<KnownStore>) {
+        let mut old = std::mem::take(&mut self.stores);
+        for KnownStore { store, site } in known {
+            let kept = old.remove(&store).unwrap_or_default();
+            self.stores.insert(store, Store { site: Some(site), ..kept });
+        }
+    }
+
+    /// A store that a hint names with its address; its site comes with the next list.
+    pub(crate) fn learn_one(&mut self, store: StoreId) {
+        self.stores.entry(store).or_default();
+    }
+
+    pub(crate) fn up(&mut self, store: StoreId) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            known.down = false;
+            known.suspect_until = Moment::ZERO;
+        }
+    }
+
+    pub(crate) fn down(&mut self, store: StoreId, now: Moment) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            known.down = true;
+            let site = known.site.clone();
+            self.count_failure(site, now);
+        }
+    }
+
+    /// The store did not answer in time and said nothing else.
+    pub(crate) fn suspect(&mut self, store: StoreId, now: Moment) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            known.suspect_until = now.after(limits::CLIENT_SUSPECT_FOR);
+            let site = known.site.clone();
+            self.count_failure(site, now);
+        }
+    }
+
+    pub(crate) fn heard(&mut self, store: StoreId, now: Moment) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            known.last_heard = Some(now);
+            known.suspect_until = Moment::ZERO;
+            if let Some(site) = &known.site
+                && let Some(circuit) = self.circuits.get_mut(site)
+            {
+                *circuit = Circuit::default();
+            }
+        }
+    }
+
+    /// True when nothing was heard of the store since `since`.
+    pub(crate) fn silent_since(&self, store: StoreId, since: Moment) -> bool {
+        self.stores.get(&store).and_then(|known| known.last_heard).is_none_or(|heard| heard < since)
+    }
+
+    /// Where to send: to the leader if it is known and in reach; else to a store of the own site, which passes the request on;
+    /// else to whichever store is the best of the rest. `None` only when no store is known at all.
+    pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<StoreId> {
+        if let Some(leader) = choice.leader
+            && choice.avoid != Some(leader)
+            && self.stores.get(&leader).is_some_and(|store| self.in_reach(store, choice.now))
+        {
+            return Some(leader);
+        }
+        let rank = |(id, store): &(&StoreId, &Store)| {
+            (
+                choice.avoid == Some(**id),
+                !self.in_reach(store, choice.now),
+                self.own_site.is_some() && store.site != self.own_site,
+                choice.range.is_none_or(|range| range.replica_on(**id).is_none()),
+                mix(choice.salt ^ id.0),
+            )
+        };
+        self.stores.iter().min_by_key(rank).map(|(id, _)| *id)
+    }
+
+    fn in_reach(&self, store: &Store, now: Moment) -> bool {
+        let circuit = store.site.as_ref().and_then(|site| self.circuits.get(site));
+        !store.down && store.suspect_until <= now && circuit.is_none_or(|circuit| circuit.open_until <= now)
+    }
+
+    fn count_failure(&mut self, site: Option<SiteName>, now: Moment) {
+        let Some(site) = site else { return };
+        let circuit = self.circuits.entry(site).or_default();
+        circuit.failures += 1;
+        if circuit.failures >= limits::CLIENT_CIRCUIT_FAILURES && circuit.open_until <= now {
+            circuit.open_until = now.after(doubled(limits::CLIENT_CIRCUIT_MIN, circuit.opened, limits::CLIENT_CIRCUIT_MAX));
+            circuit.opened += 1;
+        }
+    }
+}
+
+/// `first`, doubled `times` times, at most `most`.
+pub(crate) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
+}
+
+/// Spreads a number over 64 bits (the finalizer of SplitMix64).
+pub(crate) fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(name: &str) -> SiteName {
+        SiteName::new(name).unwrap()
+    }
+
+    /// Stores 1 and 2 in a, 3 and 4 in b; the client is in a.
+    fn stores() -> Stores {
+        let mut stores = Stores::new(Some(site("a")));
+        let known = [(1, "a"), (2, "a"), (3, "b"), (4, "b")];
+        stores.learn(known.map(|(id, at)| KnownStore { store: StoreId(id), site: site(at) }).into());
+        stores
+    }
+
+    fn choose(stores: &Stores, leader: Option<u64>, avoid: Option<u64>, now: u64) -> u64 {
+        let (leader, avoid) = (leader.map(StoreId), avoid.map(StoreId));
+        stores.choose(Choice { range: None, leader, avoid, salt: 1, now: Moment(now) }).unwrap().0
+    }
+
+    #[test]
+    fn the_leader_is_asked_first_and_the_own_site_when_it_is_out_of_reach() {
+        let mut stores = stores();
+        assert_eq!(choose(&stores, Some(3), None, 0), 3);
+        stores.down(StoreId(3), Moment(0));
+        assert!([1, 2].contains(&choose(&stores, Some(3), None, 0)));
+        assert!([1, 2].contains(&choose(&stores, None, None, 0)));
+        assert_eq!(choose(&stores, None, Some(1), 0), 2);
+        stores.up(StoreId(3));
+        assert_eq!(choose(&stores, Some(3), None, 0), 3);
+    }
+
+    #[test]
+    fn a_circuit_opens_for_a_whole_site_and_closes_at_a_word_from_it() {
+        let mut stores = stores();
+        for _ in 0..limits::CLIENT_CIRCUIT_FAILURES {
+            stores.suspect(StoreId(3), Moment(0));
+        }
+        assert!([1, 2].contains(&choose(&stores, Some(4), None, 0)), "4 itself never failed");
+        assert_eq!(choose(&stores, Some(4), None, 10_000_000), 4, "after a while one may try");
+        stores.heard(StoreId(3), Moment(1));
+        assert_eq!(choose(&stores, Some(4), None, 1), 4);
+    }
+
+    #[test]
+    fn with_every_store_out_of_reach_one_is_tried_still() {
+        let mut stores = stores();
+        (1..=4).for_each(|id| stores.down(StoreId(id), Moment(0)));
+        assert!([1, 2].contains(&choose(&stores, Some(3), None, 0)));
+        assert!(Stores::new(None).choose(Choice { range: None, leader: None, avoid: None, salt: 0, now: Moment(0) }).is_none());
+    }
+}

@@ -1,0 +1,45 @@
+//! What a caller is told when a call did not succeed.
+
+use holdfast_types::Rejected;
+
+/// Why a call failed, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The fleet refused, for good: nothing was done. The refusal says what to do.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// A write of which it is not known whether it was applied; it was not applied twice. Read it back, or repeat it only if
+    /// doing it twice is harmless or a condition guards it.
+    #[error("the outcome is not known ({0}): the write was applied once or not at all; read before writing again")]
+    Ambiguous(String),
+    /// The deadline passed; nothing was done. Try again, or allow more time.
+    #[error("the deadline passed and nothing was done{}: try again or allow more time", because(.last.as_deref()))]
+    DeadlineExceeded {
+        /// The last refusal before it, if any.
+        last: Option<Box<Rejected>>,
+    },
+    /// This client has too many calls in flight; nothing was done. Wait for some of them.
+    #[error("too many calls in flight in this client: wait for some of them")]
+    TooManyCalls,
+    /// The client was closed before the call ended. A write may have been applied.
+    #[error("the client is closed")]
+    Closed,
+    /// No store could be reached or none belongs to a fleet.
+    #[error("no store could be reached ({0}): check the addresses and that the fleet was founded by `holdfast init`")]
+    Unreachable(String),
+    /// A store answered something that this client does not understand.
+    #[error("a store gave an answer that does not fit ({0}): client and stores must be of neighbouring versions")]
+    Protocol(String),
+}
+
+impl ClientError {
+    /// True when a write may have been applied although the call failed.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Ambiguous(_) | Self::Closed | Self::Protocol(_))
+    }
+}
+
+fn because(last: Option<&Rejected>) -> String {
+    last.map_or_else(String::new, |last| format!(" (last heard: {last})"))
+}

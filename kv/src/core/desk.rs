@@ -1,0 +1,271 @@
+//! The open requests of one worker: who asked, what, and where the request is now. Every one is answered exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_replica::{AdminRequest, Ticket};
+use holdfast_types::{Key, Moment, RangeId, RangeRequest, StoreId};
+
+use super::event::RequestTicket;
+use super::message::CallId;
+
+/// Who asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A client of this store.
+    Client(RequestTicket),
+    /// An administrator at this store.
+    Administrator(RequestTicket),
+    /// Another store, for somebody there.
+    Store {
+        /// Which store.
+        store: StoreId,
+        /// Its name for the question.
+        id: CallId,
+    },
+    /// The placement loop of this worker.
+    Placement(u64),
+}
+
+/// What was asked.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Asked {
+    /// By a client.
+    Data(RangeRequest),
+    /// By an administrator.
+    Admin(RangeId, AdminRequest),
+}
+
+impl Asked {
+    /// The range named.
+    #[must_use]
+    pub fn range(&self) -> Option<RangeId> {
+        match self {
+            Self::Data(request) => request.range.map(|(range, _)| range),
+            Self::Admin(range, _) => Some(*range),
+        }
+    }
+
+    /// The key by which it finds its range.
+    #[must_use]
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Data(request) => request.request.routing_key(),
+            Self::Admin(..) => None,
+        }
+    }
+
+    /// True when, once sent, it may have been done though nothing was heard.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Data(request) => request.request.is_write(),
+            Self::Admin(..) => true,
+        }
+    }
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Just arrived.
+    New,
+    /// A replica here has it, or a read for it is out.
+    Replica(RangeId),
+    /// Sent to another store.
+    Sent(StoreId, Moment),
+    /// Waits for a leader of a range with a replica here.
+    Leader(RangeId),
+    /// Waits to hear who holds its key.
+    Located,
+    /// Waits for the id or the key of a split.
+    Prepared(RangeId),
+}
+
+/// One open request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Open {
+    /// Who asked.
+    pub origin: Origin,
+    /// What.
+    pub asked: Asked,
+    /// When nobody waits for the answer any more.
+    pub deadline: Moment,
+    /// How often it was passed on before it came here.
+    pub hops: u32,
+    /// Given back to admission with the answer.
+    pub size_bytes: usize,
+    /// Where it is.
+    pub place: Place,
+    /// How often it was routed anew after a replica here refused it.
+    pub rerouted: u8,
+}
+
+/// The open requests of one worker.
+///
+/// Invariants:
+/// - `timers` has one entry for each request that waits or was sent, none for others
+/// - `clients` names exactly the open requests of clients
+#[derive(Default, Debug)]
+pub struct Desk {
+    next: u64,
+    open: BTreeMap<Ticket, Open>,
+    clients: BTreeMap<RequestTicket, Ticket>,
+    timers: BTreeSet<(Moment, Ticket)>,
+    alarms: BTreeMap<Ticket, Moment>,
+}
+
+impl Desk {
+    /// Takes a request in.
+    pub fn take_in(&mut self, open: Open) -> Ticket {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        if let Origin::Client(client) = open.origin {
+            self.clients.insert(client, ticket);
+        }
+        self.open.insert(ticket, open);
+        ticket
+    }
+
+    /// The request of a ticket.
+    #[must_use]
+    pub fn get(&self, ticket: Ticket) -> Option<&Open> {
+        self.open.get(&ticket)
+    }
+
+    /// The ticket of a client's request.
+    #[must_use]
+    pub fn of_client(&self, client: RequestTicket) -> Option<Ticket> {
+        self.clients.get(&client).copied()
+    }
+
+    /// Moves a request; `wake` is when somebody must look at it again.
+    pub fn put(&mut self, ticket: Ticket, place: Place, wake: Option<Moment>) {
+        self.silence(ticket);
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        open.place = place;
+        if let Some(wake) = wake {
+            self.timers.insert((wake, ticket));
+            self.alarms.insert(ticket, wake);
+        }
+    }
+
+    /// Changes what is asked (the id or the key of a split has been found).
+    pub fn amend(&mut self, ticket: Ticket, asked: Asked) {
+        if let Some(open) = self.open.get_mut(&ticket) {
+            open.asked = asked;
+        }
+    }
+
+    /// Counts that a replica refused it; false when it was refused too often to be routed again.
+    pub fn may_reroute(&mut self, ticket: Ticket) -> bool {
+        /// Leadership that moves twice while a request waits is answered to its caller, who knows how long it wants to try.
+        const REROUTES: u8 = 2;
+        self.open.get_mut(&ticket).is_some_and(|open| {
+            open.rerouted += 1;
+            open.rerouted <= REROUTES
+        })
+    }
+
+    /// The request is answered: takes it out.
+    pub fn close(&mut self, ticket: Ticket) -> Option<Open> {
+        self.silence(ticket);
+        let open = self.open.remove(&ticket)?;
+        if let Origin::Client(client) = open.origin {
+            self.clients.remove(&client);
+        }
+        Some(open)
+    }
+
+    /// Requests whose alarm lies at or before `now`; their alarms are off then.
+    pub fn due(&mut self, now: Moment) -> Vec<Ticket> {
+        let mut due = Vec::new();
+        while let Some(&(at, ticket)) = self.timers.first()
+            && at <= now
+        {
+            self.silence(ticket);
+            due.push(ticket);
+        }
+        due
+    }
+
+    /// When the next alarm goes off.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Moment> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Tickets of requests at places that `at` accepts, in order of arrival.
+    #[must_use]
+    pub fn find(&self, at: impl Fn(&Place) -> bool) -> Vec<Ticket> {
+        self.open.iter().filter(|(_, open)| at(&open.place)).map(|(ticket, _)| *ticket).collect()
+    }
+
+    /// Requests that wait, for bounds: those with an alarm.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Open requests.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// True when nothing is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn silence(&mut self, ticket: Ticket) {
+        if let Some(at) = self.alarms.remove(&ticket) {
+            self.timers.remove(&(at, ticket));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{KeyspaceId, Request};
+
+    use super::*;
+
+    fn open(client: u64) -> Open {
+        let keys = vec![Key::bound(KeyspaceId(1), b"k")];
+        let request = RangeRequest { range: None, write: None, request: Request::Get { keys, at: None } };
+        Open {
+            origin: Origin::Client(RequestTicket(client)),
+            asked: Asked::Data(request),
+            deadline: Moment(100),
+            hops: 0,
+            size_bytes: 1,
+            place: Place::New,
+            rerouted: 0,
+        }
+    }
+
+    #[test]
+    fn alarm_goes_off_once_and_only_while_the_request_waits() {
+        let mut desk = Desk::default();
+        let (first, second) = (desk.take_in(open(1)), desk.take_in(open(2)));
+        desk.put(first, Place::Leader(RangeId(1)), Some(Moment(10)));
+        desk.put(second, Place::Leader(RangeId(1)), Some(Moment(20)));
+        desk.put(second, Place::Replica(RangeId(1)), None);
+        assert_eq!(desk.next_wake(), Some(Moment(10)));
+        assert_eq!(desk.due(Moment(30)), [first]);
+        assert!(desk.due(Moment(30)).is_empty());
+        assert_eq!(desk.find(|p| matches!(p, Place::Replica(_))), [second]);
+    }
+
+    #[test]
+    fn closed_request_is_gone_for_its_client_too() {
+        let mut desk = Desk::default();
+        let ticket = desk.take_in(open(1));
+        assert_eq!(desk.of_client(RequestTicket(1)), Some(ticket));
+        assert!(desk.close(ticket).is_some());
+        assert!(desk.close(ticket).is_none());
+        assert_eq!(desk.of_client(RequestTicket(1)), None);
+        assert!(desk.is_empty());
+    }
+}

@@ -1,0 +1,342 @@
+//! Conversions of [`StoreMessage`]: shapes only.
+
+use bytes::Bytes;
+use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
+use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::common::{key, outcome, required};
+use holdfast_proto::v1::{self, store_message::Body};
+use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
+use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
+
+use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
+use crate::core::effect::AdminOutcome;
+
+type Converted<T> = Result<T, BadMessage>;
+
+pub(super) fn body_of(message: StoreMessage) -> Body {
+    match message {
+        StoreMessage::Raft(envelope) => Body::Raft(raft_of(envelope)),
+        StoreMessage::Unled { range, term } => Body::Unled(v1::Unled { range_id: range.0, term: term.0 }),
+        StoreMessage::UnledNoted { range, term } => Body::UnledNoted(v1::Unled { range_id: range.0, term: term.0 }),
+        StoreMessage::Forward { id, request, timeout_ms, hops } => {
+            Body::Forward(v1::Forward { forward_id: id.0, request: Some(request.into()), timeout_ms, hops })
+        }
+        StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
+            forward_id: id.0,
+            response: Some(outcome.into()),
+            fleet_now: fleet_now.0,
+            hints: hints.into_iter().map(hint_of).collect(),
+        }),
+        StoreMessage::Locate { id, key } => Body::Locate(v1::Locate { locate_id: id.0, key: key.raw().clone() }),
+        StoreMessage::Located { id, hints } => {
+            Body::Located(v1::Located { locate_id: id.0, hints: hints.into_iter().map(hint_of).collect() })
+        }
+        StoreMessage::Admin { id, range, request, timeout_ms, hops } => Body::Admin(v1::Admin {
+            forward_id: id.0,
+            range_id: range.0,
+            timeout_ms,
+            hops,
+            request: admin_of(request),
+        }),
+        StoreMessage::AdminAnswer { id, outcome } => Body::AdminAnswer(v1::AdminAnswer {
+            forward_id: id.0,
+            outcome: Some(match outcome {
+                Ok(done) => v1::admin_answer::Outcome::Changed(done.descriptor.into()),
+                Err(rejected) => v1::admin_answer::Outcome::Rejected(rejected.into()),
+            }),
+        }),
+        StoreMessage::Report(report) => Body::Report(report_of(*report)),
+        StoreMessage::ReportAnswer { leader, directory_version, directory } => Body::ReportAnswer(v1::ReportAnswer {
+            leader_store_id: leader.map_or(0, |s| s.0),
+            directory_version,
+            directory,
+        }),
+        StoreMessage::SnapshotOffer { envelope, manifest } => Body::SnapshotOffer(v1::SnapshotOffer {
+            envelope: Some(raft_of(envelope)),
+            manifest: Some(manifest_of(*manifest)),
+        }),
+        StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {
+            Body::SnapshotChunk(v1::SnapshotChunk {
+                range_id: range.0,
+                snapshot_id: Some(snapshot.0.into()),
+                file: u32::try_from(file).unwrap_or(u32::MAX),
+                offset,
+                data,
+                last,
+            })
+        }
+        StoreMessage::SnapshotProgress { range, snapshot, state, received } => {
+            Body::SnapshotProgress(v1::SnapshotProgress {
+                range_id: range.0,
+                snapshot_id: Some(snapshot.0.into()),
+                state: state_of(state).into(),
+                received,
+            })
+        }
+    }
+}
+
+pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
+    Ok(match body {
+        Body::Raft(raft) => StoreMessage::Raft(envelope_of(raft)?),
+        Body::Unled(m) => StoreMessage::Unled { range: RangeId(m.range_id), term: Term(m.term) },
+        Body::UnledNoted(m) => StoreMessage::UnledNoted { range: RangeId(m.range_id), term: Term(m.term) },
+        Body::Forward(m) => StoreMessage::Forward {
+            id: CallId(m.forward_id),
+            request: required(m.request, "request")?.try_into()?,
+            timeout_ms: m.timeout_ms,
+            hops: m.hops,
+        },
+        Body::ForwardAnswer(m) => StoreMessage::ForwardAnswer {
+            id: CallId(m.forward_id),
+            outcome: outcome(required(m.response, "response")?)?,
+            fleet_now: Timestamp(m.fleet_now),
+            hints: hints(m.hints)?,
+        },
+        Body::Locate(m) => StoreMessage::Locate { id: CallId(m.locate_id), key: key(m.key)? },
+        Body::Located(m) => StoreMessage::Located { id: CallId(m.locate_id), hints: hints(m.hints)? },
+        Body::Admin(m) => StoreMessage::Admin {
+            id: CallId(m.forward_id),
+            range: RangeId(m.range_id),
+            request: admin_request_of(required(m.request, "administrative request")?)?,
+            timeout_ms: m.timeout_ms,
+            hops: m.hops,
+        },
+        Body::AdminAnswer(m) => StoreMessage::AdminAnswer {
+            id: CallId(m.forward_id),
+            outcome: match required(m.outcome, "outcome")? {
+                v1::admin_answer::Outcome::Changed(d) => Ok(AdminOutcome { descriptor: d.try_into()? }),
+                v1::admin_answer::Outcome::Rejected(r) => Err(r.try_into()?),
+            },
+        },
+        Body::Report(m) => StoreMessage::Report(Box::new(store_report_of(m)?)),
+        Body::ReportAnswer(m) => StoreMessage::ReportAnswer {
+            leader: some_store(m.leader_store_id),
+            directory_version: m.directory_version,
+            directory: m.directory,
+        },
+        Body::SnapshotOffer(m) => StoreMessage::SnapshotOffer {
+            envelope: envelope_of(required(m.envelope, "envelope")?)?,
+            manifest: Box::new(snapshot_manifest_of(required(m.manifest, "manifest")?)?),
+        },
+        Body::SnapshotChunk(m) => StoreMessage::SnapshotChunk {
+            range: RangeId(m.range_id),
+            snapshot: snapshot_id(m.snapshot_id)?,
+            file: usize::try_from(m.file).map_err(|e| BadMessage::malformed(e.to_string()))?,
+            offset: m.offset,
+            data: m.data,
+            last: m.last,
+        },
+        Body::SnapshotProgress(m) => StoreMessage::SnapshotProgress {
+            range: RangeId(m.range_id),
+            snapshot: snapshot_id(m.snapshot_id)?,
+            state: snapshot_state_of(m.state())?,
+            received: m.received,
+        },
+    })
+}
+
+fn some_store(raw: u64) -> Option<StoreId> {
+    (raw != 0).then_some(StoreId(raw))
+}
+
+fn raft_of(envelope: RaftEnvelope) -> v1::RaftMessage {
+    v1::RaftMessage {
+        range_id: envelope.range.0,
+        from_replica: envelope.from.0,
+        to_replica: envelope.to.0,
+        descriptor: envelope.descriptor.map(Into::into),
+        stamp: envelope.stamp.map(|s| v1::Stamp { incarnation: s.incarnation.0, generation: s.generation.0 }),
+        message: envelope.message,
+    }
+}
+
+fn envelope_of(raft: v1::RaftMessage) -> Converted<RaftEnvelope> {
+    Ok(RaftEnvelope {
+        range: RangeId(raft.range_id),
+        from: ReplicaId(raft.from_replica),
+        to: ReplicaId(raft.to_replica),
+        descriptor: raft.descriptor.map(TryInto::try_into).transpose()?,
+        stamp: raft.stamp.map(|s| Stamp {
+            incarnation: Incarnation(s.incarnation),
+            generation: Generation(s.generation),
+        }),
+        message: raft.message,
+    })
+}
+
+fn hint_of(hint: RangeHint) -> v1::RangeHint {
+    v1::RangeHint {
+        descriptor: Some(hint.descriptor.into()),
+        term: hint.term.0,
+        leader_store_id: hint.leader.map_or(0, |s| s.0),
+    }
+}
+
+fn hints(hints: Vec<v1::RangeHint>) -> Converted<Vec<RangeHint>> {
+    let hint = |h: v1::RangeHint| {
+        Ok(RangeHint {
+            descriptor: required(h.descriptor, "descriptor")?.try_into()?,
+            term: Term(h.term),
+            leader: some_store(h.leader_store_id),
+        })
+    };
+    hints.into_iter().map(hint).collect()
+}
+
+/// `None` for what never travels: garbage is collected by the store that leads.
+fn admin_of(request: AdminRequest) -> Option<v1::admin::Request> {
+    use v1::admin::Request;
+    let ids = |ids: Vec<ReplicaId>| ids.into_iter().map(|id| id.0).collect();
+    Some(match request {
+        AdminRequest::Split { at, .. } => Request::Split(v1::AdminSplit { at: at.raw().clone() }),
+        AdminRequest::ChangeMembership(MembershipChange::AddLearner { store, site }) => {
+            Request::AddLearner(v1::AdminAddLearner { store_id: store.0, site: site.to_string() })
+        }
+        AdminRequest::ChangeMembership(MembershipChange::Reconfigure { promote, demote }) => {
+            Request::Reconfigure(v1::AdminReconfigure { promote: ids(promote), demote: ids(demote) })
+        }
+        AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica }) => {
+            Request::RemoveLearner(v1::AdminRemoveLearner { replica_id: replica.0 })
+        }
+        AdminRequest::Transfer { to } => Request::Transfer(v1::AdminTransfer { replica_id: to.0 }),
+        AdminRequest::RaiseGcThreshold { threshold } => {
+            Request::GcThreshold(v1::AdminGcThreshold { threshold: threshold.0 })
+        }
+        AdminRequest::CollectGarbage(_) => return None,
+    })
+}
+
+fn admin_request_of(request: v1::admin::Request) -> Converted<AdminRequest> {
+    use v1::admin::Request;
+    let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
+    Ok(match request {
+        Request::Split(m) => AdminRequest::Split { at: key(m.at)?, right: RangeId(0) },
+        Request::AddLearner(m) => AdminRequest::ChangeMembership(MembershipChange::AddLearner {
+            store: StoreId(m.store_id),
+            site: site(&m.site)?,
+        }),
+        Request::Reconfigure(m) => AdminRequest::ChangeMembership(MembershipChange::Reconfigure {
+            promote: ids(m.promote),
+            demote: ids(m.demote),
+        }),
+        Request::RemoveLearner(m) => {
+            AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: ReplicaId(m.replica_id) })
+        }
+        Request::Transfer(m) => AdminRequest::Transfer { to: ReplicaId(m.replica_id) },
+        Request::GcThreshold(m) => AdminRequest::RaiseGcThreshold { threshold: Timestamp(m.threshold) },
+    })
+}
+
+fn site(name: &str) -> Converted<SiteName> {
+    SiteName::new(name).map_err(BadMessage::malformed)
+}
+
+fn report_of(report: StoreReport) -> v1::StoreReport {
+    let range = |r: RangeReport| v1::RangeReport {
+        descriptor: Some(r.descriptor.into()),
+        term: r.term.0,
+        size_bytes: r.size_bytes,
+        reads_per_second: r.reads_per_second,
+        writes_per_second: r.writes_per_second,
+        write_bytes_per_second: r.write_bytes_per_second,
+        caught_up: r.caught_up.into_iter().map(|id| id.0).collect(),
+        has_lease: r.has_lease,
+    };
+    v1::StoreReport {
+        store_id: report.store.0,
+        site: report.site.to_string(),
+        incarnation: report.incarnation.0,
+        worker: report.worker.into(),
+        workers: report.workers.into(),
+        disk_total_bytes: report.disk_total_bytes,
+        disk_free_bytes: report.disk_free_bytes,
+        cores: report.cores,
+        replicas: report.replicas,
+        draining: report.draining,
+        directory_version: report.directory_version,
+        ranges: report.ranges.into_iter().map(range).collect(),
+        used_millicores: report.used_millicores,
+        disk_ok: report.disk_ok,
+    }
+}
+
+fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
+    let small = |n: u32| u16::try_from(n).map_err(|e| BadMessage::malformed(format!("worker: {e}")));
+    let range = |r: v1::RangeReport| {
+        Ok(RangeReport {
+            descriptor: required(r.descriptor, "descriptor")?.try_into()?,
+            term: Term(r.term),
+            has_lease: r.has_lease,
+            size_bytes: r.size_bytes,
+            reads_per_second: r.reads_per_second,
+            writes_per_second: r.writes_per_second,
+            write_bytes_per_second: r.write_bytes_per_second,
+            caught_up: r.caught_up.into_iter().map(ReplicaId).collect(),
+        })
+    };
+    Ok(StoreReport {
+        store: StoreId(report.store_id),
+        site: site(&report.site)?,
+        incarnation: Incarnation(report.incarnation),
+        worker: small(report.worker)?,
+        workers: small(report.workers)?,
+        disk_total_bytes: report.disk_total_bytes,
+        disk_free_bytes: report.disk_free_bytes,
+        disk_ok: report.disk_ok,
+        cores: report.cores,
+        used_millicores: report.used_millicores,
+        replicas: report.replicas,
+        draining: report.draining,
+        directory_version: report.directory_version,
+        ranges: report.ranges.into_iter().map(range).collect::<Converted<_>>()?,
+    })
+}
+
+fn manifest_of(manifest: SnapshotManifest) -> v1::SnapshotManifest {
+    let file = |f: SnapshotFile| v1::SnapshotFile { size_bytes: f.size_bytes, checksum: f.checksum };
+    v1::SnapshotManifest {
+        snapshot_id: Some(manifest.id.0.into()),
+        range_id: manifest.range.0,
+        bounds: Some(manifest.bounds.into()),
+        range_state: manifest.range_state,
+        files: manifest.files.into_iter().map(file).collect(),
+        checksum: manifest.checksum,
+    }
+}
+
+fn snapshot_manifest_of(manifest: v1::SnapshotManifest) -> Converted<SnapshotManifest> {
+    let file = |f: v1::SnapshotFile| SnapshotFile { size_bytes: f.size_bytes, checksum: f.checksum };
+    let range_state: Bytes = manifest.range_state;
+    Ok(SnapshotManifest {
+        id: snapshot_id(manifest.snapshot_id)?,
+        range: RangeId(manifest.range_id),
+        bounds: required(manifest.bounds, "bounds")?.try_into()?,
+        range_state,
+        files: manifest.files.into_iter().map(file).collect(),
+        checksum: manifest.checksum,
+    })
+}
+
+fn snapshot_id(id: Option<v1::Id128>) -> Converted<SnapshotId> {
+    Ok(SnapshotId(required(id, "snapshot id")?.into()))
+}
+
+fn state_of(state: SnapshotState) -> v1::SnapshotState {
+    match state {
+        SnapshotState::Receiving => v1::SnapshotState::Receiving,
+        SnapshotState::Complete => v1::SnapshotState::Complete,
+        SnapshotState::Refused => v1::SnapshotState::Refused,
+        SnapshotState::Busy => v1::SnapshotState::Busy,
+    }
+}
+
+fn snapshot_state_of(state: v1::SnapshotState) -> Converted<SnapshotState> {
+    Ok(match state {
+        v1::SnapshotState::Receiving => SnapshotState::Receiving,
+        v1::SnapshotState::Complete => SnapshotState::Complete,
+        v1::SnapshotState::Refused => SnapshotState::Refused,
+        v1::SnapshotState::Busy => SnapshotState::Busy,
+        v1::SnapshotState::Unspecified => return Err(BadMessage::malformed("snapshot state is not set")),
+    })
+}

@@ -1,0 +1,223 @@
+//! Who holds which keys, as far as this store knows: its own ranges, and what it heard of others.
+//!
+//! Invariants:
+//! - ranges in the map never overlap: a newer descriptor removes what it overlaps
+//! - of one range only the newest epoch is kept; its leader hint only goes to newer terms
+//! - a range of this store is removed only by word of this store, or by a newer descriptor of itself
+
+use std::collections::BTreeMap;
+
+use holdfast_replica::Standing;
+use holdfast_types::{Key, KeyRange, RangeDescriptor, RangeEpoch, RangeId, StoreId, Term};
+
+use super::message::RangeHint;
+
+/// Ranges heard of and not held here, at most: 64 MiB of descriptors; beyond it arbitrary ones are forgotten.
+const MAX_REMOTE: usize = 131_072;
+
+/// What is known of one range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Bounds and replicas.
+    pub descriptor: RangeDescriptor,
+    /// The term in which `leader` was heard of.
+    pub term: Term,
+    /// The leader's store, when known.
+    pub leader: Option<StoreId>,
+    /// A replica of it lives on this store.
+    pub own: bool,
+}
+
+/// Who holds which keys.
+#[derive(Clone, Default, Debug)]
+pub struct RangeMap {
+    by_start: BTreeMap<Key, RangeId>,
+    ranges: BTreeMap<RangeId, Found>,
+    own: usize,
+}
+
+impl Found {
+    /// What other stores and clients are told.
+    #[must_use]
+    pub fn hint(&self) -> RangeHint {
+        RangeHint { descriptor: self.descriptor.clone(), term: self.term, leader: self.leader }
+    }
+}
+
+impl RangeMap {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what a replica of this store says of its range.
+    pub fn learn_own(&mut self, hint: RangeHint) {
+        self.take(hint, true);
+    }
+
+    /// Takes in how a replica of this store looks now.
+    pub fn standing(&mut self, standing: &Standing) {
+        let leader = standing.leader.map(|(_, store)| store);
+        self.learn_own(RangeHint { descriptor: standing.descriptor.clone(), term: standing.term, leader });
+    }
+
+    /// Takes in what another store said. Older news than known are dropped; true when something changed.
+    pub fn learn(&mut self, hint: RangeHint) -> bool {
+        self.take(hint, false)
+    }
+
+    /// No replica of the range lives here any more; what is known of it stays as hearsay.
+    pub fn gone(&mut self, range: RangeId) {
+        if let Some(known) = self.ranges.get_mut(&range)
+            && known.own
+        {
+            known.own = false;
+            self.own -= 1;
+        }
+    }
+
+    /// Forgets a leader that turned out not to lead.
+    pub fn forget_leader(&mut self, range: RangeId, store: StoreId) {
+        if let Some(known) = self.ranges.get_mut(&range)
+            && known.leader == Some(store)
+        {
+            known.leader = None;
+        }
+    }
+
+    /// The range with that key.
+    #[must_use]
+    pub fn lookup(&self, key: &Key) -> Option<&Found> {
+        let (_, range) = self.by_start.range(..=key).next_back()?;
+        self.ranges.get(range).filter(|known| known.descriptor.bounds.contains(key))
+    }
+
+    /// The range with that key, copied.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Found> {
+        self.lookup(key).cloned()
+    }
+
+    /// All ranges in the order of their keys, copied.
+    #[must_use]
+    pub fn all(&self) -> Vec<Found> {
+        self.by_start.values().filter_map(|range| self.ranges.get(range)).cloned().collect()
+    }
+
+    /// What is known of a range.
+    #[must_use]
+    pub fn get(&self, range: RangeId) -> Option<&Found> {
+        self.ranges.get(&range)
+    }
+
+    /// Ranges that hold keys within bounds, in order, at most `max`.
+    pub fn within<'a>(&'a self, bounds: &'a KeyRange, max: usize) -> impl Iterator<Item = &'a Found> {
+        let first = self.by_start.range(..=&bounds.start).next_back().map_or(&bounds.start, |(start, _)| start);
+        let in_order = self.by_start.range(first..).filter_map(|(_, range)| self.ranges.get(range));
+        in_order
+            .take_while(|known| bounds.is_before_end(&known.descriptor.bounds.start))
+            .filter(|known| known.descriptor.bounds.overlaps(bounds))
+            .take(max)
+    }
+
+    /// All ranges.
+    pub fn iter(&self) -> impl Iterator<Item = &Found> {
+        self.ranges.values()
+    }
+
+    /// The worker of this store that serves a key: that of its range, else any fixed one.
+    #[must_use]
+    pub fn worker_of_key(&self, key: &Key, workers: u16) -> u16 {
+        self.lookup(key).map_or(0, |known| worker_of(known.descriptor.range, workers))
+    }
+
+    fn take(&mut self, hint: RangeHint, own: bool) -> bool {
+        let range = hint.descriptor.range;
+        if hint.descriptor.check().is_err() {
+            return false;
+        }
+        if let Some(known) = self.ranges.get_mut(&range) {
+            let (old, new) = (known.descriptor.epoch, hint.descriptor.epoch);
+            if new == old || !is_no_older(new, old) {
+                let leads = refresh_leader(known, &hint);
+                let becomes_own = own && !known.own;
+                if becomes_own {
+                    known.own = true;
+                    self.own += 1;
+                }
+                return leads || becomes_own;
+            }
+        }
+        if !own && self.is_outdated(&hint.descriptor) {
+            return false;
+        }
+        self.insert(hint, own);
+        true
+    }
+
+    /// True when newer or own ranges hold its keys. Of two different ranges the one with more changes of bounds is newer: a
+    /// right side of a split starts with the count of its left.
+    fn is_outdated(&self, descriptor: &RangeDescriptor) -> bool {
+        self.within(&descriptor.bounds, usize::MAX).any(|known| {
+            let other = &known.descriptor;
+            other.range != descriptor.range && (known.own || other.epoch.bounds > descriptor.epoch.bounds)
+        })
+    }
+
+    fn insert(&mut self, mut hint: RangeHint, own: bool) {
+        let range = hint.descriptor.range;
+        let mut own = own;
+        if let Some(old) = self.remove(range) {
+            own |= old.own;
+            if hint.leader.is_none() && old.term >= hint.term {
+                hint.term = old.term;
+                hint.leader = old.leader.filter(|s| hint.descriptor.replica_on(*s).is_some());
+            }
+        }
+        let crossed: Vec<_> =
+            self.within(&hint.descriptor.bounds, usize::MAX).map(|k| k.descriptor.range).collect();
+        for other in crossed {
+            self.remove(other);
+        }
+        if !own && self.ranges.len() - self.own >= MAX_REMOTE {
+            let victim = self.ranges.iter().find(|(_, k)| !k.own).map(|(r, _)| *r);
+            victim.map(|r| self.remove(r));
+        }
+        self.by_start.insert(hint.descriptor.bounds.start.clone(), range);
+        let RangeHint { descriptor, term, leader } = hint;
+        self.ranges.insert(range, Found { descriptor, term, leader, own });
+        self.own += usize::from(own);
+    }
+
+    fn remove(&mut self, range: RangeId) -> Option<Found> {
+        let known = self.ranges.remove(&range)?;
+        self.own -= usize::from(known.own);
+        self.by_start.remove(&known.descriptor.bounds.start);
+        Some(known)
+    }
+}
+
+/// The worker that owns a range: fixed by its id, so that every thread of the store agrees.
+#[must_use]
+pub fn worker_of(range: RangeId, workers: u16) -> u16 {
+    u16::try_from(range.0 % u64::from(workers.max(1))).expect("a remainder below a u16")
+}
+
+fn is_no_older(new: RangeEpoch, old: RangeEpoch) -> bool {
+    new.membership >= old.membership && new.bounds >= old.bounds
+}
+
+fn refresh_leader(known: &mut Found, heard: &RangeHint) -> bool {
+    let newer = heard.term > known.term || (heard.term == known.term && known.leader.is_none());
+    let changes = newer && (heard.leader, heard.term) != (known.leader, known.term);
+    if changes && heard.leader.is_some() {
+        known.leader = heard.leader;
+        known.term = heard.term;
+    }
+    changes
+}
+
+#[cfg(test)]
+#[path = "routing_tests.rs"]
+mod tests;

@@ -1,0 +1,226 @@
+//! Scripts over two tables and a network that can be cut in one direction.
+
+use super::*;
+
+const A: StoreId = StoreId(1);
+const B: StoreId = StoreId(2);
+
+/// Two stores, messages that arrive at once unless their direction is cut, one common clock.
+struct Pair {
+    now: Moment,
+    tables: BTreeMap<StoreId, Support>,
+    incarnations: BTreeMap<StoreId, Incarnation>,
+    cut: BTreeSet<(StoreId, StoreId)>,
+    stopped: BTreeSet<StoreId>,
+    views: BTreeMap<StoreId, SupportChange>,
+    withdrawn: Vec<(StoreId, StoreId, Generation)>,
+    sick: BTreeSet<StoreId>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self {
+            now: Moment(1_000_000),
+            tables: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            views: BTreeMap::new(),
+            withdrawn: Vec::new(),
+            sick: BTreeSet::new(),
+        };
+        pair.start(A, 1);
+        pair.start(B, 1);
+        pair
+    }
+
+    fn start(&mut self, store: StoreId, incarnation: u64) {
+        let incarnation = Incarnation(incarnation);
+        let mut table = Support::new(SupportConfig::new(store, incarnation), self.now);
+        table.set_neighbours([A, B].into());
+        self.tables.insert(store, table);
+        self.incarnations.insert(store, incarnation);
+        self.views.remove(&store);
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now = self.now.after(Duration::from_millis(1));
+            for store in [A, B] {
+                self.tick(store);
+            }
+        }
+    }
+
+    fn tick(&mut self, store: StoreId) {
+        if self.stopped.contains(&store) {
+            return;
+        }
+        let table = self.tables.get_mut(&store).unwrap();
+        if table.next_wake() > self.now {
+            return;
+        }
+        let output = table.tick(self.now, !self.sick.contains(&store));
+        self.carry(store, output);
+    }
+
+    fn carry(&mut self, from: StoreId, output: Output) {
+        if let Some(change) = output.changed {
+            self.withdrawn.extend(change.withdrawn.iter().map(|(of, g)| (from, *of, *g)));
+            self.views.insert(from, change);
+        }
+        for (to, bytes) in output.send {
+            if self.cut.contains(&(from, to)) || self.stopped.contains(&to) {
+                continue;
+            }
+            let answers =
+                self.tables.get_mut(&to).unwrap().receive(from, self.incarnations[&from], &bytes, self.now);
+            self.carry(to, answers);
+        }
+    }
+
+    fn given(&self, by: StoreId, to: StoreId) -> Option<Promise> {
+        self.views.get(&by).and_then(|c| c.view.given.get(&to).copied())
+    }
+
+    fn counted(&self, by: StoreId, of: StoreId) -> bool {
+        self.views.get(&by).and_then(|c| c.view.received.get(&of)).is_some_and(|r| r.until > self.now)
+    }
+}
+
+#[test]
+fn store_that_just_started_abstains_and_promises_nothing_for_one_interval() {
+    let mut pair = Pair::new();
+    pair.run(590);
+    assert!(pair.views[&A].abstains);
+    assert_eq!(pair.given(A, B), None);
+    assert!(!pair.counted(A, B));
+    pair.run(200);
+    assert!(!pair.views[&A].abstains);
+    assert_eq!(pair.given(A, B).unwrap().generation, Generation(1));
+    assert!(pair.counted(A, B));
+    pair.run(5_000);
+    assert_eq!(pair.given(A, B).unwrap().generation, Generation(1), "an unbroken promise keeps its generation");
+    assert!(pair.withdrawn.is_empty());
+}
+
+#[test]
+fn lost_store_is_withdrawn_once_within_one_interval_and_after_its_own_count_ran_out() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    pair.stopped.insert(A);
+    let until = pair.views[&A].view.received[&B].until;
+    let stopped_at = pair.now;
+    while pair.withdrawn.is_empty() {
+        pair.run(1);
+    }
+    assert!(pair.now.since(stopped_at) <= Duration::from_millis(601));
+    assert!(until < pair.now, "what A counts on ended before B withdrew");
+    pair.run(2_000);
+    assert_eq!(pair.withdrawn, [(B, A, Generation(1))]);
+}
+
+#[test]
+fn withdrawn_generation_is_never_promised_again() {
+    let mut pair = Pair::new();
+    for round in 1..5 {
+        pair.cut.clear();
+        pair.run(1_500);
+        assert_eq!(pair.given(B, A).unwrap().generation, Generation(round));
+        pair.cut.insert((A, B));
+        pair.run(1_500);
+        assert_eq!(pair.given(B, A), None);
+    }
+    let of_b: Vec<_> = pair.withdrawn.iter().filter(|(by, ..)| *by == B).map(|(.., g)| g.0).collect();
+    assert_eq!(of_b, [1, 2, 3, 4]);
+}
+
+#[test]
+fn cut_in_one_direction_ends_support_both_ways() {
+    for cut in [(A, B), (B, A)] {
+        let mut pair = Pair::new();
+        pair.run(1_000);
+        pair.cut.insert(cut);
+        pair.run(1_400);
+        assert_eq!(pair.given(A, B), None, "{cut:?}");
+        assert_eq!(pair.given(B, A), None, "{cut:?}");
+        assert!(!pair.counted(A, B) && !pair.counted(B, A));
+    }
+}
+
+#[test]
+fn new_incarnation_waits_until_the_old_promise_ran_out() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    pair.start(A, 2);
+    pair.run(400);
+    assert_eq!(pair.given(B, A).map(|p| p.incarnation), Some(Incarnation(1)), "the old promise is not shortened");
+    pair.run(800);
+    assert_eq!(pair.given(B, A), Some(Promise { incarnation: Incarnation(2), generation: Generation(2) }));
+    assert!(pair.withdrawn.contains(&(B, A, Generation(1))));
+}
+
+#[test]
+fn ghost_of_an_old_incarnation_is_not_answered() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    let question = pair.tables[&A].encode(Some(pair.tables[&A].question_to(B, pair.now, true)), None);
+    pair.start(A, 2);
+    pair.run(2_000);
+    let now = pair.now;
+    let table = pair.tables.get_mut(&B).unwrap();
+    assert!(table.receive(A, Incarnation(1), &question, now).send.is_empty());
+}
+
+#[test]
+fn loop_that_ran_late_withdraws_only_after_a_heartbeat() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    // B sleeps for a second; A lives and asks all the time, but nothing of it is heard before B's next tick.
+    pair.now = pair.now.after(Duration::from_secs(1));
+    let output = pair.tables.get_mut(&B).unwrap().tick(pair.now, true);
+    pair.carry(B, output);
+    assert!(pair.withdrawn.is_empty(), "late: nothing is withdrawn at once");
+    assert_eq!(pair.given(B, A).unwrap().generation, Generation(1));
+    pair.stopped.insert(A);
+    pair.run(90);
+    assert_eq!(pair.withdrawn, [(B, A, Generation(1))], "a heartbeat later it is");
+}
+
+#[test]
+fn sick_store_asks_for_nothing_but_still_supports_others() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    pair.sick.insert(A);
+    pair.run(1_000);
+    assert_eq!(pair.given(B, A), None);
+    assert!(pair.given(A, B).is_some());
+    pair.sick.clear();
+    pair.run(200);
+    assert_eq!(pair.given(B, A).unwrap().generation, Generation(2));
+}
+
+#[test]
+fn answers_that_overtake_each_other_never_take_a_count_back() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    let answer = |asked_at, generation| {
+        let answer = v1::SupportAnswer { asker_incarnation: 1, asked_at, answered_at: asked_at, generation };
+        let message =
+            v1::SupportMessage { version: VERSION, incarnation: 1, question: None, answer: Some(answer) };
+        Bytes::from(message.encode_to_vec())
+    };
+    let mut receive = |bytes| drop(table.receive(B, Incarnation(1), &bytes, Moment(500_000)));
+    receive(answer(400_000, 2));
+    receive(answer(500_000, 1));
+    receive(answer(300_000, 2));
+    let change = table.tick(Moment(500_000), true).changed.unwrap();
+    assert_eq!(change.view.received[&B].generation, Generation(2));
+    assert_eq!(change.view.received[&B].until, Moment(400_000 + 570_000));
+}
+
+#[test]
+fn garbage_is_ignored() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    let output = table.receive(B, Incarnation(1), &Bytes::from_static(b"\xff\xff\xff"), Moment(1));
+    assert_eq!(output, Output::default());
+}

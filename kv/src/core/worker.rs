@@ -1,0 +1,362 @@
+//! One worker: owns the replicas whose range id falls to it, and turns events into effects, round by round.
+//!
+//! ```text
+//! events ─▶ requests (desk, routing, forwarding) ─┐
+//!           messages ─────────────────────────────┼─▶ inputs ─▶ Replica::step ─▶ effects of replicas
+//!           what disks and pools finished ────────┘                              │
+//! effects ◀─ one log batch for the whole round, sends, applies, reads, answers ◀─┘
+//! ```
+//!
+//! Invariants:
+//! - a range is held here only if its id falls to this worker
+//! - of each range at most one apply task is out, and no data of it is cleared while one is
+//! - every request taken in is answered exactly once
+//! - a message to another store never leaves before the log batch that it speaks of (replicas see to that themselves)
+
+mod absent;
+mod forwarding;
+mod lifecycle;
+mod log;
+mod messages;
+mod reads;
+mod reports;
+mod requests;
+mod snapshots;
+mod splits;
+mod stepping;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use holdfast_engine::DataSnapshot;
+use holdfast_placement::StoreRecord;
+use holdfast_replica::{
+    CheckLevel, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView, SurvivalGoal, Ticket,
+};
+use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
+
+use self::absent::{Absent, Unborn};
+use self::log::LogOut;
+use self::requests::Located;
+use self::splits::RangeIds;
+use super::desk::Desk;
+use super::effect::Effect;
+use super::event::{Event, Measurements};
+use super::parking::Parking;
+use super::placement_loop::PlacementLoop;
+use super::routing::RangeMap;
+use super::shared::Shared;
+use super::snapshots::{Receiving, Sending};
+use super::unled::UnledNotices;
+
+/// Who a worker is.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// The store.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// Which worker, from 0,
+    pub worker: u16,
+    /// of how many; at most [`holdfast_types::limits::MAX_WORKERS`].
+    pub workers: u16,
+    /// For waits that must differ between stores.
+    pub seed: u64,
+    /// No leases: every read asks a quorum.
+    pub quorum_reads: bool,
+    /// How thoroughly invariants are checked while running.
+    pub check: CheckLevel,
+    /// What ranges must survive.
+    pub survival: SurvivalGoal,
+}
+
+/// What of the store is no IO: clocks, and the view of the data.
+pub trait Env {
+    /// The monotonic clock.
+    fn now(&self) -> Moment;
+    /// The wall clock, in milliseconds since the Unix epoch.
+    fn wall_ms(&self) -> u64;
+    /// A view of the data instance as it is now.
+    fn snapshot(&self) -> Arc<dyn DataSnapshot>;
+}
+
+/// One round's environment with the clocks as read at its start.
+#[derive(Clone, Copy)]
+struct Cx<'a> {
+    env: &'a dyn Env,
+    now: Moment,
+    wall_ms: u64,
+}
+
+/// A replica that this worker owns.
+struct Held {
+    replica: Replica,
+    id: ReplicaId,
+    standing: Standing,
+    /// The newest term that it led.
+    led: Option<Term>,
+    wake: Option<Moment>,
+    /// An apply task is out.
+    applying: bool,
+    /// False until the record of a new learner is synced: until then it is told nothing.
+    recorded: bool,
+    load: super::load::Load,
+    size_bytes: u64,
+}
+
+/// What the support table says.
+#[derive(Default)]
+struct SupportNow {
+    view: Arc<SupportView>,
+    abstains: bool,
+    /// Stores whose promise was withdrawn and not renewed.
+    lost: BTreeSet<StoreId>,
+}
+
+/// One worker of a store.
+pub struct Worker {
+    config: WorkerConfig,
+    replica_config: ReplicaConfig,
+    shared: Arc<Shared>,
+    support: SupportNow,
+    held: BTreeMap<RangeId, Held>,
+    absent: BTreeMap<RangeId, Absent>,
+    unborn: BTreeMap<RangeId, Unborn>,
+    timers: BTreeSet<(Moment, RangeId)>,
+    inputs: VecDeque<(RangeId, Input)>,
+    /// Ranges to be told that support changed, a batch a round: a store that is reborn wakes many.
+    support_news: VecDeque<RangeId>,
+    map: RangeMap,
+    directory: Arc<Vec<StoreRecord>>,
+    measured: Measurements,
+    retiring: bool,
+    desk: Desk,
+    located: Located,
+    heard: BTreeMap<StoreId, Moment>,
+    reads: Vec<(RangeId, Ticket, bool)>,
+    log: LogOut,
+    ids: RangeIds,
+    parking: Parking,
+    sending: Sending,
+    queued_snapshots: VecDeque<(RangeId, ReplicaId, StoreId)>,
+    next_snapshot: u64,
+    receiving: Receiving,
+    unled: UnledNotices,
+    placement: PlacementLoop,
+    report_at: Moment,
+    neighbours: Option<BTreeSet<StoreId>>,
+    out: Vec<Effect>,
+}
+
+impl Worker {
+    /// A worker without ranges. `map` holds what is known of all ranges of the store.
+    #[must_use]
+    pub fn new(config: WorkerConfig, shared: Arc<Shared>, map: RangeMap, now: Moment) -> Self {
+        assert!(config.worker < config.workers && config.workers <= holdfast_types::limits::MAX_WORKERS);
+        let replica_config = ReplicaConfig {
+            store: config.store,
+            site: config.site.clone(),
+            seed: config.seed,
+            quorum_reads: config.quorum_reads,
+            check: config.check,
+            survival: config.survival,
+        };
+        let support = SupportNow {
+            view: Arc::new(SupportView { incarnation: config.incarnation, ..SupportView::default() }),
+            abstains: true,
+            lost: BTreeSet::new(),
+        };
+        Self {
+            ids: RangeIds::new(config.worker),
+            placement: PlacementLoop::new(config.store),
+            replica_config,
+            shared,
+            support,
+            held: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            unborn: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            inputs: VecDeque::new(),
+            support_news: VecDeque::new(),
+            map,
+            directory: Arc::default(),
+            measured: Measurements::default(),
+            retiring: false,
+            desk: Desk::default(),
+            located: Located::default(),
+            heard: BTreeMap::new(),
+            reads: Vec::new(),
+            log: LogOut::default(),
+            parking: Parking::default(),
+            sending: Sending::default(),
+            queued_snapshots: VecDeque::new(),
+            next_snapshot: 0,
+            receiving: Receiving::default(),
+            unled: UnledNotices::default(),
+            report_at: now,
+            neighbours: None,
+            out: Vec::new(),
+            config,
+        }
+    }
+
+    /// One round: takes the events in, steps replicas, and says what is to be done. `events` is empty afterwards.
+    pub fn handle(&mut self, events: &mut Vec<Event>, env: &dyn Env) -> Vec<Effect> {
+        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        for event in events.drain(..) {
+            self.take(event, &cx);
+            self.run_inputs(&cx);
+        }
+        self.pass_time(&cx);
+        self.run_inputs(&cx);
+        self.finish_reads(&cx);
+        self.finish_log();
+        self.tell_neighbours();
+        std::mem::take(&mut self.out)
+    }
+
+    /// When the next round is due though nothing happens.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Moment> {
+        let soon = (!self.support_news.is_empty()).then_some(Moment::ZERO);
+        let times = [
+            soon,
+            self.timers.first().map(|(at, _)| *at),
+            self.desk.next_wake(),
+            self.parking.next_wake(),
+            self.sending.next_wake(self.report_at),
+            self.receiving.next_wake(),
+            self.unled.next_wake(),
+            Some(self.report_at),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// How every replica here is doing.
+    #[must_use]
+    pub fn status(&self, env: &dyn Env) -> Vec<(RangeId, ReplicaStatus)> {
+        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        let view = Self::view(&self.support, self.retiring, &cx);
+        self.held.iter().map(|(range, held)| (*range, held.replica.status(&view))).collect()
+    }
+
+    /// How the replica of a range looks from outside.
+    #[must_use]
+    pub fn standing(&self, range: RangeId) -> Option<&Standing> {
+        self.held.get(&range).map(|held| &held.standing)
+    }
+
+    /// What this worker knows of ranges.
+    #[must_use]
+    pub fn map(&self) -> &RangeMap {
+        &self.map
+    }
+
+    /// Checks the invariants of the worker and of every replica; the error names the one that is broken.
+    pub fn check(&self) -> Result<(), String> {
+        for (range, held) in &self.held {
+            if super::routing::worker_of(*range, self.config.workers) != self.config.worker {
+                return Err(format!("{range} is held by the wrong worker"));
+            }
+            if held.wake.is_some_and(|at| !self.timers.contains(&(at, *range))) {
+                return Err(format!("{range} wants to be woken and is not in the timers"));
+            }
+            held.replica.check()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event, cx: &Cx<'_>) {
+        match event {
+            Event::Request { ticket, request, deadline } => self.take_request(ticket, request, deadline, cx),
+            Event::Cancel { ticket } => self.cancel(ticket),
+            Event::Admin { ticket, range, request, deadline } => self.take_admin(ticket, range, request, deadline, cx),
+            Event::Message { from, incarnation, message } => self.take_message(from, incarnation, message, cx),
+            Event::Persisted { batch } => self.persisted(batch, cx),
+            Event::Applied { range, applied } => self.applied(range, applied, cx),
+            Event::Evaluated { range, evaluated } => self.push(range, Input::Evaluated(evaluated)),
+            Event::ReadDone { ticket, outcome } => self.read_done(ticket, outcome, cx),
+            Event::EntriesFetched { range, to, entries } => {
+                self.push(range, Input::EntriesFetched { to, entries: entries.unwrap_or_default() });
+            }
+            Event::Support { view, withdrawn, abstains } => self.take_support(view, &withdrawn, abstains, cx),
+            Event::Born(newborn) => self.give_birth(*newborn, cx),
+            Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
+            Event::Standing(standing) => self.learn_standing(&standing, cx),
+            Event::SnapshotBuilt { range, to, manifest } => self.snapshot_built(range, to, manifest, cx),
+            Event::SnapshotRead { snapshot, file, offset, data } => {
+                self.snapshot_read(snapshot, file, offset, data, cx);
+            }
+            Event::SnapshotStored { snapshot, received, verified } => {
+                self.snapshot_stored(snapshot, received, verified, cx);
+            }
+            Event::SnapshotInstalled { range, snapshot, range_state } => {
+                self.snapshot_installed(range, snapshot, range_state, cx);
+            }
+            Event::Cleared { range, outcome } => self.cleared(range, outcome, cx),
+            Event::AppliedPersisted { indexes } => {
+                for (range, index) in indexes {
+                    self.push(range, Input::AppliedPersisted { index });
+                }
+            }
+            Event::Measured(measured) => self.measure(measured),
+            Event::Directory(stores) => self.directory = stores,
+            Event::Retire => self.retire(),
+            Event::Tick => {}
+        }
+    }
+
+    /// Whatever a moment that has come asks for.
+    fn pass_time(&mut self, cx: &Cx<'_>) {
+        while let Some(&(at, range)) = self.timers.first()
+            && at <= cx.now
+        {
+            self.timers.remove(&(at, range));
+            if let Some(held) = self.held.get_mut(&range) {
+                held.wake = None;
+            }
+            self.push(range, Input::Tick);
+        }
+        self.pass_support_news();
+        self.run_inputs(cx);
+        self.requests_due(cx);
+        self.parking.expire(cx.now);
+        self.snapshots_due(cx);
+        self.repeat_unled(cx);
+        self.report(cx);
+    }
+
+    fn retire(&mut self) {
+        self.retiring = true;
+        let ranges: Vec<_> = self.held.keys().copied().collect();
+        for range in ranges {
+            self.push(range, Input::Retire);
+        }
+    }
+
+    fn measure(&mut self, measured: Measurements) {
+        self.shared.admission.measure(&measured);
+        for (range, bytes) in &measured.range_bytes {
+            if let Some(held) = self.held.get_mut(range) {
+                held.size_bytes = *bytes;
+            }
+        }
+        self.measured = measured;
+    }
+
+    fn view<'a>(support: &'a SupportNow, retiring: bool, cx: &Cx<'_>) -> StoreView<'a> {
+        StoreView {
+            now: cx.now,
+            wall_ms: cx.wall_ms,
+            support: &support.view,
+            abstains: support.abstains,
+            reluctant: retiring,
+        }
+    }
+
+    fn fleet_now(cx: &Cx<'_>) -> Timestamp {
+        Timestamp::from_ms(cx.wall_ms)
+    }
+}

@@ -1,0 +1,343 @@
+//! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_proto::v1;
+use holdfast_proto::v1::link_frame::Body;
+use holdfast_types::{FleetId, Incarnation, SiteName, StoreId, limits};
+use parking_lot::Mutex;
+
+/// The version of handshake and framing that this program speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// How a refusal names the version of handshake and framing, among the formats.
+const PROTOCOL_FORMAT: &str = "transport";
+
+/// A format of payloads, and the versions of it that this program can read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// Its name, the same in every store.
+    pub name: String,
+    /// The oldest version that can be read.
+    pub oldest: u32,
+    /// The newest.
+    pub newest: u32,
+}
+
+/// Who this store is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Its fleet.
+    pub fleet: FleetId,
+    /// Its id.
+    pub store: StoreId,
+    /// This start of it; synced before the first contact.
+    pub incarnation: Incarnation,
+    /// Its site.
+    pub site: SiteName,
+    /// What its payloads are written in. Of a format that both stores name, the versions must overlap.
+    pub formats: Vec<Format>,
+}
+
+/// How connections are protected.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Security {
+    /// Not at all: the network between the stores must be trusted. The handshake keeps honest stores from mistakes, it does not
+    /// keep out a liar. Certificates will be a second variant; `LinkHello.identity_proof` is kept for them.
+    #[default]
+    Plain,
+}
+
+/// Why a connection was not taken by the other store.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The store there belongs to another fleet.
+    #[error("the store there belongs to fleet {fleet}: correct the address or the fleet")]
+    WrongFleet {
+        /// That fleet.
+        fleet: FleetId,
+    },
+    /// Another store lives at the address.
+    #[error("store {store} lives at this address now: wait for its new address")]
+    WrongStore {
+        /// Who lives there.
+        store: StoreId,
+    },
+    /// No version that both know.
+    #[error("{} is known there in versions {} to {}: upgrade the older store first", known.name, known.oldest, known.newest)]
+    UnknownVersion {
+        /// What is known there.
+        known: Format,
+    },
+    /// A later start of the connecting store was heard of: two processes run as one store, or an old disk came back.
+    #[error("incarnation {newest} has been seen, which is later: stop the other process that runs as this store")]
+    OldIncarnation {
+        /// The newest one seen.
+        newest: Incarnation,
+    },
+    /// What was said is no proper handshake.
+    #[error("no proper handshake: {0}")]
+    Malformed(String),
+}
+
+/// A store that has said a proper hello.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Caller {
+    pub(crate) store: StoreId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) site: SiteName,
+    pub(crate) class: v1::LinkClass,
+}
+
+/// The newest incarnation of each store that a handshake showed. Shared by streams and support link of one store.
+#[derive(Clone, Default, Debug)]
+pub struct Incarnations {
+    newest: Arc<Mutex<BTreeMap<StoreId, Incarnation>>>,
+}
+
+impl Incarnations {
+    /// Notes what was heard of a store elsewhere; only a higher one counts.
+    pub fn note(&self, store: StoreId, incarnation: Incarnation) {
+        let mut newest = self.newest.lock();
+        let entry = newest.entry(store).or_default();
+        *entry = incarnation.max(*entry);
+    }
+
+    fn admit(&self, store: StoreId, incarnation: Incarnation) -> Result<(), Refusal> {
+        let mut newest = self.newest.lock();
+        let entry = newest.entry(store).or_default();
+        if incarnation < *entry {
+            return Err(Refusal::OldIncarnation { newest: *entry });
+        }
+        *entry = incarnation;
+        Ok(())
+    }
+}
+
+/// The first frame of a connection.
+pub(crate) fn hello(identity: &Identity, to: StoreId, class: v1::LinkClass) -> v1::LinkFrame {
+    frame(Body::Hello(v1::LinkHello {
+        protocol_version: PROTOCOL_VERSION,
+        fleet_id: Some(identity.fleet.into()),
+        from_store_id: identity.store.0,
+        to_store_id: to.0,
+        incarnation: identity.incarnation.0,
+        class: class.into(),
+        site: identity.site.as_str().to_owned(),
+        formats: formats_to_wire(&identity.formats),
+        identity_proof: bytes::Bytes::new(),
+    }))
+}
+
+/// The accepting side: judges the first frame.
+pub(crate) fn judge_hello(
+    identity: &Identity,
+    incarnations: &Incarnations,
+    first: v1::LinkFrame,
+) -> Result<Caller, Refusal> {
+    let Some(Body::Hello(hello)) = first.body else {
+        return Err(Refusal::Malformed("the first frame is no hello".to_owned()));
+    };
+    if hello.protocol_version != PROTOCOL_VERSION {
+        let name = PROTOCOL_FORMAT.to_owned();
+        let known = Format { name, oldest: PROTOCOL_VERSION, newest: PROTOCOL_VERSION };
+        return Err(Refusal::UnknownVersion { known });
+    }
+    if hello.fleet_id.map(FleetId::from) != Some(identity.fleet) {
+        return Err(Refusal::WrongFleet { fleet: identity.fleet });
+    }
+    if StoreId(hello.to_store_id) != identity.store {
+        return Err(Refusal::WrongStore { store: identity.store });
+    }
+    let store = StoreId(hello.from_store_id);
+    if store == StoreId::NONE || store == identity.store {
+        return Err(Refusal::Malformed(format!("a hello from {store} to {}", identity.store)));
+    }
+    let site = SiteName::new(&hello.site).map_err(Refusal::Malformed)?;
+    let class = match hello.class() {
+        v1::LinkClass::Unspecified => return Err(Refusal::Malformed(format!("class {}", hello.class))),
+        class => class,
+    };
+    check_formats(&identity.formats, &hello.formats)?;
+    let incarnation = Incarnation(hello.incarnation);
+    incarnations.admit(store, incarnation)?;
+    Ok(Caller { store, incarnation, site, class })
+}
+
+/// The connecting side: judges the answer of the store that it meant to reach.
+pub(crate) fn judge_answer(
+    identity: &Identity,
+    incarnations: &Incarnations,
+    expected: StoreId,
+    answer: v1::LinkFrame,
+) -> Result<(), Refusal> {
+    match answer.body {
+        Some(Body::Welcome(welcome)) => {
+            let store = StoreId(welcome.store_id);
+            if store != expected {
+                return Err(Refusal::WrongStore { store });
+            }
+            check_formats(&identity.formats, &welcome.formats)?;
+            incarnations.admit(store, Incarnation(welcome.incarnation))
+        }
+        Some(Body::Refused(refused)) => Err(refusal_from_wire(refused)),
+        _ => Err(Refusal::Malformed("the answer is neither a welcome nor a refusal".to_owned())),
+    }
+}
+
+/// The answer that takes a connection.
+pub(crate) fn welcome(identity: &Identity) -> v1::LinkFrame {
+    frame(Body::Welcome(v1::LinkWelcome {
+        protocol_version: PROTOCOL_VERSION,
+        store_id: identity.store.0,
+        incarnation: identity.incarnation.0,
+        formats: formats_to_wire(&identity.formats),
+    }))
+}
+
+/// The answer that does not.
+pub(crate) fn refused(refusal: &Refusal) -> v1::LinkFrame {
+    let mut refused = v1::LinkRefused { detail: refusal.to_string(), ..Default::default() };
+    let reason = match refusal {
+        Refusal::WrongFleet { fleet } => {
+            refused.fleet_id = Some((*fleet).into());
+            v1::LinkRefusal::WrongFleet
+        }
+        Refusal::WrongStore { store } => {
+            refused.store_id = store.0;
+            v1::LinkRefusal::WrongStore
+        }
+        Refusal::UnknownVersion { known } => {
+            refused.known = Some(format_to_wire(known));
+            v1::LinkRefusal::UnknownVersion
+        }
+        Refusal::OldIncarnation { newest } => {
+            refused.incarnation = newest.0;
+            v1::LinkRefusal::OldIncarnation
+        }
+        Refusal::Malformed(detail) => {
+            refused.detail.clone_from(detail);
+            v1::LinkRefusal::Malformed
+        }
+    };
+    refused.reason = reason.into();
+    frame(Body::Refused(refused))
+}
+
+fn refusal_from_wire(refused: v1::LinkRefused) -> Refusal {
+    match refused.reason() {
+        v1::LinkRefusal::WrongFleet => {
+            Refusal::WrongFleet { fleet: refused.fleet_id.map(FleetId::from).unwrap_or_default() }
+        }
+        v1::LinkRefusal::WrongStore => Refusal::WrongStore { store: StoreId(refused.store_id) },
+        v1::LinkRefusal::UnknownVersion => {
+            let known = refused.known.unwrap_or_default();
+            Refusal::UnknownVersion {
+                known: Format { name: known.name, oldest: known.oldest, newest: known.newest },
+            }
+        }
+        v1::LinkRefusal::OldIncarnation => Refusal::OldIncarnation { newest: Incarnation(refused.incarnation) },
+        v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::Malformed(refused.detail),
+    }
+}
+
+fn frame(body: Body) -> v1::LinkFrame {
+    v1::LinkFrame { body: Some(body) }
+}
+
+fn format_to_wire(format: &Format) -> v1::LinkFormat {
+    v1::LinkFormat { name: format.name.clone(), oldest: format.oldest, newest: format.newest }
+}
+
+fn formats_to_wire(formats: &[Format]) -> Vec<v1::LinkFormat> {
+    formats.iter().map(format_to_wire).collect()
+}
+
+fn check_formats(ours: &[Format], theirs: &[v1::LinkFormat]) -> Result<(), Refusal> {
+    if theirs.len() > limits::MAX_STREAM_FORMATS {
+        return Err(Refusal::Malformed(format!("{} formats", theirs.len())));
+    }
+    for their in theirs {
+        let our = ours.iter().find(|our| our.name == their.name);
+        if let Some(known) = our.filter(|our| our.newest < their.oldest || their.newest < our.oldest) {
+            return Err(Refusal::UnknownVersion { known: known.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(store: u64) -> Identity {
+        Identity {
+            fleet: FleetId(7),
+            store: StoreId(store),
+            incarnation: Incarnation(3),
+            site: SiteName::new("a").unwrap(),
+            formats: vec![Format { name: "messages".into(), oldest: 1, newest: 2 }],
+        }
+    }
+
+    fn judge(caller: &Identity) -> Result<Caller, Refusal> {
+        judge_hello(&identity(2), &Incarnations::default(), hello(caller, StoreId(2), v1::LinkClass::Log))
+    }
+
+    #[test]
+    fn formats_must_overlap_where_both_know_them() {
+        let mut caller = identity(1);
+        assert!(judge(&caller).is_ok());
+        caller.formats = vec![Format { name: "messages".into(), oldest: 3, newest: 4 }];
+        assert_eq!(judge(&caller), Err(Refusal::UnknownVersion { known: identity(2).formats[0].clone() }));
+        caller.formats = vec![Format { name: "new".into(), oldest: 9, newest: 9 }];
+        assert!(judge(&caller).is_ok());
+    }
+
+    #[test]
+    fn an_older_start_of_a_store_is_refused() {
+        let seen = Incarnations::default();
+        let mut caller = identity(1);
+        let judge = |caller: &Identity| {
+            judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log)).map(|caller| caller.incarnation)
+        };
+        assert_eq!(judge(&caller), Ok(Incarnation(3)));
+        caller.incarnation = Incarnation(2);
+        assert_eq!(judge(&caller), Err(Refusal::OldIncarnation { newest: Incarnation(3) }));
+        caller.incarnation = Incarnation(4);
+        assert_eq!(judge(&caller), Ok(Incarnation(4)));
+    }
+
+    #[test]
+    fn a_refused_hello_does_not_count_as_seen() {
+        let seen = Incarnations::default();
+        let mut liar = identity(1);
+        liar.incarnation = Incarnation(99);
+        liar.fleet = FleetId(8);
+        let hello_of = |caller: &Identity| hello(caller, StoreId(2), v1::LinkClass::Log);
+        assert!(judge_hello(&identity(2), &seen, hello_of(&liar)).is_err());
+        assert!(judge_hello(&identity(2), &seen, hello_of(&identity(1))).is_ok());
+    }
+
+    #[test]
+    fn every_refusal_survives_the_wire() {
+        let refusals = [
+            Refusal::WrongFleet { fleet: FleetId(1 << 100 | 5) },
+            Refusal::WrongStore { store: StoreId(4) },
+            Refusal::UnknownVersion { known: Format { name: "x".into(), oldest: 1, newest: 2 } },
+            Refusal::OldIncarnation { newest: Incarnation(4) },
+            Refusal::Malformed("no".into()),
+        ];
+        for refusal in refusals {
+            let judged = judge_answer(&identity(1), &Incarnations::default(), StoreId(2), refused(&refusal));
+            assert_eq!(judged, Err(refusal));
+        }
+    }
+
+    #[test]
+    fn a_welcome_from_another_store_is_not_taken() {
+        let answer = welcome(&identity(3));
+        let judged = judge_answer(&identity(1), &Incarnations::default(), StoreId(2), answer);
+        assert_eq!(judged, Err(Refusal::WrongStore { store: StoreId(3) }));
+    }
+}

@@ -1,0 +1,204 @@
+//! The accepting side: handshake, then batches to [`Inbound`], one stream of a store and class at a time.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holdfast_proto::v1;
+use holdfast_proto::v1::link_frame::Body;
+use holdfast_proto::v1::store_transport_server::StoreTransport;
+use holdfast_types::{Incarnation, StoreId, limits};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::class::{Cause, Class};
+use crate::handshake::{self, Caller, Refusal};
+use crate::traffic::{Counters, Direction};
+use crate::transport::Shared;
+
+/// Whether the receiver can take more.
+pub enum Intake {
+    /// Go on.
+    Ready,
+    /// The batch was taken, but nothing more is read from this stream until the future is done; so the sender's queue fills,
+    /// and the sender learns.
+    Wait(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// Takes what other stores send, and hears how the streams to them fare. Called on threads of the runtime: must not block.
+pub trait Inbound: Send + Sync {
+    /// A batch, in order. `from` and `incarnation` are those of the handshake. The payloads share the memory of the frame that
+    /// brought them (about `limits::STREAM_BATCH_BYTES`): who keeps a small one for long copies it.
+    fn receive(&self, from: StoreId, incarnation: Incarnation, class: Class, payloads: Vec<Bytes>) -> Intake;
+
+    /// Messages of a class now reach a store.
+    fn connected(&self, store: StoreId, class: Class);
+
+    /// They do not any more; what was queued or under way may be lost. Comes once for each `connected`.
+    fn disconnected(&self, store: StoreId, class: Class);
+
+    /// A store refused a stream from this one. Comes with every attempt, at most every `limits::STREAM_RECONNECT_MAX` or so.
+    fn refused(&self, store: StoreId, refusal: &Refusal);
+}
+
+type Frames = Streaming<v1::LinkFrame>;
+type Answers = ReceiverStream<Result<v1::LinkFrame, Status>>;
+
+/// The streams that are being read, by store and class.
+#[derive(Default)]
+pub(crate) struct Slots {
+    stores: Mutex<BTreeMap<StoreId, StoreSlots>>,
+}
+
+#[derive(Default)]
+struct StoreSlots {
+    incarnation: Incarnation,
+    by_class: [Arc<Slot>; Class::ALL.len()],
+}
+
+/// - Only the holder of `turn` delivers.
+/// - A stream whose number is not `latest` ends and gives up its turn: a newer connection or start of the store has taken over.
+#[derive(Default)]
+struct Slot {
+    latest: watch::Sender<u64>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A stream's place in its slot.
+struct Place {
+    slot: Arc<Slot>,
+    number: u64,
+}
+
+impl Slots {
+    /// Gives a slot to a new stream. The first stream of a new start of a store ends all streams of the start before.
+    fn take(&self, caller: &Caller, class: Class) -> Place {
+        let mut stores = self.stores.lock();
+        let slots = stores.entry(caller.store).or_default();
+        if slots.incarnation < caller.incarnation {
+            slots.incarnation = caller.incarnation;
+            for slot in &slots.by_class {
+                slot.latest.send_modify(|latest| *latest += 1);
+            }
+        }
+        let slot = Arc::clone(&slots.by_class[class.index()]);
+        slot.latest.send_modify(|latest| *latest += 1);
+        let number = *slot.latest.borrow();
+        Place { slot, number }
+    }
+}
+
+impl Place {
+    /// Done once another stream has taken the slot.
+    async fn lost(&self) {
+        // An error means that the slot is gone, which is the same.
+        let _ = self.slot.latest.subscribe().wait_for(|latest| *latest != self.number).await;
+    }
+}
+
+/// The service behind the store-to-store port.
+pub(crate) struct Acceptor {
+    shared: Arc<Shared>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), Refusal> {
+        let first = match timeout(limits::STREAM_HANDSHAKE_TIMEOUT, frames.message()).await {
+            Ok(Ok(Some(first))) => first,
+            Ok(Ok(None)) => return Err(Refusal::Malformed("the stream ended before its hello".to_owned())),
+            Ok(Err(status)) => return Err(Refusal::Malformed(status.message().to_owned())),
+            Err(_) => return Err(Refusal::Malformed("no hello in time".to_owned())),
+        };
+        let caller = handshake::judge_hello(&self.shared.identity, &self.shared.incarnations, first)?;
+        let class = Class::from_wire(caller.class)
+            .ok_or_else(|| Refusal::Malformed("support has a port of its own".to_owned()))?;
+        Ok((caller, class))
+    }
+}
+
+#[tonic::async_trait]
+impl StoreTransport for Acceptor {
+    type OpenStream = Answers;
+
+    async fn open(&self, request: Request<Frames>) -> Result<Response<Answers>, Status> {
+        let from = request.remote_addr();
+        let mut frames = request.into_inner();
+        let (answers, stream) = mpsc::channel(1);
+        let greeted = self.greet(&mut frames).await;
+        let first = match &greeted {
+            Ok(_) => handshake::welcome(&self.shared.identity),
+            Err(refusal) => handshake::refused(refusal),
+        };
+        answers.try_send(Ok(first)).expect("the channel is new and holds one frame");
+        match greeted {
+            Ok((caller, class)) => {
+                tracing::debug!(store = %caller.store, incarnation = %caller.incarnation, ?class, "stream accepted");
+                let place = self.shared.slots.take(&caller, class);
+                let received = Direction::Received;
+                let counters = self.shared.traffic.between(received, &caller.site, &self.shared.identity.site);
+                let reader = Reader { shared: Arc::clone(&self.shared), caller, class, counters };
+                tokio::spawn(async move {
+                    reader.run(&place, frames).await;
+                    // The answers end with the reading: by that the connecting store learns that the stream is over.
+                    drop(answers);
+                });
+            }
+            Err(refusal) => tracing::warn!(?from, %refusal, "stream refused"),
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Reads one accepted stream.
+struct Reader {
+    shared: Arc<Shared>,
+    caller: Caller,
+    class: Class,
+    counters: Arc<Counters>,
+}
+
+impl Reader {
+    async fn run(self, place: &Place, mut frames: Frames) {
+        let mut stop = self.shared.stop.subscribe();
+        let _turn = place.slot.turn.lock().await;
+        let reason = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => "this store stops".to_owned(),
+            () = place.lost() => "a newer one has taken over".to_owned(),
+            reason = self.read(&mut frames) => reason,
+        };
+        tracing::debug!(store = %self.caller.store, class = ?self.class, reason, "stream from a store ended");
+    }
+
+    async fn read(&self, frames: &mut Frames) -> String {
+        loop {
+            let frame = match frames.message().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return "closed by the sender".to_owned(),
+                Err(status) => return status.to_string(),
+            };
+            let Some(Body::Batch(batch)) = frame.body else { continue };
+            if let Intake::Wait(room) = self.deliver(batch) {
+                room.await;
+            }
+        }
+    }
+
+    fn deliver(&self, batch: v1::LinkBatch) -> Intake {
+        let mut payloads = Vec::with_capacity(batch.messages.len());
+        for message in batch.messages {
+            self.counters.count(Cause::from_number(message.cause), message.payload.len());
+            payloads.push(message.payload);
+        }
+        self.shared.inbound.receive(self.caller.store, self.caller.incarnation, self.class, payloads)
+    }
+}

@@ -1,0 +1,239 @@
+//! The support link: all its sockets, and the one poll over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use holdfast_types::{Incarnation, StoreId, limits};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::incoming::{Heard, IncomingSet};
+use super::outgoing::{Outgoing, Sockets};
+use super::resolver::SupportAddresses;
+use crate::handshake::{Identity, Incarnations, Refusal, Security};
+use crate::traffic::Traffic;
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_TOKEN: usize = 2;
+/// Ready sockets looked at in one go.
+const EVENTS: usize = 256;
+
+/// What a support link is started with.
+#[derive(Clone)]
+pub struct SupportConfig {
+    /// Who this store is.
+    pub identity: Identity,
+    /// How long a connection may be silent towards its sender, and how long a handshake may take. The support interval: with
+    /// sites far apart both grow together.
+    pub interval: Duration,
+    /// How connections are protected.
+    pub security: Security,
+    /// Where bytes are counted; shared with the transport.
+    pub traffic: Arc<Traffic>,
+    /// The newest starts of other stores; shared with the transport.
+    pub incarnations: Incarnations,
+}
+
+impl SupportConfig {
+    /// With the defaults.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            interval: limits::SUPPORT_INTERVAL,
+            security: Security::Plain,
+            traffic: Arc::default(),
+            incarnations: Incarnations::default(),
+        }
+    }
+}
+
+/// What happened to connections and heartbeats since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SupportCounters {
+    /// Heartbeats that were not sent: a newer one took their place, or the address is not known.
+    pub dropped: u64,
+    /// Connections opened by this store.
+    pub opened: u64,
+    /// Connections that others tried to open with something that is no proper hello.
+    pub refused: u64,
+}
+
+/// Heartbeats to and from all other stores, driven by the one thread that calls [`SupportLink::poll`]. Nothing here blocks beyond
+/// the time given to `poll`. Connections are opened by the first send, and closed when none follows for long.
+pub struct SupportLink {
+    config: SupportConfig,
+    poll: Poll,
+    events: Events,
+    sockets: Sockets,
+    listener: TcpListener,
+    local_address: SocketAddr,
+    addresses: SupportAddresses,
+    seen_addresses: u64,
+    outgoing: BTreeMap<StoreId, Outgoing>,
+    incoming: IncomingSet,
+    /// Sockets whose readiness was not used up; they will not be reported again.
+    unfinished: BTreeSet<Token>,
+    heard: Vec<Heard>,
+    counters: SupportCounters,
+}
+
+impl SupportLink {
+    /// Listens on `listen`, and starts the thread that looks names up.
+    pub fn start(config: SupportConfig, listen: SocketAddr) -> std::io::Result<SupportLink> {
+        let Security::Plain = config.security;
+        let poll = Poll::new()?;
+        let mut listener = TcpListener::bind(listen)?;
+        let local_address = listener.local_addr()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let addresses = SupportAddresses::start(Waker::new(poll.registry(), WAKER)?)?;
+        let sockets = Sockets::new(poll.registry().try_clone()?, FIRST_TOKEN);
+        Ok(SupportLink {
+            config,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            sockets,
+            listener,
+            local_address,
+            addresses,
+            seen_addresses: 0,
+            outgoing: BTreeMap::new(),
+            incoming: IncomingSet::default(),
+            unfinished: BTreeSet::new(),
+            heard: Vec::new(),
+            counters: SupportCounters::default(),
+        })
+    }
+
+    /// Where this store listens.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// The address book: to be filled from any thread.
+    #[must_use]
+    pub fn addresses(&self) -> SupportAddresses {
+        self.addresses.clone()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> SupportCounters {
+        self.counters
+    }
+
+    /// Why a store does not take our connection, if that is so.
+    #[must_use]
+    pub fn refusal(&self, store: StoreId) -> Option<&Refusal> {
+        self.outgoing.get(&store).and_then(|outgoing| outgoing.refusal.as_ref())
+    }
+
+    /// Sends one heartbeat, best effort: never blocks; at most a few wait for a connection, of which the oldest go first.
+    ///
+    /// Panics when the payload is larger than `limits::SUPPORT_FRAME_BYTES`.
+    pub fn send(&mut self, to: StoreId, payload: Bytes) {
+        assert!(payload.len() <= limits::SUPPORT_FRAME_BYTES, "a heartbeat of {} bytes", payload.len());
+        let now = Instant::now();
+        self.take_addresses(now);
+        match self.outgoing.get_mut(&to) {
+            Some(outgoing) => outgoing.send(payload, now, &mut self.counters),
+            None => self.counters.dropped += 1,
+        }
+    }
+
+    /// Drives all connections until heartbeats have come, `wait` at most. With a wait of zero it takes what is there.
+    pub fn poll(&mut self, wait: Duration) -> Vec<(StoreId, Incarnation, Bytes)> {
+        let mut now = Instant::now();
+        let until = now + wait;
+        loop {
+            self.take_addresses(now);
+            self.turn(now);
+            self.wait_for_sockets(until, now);
+            now = Instant::now();
+            self.handle_sockets(now);
+            if !self.heard.is_empty() || now >= until {
+                return std::mem::take(&mut self.heard);
+            }
+        }
+    }
+
+    fn take_addresses(&mut self, now: Instant) {
+        let Some(book) = self.addresses.newer(&mut self.seen_addresses) else { return };
+        self.outgoing.retain(|store, _| book.contains_key(store));
+        for (store, place) in book {
+            if store == self.config.identity.store {
+                continue;
+            }
+            match self.outgoing.get_mut(&store) {
+                Some(outgoing) => outgoing.set_place(place, &self.config, now),
+                None => {
+                    self.outgoing.insert(store, Outgoing::new(store, place, &self.config, now));
+                }
+            }
+        }
+    }
+
+    /// Does what is due by time.
+    fn turn(&mut self, now: Instant) {
+        self.incoming.expire(&self.config, now);
+        for (store, outgoing) in &mut self.outgoing {
+            outgoing.turn(&self.config, now, &mut self.sockets);
+            if std::mem::take(&mut outgoing.is_lost) {
+                self.addresses.look_up(*store);
+            }
+        }
+    }
+
+    fn wait_for_sockets(&mut self, until: Instant, now: Instant) {
+        let due = self.outgoing.values().filter_map(|outgoing| outgoing.deadline(self.config.interval));
+        let next = due.chain(self.incoming.deadline(&self.config)).fold(until, Instant::min);
+        let wait = if self.unfinished.is_empty() { next.saturating_duration_since(now) } else { Duration::ZERO };
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Ok(()) => {}
+            Err(error) => {
+                // The kernel clears nothing on an error, neither may we use what is left of the last time.
+                self.events.clear();
+                if error.kind() != ErrorKind::Interrupted {
+                    tracing::error!(%error, "support sockets cannot be polled");
+                }
+            }
+        }
+    }
+
+    fn handle_sockets(&mut self, now: Instant) {
+        let mut ready = std::mem::take(&mut self.unfinished);
+        ready.extend(self.events.iter().map(|event| event.token()));
+        for token in ready {
+            match token {
+                LISTENER => self.incoming.accept(&self.listener, now, &mut self.sockets),
+                WAKER => {}
+                token => {
+                    if self.handle_socket(token, now) {
+                        self.unfinished.insert(token);
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_socket(&mut self, token: Token, now: Instant) -> bool {
+        let (config, counters) = (&self.config, &mut self.counters);
+        if let Some(has_more) = self.incoming.ready(token, config, now, &mut self.heard, counters) {
+            return has_more;
+        }
+        let outgoing = self.outgoing.values_mut().find(|outgoing| outgoing.token() == Some(token));
+        outgoing.is_some_and(|outgoing| outgoing.ready(config, now, counters))
+    }
+}
+
+impl Drop for SupportLink {
+    fn drop(&mut self) {
+        self.addresses.close();
+    }
+}

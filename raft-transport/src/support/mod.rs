@@ -1,0 +1,25 @@
+//! Support heartbeats between stores: the support thread owns its sockets and does its own IO, so that neither the request runtime
+//! nor a slow store can make it late.
+//!
+//! Plain TCP with non-blocking sockets, polled by that one thread. Not UDP, although heartbeats may be lost: between Kubernetes
+//! clusters often only TCP is routed. What TCP adds is undone here:
+//!
+//! - one connection for each direction, so that a cut in either direction is felt in that direction
+//! - the receiver answers each burst with an empty frame; a sender that hears none for the support interval closes the
+//!   connection and opens a new one, rather than wait for TCP's growing retransmission time-outs
+//! - what cannot be written at once waits in a short queue that drops the oldest: a late heartbeat is worth nothing
+//!
+//! On the wire: frames of a 4-byte big-endian length and at most `limits::SUPPORT_FRAME_BYTES`. The first in each direction are the
+//! `LinkFrame`s of the handshake; then heartbeats one way, opaque, and empty frames the other.
+
+mod connection;
+mod frame;
+mod incoming;
+mod link;
+mod outgoing;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+pub use link::{SupportConfig, SupportCounters, SupportLink};
+pub use resolver::SupportAddresses;

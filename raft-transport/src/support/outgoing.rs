@@ -1,0 +1,259 @@
+//! The connection over which one store's heartbeats leave.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use holdfast_proto::v1;
+use holdfast_types::{StoreId, limits};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use prost::Message;
+
+use super::connection::{Broken, Connection};
+use super::link::{SupportConfig, SupportCounters};
+use super::resolver::Place;
+use crate::class::Cause;
+use crate::handshake::{self, Refusal};
+use crate::traffic::{Counters, Direction};
+
+/// Gives sockets their tokens and asks for their readiness.
+pub(crate) struct Sockets {
+    registry: Registry,
+    next_token: usize,
+}
+
+impl Sockets {
+    pub(crate) fn new(registry: Registry, first_token: usize) -> Self {
+        Self { registry, next_token: first_token }
+    }
+
+    pub(crate) fn register(&mut self, stream: &mut TcpStream) -> std::io::Result<Token> {
+        let token = Token(self.next_token);
+        self.registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.next_token += 1;
+        Ok(token)
+    }
+}
+
+/// Why a connection was given up.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Broken(#[from] Broken),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("{0}")]
+    Silent(&'static str),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+enum State {
+    /// Nothing was sent for long, or the address is not known.
+    Idle,
+    /// Tried again at this time.
+    Waiting(Instant),
+    /// Said hello, or is about to.
+    Greeting(Token, Connection),
+    /// Welcomed. With the time of the oldest send that no empty frame has answered.
+    Open(Token, Connection, Option<Instant>),
+}
+
+/// - Never blocks and never grows: one heartbeat waits for the handshake, a few for the socket.
+/// - A connection that is not answered for the support interval is replaced.
+pub(crate) struct Outgoing {
+    store: StoreId,
+    place: Place,
+    state: State,
+    /// The newest heartbeat while there is no open connection.
+    pending: Option<Bytes>,
+    wanted_until: Instant,
+    reported: Option<String>,
+    pub(crate) refusal: Option<Refusal>,
+    /// The store did not answer at its address.
+    pub(crate) is_lost: bool,
+    traffic: Arc<Counters>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(store: StoreId, place: Place, config: &SupportConfig, now: Instant) -> Self {
+        let traffic = config.traffic.between(Direction::Sent, &config.identity.site, &place.site);
+        Self {
+            store,
+            place,
+            state: State::Idle,
+            pending: None,
+            wanted_until: now,
+            reported: None,
+            refusal: None,
+            is_lost: false,
+            traffic,
+        }
+    }
+
+    pub(crate) fn token(&self) -> Option<Token> {
+        match &self.state {
+            State::Greeting(token, _) | State::Open(token, ..) => Some(*token),
+            State::Idle | State::Waiting(_) => None,
+        }
+    }
+
+    /// The store moved, or its name was looked up anew: a connection to the old place ends.
+    pub(crate) fn set_place(&mut self, place: Place, config: &SupportConfig, now: Instant) {
+        if self.place == place {
+            return;
+        }
+        if self.place.resolved != place.resolved {
+            self.state = State::Waiting(now);
+        }
+        self.traffic = config.traffic.between(Direction::Sent, &config.identity.site, &place.site);
+        self.place = place;
+    }
+
+    pub(crate) fn send(&mut self, payload: Bytes, now: Instant, counters: &mut SupportCounters) {
+        self.wanted_until = now + limits::SUPPORT_CONNECTION_IDLE;
+        let State::Open(_, connection, unanswered) = &mut self.state else {
+            if matches!(self.state, State::Idle) {
+                self.state = State::Waiting(now);
+            }
+            counters.dropped += u64::from(self.pending.replace(payload).is_some());
+            return;
+        };
+        connection.writer.push(&payload);
+        unanswered.get_or_insert(now);
+        self.traffic.count(Cause::Support, payload.len());
+        counters.dropped += connection.writer.take_dropped();
+        if let Err(broken) = connection.flush() {
+            self.fail(broken.into(), now);
+        }
+    }
+
+    /// The socket is ready for something. Returns whether there is more to read.
+    pub(crate) fn ready(&mut self, config: &SupportConfig, now: Instant, counters: &mut SupportCounters) -> bool {
+        self.try_ready(config, now, counters).unwrap_or_else(|failure| {
+            self.fail(failure, now);
+            false
+        })
+    }
+
+    fn try_ready(
+        &mut self,
+        config: &SupportConfig,
+        now: Instant,
+        counters: &mut SupportCounters,
+    ) -> Result<bool, Failure> {
+        let (State::Greeting(_, connection) | State::Open(_, connection, _)) = &mut self.state else {
+            return Ok(false);
+        };
+        if let Some(error) = connection.stream.take_error()? {
+            return Err(error.into());
+        }
+        connection.flush()?;
+        let turn = match connection.read() {
+            Err(Broken::Socket(error)) if error.kind() == std::io::ErrorKind::NotConnected => return Ok(false),
+            turn => turn?,
+        };
+        for frame in turn.frames {
+            match &mut self.state {
+                State::Open(_, _, unanswered) => *unanswered = None,
+                _ => self.welcomed(config, &frame, now, counters)?,
+            }
+        }
+        Ok(turn.has_more)
+    }
+
+    fn welcomed(
+        &mut self,
+        config: &SupportConfig,
+        frame: &Bytes,
+        now: Instant,
+        counters: &mut SupportCounters,
+    ) -> Result<(), Failure> {
+        let answer = v1::LinkFrame::decode(frame.clone())
+            .map_err(|error| Failure::Refused(Refusal::Malformed(error.to_string())))?;
+        handshake::judge_answer(&config.identity, &config.incarnations, self.store, answer).map_err(Failure::Refused)?;
+        tracing::info!(store = %self.store, "support connection opened");
+        counters.opened += 1;
+        (self.reported, self.refusal) = (None, None);
+        if let State::Greeting(token, connection) = std::mem::replace(&mut self.state, State::Idle) {
+            self.state = State::Open(token, connection, None);
+        }
+        if let Some(payload) = self.pending.take() {
+            self.send(payload, now, counters);
+        }
+        Ok(())
+    }
+
+    /// When `turn` has something to do.
+    pub(crate) fn deadline(&self, interval: Duration) -> Option<Instant> {
+        match &self.state {
+            State::Idle => None,
+            State::Waiting(until) => self.place.resolved.map(|_| *until),
+            State::Greeting(_, connection) => Some(connection.began + interval),
+            State::Open(_, _, unanswered) => {
+                let answer = unanswered.map(|since| since + interval);
+                Some(answer.map_or(self.wanted_until, |answer| answer.min(self.wanted_until)))
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn turn(&mut self, config: &SupportConfig, now: Instant, sockets: &mut Sockets) {
+        if self.deadline(config.interval).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &self.state {
+            _ if now >= self.wanted_until => {
+                self.state = State::Idle;
+                self.pending = None;
+            }
+            State::Waiting(_) => {
+                if let Err(failure) = self.connect(config, now, sockets) {
+                    self.fail(failure, now);
+                }
+            }
+            State::Greeting(..) => self.fail(Failure::Silent("the handshake is not answered"), now),
+            State::Open(..) => self.fail(Failure::Silent("heartbeats are not answered"), now),
+            State::Idle => {}
+        }
+    }
+
+    fn connect(&mut self, config: &SupportConfig, now: Instant, sockets: &mut Sockets) -> Result<(), Failure> {
+        let Some(address) = self.place.resolved else { return Ok(()) };
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let token = sockets.register(&mut stream)?;
+        let mut connection = Connection::new(stream, now);
+        connection.say(&handshake::hello(&config.identity, self.store, v1::LinkClass::Support))?;
+        self.state = State::Greeting(token, connection);
+        Ok(())
+    }
+
+    fn fail(&mut self, failure: Failure, now: Instant) {
+        let text = failure.to_string();
+        if self.reported.as_ref() != Some(&text) {
+            tracing::warn!(store = %self.store, target = self.place.target, reason = text, "no support connection");
+            self.reported = Some(text);
+        }
+        let wait = match failure {
+            Failure::Refused(refusal) => {
+                self.refusal = Some(refusal);
+                limits::STREAM_RECONNECT_MAX
+            }
+            Failure::Broken(_) | Failure::Silent(_) => limits::SUPPORT_RECONNECT,
+        };
+        self.is_lost = true;
+        self.state = State::Waiting(now + with_jitter(wait));
+    }
+}
+
+/// `wait`, give or take a quarter of it.
+fn with_jitter(wait: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    wait * 3 / 4 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

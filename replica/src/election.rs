@@ -1,0 +1,233 @@
+//! Standing for election without ticks: who stands, when, and again; transfer; stepping down.
+
+use std::time::Duration;
+
+use holdfast_types::limits;
+use holdfast_types::{Moment, Rejected, ReplicaDescriptor, ReplicaId, Role, StoreId, Term};
+use raft::StateRole;
+use raft::eraftpb::Message;
+
+use crate::effect::{Effect, Outcome};
+use crate::input::Ticket;
+use crate::replica::Replica;
+use crate::view::StoreView;
+
+/// When a replica without a leader stands next.
+#[derive(Default, Debug)]
+pub(crate) struct Election {
+    /// Set while there is no leader and this replica may become one.
+    pub(crate) stand_at: Option<Moment>,
+    attempt: u32,
+    /// The store is stopping: stand no more.
+    pub(crate) retired: bool,
+}
+
+/// A leadership that is being handed over.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) to: ReplicaId,
+    /// Who asked, if anyone waits.
+    pub(crate) ticket: Option<Ticket>,
+    /// The target was told to stand: the lease is over, whatever comes.
+    pub(crate) told: bool,
+}
+
+impl Election {
+    fn reset(&mut self) {
+        self.stand_at = None;
+        self.attempt = 0;
+    }
+
+    fn wait_at_least(&mut self, until: Moment) {
+        if let Some(at) = &mut self.stand_at {
+            *at = (*at).max(until);
+        }
+    }
+}
+
+/// FNV-1a over integers, mixed at the end: spreads ranks and waits, and is the same on every machine.
+fn hash(parts: &[u64]) -> u64 {
+    let mut h = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in parts.iter().flat_map(|p| p.to_le_bytes()) {
+        h = (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h ^ (h >> 33)
+}
+
+impl Replica {
+    /// Plans and carries out elections; called at the end of every step.
+    pub(crate) fn consider_standing(&mut self, view: &StoreView<'_>) {
+        let bound = self.following.follows.is_some() || self.leading.is_some();
+        if bound || self.election.retired || !self.may_ever_stand() {
+            self.election.reset();
+            return;
+        }
+        let now = view.now;
+        let at = self.election.stand_at.unwrap_or_else(|| {
+            let delay = limits::STAND_RANK_DELAY * self.rank(view);
+            // A leader that was heard but whose store is not supported yet may be alive: give it an interval.
+            self.following.heard.map_or(now, |h| h.at.after(limits::SUPPORT_INTERVAL).max(now)).after(delay)
+        });
+        self.election.stand_at = Some(at);
+        if at > now {
+            return;
+        }
+        if view.abstains || !self.is_ready_to_stand() {
+            self.election.stand_at = Some(now.after(limits::STAND_RETRY_MIN));
+            return;
+        }
+        self.election.stand_at = Some(now.after(self.retry_wait()));
+        self.election.attempt = self.election.attempt.saturating_add(1);
+        if self.node.campaign().is_err() {
+            tracing::debug!(range = %self.descriptor.range, "raft refused to campaign");
+        }
+    }
+
+    /// A learner that campaigns becomes leader, and a non-member panics: raft does not check.
+    fn may_ever_stand(&self) -> bool {
+        let role = self.descriptor.replica(self.id).map(|r| r.role);
+        self.is_live() && self.node.raft.promotable() && role.is_some_and(|r| r != Role::Learner)
+    }
+
+    fn is_ready_to_stand(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        self.disk.is_synced() && log.committed - log.applied < limits::STAND_MAX_UNAPPLIED
+    }
+
+    /// The place of this replica among the voters on supported stores: all of them compute the same order.
+    fn rank(&self, view: &StoreView<'_>) -> u32 {
+        let place = |r: &ReplicaDescriptor| (hash(&[self.descriptor.range.0, self.node.raft.term, r.replica.0]), r.replica);
+        let alive = |r: &&ReplicaDescriptor| r.replica == self.id || view.support.supports(r.store);
+        let mut order: Vec<_> = self.descriptor.voters().filter(alive).map(place).collect();
+        order.sort_unstable();
+        let last = order.len();
+        let mine = order.iter().position(|(_, replica)| *replica == self.id).unwrap_or(last);
+        u32::try_from(if view.reluctant { last } else { mine }).unwrap_or(u32::MAX)
+    }
+
+    /// 50 to 150 ms, doubling to 2 s; different for each replica, or candidates would split the vote for ever.
+    fn retry_wait(&self) -> Duration {
+        let spread = (limits::STAND_RETRY_MAX - limits::STAND_RETRY_MIN).as_micros();
+        let seed = [self.config.seed, self.id.0, self.node.raft.term, u64::from(self.election.attempt)];
+        let jitter = u64::try_from(u128::from(hash(&seed)) % spread).unwrap_or(0);
+        let first = limits::STAND_RETRY_MIN + Duration::from_micros(jitter);
+        (first * (1 << self.election.attempt.min(6))).min(limits::STAND_RETRY_CEILING)
+    }
+
+    /// This replica answered a candidate: after a yes it is patient, after a no its own log is the better one.
+    pub(crate) fn answered_candidate(&mut self, rejected: bool, now: Moment) {
+        if !rejected {
+            self.election.wait_at_least(now.after(limits::STAND_RETRY_MAX));
+        } else if self.election.attempt == 0
+            && let Some(at) = &mut self.election.stand_at
+        {
+            *at = (*at).min(now);
+        }
+    }
+
+    /// The leader that we follow asks us to stand: it has given its lease up.
+    pub(crate) fn step_timeout_now(&mut self, message: Message, view: &StoreView<'_>) {
+        if view.abstains || !self.disk.is_synced() || !self.may_ever_stand() {
+            return;
+        }
+        self.following.end();
+        self.election.stand_at = Some(view.now.after(self.retry_wait()));
+        self.step_raft(message);
+    }
+
+    /// Gives the leadership up and tells every voter's store, or their replicas would follow a leader that is none.
+    pub(crate) fn step_down(&mut self, view: &StoreView<'_>) {
+        if self.node.raft.state == StateRole::Leader {
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+        }
+        self.sync_role(view);
+    }
+
+    pub(crate) fn send_unled(&mut self, term: Term) {
+        let stores: Vec<StoreId> =
+            self.descriptor.replicas.iter().filter(|r| r.replica != self.id).map(|r| r.store).collect();
+        if !stores.is_empty() {
+            self.effects.push(Effect::Unled { term, stores });
+        }
+    }
+
+    /// Hands the leadership to `to`, on somebody's behalf or our own.
+    pub(crate) fn begin_transfer(&mut self, to: ReplicaId, ticket: Option<Ticket>, view: &StoreView<'_>) -> Result<(), Rejected> {
+        let refuse = |why: &str| Err(Rejected::Unavailable(why.into()));
+        let target = self.descriptor.replica(to).cloned();
+        let Some(leading) = &mut self.leading else { return refuse("this replica does not lead") };
+        let Some(target) = target.filter(|t| matches!(t.role, Role::Voter | Role::IncomingVoter)) else {
+            return Err(Rejected::invalid(format!("{to} is no voter: promote it first")));
+        };
+        if to == self.id {
+            return Err(Rejected::invalid("this replica leads already"));
+        }
+        if leading.transfer.is_some() || leading.change.is_some() {
+            return Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+        }
+        if !view.support.supports(target.store) {
+            return refuse("the target's store is not supported: it may be down");
+        }
+        leading.transfer = Some(Transfer { to, ticket, told: false });
+        self.wake(view.now);
+        self.node.transfer_leader(to.0);
+        Ok(())
+    }
+
+    /// `MsgTimeoutNow` is about to leave: from here on the target may lead, so the lease is over first.
+    pub(crate) fn transfer_told(&mut self) {
+        if let Some(leading) = &mut self.leading {
+            leading.lease.give_up();
+            if let Some(transfer) = &mut leading.transfer {
+                transfer.told = true;
+            }
+        }
+    }
+
+    /// raft gave a transfer up. If the target was told, this term's lease is gone: a new term must bring a new one.
+    pub(crate) fn watch_transfer(&mut self, view: &StoreView<'_>) {
+        let aborted = self.node.raft.lead_transferee.is_none();
+        let Some(leading) = &mut self.leading else { return };
+        if !aborted || leading.transfer.is_none() {
+            return;
+        }
+        let transfer = leading.transfer.take().expect("just seen");
+        if let Some(ticket) = transfer.ticket {
+            self.answer(ticket, Err(Rejected::Unavailable("the target did not take the leadership".into())));
+        }
+        if transfer.told {
+            self.step_down(view);
+            self.election.stand_at = Some(view.now);
+        }
+    }
+
+    /// The leadership is gone: whoever asked for that got it.
+    pub(crate) fn transfer_done(&mut self, transfer: Option<Transfer>) {
+        if let Some(ticket) = transfer.and_then(|t| t.ticket) {
+            self.answer(ticket, Ok(Outcome::Changed(self.descriptor.clone())));
+        }
+    }
+
+    /// The store is stopping.
+    pub(crate) fn retire(&mut self, view: &StoreView<'_>) {
+        self.election.retired = true;
+        if self.leading.is_none() {
+            return;
+        }
+        let progress = self.node.raft.prs();
+        let matched = |r: &ReplicaDescriptor| progress.get(r.replica.0).map_or(0, |p| p.matched);
+        let best = self
+            .descriptor
+            .incoming_voters()
+            .filter(|r| r.replica != self.id && view.support.supports(r.store))
+            .max_by_key(|r| (matched(r), r.replica))
+            .map(|r| r.replica);
+        let begun = best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok());
+        if !begun {
+            self.step_down(view);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Whom a replica follows, and which votes it refuses because of it.
+//!
+//! The rule that keeps leases apart from later leaders: a replica that acknowledged a leader under a promise of its store
+//! votes for nobody else until that promise is withdrawn for good or the leader gave its term up. Both are facts that never
+//! turn back; no clock is read.
+
+use std::collections::BTreeMap;
+
+use holdfast_types::{Generation, Incarnation, Moment, ReplicaId, StoreId, Term};
+use raft::eraftpb::{Message, MessageType};
+
+use crate::convert;
+use crate::input::Stamp;
+use crate::replica::Replica;
+use crate::view::StoreView;
+
+/// What raft writes into the context of a vote request that a leader asked for.
+pub(crate) const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+
+/// A leader that is followed under an unbroken promise to its store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Follows {
+    pub(crate) leader: ReplicaId,
+    pub(crate) store: StoreId,
+    pub(crate) term: Term,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) generation: Generation,
+}
+
+/// The leader heard last in this term, promise or not: good for hints, and a reason to be patient; never for safety.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) leader: ReplicaId,
+    pub(crate) store: StoreId,
+    pub(crate) term: Term,
+    pub(crate) at: Moment,
+}
+
+/// Whom a replica follows. Kept apart from raft's `leader_id`, which campaigns and new terms clear.
+#[derive(Default, Debug)]
+pub(crate) struct Following {
+    pub(crate) follows: Option<Follows>,
+    pub(crate) heard: Option<Heard>,
+    /// Put on acknowledgements: decided when the leader's message was stepped.
+    pub(crate) stamp: Option<Stamp>,
+    /// The newest generation withdrawn from each store: a picture of the support table may still show it.
+    withdrawn: BTreeMap<StoreId, Generation>,
+    /// Replicas that passed the gate with a descriptor newer than ours: where to answer them.
+    pub(crate) strangers: BTreeMap<ReplicaId, StoreId>,
+}
+
+/// Strangers remembered at a time; a range has far fewer replicas.
+const MAX_STRANGERS: usize = 32;
+
+impl Following {
+    /// The promise to `store` that is unbroken as far as anyone here knows.
+    fn promise(&self, store: StoreId, view: &StoreView<'_>) -> Option<Generation> {
+        let promise = view.support.given.get(&store)?;
+        let broken = self.withdrawn.get(&store).is_some_and(|withdrawn| promise.generation <= *withdrawn);
+        (!broken).then_some(promise.generation)
+    }
+
+    /// A leader's message of the current term was stepped.
+    pub(crate) fn heard_leader(&mut self, leader: ReplicaId, store: StoreId, term: Term, view: &StoreView<'_>) {
+        self.heard = Some(Heard { leader, store, term, at: view.now });
+        let incarnation = view.support.incarnation;
+        let promise = self.promise(store, view);
+        self.stamp = promise.map(|generation| Stamp { incarnation, generation });
+        match promise {
+            Some(generation) => self.follows = Some(Follows { leader, store, term, incarnation, generation }),
+            // A leader of a later term ends the old follow even when no promise backs the new one.
+            None if self.follows.is_some_and(|f| f.term < term) => self.follows = None,
+            None => {}
+        }
+    }
+
+    /// `replica` speaks from `store`, as the gate has verified.
+    pub(crate) fn remember_stranger(&mut self, replica: ReplicaId, store: StoreId) {
+        if self.strangers.len() >= MAX_STRANGERS {
+            self.strangers.pop_first();
+        }
+        self.strangers.insert(replica, store);
+    }
+
+    pub(crate) fn withdrawn(&mut self, store: StoreId, generation: Generation) {
+        let newest = self.withdrawn.entry(store).or_insert(generation);
+        *newest = (*newest).max(generation);
+        if self.follows.is_some_and(|f| f.store == store && f.generation <= generation) {
+            self.end();
+        }
+    }
+
+    /// The leader's own word that it leads `term` no more.
+    pub(crate) fn unled(&mut self, store: StoreId, term: Term) {
+        if self.follows.is_some_and(|f| f.store == store && f.term <= term) {
+            self.follows = None;
+        }
+        if self.heard.is_some_and(|h| h.store == store && h.term <= term) {
+            self.heard = None;
+        }
+    }
+
+    /// A message of a later term from the followed leader itself, which is no message of a leader: it gave its term up.
+    pub(crate) fn speaks_of_later_term(&mut self, from: ReplicaId, term: Term) {
+        if self.follows.is_some_and(|f| f.leader == from && f.term < term) {
+            self.end();
+        }
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.follows = None;
+        self.heard = None;
+    }
+}
+
+impl Replica {
+    /// Steps a message of a leader, and follows it if raft took it as the leader of its term.
+    pub(crate) fn step_leader_message(&mut self, from_store: StoreId, message: Message, view: &StoreView<'_>) {
+        let (from, term) = (message.from, message.term);
+        self.following.stamp = None;
+        let mine = self.node.raft.term;
+        if term > mine || (term == mine && self.leading.is_none()) {
+            // Before raft answers, so that the answer bears the stamp of this very moment.
+            self.following.heard_leader(ReplicaId(from), from_store, Term(term), view);
+        }
+        self.step_raft(message);
+    }
+
+    /// A vote or pre-vote request: refused while another leader is followed or a lease is held, else raft decides.
+    pub(crate) fn step_vote_request(&mut self, from_store: StoreId, message: Message, view: &StoreView<'_>) {
+        let transfer = message.context == CAMPAIGN_TRANSFER;
+        self.following.speaks_of_later_term(ReplicaId(message.from), Term(message.term));
+        let bound = self.following.follows.is_some_and(|f| f.store != from_store);
+        let leads = self.leading.is_some() && self.holds_lease(view);
+        if leads && !transfer {
+            self.wake(view.now);
+            self.node.ping();
+        }
+        let empty = self.node.raft.raft_log.last_index() == 0;
+        if view.abstains || empty || (!transfer && (bound || leads)) {
+            self.refuse_vote(from_store, &message);
+            return;
+        }
+        self.step_raft(message);
+    }
+
+    /// A rejection in raft's words, in our own term. Silence would leave the candidate guessing.
+    fn refuse_vote(&mut self, to_store: StoreId, request: &Message) {
+        let kind = match convert::message_type(request) {
+            Some(MessageType::MsgRequestPreVote) => MessageType::MsgRequestPreVoteResponse,
+            _ => MessageType::MsgRequestVoteResponse,
+        };
+        let rejection = Message {
+            msg_type: kind.into(),
+            to: request.from,
+            from: self.id.0,
+            term: self.node.raft.term,
+            reject: true,
+            ..Message::default()
+        };
+        self.send_to_store(to_store, &rejection);
+    }
+}

@@ -1,0 +1,186 @@
+//! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
+//! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
+
+use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+
+use crate::convert;
+use crate::input::RaftEnvelope;
+use crate::replica::Replica;
+
+/// No term grows by more than this between two messages: a jump is a defect, and the last term must never be reached.
+const MAX_TERM_JUMP: u64 = 1 << 32;
+/// No index lies further ahead than this.
+const MAX_INDEX_JUMP: u64 = 1 << 40;
+
+/// What the gate says of a message.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Step it.
+    Pass(MessageType, Message),
+    /// Drop it; the text says why.
+    Refuse(&'static str),
+    /// A newer descriptor, sent by a replica that it names, does not name this one any more.
+    Removed(Box<RangeDescriptor>),
+    /// The leader knows that we acknowledged what our log does not have.
+    Damaged(String),
+}
+
+impl Replica {
+    /// Judges a message. `from_store` comes from the connection, never from the message.
+    pub(crate) fn judge(&self, from_store: StoreId, envelope: &RaftEnvelope) -> Verdict {
+        if envelope.range != self.descriptor.range || envelope.to != self.id {
+            return Verdict::Refuse("not for this replica");
+        }
+        let Some(message) = convert::decode_message(&envelope.message) else {
+            return Verdict::Refuse("not a raft message");
+        };
+        let Some(kind) = convert::message_type(&message) else {
+            return Verdict::Refuse("unknown type");
+        };
+        if message.from != envelope.from.0 || message.to != envelope.to.0 || message.from == self.id.0 {
+            return Verdict::Refuse("envelope and message disagree");
+        }
+        let newer = envelope.descriptor.as_ref().filter(|d| self.is_news(d, from_store, envelope.from));
+        if let Some(newer) = newer
+            && newer.replica(self.id).is_none()
+        {
+            return Verdict::Removed(Box::new(newer.clone()));
+        }
+        let known = names(&self.descriptor, from_store, envelope.from);
+        let sender = newer.unwrap_or(&self.descriptor);
+        match kind {
+            _ if is_response(kind) => {
+                if !known {
+                    return Verdict::Refuse("a response of a stranger");
+                }
+            }
+            _ if is_request(kind) => {
+                if !known && newer.is_none() {
+                    return Verdict::Refuse("a stranger");
+                }
+                let role = sender.replica(envelope.from).map(|r| r.role);
+                if role == Some(Role::Learner) || role.is_none() {
+                    return Verdict::Refuse("a learner leads nothing and stands for nothing");
+                }
+            }
+            _ => return Verdict::Refuse("type not allowed"),
+        }
+        match self.shape(kind, &message) {
+            Err(why) => Verdict::Refuse(why),
+            Ok(()) if self.lost_log(kind, &message) => Verdict::Damaged(format!(
+                "the leader of t{} knows us to have i{}, our log ends at i{}",
+                message.term,
+                message.commit,
+                self.node.raft.raft_log.last_index()
+            )),
+            Ok(()) => Verdict::Pass(kind, message),
+        }
+    }
+
+    /// A descriptor of this range that is newer than ours and names its sender.
+    fn is_news(&self, descriptor: &RangeDescriptor, from_store: StoreId, from: ReplicaId) -> bool {
+        descriptor.range == self.descriptor.range
+            && descriptor.epoch.membership > self.descriptor.epoch.membership
+            && descriptor.next_replica > self.id
+            && descriptor.check().is_ok()
+            && names(descriptor, from_store, from)
+    }
+
+    /// Everything that raft takes for granted.
+    fn shape(&self, kind: MessageType, message: &Message) -> Result<(), &'static str> {
+        let log = &self.node.raft.raft_log;
+        if message.term == 0 || message.term > self.node.raft.term.saturating_add(MAX_TERM_JUMP) {
+            return Err("implausible term");
+        }
+        let far = log.last_index() + MAX_INDEX_JUMP;
+        if message.index > far || message.commit > far || message.log_term > message.term {
+            return Err("implausible position");
+        }
+        if kind != MessageType::MsgAppend && !message.entries.is_empty() {
+            return Err("entries where none belong");
+        }
+        if message.request_snapshot != 0 || (message.snapshot.is_some() && kind != MessageType::MsgSnapshot) {
+            return Err("a snapshot where none belongs");
+        }
+        match kind {
+            MessageType::MsgAppend => entries_follow(message),
+            MessageType::MsgAppendResponse if message.term == self.node.raft.term => {
+                let beyond = message.index > log.last_index() || message.reject_hint > log.last_index();
+                if beyond { Err("acknowledges what was never sent") } else { Ok(()) }
+            }
+            MessageType::MsgTimeoutNow => {
+                let followed = self.following.follows.is_some_and(|f| f.leader.0 == message.from && f.term.0 == message.term);
+                let own_term = message.term == self.node.raft.term;
+                if followed && own_term { Ok(()) } else { Err("not the leader that is followed") }
+            }
+            MessageType::MsgSnapshot => {
+                let position = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
+                position.filter(|p| p.index > 0 && p.term <= message.term).map(|_| ()).ok_or("a snapshot without position")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A heartbeat's commit is at most what we acknowledged to its sender. Beyond our log it means that the log was lost.
+    fn lost_log(&self, kind: MessageType, message: &Message) -> bool {
+        kind == MessageType::MsgHeartbeat
+            && message.term >= self.node.raft.term
+            && message.commit > self.node.raft.raft_log.last_index()
+    }
+}
+
+fn names(descriptor: &RangeDescriptor, store: StoreId, replica: ReplicaId) -> bool {
+    descriptor.replica(replica).is_some_and(|r| r.store == store)
+}
+
+fn is_request(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgTimeoutNow
+    )
+}
+
+pub(crate) fn is_response(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppendResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVoteResponse
+    )
+}
+
+fn entries_follow(message: &Message) -> Result<(), &'static str> {
+    let mut index = message.index;
+    let mut term = message.log_term;
+    for entry in &message.entries {
+        if entry.index != index + 1 || entry.term < term || entry.term > message.term {
+            return Err("entries do not follow each other");
+        }
+        if !legal_entry(entry) {
+            return Err("unknown type of entry");
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    Ok(())
+}
+
+fn legal_entry(entry: &Entry) -> bool {
+    match EntryType::from_i32(entry.entry_type) {
+        Some(EntryType::EntryNormal) => true,
+        Some(EntryType::EntryConfChangeV2) => {
+            let known = |change: raft::eraftpb::ConfChangeV2| {
+                raft::eraftpb::ConfChangeTransition::from_i32(change.transition).is_some()
+                    && change.changes.iter().all(|c| raft::eraftpb::ConfChangeType::from_i32(c.change_type).is_some())
+            };
+            convert::decode_conf_change(&entry.data).is_some_and(known)
+        }
+        _ => false,
+    }
+}

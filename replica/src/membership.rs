@@ -1,0 +1,238 @@
+//! Changes of the replicas by joint consensus: one at a time, never into a shape that is unsafe or cannot live.
+
+use holdfast_types::limits;
+use holdfast_types::{RangeDescriptor, Rejected, ReplicaDescriptor, ReplicaId, Role};
+use raft::ProgressState;
+use raft::eraftpb::{Message, MessageType};
+
+use crate::apply::{AppliedChange, AppliedEntry};
+use crate::command::MembershipCommand;
+use crate::convert;
+use crate::effect::Outcome;
+use crate::input::{MembershipChange, Ticket};
+use crate::ready::After;
+use crate::replica::{Phase, Replica, SurvivalGoal};
+use crate::view::StoreView;
+use holdfast_types::storage::{LogOp, ReplicaRecord};
+
+/// A learner further behind than this many entries is not promoted: as a voter it would hold writes up.
+const MAX_PROMOTE_LAG: u64 = 1_000;
+
+/// A change that is on its way through the log.
+#[derive(Debug)]
+pub(crate) struct PendingChange {
+    /// Where its newest entry lies.
+    index: u64,
+    /// Who waits for the end of it.
+    ticket: Option<Ticket>,
+}
+
+/// The replicas after a change; refused when the change makes no sense for them.
+pub(crate) fn plan(before: &RangeDescriptor, change: &MembershipChange, leader: ReplicaId) -> Result<RangeDescriptor, Rejected> {
+    let mut after = before.clone();
+    let invalid = |what: String| Err(Rejected::invalid(what));
+    match change {
+        MembershipChange::AddLearner { store, site } => {
+            if let Some(there) = before.replica_on(*store) {
+                return invalid(format!("{store} has {} already: remove it first", there.replica));
+            }
+            let (replica, site) = (before.next_replica, site.clone());
+            after.replicas.push(ReplicaDescriptor { replica, store: *store, site, role: Role::Learner });
+            after.next_replica = replica.next();
+        }
+        MembershipChange::Reconfigure { promote, demote } => {
+            if promote.is_empty() && demote.is_empty() {
+                return invalid("nothing to promote or to demote".into());
+            }
+            if demote.contains(&leader) {
+                return invalid(format!("{leader} leads the range: transfer the leadership first"));
+            }
+            set_roles(&mut after, promote, Role::Learner, Role::IncomingVoter)?;
+            set_roles(&mut after, demote, Role::Voter, Role::OutgoingVoter)?;
+        }
+        MembershipChange::RemoveLearner { replica } => match before.replica(*replica).map(|r| r.role) {
+            Some(Role::Learner) => after.replicas.retain(|r| r.replica != *replica),
+            Some(_) => return invalid(format!("{replica} is a voter: demote it first")),
+            None => return invalid(format!("{replica} is not in the range")),
+        },
+    }
+    after.epoch.membership += 1;
+    after.check().map_err(Rejected::Invalid)?;
+    Ok(after)
+}
+
+fn set_roles(after: &mut RangeDescriptor, ids: &[ReplicaId], from: Role, to: Role) -> Result<(), Rejected> {
+    for id in ids {
+        match after.replicas.iter_mut().find(|r| r.replica == *id) {
+            Some(replica) if replica.role == from => replica.role = to,
+            Some(replica) => return Err(Rejected::invalid(format!("{id} is {:?}, not {from:?}", replica.role))),
+            None => return Err(Rejected::invalid(format!("{id} is not in the range"))),
+        }
+    }
+    Ok(())
+}
+
+/// The configuration after a joint one: incoming voters are voters, outgoing ones learners.
+pub(crate) fn leave(joint: &RangeDescriptor) -> RangeDescriptor {
+    let mut after = joint.clone();
+    for replica in &mut after.replicas {
+        replica.role = match replica.role {
+            Role::IncomingVoter => Role::Voter,
+            Role::OutgoingVoter => Role::Learner,
+            same => same,
+        };
+    }
+    after.epoch.membership += 1;
+    after
+}
+
+impl Replica {
+    /// True when a shape is one that the survival goal forbids.
+    pub(crate) fn is_crowded(&self, descriptor: &RangeDescriptor) -> bool {
+        self.config.survival == SurvivalGoal::Site && descriptor.crowded_site().is_some()
+    }
+
+    /// An operator asks for a change.
+    pub(crate) fn change_membership(&mut self, ticket: Ticket, change: &MembershipChange, view: &StoreView<'_>) {
+        if let Err(rejected) = self.begin_change(ticket, change, view) {
+            self.answer(ticket, Err(rejected));
+        }
+    }
+
+    fn begin_change(&mut self, ticket: Ticket, change: &MembershipChange, view: &StoreView<'_>) -> Result<(), Rejected> {
+        if !self.leads() {
+            return Err(self.not_leader());
+        }
+        let leading = self.leading.as_ref().expect("it leads");
+        let in_flight = self.pipeline.splitting() || leading.change.is_some() || leading.transfer.is_some() || self.descriptor.is_joint();
+        if in_flight || self.node.raft.has_pending_conf() {
+            return Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+        }
+        let after = plan(&self.descriptor, change, self.id)?;
+        if let (true, Some(site)) = (self.is_crowded(&after), after.crowded_site()) {
+            return Err(Rejected::invalid(format!("two voters would share site {site}, which the survival goal forbids")));
+        }
+        if let MembershipChange::Reconfigure { promote, .. } = change {
+            self.check_caught_up(promote)?;
+        }
+        let alive = |r: &ReplicaDescriptor| {
+            let supports_us = view.support.received.get(&r.store).is_some_and(|s| s.until > view.now);
+            r.replica == self.id || (supports_us && view.support.supports(r.store))
+        };
+        if !after.is_quorum(alive) {
+            return Err(Rejected::Unavailable("one half of the configuration would have no live quorum".into()));
+        }
+        self.propose_change(&after, Some(ticket))
+    }
+
+    fn check_caught_up(&self, promote: &[ReplicaId]) -> Result<(), Rejected> {
+        let committed = self.node.raft.raft_log.committed;
+        let caught_up = |id: &ReplicaId| {
+            let progress = self.node.raft.prs().get(id.0);
+            progress.is_some_and(|p| p.state == ProgressState::Replicate && p.matched + MAX_PROMOTE_LAG >= committed)
+        };
+        match promote.iter().find(|id| !caught_up(id)) {
+            Some(id) => Err(Rejected::Unavailable(format!("{id} is still catching up"))),
+            None => Ok(()),
+        }
+    }
+
+    fn propose_change(&mut self, after: &RangeDescriptor, ticket: Option<Ticket>) -> Result<(), Rejected> {
+        let change = convert::conf_change(&self.descriptor, after).ok_or_else(|| Rejected::invalid("no single step leads there"))?;
+        let context = MembershipCommand::to(after).encode().to_vec();
+        let busy = Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER };
+        self.node.propose_conf_change(context, change).map_err(|_| busy.clone())?;
+        let index = self.node.raft.raft_log.last_index();
+        // raft turns a change that it refuses into an empty entry without a word.
+        if self.node.raft.pending_conf_index != index {
+            return Err(busy);
+        }
+        if let Some(leading) = &mut self.leading {
+            leading.change = Some(PendingChange { index, ticket });
+        }
+        Ok(())
+    }
+
+    /// A leader leaves a joint configuration by itself, also one that a leader before it entered.
+    pub(crate) fn leave_joint(&mut self) {
+        if !self.leads() || !self.descriptor.is_joint() || self.node.raft.has_pending_conf() {
+            return;
+        }
+        let Some(leading) = &mut self.leading else { return };
+        if leading.transfer.is_some() {
+            return;
+        }
+        let ticket = leading.change.take().and_then(|c| c.ticket);
+        let after = leave(&self.descriptor);
+        if self.propose_change(&after, ticket).is_err()
+            && let Some(leading) = &mut self.leading
+        {
+            // Nothing was appended; the ticket waits for the next attempt.
+            leading.change = Some(PendingChange { index: 0, ticket });
+        }
+    }
+
+    /// What an applied entry means beyond data.
+    pub(crate) fn follow_change(&mut self, result: &AppliedEntry, view: &StoreView<'_>) {
+        match &result.change {
+            AppliedChange::Split { right, right_leader, .. } => self.split_applied(right, *right_leader),
+            AppliedChange::Membership(descriptor) => {
+                if self.is_crowded(descriptor) {
+                    tracing::error!(range = %descriptor.range, ?descriptor, "two voters share a site");
+                }
+                self.wake(view.now);
+                self.finish_change(result.index.0, descriptor);
+                if descriptor.replica(self.id).is_none() {
+                    self.destroy();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish_change(&mut self, index: u64, descriptor: &RangeDescriptor) {
+        let Some(leading) = &mut self.leading else { return };
+        if leading.change.as_ref().is_none_or(|c| c.index != index) || descriptor.is_joint() {
+            return;
+        }
+        let ticket = leading.change.take().and_then(|c| c.ticket);
+        if let Some(ticket) = ticket {
+            self.answer(ticket, Ok(Outcome::Changed(descriptor.clone())));
+        }
+    }
+
+    /// The leader's last word to a replica that it removed: with the descriptor, so that it knows.
+    pub(crate) fn bid_farewell(&mut self, removed: &[ReplicaDescriptor]) {
+        if self.leading.is_none() {
+            return;
+        }
+        for replica in removed {
+            let message = Message {
+                msg_type: MessageType::MsgHeartbeat.into(),
+                to: replica.replica.0,
+                from: self.id.0,
+                term: self.node.raft.term,
+                ..Message::default()
+            };
+            self.send_to_store(replica.store, &message);
+        }
+    }
+
+    /// This replica is not in its range any more. The tombstone comes first: what is dead must not vote again.
+    pub(crate) fn destroy(&mut self) {
+        if matches!(self.phase, Phase::Destroying) || !self.is_live() {
+            return;
+        }
+        self.lose_leadership();
+        self.abandon_pipeline("the replica was removed");
+        self.phase = Phase::Destroying;
+        let record = ReplicaRecord::Tombstone { next: self.id.next(), clearing: true };
+        self.write_aside(vec![LogOp::SetReplica { range: self.descriptor.range, record }], After::Destroyed);
+    }
+}
+
+impl PendingChange {
+    pub(crate) fn into_ticket(self) -> Option<Ticket> {
+        self.ticket
+    }
+}

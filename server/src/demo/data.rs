@@ -1,0 +1,53 @@
+//! What the demo loads: the rows of a file, or a generated data set.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::import::rows::Rows;
+
+/// Rows of the generated data set.
+const GENERATED_ROWS: u32 = 20_000;
+/// Bytes of a generated value.
+const GENERATED_VALUE_BYTES: usize = 128;
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its key, unique.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+}
+
+/// The rows of a file. A key that appears again gets a suffix, so that every row is kept.
+pub fn read(path: &Path, key: Option<&str>) -> anyhow::Result<Vec<Row>> {
+    let mut seen = std::collections::BTreeMap::<Bytes, u32>::new();
+    let mut rows = Vec::new();
+    let mut bad = 0u64;
+    for row in Rows::open(path, key)? {
+        let Ok(row) = row else {
+            bad += 1;
+            continue;
+        };
+        let times = seen.entry(row.key.clone()).or_default();
+        *times += 1;
+        let key = if *times == 1 { row.key } else { Bytes::from([&row.key[..], format!("#{times}").as_bytes()].concat()) };
+        rows.push(Row { key, value: row.value });
+    }
+    anyhow::ensure!(!rows.is_empty(), "{} has no rows that can be loaded ({bad} bad ones)", path.display());
+    if bad > 0 {
+        eprintln!("{bad} rows of {} cannot be loaded (see `holdfast import` for their line numbers)", path.display());
+    }
+    Ok(rows)
+}
+
+/// A data set of our own: user records under even keys.
+pub fn generate() -> Vec<Row> {
+    let row = |i: u32| {
+        let mut value = format!("{{\"user\":{i},\"name\":\"user {i}\",\"balance\":{}}}", i % 977).into_bytes();
+        value.resize(GENERATED_VALUE_BYTES, b' ');
+        Row { key: Bytes::from(format!("user/{i:08}")), value: Bytes::from(value) }
+    };
+    (0..GENERATED_ROWS).map(row).collect()
+}
