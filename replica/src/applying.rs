@@ -49,12 +49,13 @@ pub(crate) struct Applying {
 }
 
 impl Applying {
-    pub(crate) fn drop_queue(&mut self) {
-        self.queue.clear();
+    /// Everything up to `applied` is in the data.
+    pub(crate) fn new(applied: LogIndex) -> Self {
+        Self { descriptor_index: applied, ..Self::default() }
     }
 
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+    pub(crate) fn drop_queue(&mut self) {
+        self.queue.clear();
     }
 }
 
@@ -73,8 +74,10 @@ fn read_entry(entry: &Entry) -> Result<(EntryKind, Barrier), String> {
             Ok((EntryKind::Normal(bytes), barrier))
         }
         Some(EntryType::EntryConfChangeV2) => {
-            let command = MembershipCommand::decode(Bytes::copy_from_slice(&entry.context)).map_err(|e| bad(e.to_string()))?;
-            let change = convert::decode_conf_change(&entry.data).ok_or_else(|| bad("no change of configuration".into()))?;
+            let command =
+                MembershipCommand::decode(Bytes::copy_from_slice(&entry.context)).map_err(|e| bad(e.to_string()))?;
+            let change =
+                convert::decode_conf_change(&entry.data).ok_or_else(|| bad("no change of configuration".into()))?;
             Ok((EntryKind::Membership(command), Barrier::Membership(change)))
         }
         _ => Err(bad("unknown type".into())),
@@ -173,7 +176,8 @@ impl Replica {
                 self.quarantine(reason);
                 return;
             }
-            let removed: Vec<_> = before.replicas.into_iter().filter(|r| changed.replica(r.replica).is_none()).collect();
+            let removed: Vec<_> =
+                before.replicas.into_iter().filter(|r| changed.replica(r.replica).is_none()).collect();
             self.bid_farewell(&removed);
         }
         self.pipeline_applied(&applied, view);
@@ -191,7 +195,8 @@ impl Replica {
     /// Tells raft of a change of the configuration that was applied, and compares what it makes of it.
     fn reconfigure_raft(&mut self, index: LogIndex) -> Result<(), String> {
         let Some(change) = self.applying.changes.remove(&index) else { return Ok(()) };
-        let raft = self.node.apply_conf_change(&change).map_err(|e| format!("raft refuses the change at {index}: {e}"))?;
+        let raft =
+            self.node.apply_conf_change(&change).map_err(|e| format!("raft refuses the change at {index}: {e}"))?;
         let ours = convert::conf_state(&self.descriptor);
         if !convert::same_configuration(&raft, &ours) {
             return Err(format!("raft's configuration {raft:?} is not the descriptor's {ours:?}"));

@@ -78,16 +78,16 @@ pub(crate) fn conf_change(before: &RangeDescriptor, after: &RangeDescriptor) -> 
     if before.is_joint() {
         return (!after.is_joint()).then(ConfChangeV2::default);
     }
-    let single = |kind: ConfChangeType, replica: ReplicaId| ConfChangeSingle {
-        change_type: kind.into(),
-        node_id: replica.0,
-    };
+    let single =
+        |kind: ConfChangeType, replica: ReplicaId| ConfChangeSingle { change_type: kind.into(), node_id: replica.0 };
     let mut changes = Vec::new();
     for new in &after.replicas {
         match (before.replica(new.replica).map(|old| old.role), new.role) {
             (None, Role::Learner) => changes.push(single(ConfChangeType::AddLearnerNode, new.replica)),
             (Some(Role::Learner), Role::IncomingVoter) => changes.push(single(ConfChangeType::AddNode, new.replica)),
-            (Some(Role::Voter), Role::OutgoingVoter) => changes.push(single(ConfChangeType::AddLearnerNode, new.replica)),
+            (Some(Role::Voter), Role::OutgoingVoter) => {
+                changes.push(single(ConfChangeType::AddLearnerNode, new.replica))
+            }
             (Some(old), role) if old == role => {}
             _ => return None,
         }
@@ -103,10 +103,6 @@ pub(crate) fn conf_change(before: &RangeDescriptor, after: &RangeDescriptor) -> 
     }
     let transition = if after.is_joint() { ConfChangeTransition::Explicit } else { ConfChangeTransition::Auto };
     Some(ConfChangeV2 { transition: transition.into(), changes, context: Vec::new() })
-}
-
-pub(crate) fn encode_conf_change(change: &ConfChangeV2) -> Vec<u8> {
-    change.encode_to_vec()
 }
 
 pub(crate) fn decode_conf_change(encoded: &[u8]) -> Option<ConfChangeV2> {

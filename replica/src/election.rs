@@ -25,7 +25,6 @@ pub(crate) struct Election {
 /// A leadership that is being handed over.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    pub(crate) to: ReplicaId,
     /// Who asked, if anyone waits.
     pub(crate) ticket: Option<Ticket>,
     /// The target was told to stand: the lease is over, whatever comes.
@@ -98,7 +97,8 @@ impl Replica {
 
     /// The place of this replica among the voters on supported stores: all of them compute the same order.
     fn rank(&self, view: &StoreView<'_>) -> u32 {
-        let place = |r: &ReplicaDescriptor| (hash(&[self.descriptor.range.0, self.node.raft.term, r.replica.0]), r.replica);
+        let place =
+            |r: &ReplicaDescriptor| (hash(&[self.descriptor.range.0, self.node.raft.term, r.replica.0]), r.replica);
         let alive = |r: &&ReplicaDescriptor| r.replica == self.id || view.support.supports(r.store);
         let mut order: Vec<_> = self.descriptor.voters().filter(alive).map(place).collect();
         order.sort_unstable();
@@ -155,7 +155,12 @@ impl Replica {
     }
 
     /// Hands the leadership to `to`, on somebody's behalf or our own.
-    pub(crate) fn begin_transfer(&mut self, to: ReplicaId, ticket: Option<Ticket>, view: &StoreView<'_>) -> Result<(), Rejected> {
+    pub(crate) fn begin_transfer(
+        &mut self,
+        to: ReplicaId,
+        ticket: Option<Ticket>,
+        view: &StoreView<'_>,
+    ) -> Result<(), Rejected> {
         let refuse = |why: &str| Err(Rejected::Unavailable(why.into()));
         let target = self.descriptor.replica(to).cloned();
         let Some(leading) = &mut self.leading else { return refuse("this replica does not lead") };
@@ -171,7 +176,7 @@ impl Replica {
         if !view.support.supports(target.store) {
             return refuse("the target's store is not supported: it may be down");
         }
-        leading.transfer = Some(Transfer { to, ticket, told: false });
+        leading.transfer = Some(Transfer { ticket, told: false });
         self.wake(view.now);
         self.node.transfer_leader(to.0);
         Ok(())

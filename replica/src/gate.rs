@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
     /// Drop it; the text says why.
     Refuse(&'static str),
     /// A newer descriptor, sent by a replica that it names, does not name this one any more.
-    Removed(Box<RangeDescriptor>),
+    Removed,
     /// The leader knows that we acknowledged what our log does not have.
     Damaged(String),
 }
@@ -45,7 +45,7 @@ impl Replica {
         if let Some(newer) = newer
             && newer.replica(self.id).is_none()
         {
-            return Verdict::Removed(Box::new(newer.clone()));
+            return Verdict::Removed;
         }
         let known = names(&self.descriptor, from_store, envelope.from);
         let sender = newer.unwrap_or(&self.descriptor);
@@ -110,13 +110,17 @@ impl Replica {
                 if beyond { Err("acknowledges what was never sent") } else { Ok(()) }
             }
             MessageType::MsgTimeoutNow => {
-                let followed = self.following.follows.is_some_and(|f| f.leader.0 == message.from && f.term.0 == message.term);
+                let followed =
+                    self.following.follows.is_some_and(|f| f.leader.0 == message.from && f.term.0 == message.term);
                 let own_term = message.term == self.node.raft.term;
                 if followed && own_term { Ok(()) } else { Err("not the leader that is followed") }
             }
             MessageType::MsgSnapshot => {
                 let position = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
-                position.filter(|p| p.index > 0 && p.term <= message.term).map(|_| ()).ok_or("a snapshot without position")
+                position
+                    .filter(|p| p.index > 0 && p.term <= message.term)
+                    .map(|_| ())
+                    .ok_or("a snapshot without position")
             }
             _ => Ok(()),
         }

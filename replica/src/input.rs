@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use holdfast_types::storage::{LogEntry, SnapshotId};
 use holdfast_types::{
-    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, ReplicaId, SiteName, StoreId,
-    Term, Timestamp,
+    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, ReplicaId, SiteName,
+    StoreId, Term, Timestamp,
 };
 
 use crate::apply::Applied;

@@ -30,7 +30,10 @@ impl Replica {
             return Err("a learner leads".into());
         }
         if log.applied > log.committed.min(log.persisted) {
-            return Err(format!("applied i{} beyond committed i{} or persisted i{}", log.applied, log.committed, log.persisted));
+            return Err(format!(
+                "applied i{} beyond committed i{} or persisted i{}",
+                log.applied, log.committed, log.persisted
+            ));
         }
         if self.disk.durable.term.0 > raft.term || self.disk.durable.commit.0 > log.committed {
             return Err(format!("the disk's {:?} is ahead of raft", self.disk.durable));

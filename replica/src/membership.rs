@@ -28,7 +28,11 @@ pub(crate) struct PendingChange {
 }
 
 /// The replicas after a change; refused when the change makes no sense for them.
-pub(crate) fn plan(before: &RangeDescriptor, change: &MembershipChange, leader: ReplicaId) -> Result<RangeDescriptor, Rejected> {
+pub(crate) fn plan(
+    before: &RangeDescriptor,
+    change: &MembershipChange,
+    leader: ReplicaId,
+) -> Result<RangeDescriptor, Rejected> {
     let mut after = before.clone();
     let invalid = |what: String| Err(Rejected::invalid(what));
     match change {
@@ -99,18 +103,28 @@ impl Replica {
         }
     }
 
-    fn begin_change(&mut self, ticket: Ticket, change: &MembershipChange, view: &StoreView<'_>) -> Result<(), Rejected> {
+    fn begin_change(
+        &mut self,
+        ticket: Ticket,
+        change: &MembershipChange,
+        view: &StoreView<'_>,
+    ) -> Result<(), Rejected> {
         if !self.leads() {
             return Err(self.not_leader());
         }
         let leading = self.leading.as_ref().expect("it leads");
-        let in_flight = self.pipeline.splitting() || leading.change.is_some() || leading.transfer.is_some() || self.descriptor.is_joint();
+        let in_flight = self.pipeline.splitting()
+            || leading.change.is_some()
+            || leading.transfer.is_some()
+            || self.descriptor.is_joint();
         if in_flight || self.node.raft.has_pending_conf() {
             return Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
         }
         let after = plan(&self.descriptor, change, self.id)?;
         if let (true, Some(site)) = (self.is_crowded(&after), after.crowded_site()) {
-            return Err(Rejected::invalid(format!("two voters would share site {site}, which the survival goal forbids")));
+            return Err(Rejected::invalid(format!(
+                "two voters would share site {site}, which the survival goal forbids"
+            )));
         }
         if let MembershipChange::Reconfigure { promote, .. } = change {
             self.check_caught_up(promote)?;
@@ -138,7 +152,8 @@ impl Replica {
     }
 
     fn propose_change(&mut self, after: &RangeDescriptor, ticket: Option<Ticket>) -> Result<(), Rejected> {
-        let change = convert::conf_change(&self.descriptor, after).ok_or_else(|| Rejected::invalid("no single step leads there"))?;
+        let change = convert::conf_change(&self.descriptor, after)
+            .ok_or_else(|| Rejected::invalid("no single step leads there"))?;
         let context = MembershipCommand::to(after).encode().to_vec();
         let busy = Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER };
         self.node.propose_conf_change(context, change).map_err(|_| busy.clone())?;

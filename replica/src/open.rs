@@ -81,7 +81,8 @@ pub fn replay_page(
     let mut committed = Vec::with_capacity(entries.len());
     let mut born = Vec::new();
     for entry in entries {
-        let raw = convert::from_log_entry(entry).ok_or_else(|| ReadFault(format!("entry {} is not readable", entry.index)))?;
+        let raw = convert::from_log_entry(entry)
+            .ok_or_else(|| ReadFault(format!("entry {} is not readable", entry.index)))?;
         let (entry, split) = committed_entry(&raw).map_err(ReadFault)?;
         committed.push(entry);
         born.extend(split.map(|s| (s.right, split::right_log(&s, replica))));
@@ -128,7 +129,11 @@ pub fn finish_install(state: &RangeState, replica: ReplicaId, hard_state: HardSt
 
 /// True when an envelope may create a replica on a store that has none: it carries a descriptor that names both ends.
 #[must_use]
-pub fn may_create(envelope: &RaftEnvelope, from_store: holdfast_types::StoreId, store: holdfast_types::StoreId) -> bool {
+pub fn may_create(
+    envelope: &RaftEnvelope,
+    from_store: holdfast_types::StoreId,
+    store: holdfast_types::StoreId,
+) -> bool {
     let Some(descriptor) = &envelope.descriptor else { return false };
     let names = |replica, on| descriptor.replica(replica).is_some_and(|r| r.store == on);
     descriptor.range == envelope.range
@@ -177,7 +182,8 @@ impl Replica {
         preconditions(&log, hard_state, &state, replica, config).map_err(fault)?;
         let mut entries = Vec::with_capacity(tail.len());
         for entry in &tail {
-            let decoded = convert::from_log_entry(entry).ok_or_else(|| fault(format!("entry {} is not readable", entry.index)))?;
+            let decoded = convert::from_log_entry(entry)
+                .ok_or_else(|| fault(format!("entry {} is not readable", entry.index)))?;
             entries.push(decoded);
         }
         let contiguous = entries.iter().zip(entries.iter().skip(1)).all(|(a, b)| b.index == a.index + 1);
@@ -193,7 +199,11 @@ impl Replica {
     /// Creates a replica on a store that has none, for a range that has just named it. It has nothing, and waits for a
     /// snapshot. The operations must be synced before anything of it is sent.
     #[must_use]
-    pub fn create_learner(config: &ReplicaConfig, descriptor: RangeDescriptor, replica: ReplicaId) -> (Replica, Vec<LogOp>) {
+    pub fn create_learner(
+        config: &ReplicaConfig,
+        descriptor: RangeDescriptor,
+        replica: ReplicaId,
+    ) -> (Replica, Vec<LogOp>) {
         let range = descriptor.range;
         let state = RangeState {
             descriptor,
@@ -219,7 +229,7 @@ impl Replica {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&raft_config(id, state.applied), cache, &logger).map_err(|e| e.to_string())?;
         let summary = Summary::of(&state);
-        let applying = Applying { descriptor_index: state.applied, ..Applying::default() };
+        let applying = Applying::new(state.applied);
         Ok(Self {
             config: config.clone(),
             id,

@@ -118,7 +118,8 @@ impl LogCache {
     /// The log is empty and begins after `start`.
     pub(crate) fn reset_to(&mut self, start: LogStart) {
         let conf = std::mem::take(&mut self.snapshot_conf);
-        *self = Self { snapshot_conf: conf, ..Self::new(HardState::default(), ConfState::default(), start, start.index) };
+        *self =
+            Self { snapshot_conf: conf, ..Self::new(HardState::default(), ConfState::default(), start, start.index) };
     }
 
     /// Entries up to here are applied: those beyond the tail budget leave the memory. Also what a snapshot would hold.
@@ -167,11 +168,6 @@ impl LogCache {
         Some(self.terms[span].1)
     }
 
-    /// Entries in memory from `first` to `last`, both included.
-    pub(crate) fn cached(&self, first: u64, last: u64) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |e| e.index >= first && e.index <= last)
-    }
-
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         if self.entries.back().is_some_and(|e| e.index != self.last) {
             return Err(format!("the cache ends before i{}", self.last));
@@ -179,7 +175,8 @@ impl LogCache {
         if self.first_cached() > self.applied.max(self.start.index.0) + 1 {
             return Err(format!("i{} is neither applied nor cached", self.first_cached() - 1));
         }
-        if self.last > self.start.index.0 && self.terms.first().map(|(begin, _)| *begin) != Some(self.start.index.0 + 1) {
+        if self.last > self.start.index.0 && self.terms.first().map(|(begin, _)| *begin) != Some(self.start.index.0 + 1)
+        {
             return Err(format!("terms {:?} do not begin after {:?}", self.terms.first(), self.start));
         }
         Ok(())

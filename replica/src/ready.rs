@@ -242,7 +242,8 @@ impl Replica {
     }
 
     fn release(&mut self, held: Vec<(StoreId, RaftEnvelope, MessageType)>) {
-        let sends = held.into_iter().map(|(to, envelope, kind)| Effect::Send { to, cause: convert::cause(kind), envelope });
+        let sends =
+            held.into_iter().map(|(to, envelope, kind)| Effect::Send { to, cause: convert::cause(kind), envelope });
         self.effects.extend(sends);
     }
 

@@ -72,7 +72,7 @@ pub(crate) enum Phase {
     /// Its tombstone is being written, or stands.
     Destroying,
     /// Damaged: does nothing any more.
-    Quarantined(String),
+    Quarantined,
 }
 
 impl Phase {
@@ -268,7 +268,7 @@ impl Replica {
                 tracing::debug!(range = %envelope.range, from = %envelope.from, store = %from_store, why, "refused a message");
                 return;
             }
-            Verdict::Removed(_) => return self.destroy(),
+            Verdict::Removed => return self.destroy(),
             Verdict::Damaged(reason) => return self.quarantine(reason),
         };
         self.following.remember_stranger(envelope.from, from_store);
@@ -380,7 +380,7 @@ impl Replica {
             self.abandon_pipeline("the replica is quarantined");
         }));
         self.effects.retain(|e| !matches!(e, Effect::Send { .. }));
-        self.phase = Phase::Quarantined(reason.clone());
+        self.phase = Phase::Quarantined;
         let record = ReplicaRecord::Quarantined { replica: self.id };
         self.write_aside(vec![LogOp::SetReplica { range: self.descriptor.range, record }], After::Nothing);
         self.effects.push(Effect::Quarantined { reason });
@@ -464,7 +464,7 @@ impl Replica {
         let raft = &self.node.raft;
         let role = match (&self.phase, raft.state) {
             (Phase::Destroying, _) => "destroyed",
-            (Phase::Quarantined(_), _) => "quarantined",
+            (Phase::Quarantined, _) => "quarantined",
             (Phase::Installing(_), _) => "installing",
             (Phase::Live, StateRole::Leader) => "leader",
             (Phase::Live, StateRole::Follower) => "follower",

@@ -143,7 +143,9 @@ impl Replica {
             self.follow_pipeline(outputs, view);
         }
         while self.may_propose() {
-            let Some(batch) = self.pipeline.take_batch(&mut self.hlc, view.wall_ms, limits::ENTRY_TARGET_BYTES) else { return };
+            let Some(batch) = self.pipeline.take_batch(&mut self.hlc, view.wall_ms, limits::ENTRY_TARGET_BYTES) else {
+                return;
+            };
             if self.node.propose(Vec::new(), batch.command.to_vec()).is_ok() {
                 let index = LogIndex(self.node.raft.raft_log.last_index());
                 self.pipeline.proposed(batch, index, self.term());

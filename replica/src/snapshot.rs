@@ -103,7 +103,7 @@ impl Replica {
                 // raft ignored it: it has all of that already.
                 self.incoming.staged = None;
             }
-            Verdict::Removed(_) => self.destroy(),
+            Verdict::Removed => self.destroy(),
             verdict => tracing::debug!(range = %self.descriptor.range, ?verdict, "a snapshot was not taken"),
         }
     }

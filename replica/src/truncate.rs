@@ -1,7 +1,7 @@
 //! Cutting the log: only behind what the data instance has persisted, and behind what followers may still need.
 
-use holdfast_types::limits;
 use holdfast_types::LogIndex;
+use holdfast_types::limits;
 use holdfast_types::storage::{LogOp, LogStart};
 use raft::ProgressState;
 
