@@ -1,2 +1,88 @@
-//! holdfast
-fn main() {}
+//! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
+//!
+//! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
+//! - [`demo`], [`dev`], [`import`], [`oneshot`], [`status`]: the other subcommands
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+mod config;
+mod demo;
+mod dev;
+mod directory;
+mod import;
+mod membership;
+mod metrics;
+mod oneshot;
+mod running;
+mod services;
+mod start;
+mod status;
+mod table;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logging(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a subcommand; false: it did its work and the answer is no.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
+        Command::Init(args) => status::init(&args).await.map(|()| true),
+        Command::Status(args) => status::status(&args).await.map(|()| true),
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Dev(args) => dev::run(&args).await.map(|()| true),
+        Command::Import(args) => import::run(&args).await,
+        Command::Get(args) => oneshot::get(&args).await,
+        Command::Put(args) => oneshot::put(&args).await.map(|()| true),
+        Command::Delete(args) => oneshot::delete(&args).await.map(|()| true),
+        Command::Scan(args) => oneshot::scan(&args).await.map(|()| true),
+        Command::Config(args) => {
+            let ConfigCommand::Show(args) = args.command;
+            let mut shown = table::Table::new(&["key", "value", "meaning"]);
+            for value in config::Config::load(&args)?.explain() {
+                shown.row(vec![value.key.into(), value.value, value.meaning.into()]);
+            }
+            print!("{shown}");
+            Ok(true)
+        }
+    }
+}
+
+/// Log lines go to standard error: standard output belongs to results.
+fn init_logging(cli: &Cli) {
+    let default = if matches!(cli.command, Command::Start(_)) { cli.log.as_str() } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_new(default).unwrap_or_else(|error| {
+        eprintln!("--log {default:?} cannot be read ({error}); using \"info\"");
+        tracing_subscriber::EnvFilter::new("info")
+    });
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cli.log_json {
+        logging.json().init();
+    } else {
+        logging.init();
+    }
+}

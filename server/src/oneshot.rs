@@ -1,0 +1,145 @@
+//! One request from the command line.
+
+use bytes::Bytes;
+use clap::Args;
+use holdfast_client::{Client, Options};
+use holdfast_types::{KeyspaceId, Row};
+use serde_json::json;
+
+/// Where a one-shot command goes.
+#[derive(Args, Debug, Clone)]
+pub struct Target {
+    /// Client addresses of stores
+    #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    pub at: Vec<String>,
+    /// Keyspace
+    #[arg(long, default_value_t = 1)]
+    pub keyspace: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `holdfast get`.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// The key
+    pub key: String,
+    /// Where
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `holdfast put`.
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    /// The key
+    pub key: String,
+    /// The value
+    pub value: String,
+    /// Where
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `holdfast delete`.
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    /// The key
+    pub key: String,
+    /// Where
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `holdfast scan`.
+#[derive(Args, Debug)]
+pub struct ScanArgs {
+    /// The first key; the start of the keyspace by default
+    #[arg(default_value = "")]
+    pub start: String,
+    /// The first key that is not shown; the end of the keyspace by default
+    pub end: Option<String>,
+    /// From the end to the start
+    #[arg(long)]
+    pub reverse: bool,
+    /// At most this many rows
+    #[arg(long, default_value_t = 100)]
+    pub limit: u64,
+    /// Where
+    #[command(flatten)]
+    pub target: Target,
+}
+
+async fn connect(target: &Target) -> anyhow::Result<Client> {
+    let options = Options { keyspace: KeyspaceId(target.keyspace), ..Options::default() };
+    Ok(Client::connect(target.at.clone(), options).await?)
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `holdfast get`; false when the key does not exist.
+pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
+    let found = connect(&args.target).await?.get(bytes(&args.key)).await?;
+    match (&found, args.target.json) {
+        (Some(found), true) => println!("{}", json!({ "key": args.key, "value": text(&found.value), "version": found.timestamp.0 })),
+        (Some(found), false) => println!("{}", text(&found.value)),
+        (None, true) => println!("{}", json!({ "key": args.key, "value": null })),
+        (None, false) => eprintln!("no such key"),
+    }
+    Ok(found.is_some())
+}
+
+/// `holdfast put`.
+pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
+    let version = connect(&args.target).await?.put(bytes(&args.key), bytes(&args.value)).await?;
+    if args.target.json {
+        println!("{}", json!({ "key": args.key, "version": version.0 }));
+    } else {
+        println!("ok, version {version}");
+    }
+    Ok(())
+}
+
+/// `holdfast delete`.
+pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
+    let version = connect(&args.target).await?.delete(bytes(&args.key)).await?;
+    if args.target.json {
+        println!("{}", json!({ "key": args.key, "version": version.0 }));
+    } else {
+        println!("ok, version {version}");
+    }
+    Ok(())
+}
+
+/// `holdfast scan`.
+pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
+    let client = connect(&args.target).await?;
+    let end = args.end.as_deref().map(bytes);
+    let mut scan = client.scan(bytes(&args.start), end, args.reverse);
+    let mut left = args.limit;
+    while left > 0
+        && let Some(page) = scan.next_page().await?
+    {
+        for row in page.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            print_row(row, args.target.json);
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+fn print_row(row: &Row, as_json: bool) {
+    let (key, value) = (text(row.key.user_key()), text(&row.value.value));
+    if as_json {
+        println!("{}", json!({ "key": key, "value": value, "version": row.value.timestamp.0 }));
+    } else {
+        println!("{key}\t{value}");
+    }
+}
