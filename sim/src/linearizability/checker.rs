@@ -1,13 +1,15 @@
 //! The search for an order that explains a history.
 //!
-//! All questions and answers stand in one list, by time. The search walks it from the front: a question may be the next
-//! operation in the order if the model accepts it in the present state; then question and answer leave the list and the
-//! walk begins again. An answer in the way belongs to an operation that should have been chosen by now: the last choice is
-//! taken back. A set of chosen operations that led to a state once is not tried again with that state.
+//! All questions and answers stand in one list, by time. Whatever is asked before the first answer in the list may be the next
+//! operation in the order, if the model accepts it in the present state; then its question and answer leave the list. When
+//! none of them leads on, the last choice is taken back. A set of chosen operations that led to a state once is not tried
+//! again with that state.
 //!
-//! It is done when every answered operation is in the order. An operation without an answer has no end in the list, so it
-//! never gets in the way, and is chosen only where that helps.
+//! It is done when every answered operation is in the order. An operation without an answer never ends, and is chosen only
+//! where that helps. Two things keep the search short: what was answered first is tried first, and an operation that
+//! fits now and changes nothing is chosen without an alternative, for whatever can follow later can follow then too.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -92,8 +94,8 @@ struct Span {
 enum Event {
     /// An operation is asked.
     Question(usize),
-    /// It is answered.
-    Answer(usize),
+    /// One of them is answered.
+    Answer,
     /// Before the first or after the last event.
     Border,
 }
@@ -126,7 +128,7 @@ impl Events {
         for (_, is_answer, index) in order {
             if is_answer {
                 answer[index] = Some(events.len());
-                events.push(Event::Answer(index));
+                events.push(Event::Answer);
             } else {
                 question[index] = events.len();
                 events.push(Event::Question(index));
@@ -136,6 +138,17 @@ impl Events {
         let next = (1..=events.len()).collect();
         let previous = (0..events.len()).map(|at| at.saturating_sub(1)).collect();
         Self { events, next, previous, question, answer }
+    }
+
+    /// What was asked before the first answer in the list: one of these comes next.
+    fn questions(&self) -> Vec<usize> {
+        let mut questions = Vec::new();
+        let mut at = self.next[0];
+        while let Event::Question(operation) = self.events[at] {
+            questions.push(operation);
+            at = self.next[at];
+        }
+        questions
     }
 
     fn lift(&mut self, operation: usize) {
@@ -165,6 +178,15 @@ impl Events {
     }
 }
 
+/// A choice in the order, and what to try when it turns out wrong.
+struct Choice<S> {
+    operation: usize,
+    /// The state before it.
+    before: S,
+    /// What else could have been chosen instead, the best last.
+    instead: Vec<usize>,
+}
+
 /// A search under way.
 ///
 /// Invariants:
@@ -176,8 +198,7 @@ struct Search<'a, M: Model> {
     operations: &'a [Operation<M::Input, M::Output>],
     events: Events,
     chosen: Chosen,
-    /// Each operation with the state before it.
-    order: Vec<(usize, M::State)>,
+    order: Vec<Choice<M::State>>,
     state: M::State,
     open: usize,
     seen: BTreeSet<(Chosen, M::State)>,
@@ -190,7 +211,7 @@ impl<'a, M: Model> Search<'a, M> {
             .iter()
             .map(|operation| {
                 let returned = operation.answer.as_ref().map(|answer| answer.returned);
-                let is_silent = returned.is_none() && model.is_read(&operation.input);
+                let is_silent = returned.is_none() && model.changes_nothing(&operation.input, None);
                 Span { is_silent, invoked: operation.invoked, returned }
             })
             .collect();
@@ -208,60 +229,87 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn run(mut self, max_steps: u64) -> Verdict {
-        let mut at = self.events.next[0];
+        let mut candidates = self.candidates();
         let mut steps = 0;
         while self.open > 0 {
             steps += 1;
             if steps > max_steps {
                 return Verdict::Unknown;
             }
-            let event = self.events.events[at];
-            at = match event {
-                Event::Question(operation) if self.choose(operation) => self.events.next[0],
-                Event::Question(_) => self.events.next[at],
-                Event::Answer(stuck) => {
-                    self.remember(stuck);
-                    match self.take_back() {
-                        Some(operation) => self.events.next[self.events.question[operation]],
-                        None => return Verdict::Violation(self.longest.expect("was remembered before")),
-                    }
+            candidates = match candidates.pop() {
+                Some(operation) if !self.fits(operation) => candidates,
+                Some(operation) => {
+                    self.choose(operation, candidates);
+                    self.candidates()
                 }
-                Event::Border => unreachable!("an open operation has its answer in the list"),
+                None => match self.take_back() {
+                    Some(instead) => instead,
+                    None => return Verdict::Violation(self.longest.expect("an open operation was stuck")),
+                },
             };
         }
-        Verdict::Linearizable(self.order.into_iter().map(|(operation, _)| operation).collect())
+        Verdict::Linearizable(self.order.into_iter().map(|choice| choice.operation).collect())
     }
 
-    /// Makes `operation` the next in the order, if the model accepts it and this was not tried before.
-    fn choose(&mut self, operation: usize) -> bool {
-        let Operation { input, answer, .. } = &self.operations[operation];
-        let Some(after) = self.model.step(&self.state, input, answer.as_ref().map(|answer| &answer.output)) else {
-            return false;
-        };
-        self.chosen.flip(operation);
-        if !self.seen.insert((self.chosen.clone(), after.clone())) {
-            self.chosen.flip(operation);
-            return false;
+    /// What may come next, the best last: what was answered first, at the very end what was never answered.
+    fn candidates(&mut self) -> Vec<usize> {
+        let mut questions = self.events.questions();
+        if let Some(harmless) = questions.iter().copied().find(|operation| self.is_harmless(*operation)) {
+            return vec![harmless];
         }
-        self.open -= usize::from(answer.is_some());
-        self.order.push((operation, std::mem::replace(&mut self.state, after)));
-        self.events.lift(operation);
-        true
+        let answered = |operation: &usize| self.operations[*operation].answer.as_ref().map(|answer| answer.returned);
+        questions.sort_by_key(|operation| Reverse(answered(operation).map_or((true, None), |at| (false, Some(at)))));
+        if let Some(stuck) = questions.last().copied().filter(|operation| answered(operation).is_some()) {
+            self.remember(stuck);
+        }
+        questions
     }
 
-    /// Takes the last operation out of the order again.
-    fn take_back(&mut self) -> Option<usize> {
-        let (operation, before) = self.order.pop()?;
-        self.state = before;
+    /// Whether the operation fits now and changes nothing, here or anywhere.
+    fn is_harmless(&self, operation: usize) -> bool {
+        let Operation { input, answer, .. } = &self.operations[operation];
+        self.model.changes_nothing(input, answer.as_ref().map(|answer| &answer.output))
+            && self.after(operation).is_some()
+    }
+
+    /// The state after `operation`, if the model accepts it next.
+    fn after(&self, operation: usize) -> Option<M::State> {
+        let Operation { input, answer, .. } = &self.operations[operation];
+        self.model.step(&self.state, input, answer.as_ref().map(|answer| &answer.output))
+    }
+
+    /// Whether the model accepts `operation` next, and the same operations did not lead to the same state before.
+    fn fits(&mut self, operation: usize) -> bool {
+        let Some(after) = self.after(operation) else { return false };
         self.chosen.flip(operation);
+        let is_new = self.seen.insert((self.chosen.clone(), after));
+        self.chosen.flip(operation);
+        is_new
+    }
+
+    /// Makes `operation` the next in the order.
+    fn choose(&mut self, operation: usize, instead: Vec<usize>) {
+        let after = self.after(operation).expect("it fits");
+        let before = std::mem::replace(&mut self.state, after);
+        self.open -= usize::from(self.operations[operation].answer.is_some());
+        self.chosen.flip(operation);
+        self.events.lift(operation);
+        self.order.push(Choice { operation, before, instead });
+    }
+
+    /// Takes the last operation out of the order again, and says what can be tried instead.
+    fn take_back(&mut self) -> Option<Vec<usize>> {
+        let Choice { operation, before, instead } = self.order.pop()?;
+        self.state = before;
         self.open += usize::from(self.operations[operation].answer.is_some());
+        self.chosen.flip(operation);
         self.events.put_back(operation);
-        Some(operation)
+        Some(instead)
     }
 
     fn remember(&mut self, stuck: usize) {
-        if self.longest.as_ref().is_none_or(|longest| longest.longest.len() < self.order.len()) {
-            let longest = self.order.iter().map(|(operation, _)| *operation).collect();
+        if self.longest.as_ref().is_none_or(|longest| longest.longest.len() <= self.order.len()) {
+            let longest = self.order.iter().map(|choice| choice.operation).collect();
             self.longest = Some(Counterexample { longest, stuck });
         }
     }

@@ -16,6 +16,6 @@ pub trait Model {
     /// answer is not known has no `output` and fits every state.
     fn step(&self, state: &Self::State, input: &Self::Input, output: Option<&Self::Output>) -> Option<Self::State>;
 
-    /// Whether the operation changes nothing, whatever its answer: without an answer it says nothing either.
-    fn is_read(&self, input: &Self::Input) -> bool;
+    /// Whether an operation with this answer changes nothing, in whatever state it came: a read, a refusal.
+    fn changes_nothing(&self, input: &Self::Input, output: Option<&Self::Output>) -> bool;
 }

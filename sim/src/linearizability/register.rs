@@ -73,8 +73,8 @@ impl<V: Clone + Ord + Debug> Model for Register<V> {
         output.is_none_or(|output| *output == answer).then_some(after)
     }
 
-    fn is_read(&self, input: &RegisterInput<V>) -> bool {
-        matches!(input, RegisterInput::Get)
+    fn changes_nothing(&self, input: &RegisterInput<V>, output: Option<&RegisterOutput<V>>) -> bool {
+        matches!(input, RegisterInput::Get) || matches!(output, Some(RegisterOutput::Mismatch(_)))
     }
 }
 
