@@ -12,7 +12,7 @@
 //! - [`operator`]: a planned change as data, made of steps
 //! - [`guards`]: what every step must pass
 //! - [`planner`]: one file per concern, and [`plan`] which orders them
-//! - [`headroom`]: what the survivors have to spare when a site is lost
+//! - [`mod@headroom`]: what the survivors have to spare when a site is lost
 //! - [`state`]: the names and records that placement keeps in the system range
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,7 +1,7 @@
 //! One file per concern; this one orders them and holds what they share.
 //!
 //! Each concern looks at ranges that no concern before it has claimed, and proposes for a range a set of stores that should hold
-//! its voters, or another leader. [`Planner::propose_voters`] finds the steps that lead there from where the range is.
+//! its voters, or another leader. `propose_voters` finds the steps that lead there from where the range is.
 
 mod balance_leaders;
 mod balance_replicas;
