@@ -232,9 +232,7 @@ fn refusal_from_wire(refused: v1::LinkRefused) -> Refusal {
         v1::LinkRefusal::WrongStore => Refusal::WrongStore { store: StoreId(refused.store_id) },
         v1::LinkRefusal::UnknownVersion => {
             let known = refused.known.unwrap_or_default();
-            Refusal::UnknownVersion {
-                known: Format { name: known.name, oldest: known.oldest, newest: known.newest },
-            }
+            Refusal::UnknownVersion { known: Format { name: known.name, oldest: known.oldest, newest: known.newest } }
         }
         v1::LinkRefusal::OldIncarnation => Refusal::OldIncarnation { newest: Incarnation(refused.incarnation) },
         v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::Malformed(refused.detail),
@@ -299,7 +297,8 @@ mod tests {
         let seen = Incarnations::default();
         let mut caller = identity(1);
         let judge = |caller: &Identity| {
-            judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log)).map(|caller| caller.incarnation)
+            judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log))
+                .map(|caller| caller.incarnation)
         };
         assert_eq!(judge(&caller), Ok(Incarnation(3)));
         caller.incarnation = Incarnation(2);

@@ -211,7 +211,13 @@ impl Transport {
 
     /// Queues one message once there is room for it: backpressure for snapshots. Needs no runtime around it, so a thread may
     /// simply block on it.
-    pub async fn send_when_room(&self, to: StoreId, class: Class, cause: Cause, payload: Bytes) -> Result<(), SendError> {
+    pub async fn send_when_room(
+        &self,
+        to: StoreId,
+        class: Class,
+        cause: Cause,
+        payload: Bytes,
+    ) -> Result<(), SendError> {
         check_size(&payload)?;
         let queue = self.queue(to, class).ok_or_else(|| self.unknown(to))?;
         queue.push_when_room(Queued { cause, payload }).await;
@@ -285,8 +291,8 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
     };
     // A frame is a batch, and its last message may be of any legal size.
     let largest_frame = limits::MAX_MESSAGE_BYTES + 2 * limits::STREAM_BATCH_BYTES;
-    let service = StoreTransportServer::new(Acceptor::new(Arc::clone(&shared)))
-        .max_decoding_message_size(largest_frame);
+    let service =
+        StoreTransportServer::new(Acceptor::new(Arc::clone(&shared))).max_decoding_message_size(largest_frame);
     let served = Server::builder()
         .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::STREAM_WINDOW_BYTES)

@@ -114,12 +114,7 @@ impl IncomingSet {
     }
 }
 
-fn read(
-    incoming: &mut Incoming,
-    config: &SupportConfig,
-    now: Instant,
-    heard: &mut Vec<Heard>,
-) -> Result<bool, String> {
+fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &mut Vec<Heard>) -> Result<bool, String> {
     incoming.connection.flush().map_err(|broken| broken.to_string())?;
     let turn = incoming.connection.read().map_err(|broken| broken.to_string())?;
     let mut has_heard = false;

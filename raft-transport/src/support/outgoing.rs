@@ -176,7 +176,8 @@ impl Outgoing {
     ) -> Result<(), Failure> {
         let answer = v1::LinkFrame::decode(frame.clone())
             .map_err(|error| Failure::Refused(Refusal::Malformed(error.to_string())))?;
-        handshake::judge_answer(&config.identity, &config.incarnations, self.store, answer).map_err(Failure::Refused)?;
+        handshake::judge_answer(&config.identity, &config.incarnations, self.store, answer)
+            .map_err(Failure::Refused)?;
         tracing::info!(store = %self.store, "support connection opened");
         counters.opened += 1;
         (self.reported, self.refusal) = (None, None);
