@@ -55,6 +55,19 @@ struct State {
     waker: Option<Waker>,
 }
 
+impl State {
+    fn next_connection(&mut self) {
+        self.connection = Connection(self.connection.0 + 1);
+        self.is_welcome = false;
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 impl Queue {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -98,9 +111,7 @@ impl Queue {
         state.messages.push_back(message);
         let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         Ok(())
     }
 
@@ -117,9 +128,11 @@ impl Queue {
     /// A new connection is tried; the one before gets nothing any more.
     pub(crate) fn begin(&self) -> Connection {
         let mut state = self.state.lock();
-        state.connection = Connection(state.connection.0 + 1);
-        state.is_welcome = false;
-        state.connection
+        state.next_connection();
+        let (connection, waker) = (state.connection, state.waker.take());
+        drop(state);
+        wake(waker);
+        connection
     }
 
     /// The connection was welcomed: messages may leave.
@@ -131,19 +144,19 @@ impl Queue {
         state.is_welcome = true;
         let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// The connection, or the attempt at one, has failed. Returns how many messages went with it.
     pub(crate) fn fail(&self) -> usize {
         let mut state = self.state.lock();
-        state.connection = Connection(state.connection.0 + 1);
-        state.is_welcome = false;
+        state.next_connection();
         state.bytes = 0;
         let lost = std::mem::take(&mut state.messages);
+        // Whoever feeds the old connection must notice, or the connection would stay half open.
+        let waker = state.waker.take();
         drop(state);
+        wake(waker);
         self.dropped_lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
         self.room.notify_waiters();
         lost.len()

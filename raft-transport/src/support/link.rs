@@ -122,6 +122,12 @@ impl SupportLink {
         self.addresses.clone()
     }
 
+    /// What it was started with.
+    #[must_use]
+    pub fn config(&self) -> &SupportConfig {
+        &self.config
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> SupportCounters {
