@@ -242,6 +242,8 @@ pub const CLIENT_RECONNECT_MIN: Duration = Duration::from_millis(50);
 pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// A connection that is not made within this time is given up.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A store with calls open on a stream says at least this often that it lives.
+pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_millis(100);
 /// Calls open on one stream, as the store allows them.
 pub const STREAM_MAX_CALLS: usize = 65_536;
 

@@ -81,6 +81,16 @@ pub(crate) enum State {
     ForSlot,
 }
 
+/// Whether a look-up was made on behalf of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LookUp {
+    None,
+    /// The call waits for it, but not for ever.
+    UnderWay,
+    /// It ended, or the call waited long enough: without a range known the call goes to some store, which looks itself.
+    Over,
+}
+
 /// How often a call has waited for what.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Patience {
@@ -106,8 +116,7 @@ pub(crate) struct Pending {
     pub(crate) write: Option<WriteName>,
     pub(crate) attempts: Attempts,
     pub(crate) patience: Patience,
-    /// A look-up was made on behalf of this call.
-    pub(crate) asked: bool,
+    pub(crate) look_up: LookUp,
     /// The store that failed last.
     pub(crate) avoid: Option<StoreId>,
     /// The last refusal.
@@ -126,7 +135,7 @@ impl Pending {
             write: None,
             attempts: Attempts::default(),
             patience: Patience::default(),
-            asked: false,
+            look_up: LookUp::None,
             avoid: None,
             last: None,
             part,
@@ -221,8 +230,8 @@ impl Calls {
 
     /// The attempts on `store` are lost. Returns the calls of which one was the current one.
     pub(crate) fn lose(&mut self, store: StoreId) -> Vec<CallId> {
-        let lost = self.pending.iter_mut().filter(|(_, pending)| pending.attempts.lose(store));
-        lost.map(|(call, _)| *call).collect()
+        let losing = |(call, pending): (&CallId, &mut Pending)| pending.attempts.lose(store).then_some(*call);
+        self.pending.iter_mut().filter_map(losing).collect()
     }
 
     /// Names an attempt.

@@ -17,9 +17,9 @@ impl FleetClock {
         if fleet_now == Timestamp::ZERO {
             return;
         }
-        let keeps = self.now(now).is_some_and(|estimate| {
-            estimate >= fleet_now && estimate < fleet_now.after(limits::MAX_CLOCK_OFFSET * 2)
-        });
+        let keeps = self
+            .now(now)
+            .is_some_and(|estimate| estimate >= fleet_now && estimate < fleet_now.after(limits::MAX_CLOCK_OFFSET * 2));
         if !keeps {
             self.seen = Some((fleet_now, now));
         }

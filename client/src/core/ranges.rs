@@ -103,11 +103,12 @@ impl RangeCache {
         true
     }
 
-    /// Somebody says that `leader` leads, without saying since when.
-    pub(crate) fn hint(&mut self, range: RangeId, leader: Option<StoreId>) {
-        if let Some(known) = self.get_mut(range) {
-            known.leader = leader;
-        }
+    /// Somebody says that `leader` leads, without saying since when. Gives the bounds when there is a new leader to ask.
+    pub(crate) fn hint(&mut self, range: RangeId, leader: Option<StoreId>) -> Option<KeyRange> {
+        let known = self.get_mut(range)?;
+        let is_new = leader.is_some() && known.leader != leader;
+        known.leader = leader;
+        is_new.then(|| known.descriptor.bounds.clone())
     }
 
     /// A store says that a request under this epoch was sent to the wrong range: what was remembered is worth nothing.

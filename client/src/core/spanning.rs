@@ -198,10 +198,8 @@ mod tests {
             true => range.start < end && end <= range.end.clone().unwrap(),
         };
         let range = { range }.find(within).unwrap();
-        let mut keys: Vec<&str> = ["a", "g", "h", "p"]
-            .into_iter()
-            .filter(|k| range.contains(&key(k)) && bounds.contains(&key(k)))
-            .collect();
+        let mut keys: Vec<&str> =
+            ["a", "g", "h", "p"].into_iter().filter(|k| range.contains(&key(k)) && bounds.contains(&key(k))).collect();
         if *reverse {
             keys.reverse();
         }

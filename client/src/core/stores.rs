@@ -140,7 +140,8 @@ impl Stores {
         let circuit = self.circuits.entry(site).or_default();
         circuit.failures += 1;
         if circuit.failures >= limits::CLIENT_CIRCUIT_FAILURES && circuit.open_until <= now {
-            circuit.open_until = now.after(doubled(limits::CLIENT_CIRCUIT_MIN, circuit.opened, limits::CLIENT_CIRCUIT_MAX));
+            circuit.open_until =
+                now.after(doubled(limits::CLIENT_CIRCUIT_MIN, circuit.opened, limits::CLIENT_CIRCUIT_MAX));
             circuit.opened += 1;
         }
     }
@@ -209,6 +210,10 @@ mod tests {
         let mut stores = stores();
         (1..=4).for_each(|id| stores.down(StoreId(id), Moment(0)));
         assert!([1, 2].contains(&choose(&stores, Some(3), None, 0)));
-        assert!(Stores::new(None).choose(Choice { range: None, leader: None, avoid: None, salt: 0, now: Moment(0) }).is_none());
+        assert!(
+            Stores::new(None)
+                .choose(Choice { range: None, leader: None, avoid: None, salt: 0, now: Moment(0) })
+                .is_none()
+        );
     }
 }

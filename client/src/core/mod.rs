@@ -1,0 +1,33 @@
+//! The pure core of a client: one state machine that routes, retries and names requests. No clock, no randomness, no IO; the
+//! gRPC client and the simulator's clients drive the same code.
+//!
+//! ```text
+//! application  -- Event::Call, Cancel -->  ClientCore  -- Action::Send, Abandon, Locate -->  stores
+//!              <-- Action::Finish -------              <-- Event::Answer, Notice, Located --
+//! ```
+//!
+//! - `machine`: events in, actions out; begins and ends calls
+//! - `routing`: which range, which store, under which name
+//! - `answers`: what each typed refusal leads to
+//! - `calls`, `ranges`, `stores`, `slots`, `clock`, `locates`: what it remembers
+//! - [`spanning`]: what touches several ranges
+
+mod answers;
+mod calls;
+mod clock;
+mod event;
+#[cfg(test)]
+mod fixture;
+mod locates;
+mod machine;
+mod ranges;
+mod routing;
+mod slots;
+pub mod spanning;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Action, AttemptId, CallId, CoreOptions, Event, KnownStore, LocateId};
+pub use machine::ClientCore;
+pub use spanning::{DeletePager, Misfit, ScanPager};
