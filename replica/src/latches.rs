@@ -91,7 +91,7 @@ impl Wanted {
         self.singles.push((latched, mode));
     }
 
-    /// Sets the span.
+    /// Sets the span. Singles within it are part of it.
     pub fn set_span(&mut self, span: Span) {
         self.span = Some(span);
     }

@@ -25,8 +25,11 @@ pub fn any_key() -> impl Strategy<Value = Key> {
 
 fn any_mutation() -> impl Strategy<Value = Mutation> {
     let expires_at = proptest::option::of((1u64..1 << 60).prop_map(Timestamp));
-    (any_key(), proptest::option::of(any_bytes()), expires_at)
-        .prop_map(|(key, value, expires_at)| Mutation { key, value, expires_at })
+    (any_key(), proptest::option::of(any_bytes()), expires_at).prop_map(|(key, value, expires_at)| Mutation {
+        key,
+        value,
+        expires_at,
+    })
 }
 
 fn any_outcome() -> impl Strategy<Value = WriteOutcome> {
@@ -50,21 +53,20 @@ fn any_completion() -> impl Strategy<Value = Completion> {
 
 fn any_write() -> impl Strategy<Value = EvaluatedWrite> {
     let mutations = proptest::collection::vec(any_mutation(), 0..4);
-    (mutations, any_outcome(), proptest::option::of(any_completion())).prop_map(|(mut mutations, outcome, completion)| {
-        mutations.sort_by(|a, b| a.key.cmp(&b.key));
-        mutations.dedup_by(|a, b| a.key == b.key);
-        EvaluatedWrite { timestamp: Timestamp::ZERO, mutations, outcome, completion }
-    })
+    (mutations, any_outcome(), proptest::option::of(any_completion())).prop_map(
+        |(mut mutations, outcome, completion)| {
+            mutations.sort_by(|a, b| a.key.cmp(&b.key));
+            mutations.dedup_by(|a, b| a.key == b.key);
+            EvaluatedWrite { timestamp: Timestamp::ZERO, mutations, outcome, completion }
+        },
+    )
 }
 
 fn any_garbage() -> impl Strategy<Value = Garbage> {
     let times = proptest::collection::vec((0u64..300).prop_map(|n| Timestamp::from_ms(n * 1_000)), 0..3);
     let keys = (any_key(), times).prop_map(|(key, timestamps)| GarbageKey { key, timestamps });
-    let records = any_completion().prop_map(|Completion { client, slot, sequence, .. }| GarbageRecord {
-        client,
-        slot,
-        sequence,
-    });
+    let records =
+        any_completion().prop_map(|Completion { client, slot, sequence, .. }| GarbageRecord { client, slot, sequence });
     (proptest::collection::vec(keys, 0..4), proptest::collection::vec(records, 0..6))
         .prop_map(|(keys, records)| Garbage { keys, records })
 }
@@ -176,8 +178,7 @@ fn versions_that_are_not_known_are_refused() {
 fn a_decoded_command_shares_the_memory_of_its_entry() {
     let value = Bytes::from(vec![7; 4_096]);
     let mutations = vec![Mutation { key: key("c"), value: Some(value), expires_at: None }];
-    let write =
-        EvaluatedWrite { timestamp: Timestamp(1), mutations, outcome: WriteOutcome::Written, completion: None };
+    let write = EvaluatedWrite { timestamp: Timestamp(1), mutations, outcome: WriteOutcome::Written, completion: None };
     let entry = Command { bounds_epoch: 1, body: CommandBody::Writes(vec![write]) }.encode();
     let CommandBody::Writes(writes) = Command::decode(entry.clone()).unwrap().body else { panic!("writes") };
     let value = writes[0].mutations[0].value.as_ref().unwrap();
@@ -199,7 +200,7 @@ fn request_hash_tells_requests_apart_and_does_not_change() {
 }
 
 /// Of a put of "value" to "key" in keyspace 1.
-const STORED_HASH: u64 = 0;
+const STORED_HASH: u64 = 11_052_445_169_940_206_832;
 
 #[test]
 fn records_outlive_every_attempt_of_their_slot() {

@@ -28,11 +28,7 @@ impl Plain {
     }
 
     fn conflicts(&self, other: &Plain) -> bool {
-        let covers = |span: &Option<Span>, latched: &Latched| match (span, latched) {
-            (None, _) | (Some(Span::Keys(_)), Latched::Slot(..)) => false,
-            (Some(Span::All), _) => true,
-            (Some(Span::Keys(bounds)), Latched::Key(key)) => bounds.contains(key),
-        };
+        let covers = |span: &Option<Span>, latched| span.as_ref().is_some_and(|span| covers(span, latched));
         let spans = match (&self.span, &other.span) {
             (Some(Span::Keys(a)), Some(Span::Keys(b))) => a.overlaps(b),
             (Some(_), Some(_)) => true,
@@ -46,6 +42,14 @@ impl Plain {
             || singles
             || self.singles.iter().any(|(latched, _)| covers(&other.span, latched))
             || other.singles.iter().any(|(latched, _)| covers(&self.span, latched))
+    }
+}
+
+fn covers(span: &Span, latched: &Latched) -> bool {
+    match (span, latched) {
+        (Span::All, _) => true,
+        (Span::Keys(bounds), Latched::Key(key)) => bounds.contains(key),
+        (Span::Keys(_), Latched::Slot(..)) => false,
     }
 }
 
@@ -97,8 +101,10 @@ proptest! {
         for step in steps {
             match step {
                 Step::Acquire(mut plain) => {
-                    // A key that is wanted in two ways is wanted exclusively: both ways are in the plain request.
-                    plain.singles.dedup();
+                    // A key that is wanted in two ways is wanted exclusively: both ways stay in the plain request.
+                    if let Some(span) = &plain.span {
+                        plain.singles.retain(|(latched, _)| !covers(span, latched));
+                    }
                     let (id, at_once) = latches.acquire(plain.wanted());
                     live.insert(id, plain);
                     granted.extend(at_once.then_some(id));

@@ -216,14 +216,14 @@ impl Leader {
     }
 
     pub fn request(&mut self, ticket: u64, write: Option<WriteAttempt>, request: Request) {
-        let deadline = Moment(self.moment.0 + 10_000_000);
+        let deadline = self.moment.after(limits::DEFAULT_DEADLINE);
         let request = RangeRequest { range: Some((RANGE, self.state.descriptor.epoch)), write, request };
         let outputs = self.pipeline.admit(Ticket(ticket), request, deadline, self.now());
         self.take(outputs);
     }
 
     pub fn admin(&mut self, ticket: u64, write: AdminWrite) {
-        let deadline = Moment(self.moment.0 + 10_000_000);
+        let deadline = self.moment.after(limits::DEFAULT_DEADLINE);
         let outputs = self.pipeline.admit_admin(Ticket(ticket), write, deadline, self.now());
         self.take(outputs);
     }
