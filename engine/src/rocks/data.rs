@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_types::{Key, KeyRange, RangeId, SnapshotId, Timestamp};
+use holdfast_types::{Key, KeyRange, RangeId, Timestamp};
 use parking_lot::Mutex;
 use rocksdb::{Cache, DB, Options, Range, ReadOptions, WriteBatch, WriteOptions};
 
@@ -15,9 +15,7 @@ use super::files::{disk_space, make_folder};
 use super::gc::{GcFactory, GcState};
 use super::open::{data_options, sweep_built};
 use super::view::{RocksCursor, RocksView, scan_options};
-use crate::contract::{
-    DataEngine, DataOp, DataSnapshot, DiskSpace, EngineOptions, Fault, ReadTier, SnapshotManifest,
-};
+use crate::contract::{DataEngine, DataOp, DataSnapshot, DiskSpace, EngineOptions, Fault, ReadTier, SnapshotId, SnapshotManifest};
 use crate::layout::{self, DataKey};
 use crate::read::VersionCursor;
 

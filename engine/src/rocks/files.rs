@@ -71,8 +71,8 @@ pub(super) fn measure(path: &Path) -> Result<(u64, u64), Fault> {
 
 /// Space on the disk of a folder.
 pub(super) fn disk_space(folder: &Path) -> Result<DiskSpace, Fault> {
-    let figures = rustix::fs::statvfs(folder)
-        .map_err(|error| io_fault("asking for space", folder, &io::Error::from(error)))?;
+    let figures =
+        rustix::fs::statvfs(folder).map_err(|error| io_fault("asking for space", folder, &io::Error::from(error)))?;
     let bytes = |blocks: u64| blocks.saturating_mul(figures.f_frsize);
     Ok(DiskSpace { total_bytes: bytes(figures.f_blocks), free_bytes: bytes(figures.f_bavail) })
 }

@@ -4,9 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, DBCompressionType, DBRecoveryMode, Options, SliceTransform,
-};
+use rocksdb::{BlockBasedOptions, Cache, ChecksumType, DBCompressionType, DBRecoveryMode, Options, SliceTransform};
 use rustix::fs::{FlockOperation, flock};
 
 use super::data::RocksData;
@@ -135,7 +133,11 @@ pub(super) fn data_options(memtable_bytes: usize, cache: &Cache, gc: Option<GcFa
     let mut options = base_options("avoid_flush_during_shutdown=true")?;
     options.set_write_buffer_size(memtable_bytes);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_prefix_extractor(SliceTransform::create("holdfast.key.1", layout::bloom_prefix, Some(layout::has_bloom)));
+    options.set_prefix_extractor(SliceTransform::create(
+        "holdfast.key.1",
+        layout::bloom_prefix,
+        Some(layout::has_bloom),
+    ));
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM);
     let mut table = table_options(cache);
     table.set_bloom_filter(BLOOM_BITS, false);
