@@ -296,6 +296,7 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
     let served = Server::builder()
         .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::STREAM_WINDOW_BYTES)
+        .max_concurrent_streams(Some(limits::MAX_STREAMS_PER_CONNECTION))
         .http2_keepalive_interval(Some(limits::STREAM_KEEPALIVE))
         .http2_keepalive_timeout(Some(limits::STREAM_KEEPALIVE_TIMEOUT))
         .add_service(service)

@@ -179,14 +179,29 @@ fn after_a_restart_on_the_same_port_only_new_messages_arrive() {
 #[test]
 fn a_changed_address_is_followed_at_once() {
     let runtime = runtime();
-    let (a, b) = connected_pair(&runtime);
+    let (a, _b) = connected_pair(&runtime);
     let moved = Store::start_as(TransportConfig::new(identity(2, 2), listener(), runtime.handle().clone()), None);
     a.knows(2, moved.transport.local_address());
     a.wait_until(&Event::Disconnected(B, Class::Log));
     a.wait_until(&Event::Connected(B, Class::Log));
     a.transport.send(B, Class::Log, Cause::Append, number(1)).unwrap();
     assert_eq!(moved.wait_for_batch(Class::Log), [number(1)]);
-    drop(b);
+}
+
+#[test]
+fn the_connection_to_an_old_address_is_closed() {
+    let runtime = runtime();
+    let a = Store::start(&runtime, 1);
+    let silent = listener();
+    a.knows(2, silent.local_addr().unwrap());
+    let connections: Vec<TcpStream> = (0..2).map(|_| silent.accept().unwrap().0).collect();
+    let b = Store::start(&runtime, 2);
+    a.knows(2, b.transport.local_address());
+    a.wait_until(&Event::Connected(B, Class::Log));
+    for mut connection in connections {
+        connection.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+        connection.read_to_end(&mut Vec::new()).unwrap();
+    }
 }
 
 #[test]

@@ -184,6 +184,8 @@ pub const STREAM_RECONNECT_MAX: Duration = Duration::from_secs(2);
 pub const STREAM_KEEPALIVE: Duration = Duration::from_secs(2);
 /// A connection that does not answer within this time is closed.
 pub const STREAM_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Streams that one connection may carry: honest stores open one.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 8;
 /// Formats that one handshake may name.
 pub const MAX_STREAM_FORMATS: usize = 16;
 

@@ -189,7 +189,7 @@ impl SupportLink {
     fn turn(&mut self, now: Instant) {
         self.incoming.expire(&self.config, now);
         for (store, outgoing) in &mut self.outgoing {
-            outgoing.turn(&self.config, now, &mut self.sockets);
+            outgoing.turn(&self.config, now, &mut self.sockets, &mut self.counters);
             if std::mem::take(&mut outgoing.is_lost) {
                 self.addresses.look_up(*store);
             }

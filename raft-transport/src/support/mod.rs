@@ -1,8 +1,8 @@
 //! Support heartbeats between stores: the support thread owns its sockets and does its own IO, so that neither the request runtime
 //! nor a slow store can make it late.
 //!
-//! Plain TCP with non-blocking sockets, polled by that one thread. Not UDP, although heartbeats may be lost: between Kubernetes
-//! clusters often only TCP is routed. What TCP adds is undone here:
+//! Plain TCP with non-blocking sockets, polled by that one thread. Not UDP, although heartbeats may be lost: between sites often
+//! only TCP is routed. What TCP adds is undone here:
 //!
 //! - one connection for each direction, so that a cut in either direction is felt in that direction
 //! - the receiver answers each burst with an empty frame; a sender that hears none for the support interval closes the

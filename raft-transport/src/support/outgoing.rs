@@ -129,14 +129,14 @@ impl Outgoing {
         self.traffic.count(Cause::Support, payload.len());
         counters.dropped += connection.writer.take_dropped();
         if let Err(broken) = connection.flush() {
-            self.fail(broken.into(), now);
+            self.fail(broken.into(), now, counters);
         }
     }
 
     /// The socket is ready for something. Returns whether there is more to read.
     pub(crate) fn ready(&mut self, config: &SupportConfig, now: Instant, counters: &mut SupportCounters) -> bool {
         self.try_ready(config, now, counters).unwrap_or_else(|failure| {
-            self.fail(failure, now);
+            self.fail(failure, now, counters);
             false
         })
     }
@@ -204,7 +204,13 @@ impl Outgoing {
     }
 
     /// Does what is due.
-    pub(crate) fn turn(&mut self, config: &SupportConfig, now: Instant, sockets: &mut Sockets) {
+    pub(crate) fn turn(
+        &mut self,
+        config: &SupportConfig,
+        now: Instant,
+        sockets: &mut Sockets,
+        counters: &mut SupportCounters,
+    ) {
         if self.deadline(config.interval).is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -215,11 +221,11 @@ impl Outgoing {
             }
             State::Waiting(_) => {
                 if let Err(failure) = self.connect(config, now, sockets) {
-                    self.fail(failure, now);
+                    self.fail(failure, now, counters);
                 }
             }
-            State::Greeting(..) => self.fail(Failure::Silent("the handshake is not answered"), now),
-            State::Open(..) => self.fail(Failure::Silent("heartbeats are not answered"), now),
+            State::Greeting(..) => self.fail(Failure::Silent("the handshake is not answered"), now, counters),
+            State::Open(..) => self.fail(Failure::Silent("heartbeats are not answered"), now, counters),
             State::Idle => {}
         }
     }
@@ -235,7 +241,7 @@ impl Outgoing {
         Ok(())
     }
 
-    fn fail(&mut self, failure: Failure, now: Instant) {
+    fn fail(&mut self, failure: Failure, now: Instant, counters: &mut SupportCounters) {
         let text = failure.to_string();
         if self.reported.as_ref() != Some(&text) {
             tracing::warn!(store = %self.store, target = self.place.target, reason = text, "no support connection");
@@ -248,6 +254,8 @@ impl Outgoing {
             }
             Failure::Broken(_) | Failure::Silent(_) => limits::SUPPORT_RECONNECT,
         };
+        // A heartbeat waits for one attempt, no longer.
+        counters.dropped += u64::from(self.pending.take().is_some());
         self.is_lost = true;
         self.state = State::Waiting(now + with_jitter(wait));
     }

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 /// A test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
