@@ -119,10 +119,9 @@ pub fn finish_install(state: &RangeState, replica: ReplicaId, hard_state: HardSt
     let start = LogStart { index: state.applied, term: state.applied_term };
     let hard_state = HardState { commit: start.index, ..hard_state };
     vec![
-        // Entries that the snapshot replaced must not come back behind it.
-        LogOp::Forget { range },
-        LogOp::SetReplica { range, record: ReplicaRecord::Live { replica } },
+        // What the snapshot replaced goes: the log's term at its position differs.
         LogOp::SetStart { range, start },
+        LogOp::SetReplica { range, record: ReplicaRecord::Live { replica } },
         LogOp::SetHardState { range, state: hard_state },
     ]
 }

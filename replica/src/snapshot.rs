@@ -130,14 +130,8 @@ impl Replica {
         }
         let start = LogStart { index: install.state.applied, term: install.state.applied_term };
         let range = self.descriptor.range;
-        // What the snapshot replaced must not come back behind it: the log begins anew, hard state included.
-        let state = convert::to_hard_state(&self.node.raft.hard_state());
-        let ops = vec![
-            LogOp::Forget { range },
-            self.record_live(),
-            LogOp::SetStart { range, start },
-            LogOp::SetHardState { range, state },
-        ];
+        // What the snapshot replaced goes: the log's term at its position differs.
+        let ops = vec![LogOp::SetStart { range, start }, self.record_live()];
         self.write_aside(ops, After::Installed);
     }
 
