@@ -18,6 +18,8 @@ use crate::model::{Leader, attempt, key, mutation};
 
 const SLOTS: u16 = 3;
 const CLIENT: u128 = 1 << 64 | 5;
+/// Clocks of leaders differ by less than is tolerated.
+const MOST_AHEAD_MS: u64 = 450;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -31,8 +33,8 @@ enum Step {
     Confirm,
     Propose,
     Apply(usize),
-    /// Another term, with this many of the entries that are not applied.
-    Elect(usize),
+    /// Another term, with this many of the entries that are not applied, and a leader whose clock is ahead by this much.
+    Elect(usize, u64),
     Pass(u64),
     Collect,
 }
@@ -46,7 +48,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Confirm),
         8 => Just(Step::Propose),
         6 => (1usize..4).prop_map(Step::Apply),
-        2 => (0usize..3).prop_map(Step::Elect),
+        2 => (0usize..3, 0..MOST_AHEAD_MS).prop_map(|(kept, ahead_ms)| Step::Elect(kept, ahead_ms)),
         3 => prop_oneof![0u64..2_000, 0u64..60_000].prop_map(Step::Pass),
         2 => Just(Step::Collect),
     ]
@@ -67,6 +69,10 @@ struct World {
     /// Whose ticket it was.
     tickets: BTreeMap<u64, (Slot, Sequence)>,
     next_ticket: u64,
+    /// How far the leader's clock is ahead.
+    ahead_ms: u64,
+    /// The newest fleet time that the client learned.
+    fleet: Timestamp,
 }
 
 impl World {
@@ -78,6 +84,8 @@ impl World {
             sent: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
+            ahead_ms: 0,
+            fleet: Timestamp::ZERO,
         }
     }
 
@@ -103,7 +111,11 @@ impl World {
             Step::Confirm => drop(self.leader.confirm()),
             Step::Propose => drop(self.leader.propose()),
             Step::Apply(most) => drop(self.leader.apply(most)),
-            Step::Elect(kept) => self.leader.elect(kept),
+            Step::Elect(kept, ahead_ms) => {
+                self.leader.wall_ms = self.leader.wall_ms - self.ahead_ms + ahead_ms;
+                self.ahead_ms = ahead_ms;
+                self.leader.elect(kept);
+            }
             Step::Pass(ms) => {
                 self.leader.wall_ms += ms;
                 self.leader.moment = Moment(self.leader.moment.0 + ms * 1_000);
@@ -115,7 +127,8 @@ impl World {
     }
 
     fn send(&mut self, slot: u16, ahead_ms: u64) {
-        let now = self.leader.now().fleet;
+        self.fleet = self.fleet.max(self.leader.now().fleet);
+        let now = self.fleet;
         let session = &mut self.sessions[usize::from(slot)];
         if session.attempts == 0 {
             session.began = now;

@@ -290,6 +290,7 @@ impl Leader {
         self.term = self.term.next();
         self.log.push((self.term, EntryKind::Empty));
         self.apply(usize::MAX);
+        self.hlc = Hlc::default();
         self.hlc.observe(self.state.last_timestamp);
         self.pipeline.lead(&self.state);
     }
