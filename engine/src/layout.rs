@@ -63,13 +63,11 @@ pub(crate) fn version_key(key: &Key, timestamp: Timestamp) -> Vec<u8> {
 }
 
 /// State and completion records of a range.
-#[cfg_attr(not(feature = "rocksdb"), cfg(test))]
 pub(crate) fn local_span(range: RangeId) -> Span {
     (local(range, STATE), local(range, BEHIND_LOCAL))
 }
 
 /// Completion records of a range.
-#[cfg(feature = "rocksdb")]
 pub(crate) fn completion_span(range: RangeId) -> Span {
     (local(range, COMPLETION), local(range, BEHIND_LOCAL))
 }
@@ -115,7 +113,6 @@ pub(crate) fn decode_key(raw: &[u8]) -> Option<DataKey> {
 }
 
 /// The part of a version's key without the timestamp, and the timestamp; `None` for other keys.
-#[cfg(feature = "rocksdb")]
 pub(crate) fn split_version(raw: &[u8]) -> Option<(&[u8], Timestamp)> {
     if !has_bloom(raw) || raw.first() != Some(&VERSIONS) {
         return None;
@@ -125,7 +122,6 @@ pub(crate) fn split_version(raw: &[u8]) -> Option<(&[u8], Timestamp)> {
 }
 
 /// True for keys that bloom filters know: versions, and what is local to a range.
-#[cfg(feature = "rocksdb")]
 pub(crate) fn has_bloom(raw: &[u8]) -> bool {
     match raw.first() {
         // kind, keyspace, end mark, timestamp
@@ -136,7 +132,6 @@ pub(crate) fn has_bloom(raw: &[u8]) -> bool {
 }
 
 /// What a bloom filter knows of a key: of a version the key without its timestamp, else all of it.
-#[cfg(feature = "rocksdb")]
 pub(crate) fn bloom_prefix(raw: &[u8]) -> &[u8] {
     match raw.first() {
         Some(&VERSIONS) => &raw[..raw.len() - 8],

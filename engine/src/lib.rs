@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod contract;
+#[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "only RocksDB needs the spans of raw keys"))]
 mod layout;
 pub mod manifest;
 pub mod memory;

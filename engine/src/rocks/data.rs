@@ -15,7 +15,9 @@ use super::files::{disk_space, make_folder};
 use super::gc::{GcFactory, GcState};
 use super::open::{data_options, sweep_built};
 use super::view::{RocksCursor, RocksView, scan_options};
-use crate::contract::{DataEngine, DataOp, DataSnapshot, DiskSpace, EngineOptions, Fault, ReadTier, SnapshotId, SnapshotManifest};
+use crate::contract::{
+    DataEngine, DataOp, DataSnapshot, DiskSpace, EngineOptions, Fault, ReadTier, SnapshotId, SnapshotManifest,
+};
 use crate::layout::{self, DataKey};
 use crate::read::VersionCursor;
 
