@@ -153,7 +153,7 @@ impl Queue {
         state.next_connection();
         state.bytes = 0;
         let lost = std::mem::take(&mut state.messages);
-        // Whoever feeds the old connection must notice, or the connection would stay half open.
+        // Whoever feeds the old connection ends its half of the stream now, not when the connection is torn down.
         let waker = state.waker.take();
         drop(state);
         wake(waker);

@@ -14,10 +14,15 @@ use harness::{Event, Store, identity, listener, runtime, site};
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
+use holdfast_proto::v1::store_transport_server::{StoreTransport, StoreTransportServer};
 use holdfast_raft_transport::{Cause, Class, Direction, Refusal, SendError, TransportConfig};
 use holdfast_types::{FleetId, Incarnation, StoreId, limits};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
 
 const A: StoreId = StoreId(1);
 const B: StoreId = StoreId(2);
@@ -188,20 +193,49 @@ fn a_changed_address_is_followed_at_once() {
     assert_eq!(moved.wait_for_batch(Class::Log), [number(1)]);
 }
 
+/// Welcomes every stream, never ends one by itself, and says when one was ended by the other side.
+struct Patient {
+    ended: std::sync::mpsc::Sender<()>,
+}
+
+#[tonic::async_trait]
+impl StoreTransport for Patient {
+    type OpenStream = ReceiverStream<Result<v1::LinkFrame, Status>>;
+
+    async fn open(
+        &self,
+        request: Request<Streaming<v1::LinkFrame>>,
+    ) -> Result<Response<ReceiverStream<Result<v1::LinkFrame, Status>>>, Status> {
+        let mut frames = request.into_inner();
+        frames.message().await?;
+        let welcome = v1::LinkWelcome { protocol_version: 1, store_id: B.0, incarnation: 1, formats: Vec::new() };
+        let (answers, stream) = tokio::sync::mpsc::channel(1);
+        answers.send(Ok(v1::LinkFrame { body: Some(Body::Welcome(welcome)) })).await.unwrap();
+        let ended = self.ended.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(_)) = frames.message().await {}
+            ended.send(()).unwrap();
+            drop(answers);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
 #[test]
-fn the_connection_to_an_old_address_is_closed() {
+fn the_streams_to_an_old_address_are_ended() {
     let runtime = runtime();
+    let (ended, endings) = std::sync::mpsc::channel();
+    let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
+    let old_address = incoming.local_addr().unwrap();
+    let service = StoreTransportServer::new(Patient { ended });
+    runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     let a = Store::start(&runtime, 1);
-    let silent = listener();
-    a.knows(2, silent.local_addr().unwrap());
-    let connections: Vec<TcpStream> = (0..2).map(|_| silent.accept().unwrap().0).collect();
+    a.knows(2, old_address);
+    a.wait_until(&Event::Connected(B, Class::Log));
     let b = Store::start(&runtime, 2);
     a.knows(2, b.transport.local_address());
-    a.wait_until(&Event::Connected(B, Class::Log));
-    for mut connection in connections {
-        connection.set_read_timeout(Some(harness::PATIENCE)).unwrap();
-        connection.read_to_end(&mut Vec::new()).unwrap();
-    }
+    endings.recv_timeout(harness::PATIENCE).expect("the first stream ends");
+    endings.recv_timeout(harness::PATIENCE).expect("the second stream ends");
 }
 
 #[test]
