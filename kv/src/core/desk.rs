@@ -104,6 +104,7 @@ pub struct Open {
 ///
 /// Invariants:
 /// - `timers` has one entry for each request that waits or was sent, none for others
+/// - `waits` has one entry for each request whose place is one to wait at
 /// - `clients` names exactly the open requests of clients
 #[derive(Default, Debug)]
 pub struct Desk {
@@ -112,6 +113,29 @@ pub struct Desk {
     clients: BTreeMap<RequestTicket, Ticket>,
     timers: BTreeSet<(Moment, Ticket)>,
     alarms: BTreeMap<Ticket, Moment>,
+    waits: BTreeSet<(Wait, Ticket)>,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wait {
+    /// The answer of a store.
+    Store(StoreId),
+    /// A leader of a range.
+    Leader(RangeId),
+    /// To hear who holds a key.
+    Located,
+}
+
+impl Place {
+    fn wait(self) -> Option<Wait> {
+        match self {
+            Self::Sent(store, _) => Some(Wait::Store(store)),
+            Self::Leader(range) => Some(Wait::Leader(range)),
+            Self::Located => Some(Wait::Located),
+            Self::New | Self::Replica(_) | Self::Prepared(_) => None,
+        }
+    }
 }
 
 impl Desk {
@@ -142,6 +166,12 @@ impl Desk {
     pub fn put(&mut self, ticket: Ticket, place: Place, wake: Option<Moment>) {
         self.silence(ticket);
         let Some(open) = self.open.get_mut(&ticket) else { return };
+        if let Some(wait) = open.place.wait() {
+            self.waits.remove(&(wait, ticket));
+        }
+        if let Some(wait) = place.wait() {
+            self.waits.insert((wait, ticket));
+        }
         open.place = place;
         if let Some(wake) = wake {
             self.timers.insert((wake, ticket));
@@ -170,6 +200,9 @@ impl Desk {
     pub fn close(&mut self, ticket: Ticket) -> Option<Open> {
         self.silence(ticket);
         let open = self.open.remove(&ticket)?;
+        if let Some(wait) = open.place.wait() {
+            self.waits.remove(&(wait, ticket));
+        }
         if let Origin::Client(client) = open.origin {
             self.clients.remove(&client);
         }
@@ -194,10 +227,17 @@ impl Desk {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Tickets of requests at places that `at` accepts, in order of arrival.
+    /// Requests that wait for something, in order of arrival.
     #[must_use]
-    pub fn find(&self, at: impl Fn(&Place) -> bool) -> Vec<Ticket> {
-        self.open.iter().filter(|(_, open)| at(&open.place)).map(|(ticket, _)| *ticket).collect()
+    pub fn waiting_for(&self, wait: Wait) -> Vec<Ticket> {
+        self.waits.range((wait, Ticket(0))..=(wait, Ticket(u64::MAX))).map(|(_, ticket)| *ticket).collect()
+    }
+
+    /// Requests that a replica here has, in order of arrival. Looks at all: for a replica that died.
+    #[must_use]
+    pub fn with_replica(&self, range: RangeId) -> Vec<Ticket> {
+        let here = [Place::Replica(range), Place::Prepared(range)];
+        self.open.iter().filter(|(_, open)| here.contains(&open.place)).map(|(ticket, _)| *ticket).collect()
     }
 
     /// Requests that wait, for bounds: those with an alarm.
@@ -255,7 +295,8 @@ mod tests {
         assert_eq!(desk.next_wake(), Some(Moment(10)));
         assert_eq!(desk.due(Moment(30)), [first]);
         assert!(desk.due(Moment(30)).is_empty());
-        assert_eq!(desk.find(|p| matches!(p, Place::Replica(_))), [second]);
+        assert_eq!(desk.with_replica(RangeId(1)), [second]);
+        assert_eq!(desk.waiting_for(Wait::Leader(RangeId(1))), [first]);
     }
 
     #[test]

@@ -77,6 +77,15 @@ impl RangeMap {
         }
     }
 
+    /// Somebody who should know named the leader of a range, without a term.
+    pub fn note_leader(&mut self, range: RangeId, store: StoreId) {
+        if let Some(known) = self.ranges.get_mut(&range)
+            && !known.own
+        {
+            known.leader = Some(store);
+        }
+    }
+
     /// Forgets a leader that turned out not to lead.
     pub fn forget_leader(&mut self, range: RangeId, store: StoreId) {
         if let Some(known) = self.ranges.get_mut(&range)

@@ -146,6 +146,7 @@ pub struct Worker {
     unled: UnledNotices,
     placement: PlacementLoop,
     report_at: Moment,
+    asked_placement: usize,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }
@@ -196,6 +197,7 @@ impl Worker {
             receiving: Receiving::default(),
             unled: UnledNotices::default(),
             report_at: now,
+            asked_placement: 0,
             neighbours: None,
             out: Vec::new(),
             config,

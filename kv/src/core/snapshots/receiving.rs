@@ -25,6 +25,8 @@ pub struct Incoming {
     pub received: Vec<u64>,
     /// Handed to the replica.
     pub staged: bool,
+    /// The last piece, after which it is verified, was handed to the disk.
+    last_seen: bool,
     /// Bytes of all files that were stored or handed to the disk.
     taken: u64,
     heard_at: Moment,
@@ -86,6 +88,7 @@ impl Receiving {
             manifest: manifest.clone(),
             received,
             staged: false,
+            last_seen: false,
             taken: 0,
             heard_at: now,
         };
@@ -101,6 +104,7 @@ impl Receiving {
         let fits = expected == (file, offset) && !incoming.staged;
         if fits {
             incoming.taken += size_bytes as u64;
+            incoming.last_seen |= incoming.taken >= total_bytes(&incoming.manifest);
         }
         fits
     }
@@ -113,10 +117,11 @@ impl Receiving {
         Some(incoming)
     }
 
-    /// True when every byte is stored: what is left is to verify it.
-    #[must_use]
-    pub fn is_whole(&self, snapshot: SnapshotId) -> bool {
-        self.incoming.get(&snapshot).is_some_and(|i| i.received.iter().sum::<u64>() >= total_bytes(&i.manifest))
+    /// True, once, when every byte is stored though its last piece never came in this transfer: it has to be verified.
+    pub fn ask_to_verify(&mut self, snapshot: SnapshotId) -> bool {
+        let Some(incoming) = self.incoming.get_mut(&snapshot) else { return false };
+        let whole = incoming.received.iter().sum::<u64>() >= total_bytes(&incoming.manifest);
+        whole && !incoming.last_seen && !std::mem::replace(&mut incoming.last_seen, true)
     }
 
     /// What is known of one.

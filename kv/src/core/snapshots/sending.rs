@@ -188,6 +188,12 @@ impl Sending {
         self.end(snapshot, false)
     }
 
+    /// What was being built for a replica could not be.
+    pub fn fail_of(&mut self, range: RangeId, to: ReplicaId) -> Vec<SendTask> {
+        let found = self.outgoing.iter().find(|(_, o)| o.range == range && o.to == to).map(|(id, _)| *id);
+        found.map_or_else(Vec::new, |snapshot| self.end(snapshot, false))
+    }
+
     /// The range is gone from here: nothing of it is sent any more.
     pub fn forget_range(&mut self, range: RangeId) -> Vec<SendTask> {
         let of_range: Vec<_> = self.outgoing.iter().filter(|(_, o)| o.range == range).map(|(id, _)| *id).collect();

@@ -19,6 +19,8 @@ pub(super) enum Then {
     Recorded(RangeId, ReplicaId),
     /// Numbers for new ranges may be used.
     Reserved(u64, u64),
+    /// The tombstone of a replaced replica stands.
+    Buried(RangeId),
     /// A split that waited for a number goes on.
     Split(Ticket),
 }
@@ -81,6 +83,7 @@ impl Worker {
                     self.unpark(range, cx);
                 }
             }
+            Then::Buried(range) => self.no_longer_applying(range),
             Then::Reserved(before, last) => self.ids.reserved(before, last),
             Then::Split(ticket) => self.route(ticket, cx),
         }

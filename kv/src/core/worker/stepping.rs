@@ -6,7 +6,6 @@ use holdfast_engine::Fault;
 use holdfast_replica::{Applied, Cause, Effect as Asked, Input, Outcome, Standing, SupportView, Ticket};
 use holdfast_types::{Generation, RangeId, Rejected, StoreId};
 
-use super::absent::Absent;
 use super::log::Then;
 use super::{Cx, Worker};
 use crate::core::effect::{AdminOutcome, Effect, TrafficCause};
@@ -125,12 +124,8 @@ impl Worker {
     }
 
     pub(super) fn applied(&mut self, range: RangeId, applied: Result<Box<Applied>, Fault>, cx: &Cx<'_>) {
-        if let Some(absent) = self.absent.get_mut(&range)
-            && let Absent::Clearing { applying, .. } | Absent::Quarantined { applying, .. } = absent
-            && *applying
-        {
-            *applying = false;
-            return self.go_on_clearing(range);
+        if self.absent.contains_key(&range) {
+            return self.no_longer_applying(range);
         }
         let Some(held) = self.held.get_mut(&range) else { return };
         held.applying = false;

@@ -1,0 +1,27 @@
+//! The pure half of the store: no IO, no clock, no thread, no randomness.
+//!
+//! - [`worker`]: events in, effects out, for the ranges of one worker; its words in [`event`], [`effect`], [`message`]
+//! - [`routing`], [`desk`], [`admission`], [`parking`], [`unled`], [`snapshots`], [`load`]: one idea each, used by the worker
+//! - [`support`]: the table of promises between stores, on a thread of its own
+//! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
+//! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
+//! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it
+
+pub mod admission;
+pub mod desk;
+pub mod effect;
+pub mod event;
+pub mod identity;
+pub mod load;
+pub mod message;
+pub mod parking;
+pub mod placement_loop;
+pub mod reader;
+pub mod records;
+pub mod recovery;
+pub mod routing;
+pub mod shared;
+pub mod snapshots;
+pub mod support;
+pub mod unled;
+pub mod worker;

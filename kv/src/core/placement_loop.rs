@@ -1,0 +1,233 @@
+//! Placement as it runs: on the store that leads the system range, fed by the reports of all stores.
+//!
+//! ```text
+//! reports ─▶ facts of stores and ranges ─▶ FleetView ─▶ plan ─▶ first step of each operator ─▶ its range's leader
+//! system range ◀── records of stores, policies, descriptors (requests like any client's)
+//! ```
+//!
+//! Without it stores keep serving, electing and splitting. A new leader of the system range begins with nothing but the records,
+//! waits until every store had time to report, and finds in the descriptors what its predecessor left half done.
+
+mod facts;
+mod records;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_placement::{Operator, Policies, SplitPoint, Step, StoreRecord, plan};
+use holdfast_replica::{AdminRequest, MembershipChange};
+use holdfast_types::{Key, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
+
+use self::facts::Facts;
+use self::records::Records;
+use super::effect::AdminOutcome;
+use super::message::StoreReport;
+
+/// Administrative steps of operators on their way at a time.
+const MAX_STEPS: usize = 64;
+/// Reports that every store can send before the first plan of a new leader.
+const REPORTS_BEFORE_PLAN: u32 = 3;
+
+/// What the placement loop asks of its worker.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PlacementTask {
+    /// Ask the system range.
+    Ask {
+        /// Comes back.
+        call: u64,
+        /// What.
+        request: RangeRequest,
+    },
+    /// Ask the leader of a range.
+    Admin {
+        /// Comes back.
+        call: u64,
+        /// Which range.
+        range: RangeId,
+        /// What.
+        request: AdminRequest,
+    },
+    /// The stores of the fleet are others than before.
+    Directory(Arc<Vec<StoreRecord>>),
+}
+
+/// The placement loop of one worker; asleep on all but the leader of the system range.
+#[derive(Debug)]
+pub struct PlacementLoop {
+    store: StoreId,
+    next_call: u64,
+    leading: Option<Leading>,
+    directory: Arc<Vec<StoreRecord>>,
+    directory_version: u64,
+}
+
+#[derive(Debug)]
+struct Leading {
+    since: Moment,
+    plan_at: Moment,
+    facts: Facts,
+    records: Records,
+    policies: Policies,
+    in_flight: BTreeMap<RangeId, Operator>,
+    steps: BTreeMap<u64, RangeId>,
+}
+
+impl PlacementLoop {
+    /// A loop that does not lead.
+    #[must_use]
+    pub fn new(store: StoreId) -> Self {
+        Self { store, next_call: 0, leading: None, directory: Arc::default(), directory_version: 0 }
+    }
+
+    /// True while it plans.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    /// All stores of the fleet, and the version of that list; 0: not known.
+    #[must_use]
+    pub fn directory(&self) -> (u64, &Arc<Vec<StoreRecord>>) {
+        (self.directory_version, &self.directory)
+    }
+
+    /// Takes in the directory that the leader of the system range told. True when it is another one.
+    pub fn learn_directory(&mut self, version: u64, stores: Vec<StoreRecord>) -> bool {
+        let new = version != self.directory_version && !stores.is_empty();
+        if new {
+            self.directory_version = version;
+            self.directory = Arc::new(stores);
+        }
+        new
+    }
+
+    /// Whether this worker leads the system range now.
+    pub fn set_leads(&mut self, leads: bool, now: Moment) {
+        if leads && self.leading.is_none() {
+            self.leading = Some(Leading {
+                since: now,
+                plan_at: now.after(limits::REPORT_EVERY * REPORTS_BEFORE_PLAN),
+                facts: Facts::new(now),
+                records: Records::default(),
+                policies: Policies::default(),
+                in_flight: BTreeMap::new(),
+                steps: BTreeMap::new(),
+            });
+        } else if !leads {
+            self.leading = None;
+        }
+    }
+
+    /// The policies to plan by, when they are others than the defaults.
+    pub fn set_policies(&mut self, policies: Policies) {
+        if let Some(leading) = &mut self.leading {
+            leading.policies = policies;
+        }
+    }
+
+    /// Takes in a report.
+    pub fn report(&mut self, report: StoreReport, now: Moment) {
+        if let Some(leading) = &mut self.leading {
+            leading.facts.report(report, now);
+        }
+    }
+
+    /// A question to the system range was answered.
+    pub fn answered(&mut self, call: u64, outcome: Result<Response, Rejected>, now: Moment) {
+        let Some(leading) = &mut self.leading else { return };
+        if leading.steps.contains_key(&call) {
+            // An administrative step that was refused on its way.
+            let refused = outcome.err().unwrap_or_else(|| Rejected::Ambiguous("answered like a read".into()));
+            return self.admin_answered(call, Err(refused));
+        }
+        leading.records.answered(call, outcome, now);
+    }
+
+    /// A step was taken, or refused: then it is planned again.
+    pub fn admin_answered(&mut self, call: u64, outcome: Result<AdminOutcome, Rejected>) {
+        let Some(leading) = &mut self.leading else { return };
+        let Some(range) = leading.steps.remove(&call) else { return };
+        match outcome {
+            Ok(done) => leading.facts.changed(done.descriptor),
+            Err(why) => {
+                tracing::debug!(%range, %why, "a step of placement was not taken");
+                leading.in_flight.remove(&range);
+            }
+        }
+    }
+
+    /// Time has come: reads records, writes what changed, and plans.
+    pub fn tick(&mut self, now: Moment) -> Vec<PlacementTask> {
+        let mut tasks = Vec::new();
+        let Some(leading) = &mut self.leading else { return tasks };
+        tasks.extend(leading.records.tick(&mut self.next_call, &leading.facts, now));
+        if let Some((version, stores)) = leading.records.take_directory() {
+            self.directory_version = version;
+            self.directory = Arc::new(stores);
+            tasks.push(PlacementTask::Directory(Arc::clone(&self.directory)));
+        }
+        if leading.plan_at <= now && leading.records.are_known() {
+            leading.plan_at = now.after(limits::REPORT_EVERY);
+            tasks.extend(leading.plan(&mut self.next_call, &self.directory, now));
+        }
+        tasks
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Some(leading) = &self.leading else { return format!("{}: does not plan", self.store) };
+        let operators: Vec<_> = leading.in_flight.values().map(ToString::to_string).collect();
+        format!("{}: plans since {:?}; {}", self.store, leading.since, operators.join("; "))
+    }
+}
+
+impl Leading {
+    fn plan(&mut self, next_call: &mut u64, stores: &[StoreRecord], now: Moment) -> Vec<PlacementTask> {
+        let mut view = self.facts.view(stores, now);
+        self.in_flight.retain(|range, operator| view.ranges.get(range).is_some_and(|r| operator.is_current(r, now)));
+        for (range, operator) in &self.in_flight {
+            if let Some(known) = view.ranges.get_mut(range) {
+                known.pending = Some(operator.clone());
+            }
+        }
+        let mut tasks = Vec::new();
+        for operator in plan(&view, &self.policies) {
+            let range = operator.range;
+            if self.in_flight.contains_key(&range) || self.steps.len() >= MAX_STEPS {
+                continue;
+            }
+            let Some(request) = operator.steps.first().map(request_of) else { continue };
+            *next_call += 1;
+            tracing::info!(%range, %operator, "placement acts");
+            self.steps.insert(*next_call, range);
+            self.in_flight.insert(range, operator);
+            tasks.push(PlacementTask::Admin { call: *next_call, range, request });
+        }
+        tasks
+    }
+}
+
+/// A step as the range's leader is asked for it.
+fn request_of(step: &Step) -> AdminRequest {
+    match step {
+        Step::AddLearner { store, site } => {
+            AdminRequest::ChangeMembership(MembershipChange::AddLearner { store: *store, site: site.clone() })
+        }
+        Step::PromoteAndDemote { promote, demote } => AdminRequest::ChangeMembership(MembershipChange::Reconfigure {
+            promote: promote.clone(),
+            demote: demote.clone(),
+        }),
+        Step::RemoveLearner { replica } => {
+            AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: *replica })
+        }
+        Step::TransferLeader { replica, .. } => AdminRequest::Transfer { to: *replica },
+        Step::Split { at } => {
+            let at = match at {
+                SplitPoint::Key(key) => key.clone(),
+                SplitPoint::Middle => Key::MIN,
+            };
+            AdminRequest::Split { at, right: RangeId(0) }
+        }
+    }
+}

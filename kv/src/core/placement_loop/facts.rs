@@ -1,0 +1,137 @@
+//! What stores report, put together to the fleet as the planner sees it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_placement::view::StoreView;
+use holdfast_placement::{FleetView, RangeLoad, RangeView, StoreRecord};
+use holdfast_types::{Moment, RangeDescriptor, RangeId, StoreId, Term, limits};
+
+use crate::core::message::{RangeReport, StoreReport};
+
+/// A store that has not reported for this long counts as silent: three reports, and one more for the way.
+const SILENT_AFTER: Duration = limits::REPORT_EVERY.saturating_mul(4);
+
+/// What stores reported.
+#[derive(Debug)]
+pub(super) struct Facts {
+    since: Moment,
+    stores: BTreeMap<StoreId, StoreFacts>,
+    ranges: BTreeMap<RangeId, RangeFacts>,
+}
+
+#[derive(Debug)]
+struct StoreFacts {
+    report: StoreReport,
+    first_at: Moment,
+    last_at: Moment,
+}
+
+#[derive(Debug)]
+struct RangeFacts {
+    leader: StoreId,
+    report: RangeReport,
+    at: Moment,
+}
+
+impl Facts {
+    pub(super) fn new(now: Moment) -> Self {
+        Self { since: now, stores: BTreeMap::new(), ranges: BTreeMap::new() }
+    }
+
+    pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
+        let leader = report.store;
+        for range in std::mem::take(&mut report.ranges) {
+            self.range_report(leader, range, now);
+        }
+        let back = self.stores.get(&leader).is_none_or(|known| {
+            known.report.incarnation != report.incarnation || now.since(known.last_at) >= SILENT_AFTER
+        });
+        let first_at = if back { now } else { self.stores[&leader].first_at };
+        self.stores.insert(leader, StoreFacts { report, first_at, last_at: now });
+    }
+
+    fn range_report(&mut self, leader: StoreId, report: RangeReport, now: Moment) {
+        let range = report.descriptor.range;
+        let newer = self.ranges.get(&range).is_none_or(|known| {
+            let (old, new) = (known.report.descriptor.epoch, report.descriptor.epoch);
+            report.term >= known.report.term && new.membership >= old.membership && new.bounds >= old.bounds
+        });
+        if newer {
+            self.ranges.insert(range, RangeFacts { leader, report, at: now });
+        }
+    }
+
+    /// A range looks different, by word of its leader.
+    pub(super) fn changed(&mut self, descriptor: RangeDescriptor) {
+        if let Some(known) = self.ranges.get_mut(&descriptor.range)
+            && descriptor.epoch.is_newer_than(&known.report.descriptor.epoch)
+        {
+            known.report.descriptor = descriptor;
+        }
+    }
+
+    /// Descriptors as last reported.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&RangeDescriptor, Term)> {
+        self.ranges.values().map(|known| (&known.report.descriptor, known.report.term))
+    }
+
+    /// Stores that report and are not among `stores`.
+    pub(super) fn has_strangers(&self, stores: &BTreeMap<StoreId, StoreRecord>) -> bool {
+        self.stores.keys().any(|store| !stores.contains_key(store))
+    }
+
+    pub(super) fn view(&self, stores: &[StoreRecord], now: Moment) -> FleetView {
+        let mut view = FleetView::new(now);
+        for record in stores {
+            view.stores.insert(record.store, self.store_view(record, now));
+        }
+        for (range, known) in &self.ranges {
+            let alive = view.is_alive(known.leader);
+            let leader = alive.then_some(known.leader);
+            let report = &known.report;
+            view.ranges.insert(
+                *range,
+                RangeView {
+                    descriptor: report.descriptor.clone(),
+                    leader,
+                    leader_has_lease: alive && report.has_lease,
+                    caught_up: report.caught_up.iter().copied().collect(),
+                    size_bytes: report.size_bytes,
+                    load: RangeLoad {
+                        requests_millis_per_second: (report.reads_per_second + report.writes_per_second) * 1_000,
+                        write_bytes_per_second: report.write_bytes_per_second,
+                    },
+                    pending: None,
+                    reported_at: known.at,
+                },
+            );
+        }
+        view
+    }
+
+    fn store_view(&self, record: &StoreRecord, now: Moment) -> StoreView {
+        let silent = StoreView {
+            alive: false,
+            silent_since: Some(self.since),
+            ..StoreView::alive_at(record.site.clone())
+        };
+        let Some(known) = self.stores.get(&record.store) else { return silent };
+        let report = &known.report;
+        let alive = now.since(known.last_at) < SILENT_AFTER;
+        // Stores that were there from the beginning need not settle again because the planner changed.
+        let old = known.first_at <= self.since.after(SILENT_AFTER);
+        StoreView {
+            site: record.site.clone(),
+            alive,
+            silent_since: (!alive).then_some(known.last_at),
+            alive_since: (alive && !old).then_some(known.first_at),
+            draining: report.draining,
+            capacity_millicores: u64::from(report.cores.max(1)) * 1_000,
+            used_millicores: report.used_millicores,
+            disk_total_bytes: report.disk_total_bytes,
+            disk_free_bytes: report.disk_free_bytes,
+            disk_ok: report.disk_ok,
+        }
+    }
+}

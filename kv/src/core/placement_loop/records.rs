@@ -1,0 +1,128 @@
+//! The records that placement reads from and writes to the system range, by requests like any client's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_placement::{StateKey, StoreRecord};
+use holdfast_types::{
+    KeyRange, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response, StoreId, limits,
+};
+
+use super::PlacementTask;
+use super::facts::Facts;
+use crate::core::records::{decode_range, decode_store, encode_range, encode_store};
+
+/// How often the list of stores is read again.
+const STORES_EVERY: Duration = Duration::from_secs(2);
+/// Descriptors written at a time: each is a small write, all in one batch.
+const RANGES_PER_WRITE: usize = 64;
+
+/// What is known of the system range's records, and the questions that are out.
+#[derive(Default, Debug)]
+pub(super) struct Records {
+    stores: Option<BTreeMap<StoreId, StoreRecord>>,
+    read_stores_at: Moment,
+    ranges: Option<BTreeMap<RangeId, RangeDescriptor>>,
+    calls: BTreeMap<u64, Call>,
+    told: u64,
+}
+
+#[derive(Debug)]
+enum Call {
+    Stores(BTreeMap<StoreId, StoreRecord>),
+    Ranges(BTreeMap<RangeId, RangeDescriptor>),
+    Write(Vec<RangeDescriptor>),
+}
+
+impl Records {
+    /// True when there is enough to plan by.
+    pub(super) fn are_known(&self) -> bool {
+        self.stores.is_some()
+    }
+
+    pub(super) fn tick(&mut self, next_call: &mut u64, facts: &Facts, now: Moment) -> Vec<PlacementTask> {
+        let mut tasks = Vec::new();
+        let strangers = self.stores.as_ref().is_some_and(|stores| facts.has_strangers(stores));
+        let due = self.read_stores_at <= now || (strangers && self.read_stores_at > now.after(limits::REPORT_EVERY));
+        if due && !self.calls.values().any(|call| matches!(call, Call::Stores(_))) {
+            self.read_stores_at = now.after(STORES_EVERY);
+            let call = Call::Stores(BTreeMap::new());
+            tasks.push(self.ask(next_call, call, scan(StateKey::all_stores())));
+        }
+        let asks = self.calls.values().any(|call| matches!(call, Call::Ranges(_) | Call::Write(_)));
+        match &self.ranges {
+            _ if asks => {}
+            None => tasks.push(self.ask(next_call, Call::Ranges(BTreeMap::new()), scan(StateKey::all_ranges()))),
+            Some(known) => {
+                let differs = |d: &&RangeDescriptor| known.get(&d.range) != Some(*d);
+                let new: Vec<_> =
+                    facts.descriptors().map(|(d, _)| d).filter(differs).take(RANGES_PER_WRITE).cloned().collect();
+                if !new.is_empty() {
+                    let request = write(&new);
+                    tasks.push(self.ask(next_call, Call::Write(new), request));
+                }
+            }
+        }
+        tasks
+    }
+
+    pub(super) fn answered(&mut self, call: u64, outcome: Result<Response, Rejected>, now: Moment) {
+        let Some(call) = self.calls.remove(&call) else { return };
+        match (call, outcome) {
+            (Call::Stores(mut stores), Ok(Response::Scanned { rows, .. })) => {
+                let read = rows.iter().filter_map(|row| decode_store(&row.value.value).ok());
+                stores.extend(read.map(|record| (record.store, record)));
+                self.stores = Some(stores);
+            }
+            (Call::Ranges(mut ranges), Ok(Response::Scanned { rows, .. })) => {
+                let read = rows.iter().filter_map(|row| decode_range(&row.value.value).ok());
+                ranges.extend(read.map(|descriptor| (descriptor.range, descriptor)));
+                self.ranges = Some(ranges);
+            }
+            (Call::Write(written), Ok(_)) => {
+                let known = self.ranges.get_or_insert_default();
+                known.extend(written.into_iter().map(|descriptor| (descriptor.range, descriptor)));
+            }
+            (Call::Stores(_), _) => self.read_stores_at = now.after(limits::REPORT_EVERY),
+            // Asked again with the next tick.
+            (Call::Ranges(_) | Call::Write(_), _) => {}
+        }
+    }
+
+    /// The list of stores, when it is another one than the last one taken.
+    pub(super) fn take_directory(&mut self) -> Option<(u64, Vec<StoreRecord>)> {
+        let stores: Vec<_> = self.stores.as_ref()?.values().cloned().collect();
+        let version = version_of(&stores);
+        (version != self.told).then(|| {
+            self.told = version;
+            (version, stores)
+        })
+    }
+
+    fn ask(&mut self, next_call: &mut u64, call: Call, request: Request) -> PlacementTask {
+        *next_call += 1;
+        self.calls.insert(*next_call, call);
+        PlacementTask::Ask { call: *next_call, request: RangeRequest { range: None, write: None, request } }
+    }
+}
+
+fn scan(bounds: KeyRange) -> Request {
+    let (max_rows, max_bytes) = (limits::MAX_SCAN_ROWS, limits::MAX_SCAN_BYTES);
+    Request::Scan { bounds, reverse: false, max_rows, max_bytes, at: None }
+}
+
+fn write(descriptors: &[RangeDescriptor]) -> Request {
+    let put = |d: &RangeDescriptor| Mutation {
+        key: StateKey::Range(d.range).key(),
+        value: Some(encode_range(d)),
+        expires_at: None,
+    };
+    Request::Write { conditions: Vec::new(), mutations: descriptors.iter().map(put).collect() }
+}
+
+/// Equal lists have equal versions, on every leader (FNV-1a, 64 bits).
+fn version_of(stores: &[StoreRecord]) -> u64 {
+    let bytes = stores.iter().flat_map(encode_store);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.max(1)
+}

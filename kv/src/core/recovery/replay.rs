@@ -1,0 +1,164 @@
+//! Repeats what the data instance lost.
+
+use std::collections::BTreeMap;
+
+use holdfast_engine::{Engines, Fault, LoadedLog, LogOp, ReplicaRecord};
+use holdfast_replica::{LoadedParts, Opening, RangeState, finish_install, replay_page};
+use holdfast_types::{LogIndex, RangeId, ReplicaId, limits};
+
+use super::stored_state;
+use crate::core::reader::SnapshotReader;
+
+/// A log and, if it cannot be used, why.
+type Replayed = (LoadedLog, Option<String>);
+
+/// An install that was cut short is done again; it is idempotent.
+pub(super) fn repeat_install(engines: &Engines, log: &mut LoadedLog) -> Result<(), Fault> {
+    let ReplicaRecord::Installing { replica, snapshot } = log.record else { return Ok(()) };
+    let staged = engines.data.staged_manifest(snapshot)?;
+    if staged.is_some() {
+        match engines.data.install(snapshot) {
+            Ok(()) => {}
+            // Left as it is: found damaged below, for want of a state that fits.
+            Err(Fault::Damage { .. }) => return Ok(()),
+            Err(fault) => return Err(fault),
+        }
+    }
+    let Ok(Some(state)) = stored_state(engines, log.range)? else { return Ok(()) };
+    if staged.is_none() && state.applied < log.last && state.applied > log.start.index {
+        // Neither staged nor, as it seems, installed: the old state is still there.
+        return Ok(());
+    }
+    let hard_state = log.hard_state;
+    let ops = finish_install(&state, replica, hard_state);
+    engines.log.write_synced(&ops)?;
+    engines.data.drop_snapshot(snapshot)?;
+    apply_ops(log, &ops);
+    Ok(())
+}
+
+/// Replays every log whose range has a state; right sides of splits come to life on the way and take their turn.
+pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<Replayed>, Fault> {
+    let mut waiting: BTreeMap<RangeId, LoadedLog> = logs.into_iter().map(|log| (log.range, log)).collect();
+    let mut done = BTreeMap::new();
+    loop {
+        let mut next = None;
+        for (range, log) in &waiting {
+            let alive = matches!(log.record, ReplicaRecord::Live { .. });
+            if alive && !matches!(stored_state(engines, *range)?, Ok(None)) {
+                next = Some(*range);
+                break;
+            }
+        }
+        let Some(range) = next else { break };
+        let log = waiting.remove(&range).expect("just seen");
+        let ReplicaRecord::Live { replica } = log.record else { continue };
+        let damage = match replay(engines, &log, replica, &mut waiting) {
+            Ok(()) => None,
+            Err(Fault::Damage { doing, detail }) => Some(format!("{doing}: {detail}")),
+            Err(fault) => return Err(fault),
+        };
+        done.insert(range, (log, damage));
+    }
+    // What was cut short in the middle of an install and could not be repeated is damaged.
+    for (range, log) in waiting {
+        let damage = match log.record {
+            ReplicaRecord::Installing { .. } => Some("a snapshot was being installed, and is gone".to_owned()),
+            _ => None,
+        };
+        done.insert(range, (log, damage));
+    }
+    Ok(done.into_values().collect())
+}
+
+fn replay(
+    engines: &Engines,
+    log: &LoadedLog,
+    replica: ReplicaId,
+    others: &mut BTreeMap<RangeId, LoadedLog>,
+) -> Result<(), Fault> {
+    let damage = |detail: String| Fault::Damage { doing: format!("replaying {}", log.range), detail };
+    let mut state = match stored_state(engines, log.range)? {
+        Ok(Some(state)) => state,
+        Ok(None) => return Ok(()),
+        Err(reason) => return Err(damage(reason)),
+    };
+    let committed = log.hard_state.commit.min(log.last);
+    while state.applied < committed {
+        let first = state.applied.next();
+        if first <= log.start.index {
+            let newest = super::newest_term(log);
+            return Err(damage(format!("{first} is wanted, the log begins after {} ({newest})", log.start.index)));
+        }
+        let entries = engines.log.entries(log.range, first, committed, limits::REPLAY_PAGE_BYTES)?;
+        let reader = SnapshotReader::of(engines.data.snapshot());
+        let page = replay_page(state, replica, &entries, &reader).map_err(|fault| damage(fault.to_string()))?;
+        for (right, ops) in page.born {
+            // A right side that the log instance knows keeps what it has: it may have lived for long.
+            if !others.contains_key(&right) && !has_log(engines, right)? {
+                engines.log.write_synced(&ops)?;
+                let mut born = empty_log(right);
+                apply_ops(&mut born, &ops);
+                others.insert(right, born);
+            }
+        }
+        engines.data.write(&page.ops)?;
+        state = page.state;
+    }
+    Ok(())
+}
+
+fn has_log(engines: &Engines, range: RangeId) -> Result<bool, Fault> {
+    Ok(engines.log.load()?.iter().any(|log| log.range == range))
+}
+
+/// What a replica is opened from, after replay.
+pub(super) fn opening(
+    engines: &Engines,
+    log: &LoadedLog,
+    replica: ReplicaId,
+    state: RangeState,
+) -> Result<Opening, Fault> {
+    let mut tail = Vec::new();
+    let mut first = state.applied.next().max(log.start.index.next());
+    while first <= log.last {
+        let page = engines.log.entries(log.range, first, log.last, limits::REPLAY_PAGE_BYTES)?;
+        first = page.last().map_or(log.last.next(), |entry| entry.index.next());
+        tail.extend(page);
+    }
+    let parts = LoadedParts {
+        hard_state: log.hard_state,
+        start: log.start,
+        terms: log.terms.clone(),
+        last: log.last,
+    };
+    Ok(Opening { replica, log: parts, state, tail })
+}
+
+fn empty_log(range: RangeId) -> LoadedLog {
+    LoadedLog {
+        range,
+        record: ReplicaRecord::Live { replica: ReplicaId(0) },
+        hard_state: holdfast_types::storage::HardState::default(),
+        start: holdfast_types::storage::LogStart::default(),
+        terms: Vec::new(),
+        last: LogIndex(0),
+    }
+}
+
+/// What was just written of one range, seen as if it had been loaded.
+fn apply_ops(log: &mut LoadedLog, ops: &[LogOp]) {
+    for op in ops {
+        match op {
+            LogOp::Forget { .. } => *log = empty_log(log.range),
+            LogOp::SetReplica { record, .. } => log.record = *record,
+            LogOp::SetHardState { state, .. } => log.hard_state = *state,
+            LogOp::SetStart { start, .. } => {
+                log.start = *start;
+                log.last = log.last.max(start.index);
+                log.terms.retain(|(first, _)| *first > start.index);
+            }
+            LogOp::Append { .. } | LogOp::SetStoreRecord { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! How replicas come to this worker, and how they go: opened at start, born of a split, destroyed, quarantined, cleared.
+
+use holdfast_engine::{Fault, LogOp, ReplicaRecord};
+use holdfast_replica::{LoadedParts, Opening, RangeState, Replica};
+use holdfast_types::{KeyRange, RangeDescriptor, RangeId, Rejected, ReplicaId};
+
+use super::absent::{Absent, Unborn};
+use super::log::Then;
+use super::{Cx, Env, Held, Worker};
+use crate::core::effect::Effect;
+use crate::core::event::Newborn;
+use crate::core::recovery::{Found, FoundRange};
+use crate::core::routing::worker_of;
+
+impl Worker {
+    /// Takes in what was found of a range at start. A replica that cannot be opened is quarantined, not a reason to stop.
+    pub fn open(&mut self, found: FoundRange, env: &dyn Env) {
+        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        let range = found.range;
+        match found.what {
+            Found::Live(opening) => self.open_replica(range, *opening, false, &cx),
+            Found::Waiting { replica } => {
+                // A learner that has nothing yet. It comes back with the next message that names it.
+                self.absent.insert(range, Absent::Tombstone { next: replica });
+            }
+            Found::Unborn { replica, start, hard_state } => {
+                self.unborn.insert(range, Unborn { replica, start, hard_state });
+            }
+            Found::Tombstone { next } => {
+                self.absent.insert(range, Absent::Tombstone { next });
+            }
+            Found::Clearing { next, bounds } => self.clear(range, next, bounds, false),
+            Found::Quarantined { replica, bounds, reason } => {
+                if let Some(bounds) = bounds {
+                    let _ = self.shared.spans.claim(range, &bounds);
+                }
+                if let Some(reason) = reason {
+                    let record = ReplicaRecord::Quarantined { replica };
+                    self.log.add_aside(LogOp::SetReplica { range, record });
+                    self.out.push(Effect::Alarm { range: Some(range), what: reason });
+                }
+                self.absent.insert(range, Absent::Quarantined { replica, applying: false });
+            }
+        }
+    }
+
+    fn open_replica(&mut self, range: RangeId, opening: Opening, leads: bool, cx: &Cx<'_>) {
+        let bounds = opening.state.descriptor.bounds.clone();
+        let (id, threshold) = (opening.replica, opening.state.gc_threshold);
+        if let Err(other) = self.shared.spans.claim(range, &bounds) {
+            let what = format!("{range} is not opened: its keys are held by {other}");
+            self.out.push(Effect::Alarm { range: Some(range), what });
+            self.absent.insert(range, Absent::Quarantined { replica: id, applying: false });
+            return;
+        }
+        let mut replica = match Replica::open(&self.replica_config, opening) {
+            Ok(replica) => replica,
+            Err(fault) => return self.refuse_to_open(range, id, fault.to_string()),
+        };
+        self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, threshold)) });
+        let view = Self::view(&self.support, self.retiring, cx);
+        let effects = if leads { replica.lead_after_split(&view) } else { Vec::new() };
+        let standing = replica.standing();
+        self.map.standing(&standing);
+        self.out.push(Effect::Standing(Box::new(standing.clone())));
+        self.held.insert(range, Held::new(replica, id, standing, true));
+        self.neighbours = None;
+        self.carry_all(range, effects, cx);
+        if !leads {
+            // It has never been stepped: whether it wants to stand is found out now.
+            self.push(range, holdfast_replica::Input::SupportChanged);
+        }
+    }
+
+    fn refuse_to_open(&mut self, range: RangeId, replica: ReplicaId, what: String) {
+        let record = ReplicaRecord::Quarantined { replica };
+        self.log.add_aside(LogOp::SetReplica { range, record });
+        self.out.push(Effect::Alarm { range: Some(range), what });
+        self.absent.insert(range, Absent::Quarantined { replica, applying: false });
+    }
+
+    /// A split of a range here was applied: the right side lives now, on the worker that its id falls to.
+    pub(super) fn born(&mut self, left: RangeId, right: RangeDescriptor, leads: bool, cx: &Cx<'_>) {
+        if let Some(held) = self.held.get(&left) {
+            let left_bounds = KeyRange {
+                start: held.standing.descriptor.bounds.start.clone(),
+                end: Some(right.bounds.start.clone()),
+            };
+            self.shared.spans.split(left, &left_bounds, right.range, &right.bounds);
+        }
+        let Some(unborn) = self.unborn.remove(&right.range) else {
+            let what = format!("{} was born of {left} without raft state", right.range);
+            self.out.push(Effect::Alarm { range: Some(right.range), what });
+            return;
+        };
+        let newborn = Newborn {
+            replica: unborn.replica,
+            start: unborn.start,
+            hard_state: unborn.hard_state,
+            right,
+            leads,
+        };
+        let worker = worker_of(newborn.right.range, self.config.workers);
+        if worker == self.config.worker {
+            self.give_birth(newborn, cx);
+        } else {
+            self.out.push(Effect::Born { worker, newborn: Box::new(newborn) });
+        }
+    }
+
+    pub(super) fn give_birth(&mut self, newborn: Newborn, cx: &Cx<'_>) {
+        let range = newborn.right.range;
+        let stored = cx.env.snapshot().range_state(range);
+        let state = stored.map_err(|fault| fault.to_string()).and_then(|bytes| {
+            let bytes = bytes.ok_or("the data instance does not have it")?;
+            RangeState::decode(bytes).map_err(|bad| bad.to_string())
+        });
+        match state {
+            Ok(state) => {
+                let log = LoadedParts {
+                    hard_state: newborn.hard_state,
+                    start: newborn.start,
+                    terms: Vec::new(),
+                    last: newborn.start.index,
+                };
+                let opening = Opening { replica: newborn.replica, log, state, tail: Vec::new() };
+                self.open_replica(range, opening, newborn.leads, cx);
+                self.unpark(range, cx);
+                self.wake_located(cx);
+            }
+            Err(why) => self.refuse_to_open(range, newborn.replica, format!("{range} was born, but {why}")),
+        }
+    }
+
+    /// A replica's tombstone is synced: its data goes, once its last apply task is back.
+    pub(super) fn destroyed(&mut self, range: RangeId, cx: &Cx<'_>) {
+        let Some(held) = self.remove_held(range) else { return };
+        self.fail_requests(range, cx);
+        let bounds = self.shared.spans.of(range);
+        self.clear(range, held.id.next(), bounds, held.applying);
+        self.out.push(Effect::Gone { range });
+    }
+
+    pub(super) fn quarantined(&mut self, range: RangeId, reason: String, cx: &Cx<'_>) {
+        let Some(held) = self.remove_held(range) else { return };
+        self.fail_requests(range, cx);
+        self.absent.insert(range, Absent::Quarantined { replica: held.id, applying: held.applying });
+        self.out.push(Effect::Alarm { range: Some(range), what: reason });
+        self.out.push(Effect::Gone { range });
+    }
+
+    /// A quarantined replica was replaced under a new id: what is left of it goes, once its last apply task is back.
+    pub(super) fn bury(&mut self, range: RangeId, next: ReplicaId) {
+        let Some(Absent::Quarantined { applying: false, .. }) = self.absent.get(&range) else { return };
+        let record = ReplicaRecord::Tombstone { next, clearing: true };
+        self.log.add(vec![LogOp::SetReplica { range, record }], Then::Buried(range));
+        let bounds = self.shared.spans.of(range);
+        // Nothing is cleared before the tombstone is synced: until then it counts as busy.
+        self.absent.insert(range, Absent::Clearing { next, bounds, applying: true });
+    }
+
+    /// The tombstone of a buried replica is synced, or the last apply task of a dead one is back.
+    pub(super) fn no_longer_applying(&mut self, range: RangeId) {
+        let Some(absent) = self.absent.get_mut(&range) else { return };
+        if let Absent::Clearing { applying, .. } | Absent::Quarantined { applying, .. } = absent {
+            *applying = false;
+        }
+        self.go_on_clearing(range);
+    }
+
+    fn clear(&mut self, range: RangeId, next: ReplicaId, bounds: Option<KeyRange>, applying: bool) {
+        for snapshot in self.receiving.forget_range(range, None) {
+            self.end_receiving(snapshot);
+        }
+        self.absent.insert(range, Absent::Clearing { next, bounds, applying });
+        self.go_on_clearing(range);
+    }
+
+    /// Clears a range whose last apply task is back.
+    pub(super) fn go_on_clearing(&mut self, range: RangeId) {
+        if let Some(Absent::Clearing { bounds, applying: false, .. }) = self.absent.get(&range) {
+            let bounds = bounds.clone();
+            self.out.push(Effect::SetGcThreshold { range, threshold: None });
+            self.out.push(Effect::Clear { range, bounds });
+        }
+    }
+
+    pub(super) fn cleared(&mut self, range: RangeId, outcome: Result<(), Fault>, cx: &Cx<'_>) {
+        let Some(Absent::Clearing { next, .. }) = self.absent.get(&range) else { return };
+        let next = *next;
+        if let Err(fault) = outcome {
+            let what = format!("the data of a destroyed replica could not be cleared: {fault}; it is tried again at start");
+            self.out.push(Effect::Alarm { range: Some(range), what });
+            return;
+        }
+        let record = ReplicaRecord::Tombstone { next, clearing: false };
+        self.log.add_aside(LogOp::SetReplica { range, record });
+        self.absent.insert(range, Absent::Tombstone { next });
+        self.shared.spans.release(range);
+        self.unpark_all(cx);
+    }
+
+    fn remove_held(&mut self, range: RangeId) -> Option<Held> {
+        let held = self.held.remove(&range)?;
+        if let Some(at) = held.wake {
+            self.timers.remove(&(at, range));
+        }
+        self.map.gone(range);
+        self.neighbours = None;
+        Some(held)
+    }
+
+    /// The replica that had these requests is gone.
+    fn fail_requests(&mut self, range: RangeId, cx: &Cx<'_>) {
+        let tasks = self.sending.forget_range(range);
+        self.do_send_tasks(tasks, cx);
+        for ticket in self.desk.with_replica(range) {
+            let changes = self.desk.get(ticket).is_some_and(|open| open.asked.changes());
+            let why = "the replica that had it is gone";
+            let rejected =
+                if changes { Rejected::Ambiguous(why.into()) } else { Rejected::Unavailable(why.into()) };
+            self.answer(ticket, Err(rejected), cx);
+        }
+    }
+
+    /// Tells the driver with which stores support is exchanged, when that changed.
+    pub(super) fn tell_neighbours(&mut self) {
+        if self.neighbours.is_none() {
+            let replicas = self.held.values().flat_map(|held| &held.standing.descriptor.replicas);
+            let stores: std::collections::BTreeSet<_> =
+                replicas.map(|r| r.store).filter(|store| *store != self.config.store).collect();
+            self.neighbours = Some(stores.clone());
+            self.out.push(Effect::Neighbours(stores));
+        }
+    }
+}

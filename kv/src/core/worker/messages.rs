@@ -1,0 +1,165 @@
+//! Messages of other stores.
+
+use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
+use holdfast_types::{Incarnation, RangeId, StoreId, Term};
+
+use super::absent::Absent;
+use super::log::Then;
+use super::{Cx, Held, Worker};
+use crate::core::load::Load;
+use crate::core::message::StoreMessage;
+
+impl Worker {
+    pub(super) fn take_message(
+        &mut self,
+        from: StoreId,
+        _incarnation: Incarnation,
+        message: StoreMessage,
+        cx: &Cx<'_>,
+    ) {
+        self.heard.insert(from, cx.now);
+        match message {
+            StoreMessage::Raft(envelope) => self.take_raft(from, envelope, cx),
+            StoreMessage::Unled { range, term } => self.take_unled(from, range, term),
+            StoreMessage::UnledNoted { range, term } => self.unled.noted(from, range, term),
+            StoreMessage::Forward { id, request, timeout_ms, hops } => {
+                self.take_forward(from, id, request, timeout_ms, hops, cx);
+            }
+            StoreMessage::ForwardAnswer { id, outcome, hints, .. } => {
+                self.forward_answered(from, id, outcome, hints, cx);
+            }
+            StoreMessage::Locate { id, key } => self.take_locate(from, id, &key),
+            StoreMessage::Located { hints, .. } => self.learn(hints, cx),
+            StoreMessage::Admin { id, range, request, timeout_ms, hops } => {
+                self.take_forwarded_admin(from, id, range, request, timeout_ms, hops, cx);
+            }
+            StoreMessage::AdminAnswer { id, outcome } => self.admin_answered(from, id, outcome, cx),
+            StoreMessage::Report(report) => self.take_report(from, *report, cx),
+            StoreMessage::ReportAnswer { leader, directory_version, directory } => {
+                self.report_answered(leader, directory_version, &directory);
+            }
+            StoreMessage::SnapshotOffer { envelope, manifest } => self.take_offer(from, envelope, *manifest, cx),
+            StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {
+                self.take_chunk(from, range, snapshot, file, offset, data, last, cx);
+            }
+            StoreMessage::SnapshotProgress { snapshot, state, received, .. } => {
+                let tasks = self.sending.progress(snapshot, state, &received, cx.now);
+                self.do_send_tasks(tasks, cx);
+            }
+        }
+    }
+
+    fn take_raft(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {
+        let range = envelope.range;
+        let ready = self.held.get(&range).map(|held| held.recorded);
+        match ready {
+            Some(true) => self.push(range, Input::Message { from_store: from, envelope }),
+            Some(false) => self.parking.park(from, envelope, cx.now),
+            None => self.take_stranger(from, envelope, cx),
+        }
+    }
+
+    /// A message for a range that has no replica here: it may create one, or has come before a split.
+    pub(super) fn take_stranger(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {
+        let range = envelope.range;
+        if let Some(Absent::Quarantined { replica, .. }) = self.absent.get(&range)
+            && may_create(&envelope, from, self.config.store)
+            && envelope.to > *replica
+        {
+            // The damaged one was replaced: its remains go first.
+            self.bury(range, envelope.to);
+        }
+        if self.absent.get(&range).is_some_and(|absent| matches!(absent, Absent::Tombstone { next } if envelope.to < *next)) {
+            return;
+        }
+        if self.try_create(from, &envelope) {
+            self.parking.park(from, envelope, cx.now);
+            return;
+        }
+        self.parking.park(from, envelope, cx.now);
+    }
+
+    /// Creates an empty learner when the envelope names it, no dead replica forbids it and no living one is in its way.
+    fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope) -> bool {
+        let range = envelope.range;
+        if !may_create(envelope, from, self.config.store) || self.unborn.contains_key(&range) {
+            return false;
+        }
+        if self.absent.get(&range).is_some_and(|absent| !absent.admits(envelope.to)) {
+            return false;
+        }
+        let Some(descriptor) = envelope.descriptor.clone() else { return false };
+        if self.shared.spans.holder(range, &descriptor.bounds).is_some() {
+            return false;
+        }
+        let (replica, ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);
+        let (id, standing) = (replica.id(), replica.standing());
+        self.absent.remove(&range);
+        self.log.add(ops, Then::Recorded(range, id));
+        self.map.standing(&standing);
+        self.held.insert(range, Held::new(replica, id, standing, false));
+        self.neighbours = None;
+        true
+    }
+
+    /// Gives a range what waited for it.
+    pub(super) fn unpark(&mut self, range: RangeId, cx: &Cx<'_>) {
+        for (from, envelope) in self.parking.leave(range) {
+            self.take_raft(from, envelope, cx);
+        }
+    }
+
+    /// Something that was in the way is gone: looks again at what is parked.
+    pub(super) fn unpark_all(&mut self, cx: &Cx<'_>) {
+        for range in self.parking.ranges() {
+            self.unpark(range, cx);
+        }
+    }
+
+    fn take_unled(&mut self, from: StoreId, range: RangeId, term: Term) {
+        self.push(range, Input::Unled { from_store: from, term });
+        self.map.forget_leader(range, from);
+        self.send(from, StoreMessage::UnledNoted { range, term });
+    }
+
+    pub(super) fn begin_unled(&mut self, range: RangeId, term: Term, stores: &[StoreId], cx: &Cx<'_>) {
+        for store in stores.iter().filter(|store| **store != self.config.store) {
+            self.unled.begin(*store, range, term, cx.now);
+            self.send(*store, StoreMessage::Unled { range, term });
+        }
+    }
+
+    pub(super) fn repeat_unled(&mut self, cx: &Cx<'_>) {
+        for (store, range, term) in self.unled.due(cx.now) {
+            // Somebody leads a newer term: everyone will hear of that.
+            let over = self.held.get(&range).is_none_or(|held| held.standing.term > term && held.standing.leader.is_some());
+            if over {
+                self.unled.noted(store, range, term);
+            } else {
+                self.send(store, StoreMessage::Unled { range, term });
+            }
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(
+        replica: Replica,
+        id: holdfast_types::ReplicaId,
+        standing: holdfast_replica::Standing,
+        recorded: bool,
+    ) -> Self {
+        Self {
+            replica,
+            id,
+            standing,
+            led: None,
+            wake: None,
+            applying: false,
+            recorded,
+            load: Load::default(),
+            size_bytes: 0,
+        }
+    }
+}
+

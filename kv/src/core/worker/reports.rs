@@ -1,0 +1,155 @@
+//! Reports to placement, and the placement loop itself where the system range is led.
+//!
+//! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
+
+use bytes::Bytes;
+use holdfast_types::{RangeId, StoreId, limits};
+
+use super::{Cx, Worker};
+use crate::core::desk::{Asked, Origin};
+use crate::core::effect::Effect;
+use crate::core::message::{RangeReport, StoreMessage, StoreReport};
+use crate::core::placement_loop::PlacementTask;
+use crate::core::records::{decode_store, encode_store};
+use crate::core::routing::worker_of;
+
+/// A follower with fewer entries to go than this has caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+impl Worker {
+    pub(super) fn report(&mut self, cx: &Cx<'_>) {
+        if self.report_at > cx.now {
+            return;
+        }
+        self.report_at = cx.now.after(limits::REPORT_EVERY);
+        self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        let report = self.make_report(cx);
+        if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
+            return self.send(self.config.store, StoreMessage::Report(Box::new(report)));
+        }
+        let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
+        self.placement.set_leads(leads, cx.now);
+        self.pass_report(report, cx);
+        let tasks = self.placement.tick(cx.now);
+        self.do_placement_tasks(tasks, cx);
+    }
+
+    fn make_report(&mut self, cx: &Cx<'_>) -> StoreReport {
+        let view = Self::view(&self.support, self.retiring, cx);
+        let mut ranges = Vec::new();
+        for (range, held) in &mut self.held {
+            let rates = held.load.look(cx.now);
+            if !held.standing.leads {
+                continue;
+            }
+            let status = held.replica.status(&view);
+            let near = |matched: holdfast_types::LogIndex| matched.0 + CAUGHT_UP_ENTRIES >= status.last.0 && matched.0 > 0;
+            let others = status.matched.iter().filter(|(_, matched)| near(*matched)).map(|(id, _)| *id);
+            debug_assert_eq!(held.standing.descriptor.range, *range);
+            ranges.push(RangeReport {
+                descriptor: held.standing.descriptor.clone(),
+                term: held.standing.term,
+                has_lease: status.lease,
+                size_bytes: held.size_bytes,
+                reads_per_second: rates.reads,
+                writes_per_second: rates.writes,
+                write_bytes_per_second: rates.write_bytes,
+                caught_up: others.chain([held.id]).collect(),
+            });
+        }
+        StoreReport {
+            store: self.config.store,
+            site: self.config.site.clone(),
+            incarnation: self.config.incarnation,
+            worker: self.config.worker,
+            workers: self.config.workers,
+            disk_total_bytes: self.measured.disk_total_bytes,
+            disk_free_bytes: self.measured.disk_free_bytes,
+            disk_ok: true,
+            cores: self.measured.cores,
+            used_millicores: self.measured.used_millicores,
+            replicas: self.held.len() as u64,
+            draining: self.retiring,
+            directory_version: self.placement.directory().0,
+            ranges,
+        }
+    }
+
+    /// Takes a report in where the system range is led, else sends it there.
+    fn pass_report(&mut self, report: StoreReport, cx: &Cx<'_>) {
+        if self.placement.leads() {
+            return self.placement.report(report, cx.now);
+        }
+        if let Some(to) = self.placement_store() {
+            self.send(to, StoreMessage::Report(Box::new(report)));
+        }
+    }
+
+    /// The store that leads the system range, or one that may know who does.
+    fn placement_store(&mut self) -> Option<StoreId> {
+        let me = self.config.store;
+        let lives = |store: &StoreId| *store != me && !self.support.lost.contains(store);
+        let known = self.map.get(RangeId::SYSTEM);
+        if let Some(leader) = known.and_then(|found| found.leader).filter(lives) {
+            return Some(leader);
+        }
+        let replicas = known.into_iter().flat_map(|found| &found.descriptor.replicas).map(|r| r.store).filter(lives);
+        let mut candidates: Vec<_> = replicas.collect();
+        if candidates.is_empty() {
+            candidates = self.stores_to_ask();
+        }
+        self.asked_placement = self.asked_placement.wrapping_add(1);
+        (!candidates.is_empty()).then(|| candidates[self.asked_placement % candidates.len()])
+    }
+
+    pub(super) fn take_report(&mut self, from: StoreId, report: StoreReport, cx: &Cx<'_>) {
+        if from == self.config.store {
+            return self.pass_report(report, cx);
+        }
+        let known = report.directory_version;
+        let leads = self.placement.leads();
+        if leads {
+            self.placement.report(report, cx.now);
+        }
+        let me = self.config.store;
+        let leader = if leads { Some(me) } else { self.map.get(RangeId::SYSTEM).and_then(|found| found.leader) };
+        let (version, stores) = self.placement.directory();
+        let directory = if version == known { Vec::new() } else { stores.iter().map(encode_store).collect() };
+        let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory };
+        self.send(from, message);
+    }
+
+    pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
+        if let Some(leader) = leader {
+            self.map.note_leader(RangeId::SYSTEM, leader);
+        }
+        let stores: Vec<_> = directory.iter().filter_map(|bytes| decode_store(bytes).ok()).collect();
+        if stores.len() == directory.len() && self.placement.learn_directory(version, stores) {
+            self.tell_directory();
+        }
+    }
+
+    fn tell_directory(&mut self) {
+        let stores = std::sync::Arc::clone(self.placement.directory().1);
+        self.directory = std::sync::Arc::clone(&stores);
+        self.out.push(Effect::Directory(stores));
+    }
+
+    fn do_placement_tasks(&mut self, tasks: Vec<PlacementTask>, cx: &Cx<'_>) {
+        let deadline = cx.now.after(limits::DEFAULT_DEADLINE);
+        for task in tasks {
+            let (call, asked) = match task {
+                PlacementTask::Ask { call, request } => (call, Asked::Data(request)),
+                PlacementTask::Admin { call, range, request } => (call, Asked::Admin(range, request)),
+                PlacementTask::Directory(_) => {
+                    self.tell_directory();
+                    continue;
+                }
+            };
+            match self.shared.admission.admit(0, false) {
+                Ok(()) => self.open_and_route(Origin::Placement(call), asked, deadline, 0, 0, cx),
+                Err(rejected) => self.placement.answered(call, Err(rejected), cx.now),
+            }
+        }
+    }
+}
