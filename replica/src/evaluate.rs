@@ -141,6 +141,10 @@ fn delete_page(
     reader: &dyn Reader,
 ) -> Result<Draft, ReadFault> {
     let within = clip(asked, range);
+    if within.is_empty() {
+        let outcome = WriteOutcome::RangeDeleted { deleted: 0, resume: None };
+        return Ok(Draft { mutations: Vec::new(), outcome });
+    }
     let query = ScanQuery {
         bounds: within.clone(),
         reverse: false,

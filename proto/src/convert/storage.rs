@@ -1,7 +1,6 @@
 //! Conversions for `storage.proto`: the parts of stored messages that are types of `holdfast-types`. What a whole record means
 //! is the replica crate's affair.
 
-use bytes::Bytes;
 use holdfast_types::{ClientId, Mutation, Slot, Timestamp, limits};
 
 use super::BadMessage;
@@ -55,9 +54,50 @@ impl TryFrom<v1::StoredMutation> for Mutation {
     type Error = BadMessage;
 
     fn try_from(stored: v1::StoredMutation) -> Result<Self, BadMessage> {
-        let v1::StoredMutation { key: raw, value, expires_at } = stored;
-        let key: Result<_, BadMessage> = key(raw);
-        let value: Option<Bytes> = value;
-        Ok(Self { key: key?, value, expires_at: optional_timestamp(expires_at) })
+        Ok(Self { key: key(stored.key)?, value: stored.value, expires_at: optional_timestamp(stored.expires_at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use holdfast_types::{Key, KeyspaceId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn mutations_round_trip(user in any::<Vec<u8>>(), value in proptest::option::of(any::<Vec<u8>>()), end in any::<u64>()) {
+            let mutation = Mutation {
+                key: Key::bound(KeyspaceId(7), &user),
+                value: value.map(Bytes::from),
+                expires_at: optional_timestamp(end),
+            };
+            prop_assert_eq!(Mutation::try_from(v1::StoredMutation::from(mutation.clone())), Ok(mutation));
+        }
+
+        #[test]
+        fn client_ids_round_trip(id in any::<u128>()) {
+            let (high, low) = client_halves(ClientId(id));
+            prop_assert_eq!(client_from_halves(high, low), ClientId(id));
+        }
+    }
+
+    #[test]
+    fn only_the_known_version_is_taken() {
+        assert_eq!(expect_version("record", 1, 1), Ok(()));
+        assert!(matches!(expect_version("record", 0, 1), Err(BadMessage::Malformed(_))));
+        assert_eq!(
+            expect_version("record", 2, 1),
+            Err(BadMessage::UnknownVersion { what: "record", found: 2, known: 1 })
+        );
+    }
+
+    #[test]
+    fn slots_have_a_bound() {
+        assert_eq!(slot(u32::from(limits::MAX_SLOTS) - 1), Ok(Slot(limits::MAX_SLOTS - 1)));
+        assert!(slot(limits::MAX_SLOTS.into()).is_err());
+        assert!(slot(1 << 16).is_err());
     }
 }

@@ -4,6 +4,7 @@
 mod apply;
 mod encodings;
 mod exactly_once;
+mod isolation;
 mod latches;
 mod model;
 mod pipeline;
