@@ -91,9 +91,6 @@ pub struct StartArgs {
     /// End when standard input ends: for stores that run as children of another program
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
-    /// Write the addresses really bound (port 0 is replaced) to this file, as JSON
-    #[arg(long, hide = true)]
-    pub addresses_file: Option<PathBuf>,
 }
 
 /// `holdfast init`.

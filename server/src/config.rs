@@ -64,8 +64,6 @@ pub struct Config {
     pub workers: usize,
     /// End when standard input ends.
     pub end_with_stdin: bool,
-    /// Where to write the bound addresses.
-    pub addresses_file: Option<PathBuf>,
 }
 
 /// One value, for `config show`.
@@ -126,7 +124,6 @@ impl Config {
             fleet_token: args.fleet_token.clone().or(file.fleet_token).unwrap_or_default(),
             workers,
             end_with_stdin: args.end_with_stdin,
-            addresses_file: args.addresses_file.clone(),
         })
     }
 

@@ -9,9 +9,9 @@ use holdfast_kv::ports::{AdminReply, Clock, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
 use holdfast_placement::StoreRecord;
 use holdfast_proto::v1::RangeNotice;
+use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
 use holdfast_types::{FleetId, Incarnation, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Timestamp};
-use parking_lot::RwLock;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::directory::Directory;
@@ -31,6 +31,8 @@ pub struct Running {
     pub incarnation: Incarnation,
     /// The store itself.
     pub store: Arc<Store>,
+    /// Streams to other stores.
+    pub transport: Arc<Transport>,
     /// All stores of the fleet.
     pub directory: Arc<Directory>,
     /// Ranges that changed.
@@ -121,14 +123,12 @@ pub struct ServerState {
     running: ArcSwapOption<Running>,
     /// When the process started.
     pub started: Instant,
-    /// The addresses that this process is bound to.
-    pub addresses: RwLock<Option<crate::start::Addresses>>,
 }
 
 impl ServerState {
     /// A process that is no member yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now(), addresses: RwLock::default() })
+        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now() })
     }
 
     /// The store, once it is a member.

@@ -266,7 +266,13 @@ impl Store {
     /// True while so much waits that the transport should stop reading.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.mailboxes.waiting() > 32_768
+        self.waiting() > 32_768
+    }
+
+    /// Events that wait for the workers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.mailboxes.waiting()
     }
 
     /// The stores of the fleet became known.

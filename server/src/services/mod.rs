@@ -3,4 +3,5 @@
 pub mod fleet;
 pub mod http;
 pub mod kv;
-pub mod stream;
+mod spanning;
+mod stream;

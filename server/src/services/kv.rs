@@ -1,0 +1,187 @@
+//! The public service: unary calls and scans for thin clients, the stream for ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_client::core::spanning::ScanPager;
+use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::kv as convert;
+use holdfast_proto::convert::status::to_status;
+use holdfast_proto::v1;
+use holdfast_proto::v1::kv_server::Kv;
+use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits, validate};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{spanning, stream};
+use crate::running::{Running, ServerState};
+
+/// Pages of a scan that a slow client may lag behind.
+const SCAN_PAGES_AHEAD: usize = 2;
+
+/// The public service of one store.
+pub struct KvService {
+    /// What the services share.
+    pub state: Arc<ServerState>,
+}
+
+fn rejected(bad: BadMessage) -> Status {
+    to_status(Rejected::invalid(bad.to_string()))
+}
+
+/// The time that a caller gives, by its gRPC deadline.
+fn patience<T>(request: &Request<T>) -> Duration {
+    let header = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
+    header.and_then(parse_timeout).unwrap_or(limits::DEFAULT_DEADLINE).min(limits::MAX_DEADLINE)
+}
+
+/// `grpc-timeout` as the gRPC protocol over HTTP/2 defines it: up to 8 digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+impl KvService {
+    async fn ask<Q, A>(&self, request: Request<Q>) -> Result<Response<A>, Status>
+    where
+        RangeRequest: TryFrom<Q>,
+        BadMessage: From<<RangeRequest as TryFrom<Q>>::Error>,
+        A: TryFrom<Answer, Error = BadMessage>,
+    {
+        let running = self.state.member()?;
+        let wait = patience(&request);
+        let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
+        let answer = running.ask(asked, wait).await.map_err(to_status)?;
+        Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    type ScanStream = ReceiverStream<Result<v1::ScanResponse, Status>>;
+    type StreamStream = ReceiverStream<Result<v1::StreamResponse, Status>>;
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        request: Request<v1::CompareAndSetRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn atomic_batch(
+        &self,
+        request: Request<v1::AtomicBatchRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetRequest>,
+    ) -> Result<Response<v1::BatchGetResponse>, Status> {
+        let running = self.state.member()?;
+        let deadline = Instant::now() + patience(&request);
+        let asked = RangeRequest::from(request.into_inner());
+        validate::range_request(&asked).map_err(to_status)?;
+        let Asked::Get { keys, at } = asked.request else { return Err(Status::internal("a batch get is a get")) };
+        let values = spanning::get(&running, &keys, at, deadline).await.map_err(to_status)?;
+        let answer = Answer::Got { values };
+        Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<v1::DeleteRangeRequest>,
+    ) -> Result<Response<v1::DeleteRangeResponse>, Status> {
+        self.ask(request).await
+    }
+
+    async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
+        let running = self.state.member()?;
+        let wait = patience(&request);
+        let (pages, stream) = mpsc::channel(SCAN_PAGES_AHEAD);
+        tokio::spawn(scan(running, request.into_inner(), wait, pages));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::StreamRequest>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let running = self.state.member()?;
+        Ok(Response::new(stream::serve(running, request.into_inner())))
+    }
+}
+
+/// Reads page after page until the rows, the bytes, the client or its deadline end.
+async fn scan(
+    running: Arc<Running>,
+    request: v1::ScanRequest,
+    wait: Duration,
+    pages: mpsc::Sender<Result<v1::ScanResponse, Status>>,
+) {
+    let deadline = Instant::now() + wait;
+    let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
+    let at = (request.at != 0).then_some(Timestamp(request.at));
+    let mut pager = ScanPager::new(bounds, request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
+    let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
+    while let Some(asked) = pager.next_request() {
+        let page = match spanning::page(&running, asked, deadline).await {
+            Ok(page) => page,
+            Err(error) => return drop(pages.send(Err(to_status(error))).await),
+        };
+        let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
+        let rows = pager.take(page);
+        let (Ok(mut message), Ok(rows)) = (message, rows) else {
+            return drop(pages.send(Err(Status::internal("a page of rows was expected"))).await);
+        };
+        let size: usize = rows.iter().map(|row| row.key.user_key().len() + row.value.value.len()).sum();
+        bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
+        if pager.rest().is_none() {
+            message.resume = None;
+        }
+        if pages.send(Ok(message)).await.is_err() || bytes_left == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_has_digits_and_a_unit() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("1H"), Some(Duration::from_secs(3_600)));
+        for bad in ["", "m", "123456789S", "5x", "-1S"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Adapters between the store's ports and the transport. Each is a few lines; decisions live elsewhere.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_kv::TrafficCause;
+use holdfast_kv::driver::Store;
+use holdfast_kv::ports::{self, RaftSender};
+use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Refusal, SupportLink, Transport};
+use holdfast_types::{Incarnation, StoreId};
+
+/// How often a congested store is looked at again.
+const CONGESTION_POLL: Duration = Duration::from_millis(2);
+
+/// Sends by the streams between stores.
+pub struct StreamSender {
+    /// The streams.
+    pub transport: Arc<Transport>,
+}
+
+impl RaftSender for StreamSender {
+    fn send(&self, to: StoreId, class: ports::Class, cause: TrafficCause, payload: Bytes) {
+        // What cannot be queued is counted by the transport; every protocol above sends again.
+        let _ = self.transport.send(to, stream_class(class), stream_cause(cause), payload);
+    }
+}
+
+fn stream_class(class: ports::Class) -> Class {
+    match class {
+        ports::Class::Control => Class::Control,
+        ports::Class::Log => Class::Log,
+        ports::Class::Snapshot => Class::Snapshot,
+    }
+}
+
+fn stream_cause(cause: TrafficCause) -> Cause {
+    match cause {
+        TrafficCause::Append => Cause::Append,
+        TrafficCause::Heartbeat => Cause::Heartbeat,
+        TrafficCause::Election => Cause::Election,
+        TrafficCause::Forward => Cause::Forward,
+        TrafficCause::Snapshot => Cause::Snapshot,
+        TrafficCause::Placement => Cause::Placement,
+    }
+}
+
+/// Support heartbeats over sockets of their own.
+pub struct HeartbeatLink(pub SupportLink);
+
+impl ports::SupportLink for HeartbeatLink {
+    fn send(&mut self, to: StoreId, payload: Bytes) {
+        self.0.send(to, payload);
+    }
+
+    fn poll(&mut self, wait: Duration) -> Vec<(StoreId, Incarnation, Bytes)> {
+        self.0.poll(wait)
+    }
+}
+
+/// Hands what other stores send to the store. Until the store runs, messages are dropped: they are sent again.
+#[derive(Default)]
+pub struct Incoming {
+    store: Arc<OnceLock<Arc<Store>>>,
+}
+
+impl Incoming {
+    /// The store runs.
+    pub fn open(&self, store: Arc<Store>) {
+        assert!(self.store.set(store).is_ok(), "a process runs one store");
+    }
+}
+
+impl Inbound for Incoming {
+    fn receive(&self, from: StoreId, incarnation: Incarnation, _class: Class, payloads: Vec<Bytes>) -> Intake {
+        let Some(store) = self.store.get() else { return Intake::Ready };
+        for payload in &payloads {
+            store.receive(from, incarnation, payload);
+        }
+        if !store.is_congested() {
+            return Intake::Ready;
+        }
+        let store = Arc::clone(store);
+        Intake::Wait(Box::pin(async move {
+            while store.is_congested() {
+                tokio::time::sleep(CONGESTION_POLL).await;
+            }
+        }))
+    }
+
+    fn connected(&self, store: StoreId, class: Class) {
+        tracing::debug!(%store, ?class, "stream connected");
+    }
+
+    fn disconnected(&self, store: StoreId, class: Class) {
+        tracing::debug!(%store, ?class, "stream disconnected");
+    }
+
+    fn refused(&self, store: StoreId, refusal: &Refusal) {
+        tracing::warn!(%store, %refusal, "a store refuses this one");
+    }
+}
+
+/// Where a store listens for support: the port after its store-to-store one.
+pub fn support_address(store_to_store: &str) -> Option<String> {
+    let (host, port) = store_to_store.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    Some(format!("{host}:{}", port.checked_add(1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_use_the_next_port() {
+        assert_eq!(support_address("a.b:7400").as_deref(), Some("a.b:7401"));
+        assert_eq!(support_address("[::1]:7400").as_deref(), Some("[::1]:7401"));
+        assert_eq!(support_address("a.b"), None);
+        assert_eq!(support_address("a.b:65535"), None);
+    }
+}
