@@ -208,11 +208,14 @@ pub trait DataEngine: Send + Sync {
     /// Persists everything written so far.
     fn flush(&self) -> Result<(), Fault>;
     /// Versions shadowed before `threshold` may go in compactions of keys in `bounds`. Kept in memory; set again at start.
-    /// Replaces earlier thresholds of the same range; `None` removes them.
+    /// Replaces earlier thresholds of the same range; `None` removes them. A version that is not a key's oldest may be removed
+    /// by [`DataOp::RemoveVersion`] only together with all older ones of that key: a compaction cannot know that what shadows
+    /// is about to go.
     fn set_gc_threshold(&self, range: RangeId, threshold: Option<(KeyRange, Timestamp)>);
-    /// Roughly the bytes of keys in bounds.
+    /// Roughly the bytes on disk of keys in bounds; what was not flushed may be missing.
     fn approximate_size(&self, bounds: &KeyRange) -> Result<u64, Fault>;
-    /// A key that cuts the bounds into halves of about equal size, if there is one strictly inside.
+    /// A key that cuts the bounds into halves of about equal size, if there is one strictly inside. Walks over all of them: slow;
+    /// call it off the workers.
     fn middle_key(&self, bounds: &KeyRange) -> Result<Option<Key>, Fault>;
     /// Space on its disk.
     fn disk_space(&self) -> Result<DiskSpace, Fault>;
@@ -261,7 +264,7 @@ pub struct EngineOptions {
     pub memtable_bytes: usize,
     /// Memory for blocks read, both instances together.
     pub block_cache_bytes: usize,
-    /// The data instance is flushed at least this often: bounds the replay after a crash.
+    /// The caller flushes the data instance at least this often: bounds the replay after a crash.
     pub flush_every: Duration,
 }
 

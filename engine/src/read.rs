@@ -1,12 +1,9 @@
 //! Gets and scans over a cursor of versions: the same for both twins.
 
-use holdfast_types::{Key, KeyRange, Row, Timestamp, VersionedValue};
+use holdfast_types::{Key, KeyRange, Row, Timestamp, VersionedValue, limits};
 
 use crate::contract::{Fault, ScanOptions, ScanPage, Version};
 
-/// Keys without a visible value that one page of a scan walks over before it returns what it has: bounds the time of a page
-/// over deleted rows.
-pub(crate) const SCAN_MAX_SKIPPED: u32 = 10_000;
 /// Versions of one key that a forward scan walks over before it seeks instead.
 const STEPS_BEFORE_SEEK: u32 = 4;
 
@@ -63,7 +60,7 @@ struct Budget {
 
 impl Budget {
     fn new(options: &ScanOptions) -> Self {
-        Self { rows: options.max_rows.max(1), bytes: options.max_bytes as usize, skipped: SCAN_MAX_SKIPPED }
+        Self { rows: options.max_rows.max(1), bytes: options.max_bytes as usize, skipped: limits::SCAN_MAX_SKIPPED }
     }
 
     /// Notes what a key gave; true when the page is full.

@@ -20,6 +20,8 @@ pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
 pub const MAX_SCAN_ROWS: u32 = 10_000;
 /// Bytes of one page of a scan.
 pub const MAX_SCAN_BYTES: u32 = 1 << 20;
+/// Keys without a visible value that one page of a scan walks over before it returns what it has.
+pub const SCAN_MAX_SKIPPED: u32 = 10_000;
 /// Keys that one page of a delete range removes, atomically.
 pub const DELETE_RANGE_PAGE_KEYS: u32 = 1_000;
 /// A deadline further ahead than this is cut to it.

@@ -103,12 +103,22 @@ impl Candidates {
         }
         self.bytes += weight;
         if self.kept.len() > MIDDLE_CANDIDATES {
+            self.thin();
+        }
+    }
+
+    /// Drops candidates while the next one is no more than a (doubled) step behind the last that stays.
+    fn thin(&mut self) {
+        while self.kept.len() > MIDDLE_CANDIDATES / 2 {
             self.step = (self.step * 2).max(1);
-            let mut even = false;
-            self.kept.retain(|_| {
-                even = !even;
-                even
-            });
+            let all = std::mem::take(&mut self.kept);
+            let mut following = all.iter().skip(1).map(|(_, before)| *before).collect::<Vec<_>>().into_iter();
+            for (key, before) in all {
+                let next = following.next().unwrap_or(u64::MAX);
+                if self.kept.last().is_none_or(|(_, stays)| next - stays > self.step) {
+                    self.kept.push((key, before));
+                }
+            }
         }
     }
 

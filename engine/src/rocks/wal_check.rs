@@ -38,6 +38,10 @@ const BATCH_HEADER: usize = 12;
 /// How every batch of the log instance begins, behind its header: put, key of 1 B, value of 12 B (counter and checksum).
 pub(super) const COUNTER_KEY: &[u8] = &[0];
 const COUNTER_PUT: &[u8] = &[1, 1, 0, 12];
+/// Where the counter ends in a batch.
+const COUNTER_END: usize = BATCH_HEADER + COUNTER_PUT.len() + 8;
+/// More batches than one file can hold.
+const MAX_BATCHES_IN_FILE: u64 = 1 << 24;
 
 /// A whole fragment.
 struct Fragment<'a> {
@@ -82,7 +86,7 @@ fn scan(bytes: &[u8]) -> Result<Scanned, String> {
         let found = fragment(bytes, at).filter(|found| record.is_some() == matches!(found.kind, MIDDLE | LAST));
         let Some(found) = found else {
             scanned.bad_at = Some(if record.is_some() { record_at } else { at });
-            scanned.valid_behind = begins_behind(bytes, at);
+            scanned.valid_behind = begins_behind(bytes, at, scanned.counters.map(|(_, last)| last));
             return Ok(scanned);
         };
         match found.kind {
@@ -106,16 +110,32 @@ fn scan(bytes: &[u8]) -> Result<Scanned, String> {
 }
 
 /// True when a record begins somewhere behind the bad fragment at `bad`. Tries every byte, because its length is not to be
-/// trusted; a false alarm is one in 2^32 a byte.
-fn begins_behind(bytes: &[u8], bad: usize) -> bool {
-    let begins = |at: usize| fragment(bytes, at).is_some_and(|found| matches!(found.kind, FULL | FIRST));
+/// trusted; a false alarm is one in 2^32 a byte. A torn record may carry anything, even a copy of a log: only batches that
+/// could follow the one numbered `newest` count.
+fn begins_behind(bytes: &[u8], bad: usize, newest: Option<u64>) -> bool {
+    let follows = |payload: &[u8]| match (counter_of(payload), newest) {
+        (Some(counter), Some(newest)) => counter > newest && counter - newest <= MAX_BATCHES_IN_FILE,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let begins = |at: usize| match fragment(bytes, at) {
+        Some(Fragment { kind: FULL, payload, .. }) => follows(payload),
+        // At the end of a block there may be no room for the counter in it.
+        Some(Fragment { kind: FIRST, payload, .. }) => payload.len() < COUNTER_END || follows(payload),
+        _ => false,
+    };
     (bad + 1..bytes.len()).any(begins)
+}
+
+/// The counter with which a batch begins.
+fn counter_of(batch: &[u8]) -> Option<u64> {
+    let counter = batch.get(BATCH_HEADER..)?.strip_prefix(COUNTER_PUT)?;
+    counter.first_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))
 }
 
 /// Notes the counter of a batch; within one file they have no gaps.
 fn note(scanned: &mut Scanned, batch: &[u8]) -> Result<(), String> {
-    let counter = batch.get(BATCH_HEADER..).and_then(|ops| ops.strip_prefix(COUNTER_PUT));
-    let Some(counter) = counter.and_then(|rest| rest.first_chunk::<8>()).map(|raw| u64::from_be_bytes(*raw)) else {
+    let Some(counter) = counter_of(batch) else {
         return Err("a batch does not begin with its counter".to_owned());
     };
     scanned.counters = match scanned.counters {
@@ -256,6 +276,21 @@ mod tests {
         torn[second..BLOCK].fill(0);
         let scanned = scan(&torn).unwrap();
         assert_eq!((scanned.bad_at, scanned.valid_behind), (Some(second), false));
+    }
+
+    #[test]
+    fn copy_of_a_log_inside_a_torn_value_is_no_record() {
+        let mut inner = Vec::new();
+        put(&mut inner, FULL, &batch(3, 10));
+        let mut outer = batch(5, 0);
+        outer.extend_from_slice(&inner);
+        outer.extend_from_slice(&[0; 50]);
+        let mut bytes = Vec::new();
+        put(&mut bytes, FULL, &batch(4, 0));
+        put(&mut bytes, FULL, &outer);
+        bytes.truncate(bytes.len() - 10);
+        let scanned = scan(&bytes).unwrap();
+        assert!(scanned.bad_at.is_some() && !scanned.valid_behind);
     }
 
     #[test]
