@@ -79,6 +79,7 @@ impl Maintenance {
             disk_total_bytes: space.total_bytes,
             range_bytes,
             cores: self.cores,
+            used_millicores: 0,
         };
         self.workers.broadcast(None, &Event::Measured(measured));
     }
@@ -88,7 +89,7 @@ impl Maintenance {
         for (range, _) in self.ranges_here() {
             let persisted = self.data.range_state(range, ReadTier::Persisted);
             if let Ok(Some(state)) = persisted
-                && let Ok(state) = RangeState::decode(&state)
+                && let Ok(state) = RangeState::decode(state)
             {
                 by_worker[self.map.worker_of(range)].push((range, state.applied));
             }

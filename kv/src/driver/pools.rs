@@ -168,7 +168,8 @@ impl ReaderThread {
                             .map_err(|fault| {
                                 let doing = format!("reading {}", task.range);
                                 ReadFailure::Fault(Fault::Damage { doing, detail: fault.to_string() })
-                            });
+                            })
+                            .and_then(|answer| answer.map_err(ReadFailure::Rejected));
                     Event::ReadDone { ticket: task.ticket, outcome }
                 }
                 ReadWork::Evaluate { range, evaluation } => {
@@ -302,7 +303,7 @@ impl SnapshotThread {
         let doing = || format!("building a snapshot of {range}");
         let state = view.range_state(range)?.ok_or_else(|| Fault::Damage { doing: doing(), detail: "no range state".into() })?;
         let state =
-            RangeState::decode(&state).map_err(|bad| Fault::Damage { doing: doing(), detail: bad.to_string() })?;
+            RangeState::decode(state).map_err(|bad| Fault::Damage { doing: doing(), detail: bad.to_string() })?;
         self.data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds)
     }
 

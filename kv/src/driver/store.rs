@@ -23,7 +23,7 @@ use super::shared_map::SharedMap;
 use super::support_thread::SupportThread;
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::event::{Event, RequestTicket};
-use crate::core::message::StoreMessage;
+use crate::core::message::{Route, StoreMessage};
 use crate::core::routing::{Found, RangeMap};
 use crate::core::support::Support;
 use crate::core::worker::Worker;
@@ -209,7 +209,7 @@ impl Store {
 
     /// Serves a client's request, here or by forwarding it. Refused at once when it is malformed or the mailbox is full.
     pub fn request(&self, request: RangeRequest, wait: Duration, reply: Box<dyn Reply>) -> Option<Cancellation> {
-        if let Err(rejected) = validate::range_request(&request) {
+        if let Err(rejected) = validate::validate(&request, limits::MAX_VALUE_BYTES) {
             reply.answer(Err(rejected), self.fleet_now());
             return None;
         }
@@ -255,10 +255,10 @@ impl Store {
                 return;
             }
         };
-        let worker = match (message.range(), message.key()) {
-            (Some(range), _) => self.map.worker_of(range),
-            (None, Some(key)) => self.map.worker_for(key),
-            (None, None) => 0,
+        let worker = match message.route() {
+            Route::Range(range) => self.map.worker_of(range),
+            Route::Key(key) => self.map.worker_for(&key),
+            Route::Worker(worker) => usize::from(worker).min(self.mailboxes.workers() - 1),
         };
         let _ = self.mailboxes.offer(worker, Mail::Event(Event::Message { from, incarnation, message }));
     }

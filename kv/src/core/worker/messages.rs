@@ -123,7 +123,8 @@ impl Worker {
     }
 
     pub(super) fn begin_unled(&mut self, range: RangeId, term: Term, stores: &[StoreId], cx: &Cx<'_>) {
-        for store in stores.iter().filter(|store| **store != self.config.store) {
+        let me = self.config.store;
+        for store in stores.iter().filter(|store| **store != me) {
             self.unled.begin(*store, range, term, cx.now);
             self.send(*store, StoreMessage::Unled { range, term });
         }
