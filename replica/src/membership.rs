@@ -1,15 +1,15 @@
 //! Changes of the replicas by joint consensus: one at a time, never into a shape that is unsafe or cannot live.
 
 use holdfast_types::limits;
-use holdfast_types::{RangeDescriptor, Rejected, ReplicaDescriptor, ReplicaId, Role};
+use holdfast_types::{RangeDescriptor, Rejected, ReplicaDescriptor, ReplicaId, Role, StoreId};
 use raft::ProgressState;
 use raft::eraftpb::{Message, MessageType};
 
 use crate::apply::{AppliedChange, AppliedEntry};
 use crate::command::MembershipCommand;
 use crate::convert;
-use crate::effect::Outcome;
-use crate::input::{MembershipChange, Ticket};
+use crate::effect::{Cause, Effect, Outcome};
+use crate::input::{MembershipChange, RaftEnvelope, Ticket};
 use crate::ready::After;
 use crate::replica::{Phase, Replica, SurvivalGoal};
 use crate::view::StoreView;
@@ -216,21 +216,42 @@ impl Replica {
         }
     }
 
-    /// The leader's last word to a replica that it removed: with the descriptor, so that it knows.
+    /// The leader's last word to replicas that it removed.
     pub(crate) fn bid_farewell(&mut self, removed: &[ReplicaDescriptor]) {
-        if self.leading.is_none() {
-            return;
+        if self.leading.is_some() {
+            for replica in removed {
+                self.tell_removed(replica.replica, replica.store);
+            }
         }
-        for replica in removed {
-            let message = Message {
-                msg_type: MessageType::MsgHeartbeat.into(),
-                to: replica.replica.0,
-                from: self.id.0,
-                term: self.node.raft.term,
-                ..Message::default()
-            };
-            self.send_to_store(replica.store, &message);
+    }
+
+    /// A replica that is not in the range any more still speaks: it is shown the descriptor. Ids are never used again, so one
+    /// below the next is not a newcomer.
+    pub(crate) fn tell_if_removed(&mut self, replica: ReplicaId, store: StoreId) {
+        if replica < self.descriptor.next_replica && self.descriptor.replica(replica).is_none() {
+            self.tell_removed(replica, store);
         }
+    }
+
+    /// What counts is the descriptor; the message itself says nothing that could harm.
+    fn tell_removed(&mut self, replica: ReplicaId, store: StoreId) {
+        let message = Message {
+            msg_type: MessageType::MsgRequestPreVoteResponse.into(),
+            to: replica.0,
+            from: self.id.0,
+            term: self.node.raft.term,
+            reject: true,
+            ..Message::default()
+        };
+        let envelope = RaftEnvelope {
+            range: self.descriptor.range,
+            from: self.id,
+            to: replica,
+            descriptor: Some(self.descriptor.clone()),
+            stamp: None,
+            message: convert::encode_message(&message),
+        };
+        self.effects.push(Effect::Send { to: store, cause: Cause::Election, envelope });
     }
 
     /// This replica is not in its range any more. The tombstone comes first: what is dead must not vote again.

@@ -266,6 +266,9 @@ impl Replica {
             Verdict::Pass(kind, message) => (kind, message),
             Verdict::Refuse(why) => {
                 tracing::debug!(range = %envelope.range, from = %envelope.from, store = %from_store, why, "refused a message");
+                if envelope.range == self.descriptor.range {
+                    self.tell_if_removed(envelope.from, from_store);
+                }
                 return;
             }
             Verdict::Removed => return self.destroy(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use goldenscript::{ArgumentConsumer, Command, Context};
 use holdfast_replica::{AdminRequest, Input, MembershipChange, RaftEnvelope, Stamp, SurvivalGoal};
 use holdfast_types::{
-    Condition, Expected, Generation, Incarnation, Mutation, RangeId, ReplicaId, Request, StoreId, Term,
+    Condition, Expected, Generation, Incarnation, Mutation, RangeId, ReplicaId, Request, SiteName, StoreId, Term,
 };
 use prost011::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -112,7 +112,8 @@ impl Script {
         let change = match args.next_pos().ok_or("which change?")? {
             "add" => {
                 let store = next_store(args)?;
-                MembershipChange::AddLearner { store, site: site(store) }
+                let named = args.take_key("site").map(SiteName::new).transpose()?;
+                MembershipChange::AddLearner { store, site: named.unwrap_or_else(|| site(store)) }
             }
             "reconfigure" => MembershipChange::Reconfigure {
                 promote: replicas(args.take_key("promote"))?,

@@ -165,7 +165,16 @@ impl Group {
         let ranges: Vec<RangeId> = store.data.states.keys().copied().collect();
         let mut todo: VecDeque<RangeId> = ranges.into();
         while let Some(range) = todo.pop_front() {
-            let Some(log) = store.log.ranges.get(&range).cloned() else { continue };
+            let Some(mut log) = store.log.ranges.get(&range).cloned() else { continue };
+            if let Some(ReplicaRecord::Installing { replica, snapshot }) = log.record {
+                self.events.push(format!("{id}: installs a snapshot again"));
+                let data = store.installs[&snapshot].clone();
+                store.data.install(&data, range);
+                store.flushed = store.data.clone();
+                let state = RangeState::decode(store.data.states[&range].clone()).unwrap();
+                store.log.write(&holdfast_replica::finish_install(&state, replica, log.hard_state));
+                log = store.log.ranges[&range].clone();
+            }
             let Some(ReplicaRecord::Live { replica }) = log.record else { continue };
             let mut state = RangeState::decode(store.data.states[&range].clone()).unwrap();
             let replayed: Vec<_> =
@@ -208,7 +217,6 @@ impl Group {
         store.persists.clear();
         store.applies.clear();
         store.reads.clear();
-        store.installs.clear();
         store.data = store.flushed.clone();
         store.support = SupportView::default();
         store.heard.clear();
@@ -236,7 +244,10 @@ impl Group {
 
     /// Store `by` withdraws its promise to `of`.
     pub fn withdraw(&mut self, by: StoreId, of: StoreId) {
-        let Some(promise) = self.stores.get_mut(&by).unwrap().support.given.remove(&of) else { return };
+        let giver = self.stores.get_mut(&by).unwrap();
+        let heard = giver.heard.remove(&of);
+        assert!(heard.is_none_or(|at| self.now.since(at) >= limits::SUPPORT_INTERVAL), "a promise is kept");
+        let Some(promise) = giver.support.given.remove(&of) else { return };
         self.events.push(format!("{by}: withdraws {} from {of}", promise.generation));
         for range in self.ranges_on(by) {
             self.step(by, range, Input::Withdrawn { store: of, generation: promise.generation });
@@ -247,6 +258,10 @@ impl Group {
     pub fn promise(&mut self, by: StoreId, of: StoreId) {
         let incarnation = self.stores[&of].support.incarnation;
         let giver = self.stores.get_mut(&by).unwrap();
+        if giver.support.given.get(&of).is_some_and(|p| p.incarnation != incarnation) {
+            // The promise to an earlier incarnation is neither extended nor cut short: it runs out.
+            return;
+        }
         let fresh = !giver.support.given.contains_key(&of);
         if fresh {
             giver.generation += 1;
@@ -284,7 +299,6 @@ impl Group {
                 }
                 let heard = self.stores[&by].heard.get(&of).copied();
                 if heard.is_some_and(|at| self.now.since(at) >= limits::SUPPORT_INTERVAL) {
-                    self.stores.get_mut(&by).unwrap().heard.remove(&of);
                     self.withdraw(by, of);
                 }
             }

@@ -1,0 +1,219 @@
+//! Random schedules over whole groups: cuts, delays, crashes, withdrawals, changes, transfers. Each seed is replayed exactly.
+//!
+//! After every step: one leader a term (the group asserts it), one entry a committed position (likewise), and no replica holds a lease
+//! while another one of a later term leads or has voted itself in. At the end everything heals, one leader remains, all replicas have all.
+
+#![allow(clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
+
+mod group;
+
+use std::time::Duration;
+
+use holdfast_replica::{AdminRequest, Input, MembershipChange};
+use holdfast_types::{Mutation, ReplicaId, Request, StoreId};
+
+use self::group::{Group, Part, RANGE, site};
+
+/// SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn store(&mut self, group: &Group) -> StoreId {
+        StoreId(1 + self.below(group.stores.len() as u64))
+    }
+}
+
+/// A lease and a later leader must never exist at the same moment.
+fn no_lease_beside_a_later_leader(group: &Group, seed: u64) {
+    let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();
+    for holder in statuses.iter().filter(|s| s.lease) {
+        let later = statuses.iter().find(|s| s.role == "leader" && s.term > holder.term);
+        assert!(later.is_none(), "seed {seed}: {holder} holds a lease beside {}", later.unwrap());
+    }
+}
+
+fn put(group: &mut Group, at: StoreId, n: u64) {
+    let value = Some(bytes::Bytes::from(n.to_string()));
+    let mutations = vec![Mutation { key: Group::key("k"), value, expires_at: None }];
+    group.request(at, RANGE, format!("put {n}"), Request::Write { conditions: Vec::new(), mutations });
+}
+
+fn act(group: &mut Group, random: &mut Random, n: u64) {
+    let (a, b) = (random.store(group), random.store(group));
+    match random.below(24) {
+        0..=4 => put(group, a, n),
+        5 => {
+            group.cut.insert((a, b));
+        }
+        6 => {
+            group.cut.remove(&(a, b));
+        }
+        7 => group.cut.clear(),
+        8 => {
+            group.delayed.insert((a, b));
+        }
+        9 | 10 => group.delayed.clear(),
+        11 => {
+            let part = [Part::Persist, Part::Apply][usize::try_from(random.below(2)).unwrap()];
+            group.stores.get_mut(&a).unwrap().held.insert(part);
+        }
+        12 | 13 => group.stores.get_mut(&a).unwrap().held.clear(),
+        14 if group.stores.values().all(|s| s.alive) => {
+            group.kill(a);
+            group.stores.get_mut(&a).unwrap().abstains = true;
+        }
+        15 | 16 => revive(group),
+        17 => group.flush(a),
+        18 => group.admin(a, RANGE, "transfer".into(), AdminRequest::Transfer { to: ReplicaId(b.0) }),
+        19 => {
+            let change = match random.below(3) {
+                0 => MembershipChange::AddLearner { store: b, site: site(b) },
+                1 => {
+                    let promote = vec![ReplicaId(1 + random.below(9))];
+                    MembershipChange::Reconfigure { promote, demote: vec![ReplicaId(1 + random.below(9))] }
+                }
+                _ => MembershipChange::RemoveLearner { replica: ReplicaId(1 + random.below(9)) },
+            };
+            group.admin(a, RANGE, "change".into(), AdminRequest::ChangeMembership(change));
+        }
+        20 => {
+            let at = random.below(group.wires.len() as u64 + 1);
+            group.wires.remove(usize::try_from(at).unwrap());
+        }
+        21 => {
+            // Messages overtake each other on different links only; on one link a whole batch may be late.
+            group.delayed.insert((b, a));
+        }
+        _ => group.advance(Duration::from_millis(1 + random.below(120))),
+    }
+}
+
+fn revive(group: &mut Group) {
+    let dead: Vec<StoreId> = group.stores.values().filter(|s| !s.alive).map(|s| s.id).collect();
+    for id in dead {
+        group.restart(id);
+    }
+}
+
+/// A restarted store abstains for one interval.
+fn wake_up(group: &mut Group) {
+    let alive: Vec<StoreId> = group.stores.values().filter(|s| s.alive && s.abstains).map(|s| s.id).collect();
+    for id in alive {
+        group.stores.get_mut(&id).unwrap().abstains = false;
+    }
+}
+
+fn run(seed: u64) {
+    let mut random = Random(seed);
+    let mut group = Group::default();
+    group.found(4, 3, 1);
+    group.advance(Duration::from_millis(500));
+    let mut restarted_at = group.now;
+    for n in 0..250 {
+        let before: Vec<bool> = group.stores.values().map(|s| s.alive).collect();
+        act(&mut group, &mut random, n);
+        if group.stores.values().map(|s| s.alive).collect::<Vec<_>>() != before {
+            restarted_at = group.now;
+        }
+        if group.now.since(restarted_at) > Duration::from_millis(600) {
+            wake_up(&mut group);
+        }
+        if random.below(3) > 0 {
+            group.run();
+        }
+        no_lease_beside_a_later_leader(&group, seed);
+        let quarantined = group.events.iter().find(|e| e.contains("quarantined") || e.contains("cannot be opened"));
+        assert!(quarantined.is_none(), "seed {seed}: {}", quarantined.unwrap());
+        group.events.clear();
+    }
+    heal(&mut group, seed);
+}
+
+fn heal(group: &mut Group, seed: u64) {
+    group.cut.clear();
+    group.delayed.clear();
+    group.stores.values_mut().for_each(|s| s.held.clear());
+    revive(group);
+    group.advance(Duration::from_millis(700));
+    wake_up(group);
+    group.advance(Duration::from_secs(5));
+    let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();
+    let leaders: Vec<_> = statuses.iter().filter(|s| s.role == "leader").collect();
+    let all = statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert_eq!(leaders.len(), 1, "seed {seed}:\n{all}");
+    let leader = leaders[0];
+    assert!(leader.lease, "seed {seed}:\n{all}");
+    assert!(leader.matched.iter().all(|(_, matched)| *matched == leader.last), "seed {seed}:\n{all}");
+    let at = group.stores.values().find(|s| s.replicas.get(&RANGE).is_some_and(|r| r.id() == leader.replica)).unwrap().id;
+    group.events.clear();
+    put(group, at, 9_999);
+    group.run();
+    assert!(group.events.iter().any(|e| e.contains("written")), "seed {seed}: {:?}\n{all}", group.events);
+}
+
+#[test]
+fn random_schedules_keep_the_invariants_and_heal() {
+    let (first, count) = match std::env::var("HOLDFAST_SEED") {
+        Ok(seed) => (seed.parse().unwrap(), 1),
+        Err(_) => (0, std::env::var("HOLDFAST_SEEDS").map_or(150, |n| n.parse().unwrap())),
+    };
+    for seed in first..first + count {
+        run(seed);
+    }
+}
+
+/// Messages that nobody sent, from members and strangers alike: whatever they say, no replica panics, and none is quarantined but
+/// for a heartbeat that speaks of what it lost.
+#[test]
+fn arbitrary_messages_never_panic() {
+    use holdfast_replica::RaftEnvelope;
+    use prost011::Message as _;
+    use raft::eraftpb::{Entry, Message};
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let mut group = Group::default();
+        group.found(3, 3, 0);
+        group.advance(Duration::from_millis(500));
+        put(&mut group, StoreId(3), seed);
+        group.run();
+        for _ in 0..60 {
+            let mut small = || if random.below(8) == 0 { random.next() } else { random.below(12) };
+            let mut message = Message {
+                msg_type: i32::try_from(small() % 21).unwrap(),
+                from: 1 + small() % 4,
+                to: 1 + small() % 3,
+                term: small(),
+                log_term: small(),
+                index: small(),
+                commit: small() % 8,
+                commit_term: small(),
+                reject: small() % 2 == 0,
+                reject_hint: small(),
+                request_snapshot: if small() == 0 { small() } else { 0 },
+                ..Message::default()
+            };
+            for _ in 0..small() % 3 {
+                let (index, term) = (small(), small());
+                message.entries.push(Entry { index, term, entry_type: i32::try_from(small() % 4).unwrap(), ..Entry::default() });
+            }
+            let (from, to) = (ReplicaId(message.from), ReplicaId(message.to));
+            let envelope =
+                RaftEnvelope { range: RANGE, from, to, descriptor: None, stamp: None, message: message.encode_to_vec().into() };
+            group.step(StoreId(to.0), RANGE, Input::Message { from_store: StoreId(from.0), envelope });
+            let bad = group.events.iter().find(|e| e.contains("panic") || e.contains("invariant"));
+            assert!(bad.is_none(), "seed {seed}: {} after {message:?}", bad.unwrap());
+        }
+    }
+}
