@@ -97,6 +97,13 @@ pub enum Event {
         /// Fleet time at the store.
         fleet_now: Timestamp,
     },
+    /// An attempt could not be sent: nothing was done about it, and nothing was heard of the store.
+    Unsent {
+        /// Which store.
+        store: StoreId,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
     /// A store gave a sign of life.
     Heard {
         /// Which store.
@@ -142,7 +149,7 @@ pub enum Event {
 /// Everything that a client's core asks its driver to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Send an attempt on the stream of a store; open the stream if need be. When that is impossible, answer `Unavailable`.
+    /// Send an attempt on the stream of a store; open the stream if need be. When that is impossible: [`Event::Unsent`].
     Send {
         /// Where to.
         store: StoreId,

@@ -69,6 +69,10 @@ impl ClientCore {
                 self.fleet.learn(fleet_now, now);
                 self.answered(store, attempt, outcome, now, actions);
             }
+            Event::Unsent { store, attempt } => {
+                let refusal = Rejected::Unavailable(format!("{store} could not be reached"));
+                self.answered(store, attempt, Err(refusal), now, actions);
+            }
             Event::Heard { store, fleet_now } => {
                 self.stores.heard(store, now);
                 self.learn_time(fleet_now, now, actions);

@@ -31,3 +31,5 @@ mod tests;
 pub use event::{Action, AttemptId, CallId, CoreOptions, Event, KnownStore, LocateId};
 pub use machine::ClientCore;
 pub use spanning::{DeletePager, Misfit, ScanPager};
+#[cfg(feature = "grpc")]
+pub(crate) use stores::mix;

@@ -1,0 +1,313 @@
+//! The one task of a client: it owns the core, carries its actions out and tells it what happens.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use holdfast_proto::convert::common::outcome;
+use holdfast_proto::v1;
+use holdfast_types::{
+    FleetId, LeaderHint, Located, Moment, RangeRequest, Rejected, Request, Response, SiteName, StoreId, Timestamp,
+    limits,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+
+use super::fleet::{self, FleetPicture};
+use super::link::Link;
+use crate::ClientError;
+use crate::core::{Action, AttemptId, CallId, ClientCore, Event};
+
+/// What the handles ask of the driver.
+pub(super) enum Command {
+    /// A new call.
+    Call { call: CallId, request: Request, deadline: Instant, reply: oneshot::Sender<Result<Response, ClientError>> },
+    /// The caller went away.
+    Cancel { call: CallId },
+}
+
+/// What links and look-ups tell the driver.
+pub(super) enum Inbound {
+    /// A stream is open.
+    Up { store: StoreId },
+    /// A stream broke or could not be opened; these calls never left.
+    Down { store: StoreId, unsent: Vec<u64> },
+    /// A message came.
+    Message { store: StoreId, message: v1::StreamResponse },
+    /// An event, ready for the core, and the addresses in it.
+    Event(Event),
+    /// The fleet was described anew, or could not be.
+    Fleet(Result<FleetPicture, String>),
+}
+
+/// Commands and messages taken at a time.
+const TAKE: usize = 512;
+
+/// The one task of a client.
+pub(super) struct Driver {
+    pub(super) core: ClientCore,
+    /// Moments count from here.
+    pub(super) start: Instant,
+    pub(super) fleet: FleetId,
+    pub(super) site: Option<SiteName>,
+    pub(super) seed: u64,
+    /// Where to ask when no known store answers.
+    pub(super) seeds: Vec<String>,
+    pub(super) addresses: BTreeMap<StoreId, String>,
+    pub(super) links: BTreeMap<StoreId, Link>,
+    pub(super) replies: BTreeMap<CallId, oneshot::Sender<Result<Response, ClientError>>>,
+    pub(super) inbound: mpsc::Sender<Inbound>,
+    /// How far fleet time is ahead of our moments, for handles.
+    pub(super) fleet_ahead_ms: Arc<AtomicU64>,
+}
+
+impl Driver {
+    /// Runs until the last handle is gone.
+    pub(super) async fn run(
+        mut self,
+        picture: FleetPicture,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut inbound: mpsc::Receiver<Inbound>,
+    ) {
+        let mut timer = Box::pin(tokio::time::sleep_until(self.start + limits::MAX_DEADLINE));
+        let mut refresh = Box::pin(tokio::time::sleep(limits::CLIENT_DESCRIBE_EVERY));
+        let (mut asked, mut heard) = (Vec::with_capacity(TAKE), Vec::with_capacity(TAKE));
+        let mut events = Vec::with_capacity(TAKE);
+        self.describe(Ok(picture), &mut events);
+        loop {
+            self.step(&mut events, timer.as_mut());
+            tokio::select! {
+                biased;
+                _ = inbound.recv_many(&mut heard, TAKE) => {
+                    heard.drain(..).for_each(|heard| self.hear(heard, &mut events));
+                }
+                taken = commands.recv_many(&mut asked, TAKE) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    asked.drain(..).for_each(|command| self.command(command, &mut events));
+                }
+                () = timer.as_mut() => {
+                    timer.as_mut().reset(Instant::now() + limits::MAX_DEADLINE);
+                    events.push(Event::Timer);
+                }
+                () = refresh.as_mut() => {
+                    refresh.as_mut().reset(Instant::now() + limits::CLIENT_DESCRIBE_EVERY);
+                    self.refresh();
+                }
+            }
+        }
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::ZERO.after(at.saturating_duration_since(self.start))
+    }
+
+    /// Gives the core its events and carries its actions out; some lead to more events at once.
+    fn step(&mut self, events: &mut Vec<Event>, mut timer: Pin<&mut Sleep>) {
+        let now = self.moment(Instant::now());
+        let mut actions = Vec::new();
+        let mut flush = Vec::new();
+        while !events.is_empty() {
+            events.drain(..).for_each(|event| self.core.handle(event, now, &mut actions));
+            for action in actions.drain(..) {
+                match action {
+                    Action::Send { store, attempt, request, timeout } => {
+                        if !flush.contains(&store) {
+                            flush.push(store);
+                        }
+                        self.send(store, attempt, request, timeout, events);
+                    }
+                    Action::Abandon { store, attempt } => {
+                        if let Some(link) = self.links.get(&store) {
+                            link.outbox.cancel(attempt.0);
+                        }
+                    }
+                    Action::Locate { locate, via, bounds, reverse } => match self.link(via) {
+                        Ok(link) => {
+                            let (channel, inbound) = (link.channel.clone(), self.inbound.clone());
+                            tokio::spawn(async move {
+                                let event = match fleet::locate(channel, bounds, reverse).await {
+                                    Ok((found, fleet_now)) => Event::Located { locate, found, fleet_now },
+                                    Err(_) => Event::LocateFailed { locate },
+                                };
+                                let _ = inbound.send(Inbound::Event(event)).await;
+                            });
+                        }
+                        Err(_) => events.push(Event::LocateFailed { locate }),
+                    },
+                    Action::Finish { call, outcome } => {
+                        if let Some(reply) = self.replies.remove(&call) {
+                            let _ = reply.send(outcome);
+                        }
+                    }
+                    Action::SetTimer { at } => timer.as_mut().reset(self.start + Duration::from_micros(at.0)),
+                }
+            }
+        }
+        flush.iter().filter_map(|store| self.links.get(store)).for_each(|link| link.outbox.flush());
+        if let Some(fleet_now) = self.core.fleet_now(now) {
+            self.fleet_ahead_ms.store(fleet_now.ms().saturating_sub(now.0 / 1_000), Ordering::Relaxed);
+        }
+    }
+
+    fn command(&mut self, command: Command, events: &mut Vec<Event>) {
+        match command {
+            Command::Call { call, request, deadline, reply } => {
+                self.replies.insert(call, reply);
+                events.push(Event::Call { call, request, deadline: self.moment(deadline) });
+            }
+            Command::Cancel { call } => {
+                self.replies.remove(&call);
+                events.push(Event::Cancel { call });
+            }
+        }
+    }
+
+    // ---- out
+
+    fn send(
+        &mut self,
+        store: StoreId,
+        attempt: AttemptId,
+        request: RangeRequest,
+        timeout: Duration,
+        events: &mut Vec<Event>,
+    ) {
+        match self.link(store) {
+            Ok(link) if link.takes_calls => {
+                let size_bytes = request.request.size_bytes();
+                let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
+                let call = v1::StreamCall { call_id: attempt.0, timeout_ms, request: Some(request.into()) };
+                link.outbox.push(call, size_bytes);
+            }
+            _ => events.push(Event::Unsent { store, attempt }),
+        }
+    }
+
+    /// The link to a store, opened if need be.
+    fn link(&mut self, store: StoreId) -> Result<&mut Link, String> {
+        let address = self.addresses.get(&store).ok_or_else(|| format!("the address of {store} is not known"))?;
+        if !self.links.contains_key(&store) {
+            let site = self.site.as_ref().map(|site| site.to_string()).unwrap_or_default();
+            let hello = v1::StreamHello { fleet: Some(self.fleet.into()), site };
+            let link = Link::open(store, address, hello, self.seed, self.inbound.clone())?;
+            self.links.insert(store, link);
+        }
+        self.links.get_mut(&store).ok_or_else(|| "just opened".to_owned())
+    }
+
+    /// Asks for the stores of the fleet, away from this task.
+    fn refresh(&self) {
+        let mut addresses: Vec<String> = self.addresses.values().cloned().collect();
+        // Not every client asks the same store.
+        let first = usize::try_from(self.seed % (addresses.len() as u64).max(1)).unwrap_or_default();
+        addresses.rotate_left(first);
+        addresses.extend(self.seeds.iter().cloned());
+        let inbound = self.inbound.clone();
+        tokio::spawn(async move {
+            let _ = inbound.send(Inbound::Fleet(fleet::describe_any(&addresses).await)).await;
+        });
+    }
+
+    // ---- in
+
+    fn hear(&mut self, heard: Inbound, events: &mut Vec<Event>) {
+        match heard {
+            Inbound::Up { store } => {
+                self.takes_calls(store, true);
+                events.push(Event::StreamUp { store });
+            }
+            Inbound::Down { store, unsent: calls } => {
+                self.takes_calls(store, false);
+                down(store, calls, events);
+            }
+            Inbound::Message { store, message } => self.message(store, message, events),
+            Inbound::Event(event) => {
+                if let Event::Located { found, .. } = &event {
+                    found.iter().for_each(|located| self.learn_address(located.leader.as_ref()));
+                    self.drop_old_links(events);
+                }
+                events.push(event);
+            }
+            Inbound::Fleet(picture) => self.describe(picture, events),
+        }
+    }
+
+    fn takes_calls(&mut self, store: StoreId, takes_calls: bool) {
+        if let Some(link) = self.links.get_mut(&store) {
+            link.takes_calls = takes_calls;
+        }
+    }
+
+    fn message(&mut self, store: StoreId, message: v1::StreamResponse, events: &mut Vec<Event>) {
+        let fleet_now = Timestamp(message.now);
+        for notice in message.notices {
+            match Located::try_from(notice) {
+                Ok(located) => {
+                    self.learn_address(located.leader.as_ref());
+                    events.push(Event::Notice(located));
+                }
+                Err(bad) => tracing::warn!(%store, %bad, "a notice was not understood"),
+            }
+        }
+        if message.answers.is_empty() {
+            self.drop_old_links(events);
+            events.push(Event::Heard { store, fleet_now });
+        }
+        for answer in message.answers {
+            let attempt = AttemptId(answer.call_id);
+            let outcome = answer.response.ok_or_else(|| "an empty answer".to_owned());
+            let outcome = outcome.and_then(outcome_of);
+            // What cannot be read may be a success: like an attempt that was lost.
+            let outcome = outcome.unwrap_or_else(|bad| Err(Rejected::Ambiguous(bad)));
+            if let Err(Rejected::NotLeader { leader, .. }) = &outcome {
+                self.learn_address(leader.as_ref());
+            }
+            events.push(Event::Answer { store, attempt, outcome, fleet_now });
+        }
+    }
+
+    fn learn_address(&mut self, hint: Option<&LeaderHint>) {
+        if let Some(LeaderHint { store, address: Some(address) }) = hint
+            && self.addresses.get(store) != Some(address)
+        {
+            self.addresses.insert(*store, address.clone());
+        }
+    }
+
+    /// Ends links to stores that are gone or have moved.
+    fn drop_old_links(&mut self, events: &mut Vec<Event>) {
+        let is_old = |store: &StoreId, link: &mut Link| self.addresses.get(store) != Some(&link.address);
+        for (store, link) in self.links.extract_if(.., is_old) {
+            down(store, link.outbox.take_unsent(), events);
+        }
+    }
+
+    fn describe(&mut self, picture: Result<FleetPicture, String>, events: &mut Vec<Event>) {
+        match picture {
+            Ok(picture) if picture.fleet == self.fleet => {
+                self.addresses = picture.addresses;
+                self.drop_old_links(events);
+                events.push(Event::FleetLearned { stores: picture.stores });
+                events.push(Event::Heard { store: picture.store, fleet_now: picture.now });
+            }
+            Ok(picture) => {
+                tracing::warn!(found = %picture.fleet, ours = %self.fleet, "a store belongs to another fleet")
+            }
+            Err(error) => tracing::warn!(error, "no store described the fleet"),
+        }
+    }
+}
+
+fn outcome_of(response: v1::RangeResponse) -> Result<Result<Response, Rejected>, String> {
+    outcome(response).map_err(|bad| bad.to_string())
+}
+
+/// A stream is gone; `unsent` never left.
+fn down(store: StoreId, unsent: Vec<u64>, events: &mut Vec<Event>) {
+    events.extend(unsent.into_iter().map(|call| Event::Unsent { store, attempt: AttemptId(call) }));
+    events.push(Event::StreamDown { store });
+}
