@@ -20,7 +20,7 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
 }
 
 pub fn any_key() -> impl Strategy<Value = Key> {
-    proptest::collection::vec(b'a'..b'z', 1..4).prop_map(|user| Key::bound(KeyspaceId(1), &user))
+    proptest::collection::vec(b'a'..=b'z', 1..4).prop_map(|user| Key::bound(KeyspaceId(1), &user))
 }
 
 fn any_mutation() -> impl Strategy<Value = Mutation> {
