@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use holdfast_engine::LogOp;
+use holdfast_engine::{LogOp, SnapshotId};
 use holdfast_replica::{Input, PersistToken, Ticket};
 use holdfast_types::{RangeId, ReplicaId};
 
@@ -21,6 +21,8 @@ pub(super) enum Then {
     Reserved(u64, u64),
     /// The tombstone of a replaced replica stands.
     Buried(RangeId),
+    /// A snapshot is in place: what was staged goes.
+    Drop(SnapshotId),
     /// A split that waited for a number goes on.
     Split(Ticket),
 }
@@ -84,6 +86,7 @@ impl Worker {
                 }
             }
             Then::Buried(range) => self.no_longer_applying(range),
+            Then::Drop(snapshot) => self.out.push(Effect::DropSnapshot { snapshot }),
             Then::Reserved(before, last) => self.ids.reserved(before, last),
             Then::Split(ticket) => self.route(ticket, cx),
         }

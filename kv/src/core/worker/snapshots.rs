@@ -5,6 +5,7 @@ use holdfast_engine::{Fault, SnapshotId, SnapshotManifest};
 use holdfast_replica::{Input, RaftEnvelope, RangeState, StagedSnapshot};
 use holdfast_types::{RangeId, ReplicaId, StoreId};
 
+use super::log::Then;
 use super::{Cx, Worker};
 use crate::core::effect::Effect;
 use crate::core::message::{SnapshotState, StoreMessage};
@@ -234,6 +235,8 @@ impl Worker {
             }
         }
         self.run_inputs(cx);
+        // What was staged is needed until the log instance, too, says that it is in place: then a restart does not repeat it.
+        self.log.add(Vec::new(), Then::Drop(snapshot));
     }
 
     pub(super) fn snapshots_due(&mut self, cx: &Cx<'_>) {

@@ -1,0 +1,159 @@
+//! The core of whole stores: found a fleet, spread, serve, lose stores, split, restart.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod fleet;
+
+use fleet::{Fleet, REST, get, key, put, store};
+use holdfast_replica::{AdminRequest, MembershipChange};
+use holdfast_types::{RangeId, Rejected, Response};
+
+/// A fleet whose ranges placement has spread over all of its stores.
+fn spread(stores: u64, workers: u16) -> Fleet {
+    let mut fleet = Fleet::new(stores, workers);
+    let voters = usize::try_from(stores).unwrap();
+    fleet.run_until(60_000, "spreading", |f| f.voters(RangeId::SYSTEM) == voters && f.voters(REST) == voters);
+    fleet
+}
+
+#[test]
+fn founded_store_serves_alone() {
+    let mut fleet = Fleet::new(1, 2);
+    assert!(matches!(fleet.must(store(1), put("a", "1")), Response::Written { .. }));
+    assert_eq!(fleet.value(store(1), "a").as_deref(), Some("1"));
+    assert_eq!(fleet.value(store(1), "b"), None);
+}
+
+#[test]
+fn learner_gets_a_snapshot_and_is_promoted() {
+    let mut fleet = Fleet::new(2, 1);
+    fleet.must(store(1), put("a", "1"));
+    let learner = AdminRequest::ChangeMembership(MembershipChange::AddLearner {
+        store: store(2),
+        site: fleet::site_of(store(2)),
+    });
+    let after = fleet.admin(store(1), REST, learner).unwrap();
+    let replica = after.descriptor.replica_on(store(2)).unwrap().replica;
+    fleet.run_until(5_000, "a snapshot", |f| {
+        f.standing(store(2), REST).is_some_and(|s| s.leader.is_some() && s.descriptor.replica_on(store(2)).is_some())
+    });
+    fleet.run(500);
+    let promote = MembershipChange::Reconfigure { promote: vec![replica], demote: Vec::new() };
+    fleet.admin(store(1), REST, AdminRequest::ChangeMembership(promote)).unwrap();
+    fleet.run_until(5_000, "two voters", |f| f.voters(REST) == 2);
+}
+
+#[test]
+fn placement_spreads_a_new_fleet_over_its_sites() {
+    let fleet = spread(3, 2);
+    for id in 1..=3 {
+        assert!(fleet.standing(store(id), REST).is_some());
+        assert!(fleet.stores[&store(id)].alarms.is_empty());
+    }
+}
+
+#[test]
+fn any_store_serves_any_request() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(2), put("a", "1"));
+    for id in 1..=3 {
+        assert_eq!(fleet.value(store(id), "a").as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn store_without_a_replica_finds_and_forwards() {
+    let mut fleet = Fleet::new(2, 1);
+    fleet.must(store(2), put("a", "1"));
+    assert_eq!(fleet.value(store(2), "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn acknowledged_write_survives_the_loss_of_its_leader_and_another_leads_within_a_second() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(1), put("a", "1"));
+    let leader = fleet.leader(REST).unwrap();
+    let other = store(if leader == store(1) { 2 } else { 1 });
+    fleet.crash(leader);
+    let lost_at = fleet.now;
+    fleet.run_until(1_000, "another leader", |f| f.leader(REST).is_some());
+    assert!(fleet.now.since(lost_at).as_millis() < 1_000);
+    assert_eq!(fleet.value(other, "a").as_deref(), Some("1"));
+    fleet.must(other, put("b", "2"));
+}
+
+#[test]
+fn request_that_was_on_its_way_to_a_lost_store_is_answered_when_its_support_is_withdrawn() {
+    let mut fleet = spread(3, 1);
+    let leader = fleet.leader(REST).unwrap();
+    let other = store(if leader == store(1) { 2 } else { 1 });
+    // The leader hears nothing more and nothing of it is heard: as if its machine were gone, from here on.
+    for id in 1..=3 {
+        fleet.cut.insert((leader, store(id)));
+        fleet.cut.insert((store(id), leader));
+    }
+    let write = fleet.ask(other, put("a", "1"));
+    let read = fleet.ask(other, get("a"));
+    let asked_at = fleet.now;
+    fleet.run_until(1_000, "answers", |f| f.answer(write).is_some() && f.answer(read).is_some());
+    assert!(fleet.now.since(asked_at).as_millis() <= 700);
+    assert!(matches!(fleet.answer(write), Some(Err(Rejected::Ambiguous(_)))));
+    assert!(matches!(fleet.answer(read), Some(Err(Rejected::Unavailable(_)))));
+}
+
+#[test]
+fn both_halves_of_a_split_serve_at_once() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(1), put("a", "1"));
+    fleet.must(store(1), put("z", "26"));
+    let split = AdminRequest::Split { at: key("m"), right: RangeId(0) };
+    let left = fleet.admin(store(1), REST, split).unwrap().descriptor;
+    assert_eq!(left.range, REST);
+    fleet.run(20);
+    for id in 1..=3 {
+        assert_eq!(fleet.value(store(id), "a").as_deref(), Some("1"));
+        assert_eq!(fleet.value(store(id), "z").as_deref(), Some("26"));
+        fleet.must(store(id), put("y", "25"));
+        fleet.must(store(id), put("b", "2"));
+    }
+    assert!(fleet.stores.values().all(|s| s.alarms.is_empty()));
+}
+
+#[test]
+fn everything_acknowledged_is_there_after_all_stores_crashed() {
+    let mut fleet = spread(3, 2);
+    for n in 0..50 {
+        fleet.must(store(1), put(&format!("k{n}"), &format!("v{n}")));
+    }
+    let split = AdminRequest::Split { at: key("k3"), right: RangeId(0) };
+    fleet.admin(store(1), REST, split).unwrap();
+    for n in 0..50 {
+        fleet.must(store(2), put(&format!("k{n}"), &format!("w{n}")));
+    }
+    for id in 1..=3 {
+        fleet.crash(store(id));
+    }
+    for id in 1..=3 {
+        fleet.start(store(id));
+    }
+    for n in 0..50 {
+        assert_eq!(fleet.value(store(3), &format!("k{n}")), Some(format!("w{n}")), "k{n}");
+    }
+    assert!(fleet.stores.values().all(|s| s.alarms.is_empty()));
+}
+
+#[test]
+fn lost_store_comes_back_and_catches_up() {
+    let mut fleet = spread(3, 1);
+    let leader = fleet.leader(REST).unwrap();
+    fleet.crash(leader);
+    let other = store(if leader == store(1) { 2 } else { 1 });
+    fleet.run_until(1_500, "another leader", |f| f.leader(REST).is_some());
+    fleet.must(other, put("a", "1"));
+    fleet.start(leader);
+    fleet.run(3_000);
+    let third = store(6 - leader.0 - other.0);
+    fleet.crash(third);
+    fleet.run(1_500);
+    assert_eq!(fleet.value(leader, "a").as_deref(), Some("1"), "two of three are enough again");
+}

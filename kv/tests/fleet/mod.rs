@@ -1,0 +1,456 @@
+//! A few whole stores in one thread: cores over in-memory disks, a network that delivers at once, one clock that is turned by
+//! hand. Just enough to see the core work; the simulator is where it is tormented.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_engine::memory::{Crash, MemoryDisk};
+use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, ReadTier};
+use holdfast_kv::core::effect::{AdminOutcome, Effect};
+use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
+use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::reader::SnapshotReader;
+use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
+use holdfast_kv::core::routing::{RangeMap, worker_of};
+use holdfast_kv::core::support::{Output, Support};
+use holdfast_kv::core::worker::{Env, Worker};
+use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
+use holdfast_types::{
+    FleetId, Incarnation, Key, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request, Response,
+    SiteName, StoreId, Timestamp,
+};
+
+pub const FLEET: FleetId = FleetId(7);
+/// The range that `init` makes for everything but the system's keyspace.
+pub const REST: RangeId = RangeId(1 << 32 | 1);
+
+struct TestEnv {
+    now: Moment,
+    engines: Engines,
+}
+
+impl Env for TestEnv {
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn wall_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now.0 / 1_000
+    }
+
+    fn snapshot(&self) -> Arc<dyn DataSnapshot> {
+        self.engines.data.snapshot()
+    }
+}
+
+/// One running store.
+pub struct Store {
+    engines: Engines,
+    incarnation: Incarnation,
+    pub workers: Vec<Worker>,
+    mailboxes: Vec<VecDeque<Event>>,
+    map: RangeMap,
+    support: Support,
+    neighbours: BTreeMap<usize, BTreeSet<StoreId>>,
+    pub alarms: Vec<String>,
+}
+
+/// A few stores, one a site.
+pub struct Fleet {
+    pub now: Moment,
+    disks: BTreeMap<StoreId, MemoryDisk>,
+    pub stores: BTreeMap<StoreId, Store>,
+    workers: u16,
+    directory: Arc<Vec<StoreRecord>>,
+    next_ticket: u64,
+    answers: BTreeMap<RequestTicket, Result<Response, Rejected>>,
+    admin_answers: BTreeMap<RequestTicket, Result<AdminOutcome, Rejected>>,
+    /// Directions in which nothing passes.
+    pub cut: BTreeSet<(StoreId, StoreId)>,
+}
+
+pub fn store(n: u64) -> StoreId {
+    StoreId(n)
+}
+
+pub fn site_of(store: StoreId) -> SiteName {
+    SiteName::new(&format!("site-{}", store.0)).unwrap()
+}
+
+fn record(store: StoreId) -> StoreRecord {
+    StoreRecord {
+        store,
+        site: site_of(store),
+        site_identity: None,
+        addresses: StoreAddresses { client: format!("host-{}:1", store.0), ..StoreAddresses::default() },
+        joined_at: Timestamp::from_ms(1_700_000_000_000),
+    }
+}
+
+pub fn key(user: &str) -> Key {
+    Key::new(KeyspaceId::DEFAULT, user.as_bytes()).unwrap()
+}
+
+pub fn put(user: &str, value: &str) -> RangeRequest {
+    let mutation = Mutation { key: key(user), value: Some(value.as_bytes().to_vec().into()), expires_at: None };
+    let request = Request::Write { conditions: Vec::new(), mutations: vec![mutation] };
+    RangeRequest { range: None, write: None, request }
+}
+
+pub fn get(user: &str) -> RangeRequest {
+    RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+impl Fleet {
+    /// A fleet of `n` stores; store 1 founded it and holds everything.
+    pub fn new(n: u64, workers: u16) -> Self {
+        let disks: BTreeMap<_, _> = (1..=n).map(|id| (StoreId(id), MemoryDisk::new())).collect();
+        let site = SiteRecord { label: site_of(StoreId(1)), identity: None };
+        let founding = Founding { fleet: FLEET, store: record(StoreId(1)), site };
+        init(&disks[&StoreId(1)].open().unwrap(), &founding).unwrap();
+        for id in 2..=n {
+            join(&disks[&StoreId(id)].open().unwrap(), FLEET, &record(StoreId(id))).unwrap();
+        }
+        let mut fleet = Self {
+            now: Moment(1_000_000),
+            disks,
+            stores: BTreeMap::new(),
+            workers,
+            directory: Arc::new((1..=n).map(|id| record(StoreId(id))).collect()),
+            next_ticket: 0,
+            answers: BTreeMap::new(),
+            admin_answers: BTreeMap::new(),
+            cut: BTreeSet::new(),
+        };
+        for id in 1..=n {
+            fleet.start(StoreId(id));
+        }
+        fleet
+    }
+
+    pub fn start(&mut self, id: StoreId) {
+        let engines = self.disks[&id].open().unwrap();
+        let recovered = recover(&engines).unwrap();
+        let support = Support::new(recovered.support(), self.now);
+        let incarnation = recovered.identity.incarnation;
+        let setup = WorkerSetup {
+            workers: self.workers,
+            seed: id.0,
+            quorum_reads: false,
+            check: CheckLevel::Full,
+            survival: SurvivalGoal::Site,
+        };
+        let env = TestEnv { now: self.now, engines: engines.clone() };
+        let (workers, map) = recovered.into_workers(&setup, &env);
+        let mut mailboxes: Vec<VecDeque<Event>> = workers.iter().map(|_| VecDeque::new()).collect();
+        let measured =
+            Measurements { disk_free_bytes: 90 << 30, disk_total_bytes: 100 << 30, cores: 2, ..Measurements::default() };
+        for mailbox in &mut mailboxes {
+            mailbox.push_back(Event::Directory(Arc::clone(&self.directory)));
+            mailbox.push_back(Event::Measured(measured.clone()));
+        }
+        let neighbours = BTreeMap::new();
+        let alarms = Vec::new();
+        let store = Store { engines, incarnation, workers, mailboxes, map, support, neighbours, alarms };
+        self.stores.insert(id, store);
+    }
+
+    /// The process dies and takes with it what was not synced.
+    pub fn crash(&mut self, id: StoreId) {
+        self.stores.remove(&id);
+        self.disks[&id].crash(&Crash::default());
+    }
+
+    pub fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now = self.now.after(Duration::from_millis(1));
+            for id in self.ids() {
+                self.tick_support(id);
+            }
+            self.settle();
+        }
+    }
+
+    /// Runs until `done` holds, at most so long.
+    pub fn run_until(&mut self, ms: u64, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..ms {
+            if done(self) {
+                return;
+            }
+            self.run(1);
+        }
+        let state: Vec<_> = self.ids().into_iter().flat_map(|id| self.describe(id)).collect();
+        panic!("{what} did not happen within {ms} ms:\n{}", state.join("\n"));
+    }
+
+    pub fn describe(&self, id: StoreId) -> Vec<String> {
+        let store = &self.stores[&id];
+        let env = TestEnv { now: self.now, engines: store.engines.clone() };
+        let statuses = store.workers.iter().flat_map(|w| w.status(&env));
+        let lines = statuses.map(|(range, status)| format!("{id} {range} {status}"));
+        lines.chain(store.alarms.iter().map(|a| format!("{id} ALARM {a}"))).collect()
+    }
+
+    fn ids(&self) -> Vec<StoreId> {
+        self.stores.keys().copied().collect()
+    }
+
+    fn tick_support(&mut self, id: StoreId) {
+        let now = self.now;
+        let Some(store) = self.stores.get_mut(&id) else { return };
+        if store.support.next_wake() <= now {
+            let output = store.support.tick(now, true);
+            self.carry_support(id, output);
+        }
+    }
+
+    fn carry_support(&mut self, id: StoreId, output: Output) {
+        let Some(store) = self.stores.get_mut(&id) else { return };
+        let incarnation = store.incarnation;
+        if let Some(change) = output.changed {
+            for mailbox in &mut store.mailboxes {
+                mailbox.push_back(Event::Support {
+                    view: Arc::clone(&change.view),
+                    withdrawn: change.withdrawn.clone(),
+                    abstains: change.abstains,
+                });
+            }
+        }
+        for (to, bytes) in output.send {
+            if self.cut.contains(&(id, to)) {
+                continue;
+            }
+            let Some(other) = self.stores.get_mut(&to) else { continue };
+            let answer = other.support.receive(id, incarnation, &bytes, self.now);
+            self.carry_support(to, answer);
+        }
+    }
+
+    /// Rounds until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut idle = true;
+            for id in self.ids() {
+                for worker in 0..usize::from(self.workers) {
+                    idle &= !self.round(id, worker);
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+        panic!("the fleet never comes to rest");
+    }
+
+    fn round(&mut self, id: StoreId, worker: usize) -> bool {
+        let now = self.now;
+        let Some(store) = self.stores.get_mut(&id) else { return false };
+        let due = store.workers[worker].next_wake().is_some_and(|at| at <= now);
+        if store.mailboxes[worker].is_empty() && !due {
+            return false;
+        }
+        let mut events: Vec<_> = store.mailboxes[worker].drain(..).collect();
+        let env = TestEnv { now, engines: store.engines.clone() };
+        let effects = store.workers[worker].handle(&mut events, &env);
+        store.workers[worker].check().unwrap();
+        for effect in effects {
+            self.carry(id, worker, effect);
+        }
+        true
+    }
+
+    fn carry(&mut self, id: StoreId, worker: usize, effect: Effect) {
+        match effect {
+            Effect::Send { to, message, .. } => return self.deliver(id, to, &message),
+            Effect::Answer { ticket, outcome, .. } => {
+                assert!(self.answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
+                return;
+            }
+            Effect::AnswerAdmin { ticket, outcome } => {
+                assert!(self.admin_answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
+                return;
+            }
+            _ => {}
+        }
+        let store = self.stores.get_mut(&id).expect("it is running");
+        store.carry(worker, effect);
+    }
+
+    fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
+        if self.cut.contains(&(from, to)) {
+            return;
+        }
+        let incarnation = self.stores[&from].incarnation;
+        let Some(store) = self.stores.get_mut(&to) else { return };
+        let message = StoreMessage::decode(&message.encode()).expect("what we encode is well-formed");
+        let worker = match message.route() {
+            Route::Range(range) => worker_of(range, self.workers),
+            Route::Key(key) => store.map.worker_of_key(&key, self.workers),
+            Route::Worker(worker) => worker,
+        };
+        store.mailboxes[usize::from(worker)].push_back(Event::Message { from, incarnation, message });
+    }
+
+    /// Sends a client's request to a store; its answer comes with [`Fleet::answer`].
+    pub fn ask(&mut self, id: StoreId, request: RangeRequest) -> RequestTicket {
+        self.next_ticket += 1;
+        let ticket = RequestTicket(self.next_ticket);
+        let deadline = self.now.after(Duration::from_secs(10));
+        let store = self.stores.get_mut(&id).expect("it is running");
+        let worker = request.request.routing_key().map_or(0, |key| store.map.worker_of_key(key, self.workers));
+        store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
+        self.settle();
+        ticket
+    }
+
+    pub fn answer(&mut self, ticket: RequestTicket) -> Option<Result<Response, Rejected>> {
+        self.answers.get(&ticket).cloned()
+    }
+
+    /// Asks, waits, and wants success.
+    pub fn must(&mut self, id: StoreId, request: RangeRequest) -> Response {
+        let ticket = self.ask(id, request);
+        self.run_until(5_000, "an answer", |fleet| fleet.answers.contains_key(&ticket));
+        self.answers[&ticket].clone().unwrap_or_else(|rejected| panic!("rejected: {rejected}"))
+    }
+
+    pub fn value(&mut self, id: StoreId, user: &str) -> Option<String> {
+        let Response::Got { values } = self.must(id, get(user)) else { panic!("a get is answered by values") };
+        values[0].as_ref().map(|v| String::from_utf8(v.value.to_vec()).unwrap())
+    }
+
+    pub fn admin(&mut self, id: StoreId, range: RangeId, request: AdminRequest) -> Result<AdminOutcome, Rejected> {
+        self.next_ticket += 1;
+        let ticket = RequestTicket(self.next_ticket);
+        let deadline = self.now.after(Duration::from_secs(10));
+        let worker = usize::from(worker_of(range, self.workers));
+        let store = self.stores.get_mut(&id).expect("it is running");
+        store.mailboxes[worker].push_back(Event::Admin { ticket, range, request, deadline });
+        self.run_until(5_000, "an administrative answer", |fleet| fleet.admin_answers.contains_key(&ticket));
+        self.admin_answers[&ticket].clone()
+    }
+
+    /// The store that leads a range and serves, if one does.
+    pub fn leader(&self, range: RangeId) -> Option<StoreId> {
+        let worker = usize::from(worker_of(range, self.workers));
+        let leads = |store: &Store| store.workers[worker].standing(range).is_some_and(|s| s.leads);
+        self.stores.iter().find(|(_, store)| leads(store)).map(|(id, _)| *id)
+    }
+
+    pub fn standing(&self, id: StoreId, range: RangeId) -> Option<&Standing> {
+        self.stores.get(&id)?.workers[usize::from(worker_of(range, self.workers))].standing(range)
+    }
+
+    pub fn voters(&self, range: RangeId) -> usize {
+        let leader = self.leader(range).and_then(|id| self.standing(id, range));
+        leader.map_or(0, |s| if s.descriptor.is_joint() { 0 } else { s.descriptor.voters().count() })
+    }
+}
+
+impl Store {
+    fn carry(&mut self, worker: usize, effect: Effect) {
+        let data = &self.engines.data;
+        let event = match effect {
+            Effect::WriteLog { batch, ops } => {
+                self.engines.log.write_synced(&ops).unwrap();
+                Event::Persisted { batch }
+            }
+            Effect::Apply { range, task } => {
+                let reader = SnapshotReader::lazy(&**data);
+                let (ops, applied) = holdfast_replica::apply::run(*task, &reader).unwrap();
+                data.write(&ops).unwrap();
+                Event::Applied { range, applied: Ok(Box::new(applied)) }
+            }
+            Effect::Evaluate { range, evaluation } => {
+                let reader = SnapshotReader::of(data.snapshot());
+                let evaluated = Box::new(holdfast_replica::evaluate::run(*evaluation, &reader));
+                Event::Evaluated { range, evaluated }
+            }
+            Effect::Read(task) => {
+                let reader = SnapshotReader::of(task.snapshot);
+                let answer =
+                    holdfast_replica::serve_read(&task.request.request, &task.bounds, &reader, task.at, task.now);
+                Event::ReadDone { ticket: task.ticket, outcome: answer.unwrap().map_err(ReadFailure::Rejected) }
+            }
+            Effect::FetchEntries { range, to, first, last, max_bytes } => {
+                Event::EntriesFetched { range, to, entries: self.engines.log.entries(range, first, last, max_bytes) }
+            }
+            Effect::FindMiddle { ticket, bounds } => Event::MiddleFound { ticket, key: data.middle_key(&bounds) },
+            Effect::Neighbours(stores) => {
+                self.neighbours.insert(worker, stores);
+                self.support.set_neighbours(self.neighbours.values().flatten().copied().collect());
+                return;
+            }
+            Effect::Standing(standing) => {
+                self.map.standing(&standing);
+                return self.broadcast(worker, &Event::Standing(standing));
+            }
+            Effect::Learned(hints) => return hints.into_iter().for_each(|hint| drop(self.map.learn(hint))),
+            Effect::Gone { range } => return self.map.gone(range),
+            Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),
+            Effect::Born { worker, newborn } => {
+                return self.mailboxes[usize::from(worker)].push_back(Event::Born(newborn));
+            }
+            Effect::SetGcThreshold { range, threshold } => return data.set_gc_threshold(range, threshold),
+            Effect::Alarm { range, what } => return self.alarms.push(format!("{range:?}: {what}")),
+            slow => match self.carry_snapshot(slow) {
+                Some(event) => event,
+                None => return,
+            },
+        };
+        self.mailboxes[worker].push_back(event);
+    }
+
+    fn carry_snapshot(&self, effect: Effect) -> Option<Event> {
+        let data = &self.engines.data;
+        Some(match effect {
+            Effect::BuildSnapshot { range, to, snapshot, .. } => {
+                let view = data.snapshot();
+                let state = RangeState::decode(view.range_state(range).unwrap().unwrap()).unwrap();
+                let manifest = data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds);
+                Event::SnapshotBuilt { range, to, manifest }
+            }
+            Effect::ReadSnapshot { snapshot, file, offset, max_bytes } => {
+                let data = data.read_snapshot(snapshot, file, offset, max_bytes);
+                Event::SnapshotRead { snapshot, file, offset, data }
+            }
+            Effect::BeginInstall { manifest } => {
+                let received = data.begin_install(&manifest).and_then(|()| data.received(manifest.id));
+                Event::SnapshotStored { snapshot: manifest.id, received, verified: false }
+            }
+            Effect::StoreSnapshot { snapshot, file, offset, data: bytes, last } => {
+                let stored = data.receive(snapshot, file, offset, &bytes).and_then(|()| data.received(snapshot));
+                let received = if last { stored.and_then(|r| data.verify_install(snapshot).map(|()| r)) } else { stored };
+                Event::SnapshotStored { snapshot, verified: last && received.is_ok(), received }
+            }
+            Effect::InstallSnapshot { range, snapshot } => {
+                let range_state = data.install(snapshot).and_then(|()| {
+                    let state = data.range_state(range, ReadTier::All)?;
+                    state.ok_or_else(|| Fault::Damage { doing: "installing".into(), detail: "no state".into() })
+                });
+                Event::SnapshotInstalled { range, snapshot, range_state }
+            }
+            Effect::DropSnapshot { snapshot } => {
+                data.drop_snapshot(snapshot).unwrap();
+                return None;
+            }
+            Effect::Clear { range, bounds } => {
+                let mut ops = vec![DataOp::RemoveRangeState { range }];
+                ops.extend(bounds.map(|bounds| DataOp::ClearKeys { bounds }));
+                let outcome = data.write(&ops).and_then(|()| data.flush());
+                Event::Cleared { range, outcome }
+            }
+            _ => unreachable!("every other effect is carried out elsewhere"),
+        })
+    }
+
+    fn broadcast(&mut self, except: usize, event: &Event) {
+        for (index, mailbox) in self.mailboxes.iter_mut().enumerate() {
+            if index != except {
+                mailbox.push_back(event.clone());
+            }
+        }
+    }
+}
