@@ -222,6 +222,13 @@ impl Replica {
         if self.leading.is_none() {
             return;
         }
+        if !self.transfer_to_best(view) {
+            self.step_down(view);
+        }
+    }
+
+    /// Begins to hand the leadership to the voter that has most of the log; false when there is none that may live.
+    pub(crate) fn transfer_to_best(&mut self, view: &StoreView<'_>) -> bool {
         let progress = self.node.raft.prs();
         let matched = |r: &ReplicaDescriptor| progress.get(r.replica.0).map_or(0, |p| p.matched);
         let best = self
@@ -230,9 +237,6 @@ impl Replica {
             .filter(|r| r.replica != self.id && view.support.supports(r.store))
             .max_by_key(|r| (matched(r), r.replica))
             .map(|r| r.replica);
-        let begun = best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok());
-        if !begun {
-            self.step_down(view);
-        }
+        best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok())
     }
 }

@@ -29,6 +29,11 @@ pub(crate) enum Verdict {
 impl Replica {
     /// Judges a message. `from_store` comes from the connection, never from the message.
     pub(crate) fn judge(&self, from_store: StoreId, envelope: &RaftEnvelope) -> Verdict {
+        let newer = envelope.descriptor.as_ref().filter(|d| self.is_news(d, from_store, envelope.from));
+        // Also when it is meant for a later replica on this store: this one must make room.
+        if newer.is_some_and(|d| d.replica(self.id).is_none()) {
+            return Verdict::Removed;
+        }
         if envelope.range != self.descriptor.range || envelope.to != self.id {
             return Verdict::Refuse("not for this replica");
         }
@@ -40,12 +45,6 @@ impl Replica {
         };
         if message.from != envelope.from.0 || message.to != envelope.to.0 || message.from == self.id.0 {
             return Verdict::Refuse("envelope and message disagree");
-        }
-        let newer = envelope.descriptor.as_ref().filter(|d| self.is_news(d, from_store, envelope.from));
-        if let Some(newer) = newer
-            && newer.replica(self.id).is_none()
-        {
-            return Verdict::Removed;
         }
         let known = names(&self.descriptor, from_store, envelope.from);
         let sender = newer.unwrap_or(&self.descriptor);

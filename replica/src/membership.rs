@@ -169,14 +169,18 @@ impl Replica {
     }
 
     /// A leader leaves a joint configuration by itself, also one that a leader before it entered.
-    pub(crate) fn leave_joint(&mut self) {
+    pub(crate) fn leave_joint(&mut self, view: &StoreView<'_>) {
         if !self.leads() || !self.descriptor.is_joint() || self.node.raft.has_pending_conf() {
             return;
         }
-        let Some(leading) = &mut self.leading else { return };
-        if leading.transfer.is_some() {
+        if self.leading.as_ref().is_some_and(|l| l.transfer.is_some()) {
             return;
         }
+        let outgoing = self.descriptor.replica(self.id).is_some_and(|r| r.role == Role::OutgoingVoter);
+        if outgoing && self.transfer_to_best(view) {
+            return;
+        }
+        let Some(leading) = &mut self.leading else { return };
         let ticket = leading.change.take().and_then(|c| c.ticket);
         let after = leave(&self.descriptor);
         if self.propose_change(&after, ticket).is_err()
@@ -197,8 +201,11 @@ impl Replica {
                 }
                 self.wake(view.now);
                 self.finish_change(result.index.0, descriptor);
-                if descriptor.replica(self.id).is_none() {
-                    self.destroy();
+                match descriptor.replica(self.id).map(|r| r.role) {
+                    None => self.destroy(),
+                    // A leader elected in a joint configuration may find that the end of it, begun before, demotes it.
+                    Some(Role::Learner) => self.step_down(view),
+                    Some(_) => {}
                 }
             }
             _ => {}

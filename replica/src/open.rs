@@ -46,7 +46,7 @@ pub struct Opening {
     pub tail: Vec<LogEntry>,
 }
 
-/// A replica that must not be opened: quarantine it.
+/// A replica that must not be opened. When it was removed from its range, destroy it (tombstone first); else quarantine it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{range} {replica} cannot be opened: {reason}")]
 pub struct OpenFault {
@@ -54,6 +54,8 @@ pub struct OpenFault {
     pub range: RangeId,
     /// The replica.
     pub replica: ReplicaId,
+    /// True when the range does not name it any more: the crash came between that and its tombstone.
+    pub removed: bool,
     /// What does not fit.
     pub reason: String,
 }
@@ -174,7 +176,8 @@ impl Replica {
     pub fn open(config: &ReplicaConfig, opening: Opening) -> Result<Replica, OpenFault> {
         let Opening { replica, log, state, tail } = opening;
         let range = state.descriptor.range;
-        let fault = |reason: String| OpenFault { range, replica, reason };
+        let removed = state.descriptor.replica(replica).is_none();
+        let fault = |reason: String| OpenFault { range, replica, removed, reason };
         let mut hard_state = log.hard_state;
         // Data may have been persisted further than the commit index was.
         hard_state.commit = hard_state.commit.max(state.applied);

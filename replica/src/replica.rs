@@ -308,7 +308,7 @@ impl Replica {
         self.tick_leader(view);
         self.watch_transfer(view);
         self.watch_lease(view);
-        self.leave_joint();
+        self.leave_joint(view);
         self.pump_requests(view);
         self.pump_reads(view);
         self.consider_standing(view);

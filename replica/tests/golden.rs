@@ -100,7 +100,8 @@ impl Script {
     /// Hands one delayed message over, by position of its kind.
     fn deliver(&mut self, args: &mut ArgumentConsumer<'_>) -> Answer {
         let (from, to) = self.pair(args)?;
-        let at = self.group.wires.iter().position(|w| w.from == from && w.to == to).ok_or("nothing is under way there")?;
+        let at =
+            self.group.wires.iter().position(|w| w.from == from && w.to == to).ok_or("nothing is under way there")?;
         let wire = self.group.wires.remove(at).unwrap();
         let shown = show_message(&wire.envelope);
         self.group.deliver(wire);
@@ -119,7 +120,9 @@ impl Script {
                 promote: replicas(args.take_key("promote"))?,
                 demote: replicas(args.take_key("demote"))?,
             },
-            "remove" => MembershipChange::RemoveLearner { replica: ReplicaId(args.next_pos().ok_or("whom?")?.parse()?) },
+            "remove" => {
+                MembershipChange::RemoveLearner { replica: ReplicaId(args.next_pos().ok_or("whom?")?.parse()?) }
+            }
             other => return Err(format!("no change {other}").into()),
         };
         self.group.admin(at, RANGE, "change".into(), AdminRequest::ChangeMembership(change));
@@ -146,8 +149,8 @@ impl Script {
         if let Some(index) = keyed(args, "entry")? {
             message.entries.push(Entry { index, term: message.term, ..Entry::default() });
         }
-        let stamp = keyed(args, "generation")?
-            .map(|g| Stamp { incarnation: Incarnation(1), generation: Generation(g) });
+        let stamp =
+            keyed(args, "generation")?.map(|g| Stamp { incarnation: Incarnation(1), generation: Generation(g) });
         let envelope = RaftEnvelope {
             range: RANGE,
             from: ReplicaId(from),
@@ -195,10 +198,9 @@ impl Script {
         let value = args.next_pos().map(|v| bytes::Bytes::from(v.to_owned()));
         let request = match name {
             "get" => Request::Get { keys: vec![key], at: None },
-            "put" => Request::Write {
-                conditions: Vec::new(),
-                mutations: vec![Mutation { key, value, expires_at: None }],
-            },
+            "put" => {
+                Request::Write { conditions: Vec::new(), mutations: vec![Mutation { key, value, expires_at: None }] }
+            }
             _ => Request::Write {
                 conditions: vec![Condition { key: key.clone(), expected: Expected::Absent }],
                 mutations: vec![Mutation { key, value, expires_at: None }],
@@ -262,7 +264,11 @@ impl goldenscript::Runner for Script {
                 let id = next_store(&mut args)?;
                 let part = part(args.next_pos().ok_or("which part?")?)?;
                 let held = &mut self.group.stores.get_mut(&id).unwrap().held;
-                if command.name == "hold" { held.insert(part) } else { held.remove(&part) };
+                if command.name == "hold" {
+                    held.insert(part)
+                } else {
+                    held.remove(&part)
+                };
                 String::new()
             }
             "once" => {
@@ -314,7 +320,11 @@ impl goldenscript::Runner for Script {
                 let id = next_store(&mut args)?;
                 let on = args.next_pos() == Some("on");
                 let store = self.group.stores.get_mut(&id).unwrap();
-                if command.name == "abstain" { store.abstains = on } else { store.reluctant = on };
+                if command.name == "abstain" {
+                    store.abstains = on
+                } else {
+                    store.reluctant = on
+                };
                 String::new()
             }
             "transfer" => {

@@ -3,7 +3,7 @@
 //! After every step: one leader a term (the group asserts it), one entry a committed position (likewise), and no replica holds a lease
 //! while another one of a later term leads or has voted itself in. At the end everything heals, one leader remains, all replicas have all.
 
-#![allow(clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
 
 mod group;
 
@@ -115,9 +115,15 @@ fn wake_up(group: &mut Group) {
     }
 }
 
+/// Print what happens; for looking at one seed.
+fn show() -> bool {
+    std::env::var("HOLDFAST_SHOW").is_ok()
+}
+
 fn run(seed: u64) {
     let mut random = Random(seed);
     let mut group = Group::default();
+    group.trace = show();
     group.found(4, 3, 1);
     group.advance(Duration::from_millis(500));
     let mut restarted_at = group.now;
@@ -134,6 +140,9 @@ fn run(seed: u64) {
             group.run();
         }
         no_lease_beside_a_later_leader(&group, seed);
+        if show() {
+            group.events.iter().for_each(|e| println!("{n}: {e}"));
+        }
         let quarantined = group.events.iter().find(|e| e.contains("quarantined") || e.contains("cannot be opened"));
         assert!(quarantined.is_none(), "seed {seed}: {}", quarantined.unwrap());
         group.events.clear();
@@ -149,6 +158,8 @@ fn heal(group: &mut Group, seed: u64) {
     group.advance(Duration::from_millis(700));
     wake_up(group);
     group.advance(Duration::from_secs(5));
+    let fault = group.events.iter().find(|e| e.contains("quarantined") || e.contains("cannot be opened"));
+    assert!(fault.is_none(), "seed {seed}: {}", fault.unwrap());
     let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();
     let leaders: Vec<_> = statuses.iter().filter(|s| s.role == "leader").collect();
     let all = statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -156,7 +167,8 @@ fn heal(group: &mut Group, seed: u64) {
     let leader = leaders[0];
     assert!(leader.lease, "seed {seed}:\n{all}");
     assert!(leader.matched.iter().all(|(_, matched)| *matched == leader.last), "seed {seed}:\n{all}");
-    let at = group.stores.values().find(|s| s.replicas.get(&RANGE).is_some_and(|r| r.id() == leader.replica)).unwrap().id;
+    let at =
+        group.stores.values().find(|s| s.replicas.get(&RANGE).is_some_and(|r| r.id() == leader.replica)).unwrap().id;
     group.events.clear();
     put(group, at, 9_999);
     group.run();
@@ -206,11 +218,22 @@ fn arbitrary_messages_never_panic() {
             };
             for _ in 0..small() % 3 {
                 let (index, term) = (small(), small());
-                message.entries.push(Entry { index, term, entry_type: i32::try_from(small() % 4).unwrap(), ..Entry::default() });
+                message.entries.push(Entry {
+                    index,
+                    term,
+                    entry_type: i32::try_from(small() % 4).unwrap(),
+                    ..Entry::default()
+                });
             }
             let (from, to) = (ReplicaId(message.from), ReplicaId(message.to));
-            let envelope =
-                RaftEnvelope { range: RANGE, from, to, descriptor: None, stamp: None, message: message.encode_to_vec().into() };
+            let envelope = RaftEnvelope {
+                range: RANGE,
+                from,
+                to,
+                descriptor: None,
+                stamp: None,
+                message: message.encode_to_vec().into(),
+            };
             group.step(StoreId(to.0), RANGE, Input::Message { from_store: StoreId(from.0), envelope });
             let bad = group.events.iter().find(|e| e.contains("panic") || e.contains("invariant"));
             assert!(bad.is_none(), "seed {seed}: {} after {message:?}", bad.unwrap());

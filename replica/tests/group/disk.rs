@@ -31,7 +31,8 @@ impl LogImage {
     }
 
     fn set_start(&mut self, start: LogStart) {
-        let keeps = start.index == self.start.index || self.entries.get(&start.index).is_some_and(|e| e.term == start.term);
+        let keeps =
+            start.index == self.start.index || self.entries.get(&start.index).is_some_and(|e| e.term == start.term);
         self.entries = if keeps { self.entries.split_off(&start.index.next()) } else { BTreeMap::new() };
         self.start = start;
     }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use holdfast_replica::apply::ApplyTask;
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{
-    AdminRequest, CheckLevel, Effect, Input, LoadedParts, Opening, Outcome, PersistToken, Promise, RaftEnvelope, ReadVerdict,
-    Replica, ReplicaConfig, StagedSnapshot, StoreView, Support, SupportView, SurvivalGoal, Ticket, replay_page,
+    AdminRequest, CheckLevel, Effect, Input, LoadedParts, Opening, Outcome, PersistToken, Promise, RaftEnvelope,
+    ReadVerdict, Replica, ReplicaConfig, StagedSnapshot, StoreView, Support, SupportView, SurvivalGoal, Ticket,
+    replay_page,
 };
 use holdfast_types::storage::{LogOp, ReplicaRecord, SnapshotId};
 use holdfast_types::{
-    Generation, Incarnation, Key, KeyRange, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaDescriptor,
-    ReplicaId, Request, Response, Role, SiteName, StoreId, limits,
+    Generation, Incarnation, Key, KeyRange, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected,
+    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, limits,
 };
 use prost011::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -177,8 +178,12 @@ impl Group {
             }
             let Some(ReplicaRecord::Live { replica }) = log.record else { continue };
             let mut state = RangeState::decode(store.data.states[&range].clone()).unwrap();
-            let replayed: Vec<_> =
-                log.entries.range(state.applied.next()..).map(|(_, e)| e.clone()).take_while(|e| e.index <= log.hard_state.commit).collect();
+            let replayed: Vec<_> = log
+                .entries
+                .range(state.applied.next()..)
+                .map(|(_, e)| e.clone())
+                .take_while(|e| e.index <= log.hard_state.commit)
+                .collect();
             if !replayed.is_empty() {
                 let page = replay_page(state, replica, &replayed, &store.data).unwrap();
                 for (right, ops) in page.born {
@@ -190,16 +195,19 @@ impl Group {
                 store.data.write(&page.ops);
                 state = page.state;
             }
-            let parts = LoadedParts {
-                hard_state: log.hard_state,
-                start: log.start,
-                terms: log.terms(),
-                last: log.last(),
-            };
+            let parts =
+                LoadedParts { hard_state: log.hard_state, start: log.start, terms: log.terms(), last: log.last() };
             let tail = log.entries.range(state.applied.next()..).map(|(_, e)| e.clone()).collect();
             match Replica::open(&config, Opening { replica, log: parts, state, tail }) {
                 Ok(opened) => {
                     store.replicas.insert(range, opened);
+                }
+                Err(fault) if fault.removed => {
+                    let record = ReplicaRecord::Tombstone { next: replica.next(), clearing: true };
+                    store.log.write(&[LogOp::SetReplica { range, record }]);
+                    store.data.states.remove(&range);
+                    store.flushed = store.data.clone();
+                    self.events.push(format!("{id}: destroyed"));
                 }
                 Err(fault) => self.events.push(format!("{id}: {fault}")),
             }
@@ -269,13 +277,15 @@ impl Group {
         }
         giver.heard.insert(of, self.now);
         let generation = giver.support.given[&of].generation;
-        let support =
-            Support { incarnation: giver.support.incarnation, generation, until: self.now.after(limits::SUPPORT_INTERVAL - MARGIN) };
+        let support = Support {
+            incarnation: giver.support.incarnation,
+            generation,
+            until: self.now.after(limits::SUPPORT_INTERVAL - MARGIN),
+        };
         let taker = self.stores.get_mut(&of).unwrap();
         let before = taker.support.received.insert(by, support);
-        let changed = before.is_none_or(|b| {
-            b.generation != generation || b.incarnation != support.incarnation || b.until <= self.now
-        });
+        let changed = before
+            .is_none_or(|b| b.generation != generation || b.incarnation != support.incarnation || b.until <= self.now);
         if changed {
             for range in self.ranges_on(of) {
                 self.step(of, range, Input::SupportChanged);
@@ -345,7 +355,9 @@ impl Group {
     }
 
     fn carry_out(&mut self, id: StoreId, range: RangeId, effects: Vec<Effect>) {
-        self.note_leaders(id, range);
+        if self.stores[&id].replicas.contains_key(&range) {
+            self.note_leaders(id, range);
+        }
         let name = if range == RANGE { format!("{id}") } else { format!("{id}/{range}") };
         for effect in effects {
             match effect {
@@ -370,7 +382,9 @@ impl Group {
                     let entries = log.entries.range(first..=last).map(|(_, e)| e.clone()).take(2).collect();
                     self.step(id, range, Input::EntriesFetched { to, entries });
                 }
-                Effect::SendSnapshot { to_store, to, at_least } => self.send_snapshot(id, range, to_store, to, at_least),
+                Effect::SendSnapshot { to_store, to, at_least } => {
+                    self.send_snapshot(id, range, to_store, to, at_least)
+                }
                 Effect::InstallSnapshot { snapshot } => {
                     self.events.push(format!("{name}: installs a snapshot"));
                     let store = self.stores.get_mut(&id).unwrap();
@@ -390,11 +404,21 @@ impl Group {
                 }
                 Effect::Standing(standing) => {
                     if standing.leads {
-                        self.events.push(format!("{name}: {} leads {}", self.stores[&id].replicas[&range].id(), standing.term));
+                        self.events.push(format!(
+                            "{name}: {} leads {}",
+                            self.stores[&id].replicas[&range].id(),
+                            standing.term
+                        ));
                     }
                 }
                 Effect::Born { right, leads } => self.born(id, &right, leads),
-                Effect::Destroyed => self.events.push(format!("{name}: destroyed")),
+                Effect::Destroyed => {
+                    self.events.push(format!("{name}: destroyed"));
+                    let store = self.stores.get_mut(&id).unwrap();
+                    store.replicas.remove(&range);
+                    store.data.states.remove(&range);
+                    store.flushed = store.data.clone();
+                }
                 Effect::Quarantined { reason } => self.events.push(format!("{name}: quarantined: {reason}")),
             }
         }
@@ -558,7 +582,8 @@ impl Group {
         match replica.may_read(&request, reading.confirmed, &view) {
             ReadVerdict::Serve { at, now } => {
                 let served =
-                    holdfast_replica::evaluate::serve_read(&request.request, &bounds, &reading.snapshot, at, now).unwrap();
+                    holdfast_replica::evaluate::serve_read(&request.request, &bounds, &reading.snapshot, at, now)
+                        .unwrap();
                 self.answered(&id.to_string(), reading.ticket, served.map(Outcome::Response));
             }
             ReadVerdict::Confirm => self.step(id, reading.range, Input::ConfirmRead { ticket: reading.ticket }),
@@ -577,7 +602,8 @@ impl Group {
             self.stores[&to].log.ranges.get(&range).and_then(|l| l.record),
             Some(ReplicaRecord::Tombstone { next, .. }) if envelope.to < next
         );
-        if !self.stores[&to].replicas.contains_key(&range) && !dead && holdfast_replica::may_create(&envelope, from, to) {
+        if !self.stores[&to].replicas.contains_key(&range) && !dead && holdfast_replica::may_create(&envelope, from, to)
+        {
             let config = self.config(to);
             let descriptor = envelope.descriptor.clone().unwrap();
             let (created, ops) = Replica::create_learner(&config, descriptor, envelope.to);
