@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use holdfast_kv::records;
+use holdfast_kv::core::records;
 use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
 use holdfast_types::{
     Condition, Expected, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, SiteName, StoreId,

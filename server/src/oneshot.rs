@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use clap::Args;
-use holdfast_client::{Client, Options};
-use holdfast_types::{KeyspaceId, Row};
+use holdfast_client::{Client, KeyValue, KeyspaceId, Options};
 use serde_json::json;
 
 /// Where a one-shot command goes.
@@ -121,24 +120,22 @@ pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
 /// `holdfast scan`.
 pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
     let client = connect(&args.target).await?;
-    let end = args.end.as_deref().map(bytes);
-    let mut scan = client.scan(bytes(&args.start), end, args.reverse);
-    let mut left = args.limit;
-    while left > 0
-        && let Some(page) = scan.next_page().await?
-    {
-        for row in page.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+    let mut scan = client.scan(&args.start, args.end.as_deref()).limit(args.limit);
+    if args.reverse {
+        scan = scan.reverse();
+    }
+    while let Some(page) = scan.next_page().await? {
+        for row in &page {
             print_row(row, args.target.json);
-            left -= 1;
         }
     }
     Ok(())
 }
 
-fn print_row(row: &Row, as_json: bool) {
-    let (key, value) = (text(row.key.user_key()), text(&row.value.value));
+fn print_row(row: &KeyValue, as_json: bool) {
+    let (key, value) = (text(&row.key), text(&row.value));
     if as_json {
-        println!("{}", json!({ "key": key, "value": value, "version": row.value.timestamp.0 }));
+        println!("{}", json!({ "key": key, "value": value, "version": row.version.0 }));
     } else {
         println!("{key}\t{value}");
     }

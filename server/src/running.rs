@@ -123,12 +123,13 @@ pub struct ServerState {
     running: ArcSwapOption<Running>,
     /// When the process started.
     pub started: Instant,
+    stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
 }
 
 impl ServerState {
     /// A process that is no member yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now() })
+        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now(), stop: parking_lot::Mutex::default() })
     }
 
     /// The store, once it is a member.
@@ -139,6 +140,19 @@ impl ServerState {
     /// The store became a member.
     pub fn set_running(&self, running: Arc<Running>) {
         self.running.store(Some(running));
+    }
+
+    /// Keeps what ends the streams of clients.
+    pub fn keep(&self, stop: watch::Sender<bool>) {
+        *self.stop.lock() = Some(stop);
+    }
+
+    /// Ends the streams of clients: they go elsewhere.
+    pub fn stop_streams(&self) {
+        if let Some(stop) = self.stop.lock().take() {
+            // Streams that have ended need not be told.
+            let _ = stop.send(true);
+        }
     }
 
     /// The store, or the refusal that says why there is none.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_kv::TrafficCause;
+use holdfast_kv::core::effect::TrafficCause;
 use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{self, RaftSender};
 use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Refusal, SupportLink, Transport};

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_client::{Client, ClientError};
-use holdfast_types::{Expected, Response};
+use holdfast_client::{Client, ClientError, Expected};
 
 use super::Meter;
 use crate::record::{Record, WriteEnd};
@@ -77,7 +76,8 @@ impl LoadClient {
     }
 
     async fn read(&mut self) {
-        let key = self.rows[self.pick()].0.clone();
+        let row = self.pick();
+        let key = self.rows[row].0.clone();
         let begun = Instant::now();
         match self.client.get(key.clone()).await {
             Ok(found) => {
@@ -93,7 +93,8 @@ impl LoadClient {
     }
 
     async fn write(&mut self) {
-        let (key, loaded) = self.rows[self.pick()].clone();
+        let row = self.pick();
+        let (key, loaded) = self.rows[row].clone();
         self.writes += 1;
         let mut value = format!("write {} of client {} | ", self.writes, self.number).into_bytes();
         value.extend_from_slice(&loaded);
@@ -123,7 +124,7 @@ impl LoadClient {
         let begun = Instant::now();
         let value = Bytes::from(next.to_string());
         let end = match self.client.compare_and_set(counter.clone(), expected, Some(value)).await {
-            Ok(Response::Written { .. }) => self.acknowledged(begun),
+            Ok(outcome) if outcome.is_written() => self.acknowledged(begun),
             Ok(_) => {
                 // Another client was faster: an answer like any other.
                 self.meter.succeeded(self.site, begun.elapsed());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use holdfast_client::{Client, Options};
+use holdfast_client::{Client, Options, SiteName};
 use tokio::task::JoinSet;
 
 pub use self::meter::{Meter, Phase, SiteSample};
@@ -48,7 +48,7 @@ impl Load {
     pub async fn connect(options: LoadOptions, meter: Arc<Meter>) -> anyhow::Result<Self> {
         let mut connections = Vec::new();
         for site in &options.sites {
-            let client_options = Options { site: Some(site.clone()), ..Options::default() };
+            let client_options = Options { site: Some(SiteName::new(site).map_err(anyhow::Error::msg)?), ..Options::default() };
             connections.push(Client::connect(options.addresses.clone(), client_options).await?);
         }
         Ok(Self { options, meter, connections })

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_client::Client;
-use holdfast_types::Timestamp;
+use holdfast_client::{Client, Timestamp};
 use tokio::task::JoinSet;
 
 use super::client::count;
@@ -54,7 +53,7 @@ async fn versions_of(client: &Client, key: &Bytes) -> anyhow::Result<(Option<Byt
     let mut versions = 1;
     let mut below = newest.timestamp;
     while versions < MAX_VERSIONS
-        && let Some(older) = client.get_at(key.clone(), Timestamp(below.0 - 1)).await?
+        && let Some(older) = client.batch_get_at([key], Timestamp(below.0 - 1)).await?.pop().flatten()
     {
         versions += 1;
         below = older.timestamp;

@@ -22,3 +22,4 @@ mod worker_thread;
 pub use clock::SystemClock;
 pub use shared::FaultSink;
 pub use store::{Cancellation, Ports, Store, StoreOptions};
+pub use worker_thread::StoreEnv;

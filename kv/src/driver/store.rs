@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use holdfast_engine::{Engines, Fault};
 use holdfast_placement::StoreRecord;
 use holdfast_replica::{AdminRequest, SupportView};
-use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits, validate};
+use holdfast_types::validate::validate;
+use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 
 use super::health::Health;
@@ -209,7 +210,7 @@ impl Store {
 
     /// Serves a client's request, here or by forwarding it. Refused at once when it is malformed or the mailbox is full.
     pub fn request(&self, request: RangeRequest, wait: Duration, reply: Box<dyn Reply>) -> Option<Cancellation> {
-        if let Err(rejected) = validate::validate(&request, limits::MAX_VALUE_BYTES) {
+        if let Err(rejected) = validate(&request, limits::MAX_VALUE_BYTES) {
             reply.answer(Err(rejected), self.fleet_now());
             return None;
         }

@@ -99,12 +99,15 @@ pub struct Waiting {
     admins: HashMap<RequestTicket, Box<dyn AdminReply>>,
 }
 
-struct ThreadEnv<'a> {
-    clock: &'a dyn Clock,
-    engines: &'a Engines,
+/// What of a real store is no IO: its clocks and views of its data.
+pub struct StoreEnv<'a> {
+    /// The clocks.
+    pub clock: &'a dyn Clock,
+    /// Both instances.
+    pub engines: &'a Engines,
 }
 
-impl Env for ThreadEnv<'_> {
+impl Env for StoreEnv<'_> {
     fn now(&self) -> Moment {
         self.clock.now()
     }
@@ -178,7 +181,7 @@ impl WorkerThread {
                     self.waiting.clients.remove(ticket);
                 }
             }
-            let env = ThreadEnv { clock: &*self.clock, engines: &self.outlets.engines };
+            let env = StoreEnv { clock: &*self.clock, engines: &self.outlets.engines };
             let effects = self.worker.handle(events, &env);
             events.clear();
             for effect in effects {

@@ -32,6 +32,12 @@ impl BadMessage {
     }
 }
 
+impl From<std::convert::Infallible> for BadMessage {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl From<prost::DecodeError> for BadMessage {
     fn from(error: prost::DecodeError) -> Self {
         Self::Malformed(error.to_string())

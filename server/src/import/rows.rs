@@ -128,8 +128,8 @@ fn next_json(
         None => row.values().next(),
     };
     match found {
-        Some(Value::String(text)) => loadable(*line, Bytes::copy_from_slice(text.as_bytes()), &row),
-        Some(Value::Number(number)) => loadable(*line, Bytes::from(number.to_string()), &row),
+        Some(Value::String(text)) => Some(loadable(*line, Bytes::copy_from_slice(text.as_bytes()), &row)),
+        Some(Value::Number(number)) => Some(loadable(*line, Bytes::from(number.to_string()), &row)),
         Some(_) => bad("the key is neither text nor a number".into()),
         None => bad(format!("no field {:?}", key.unwrap_or("(first)"))),
     }

@@ -9,7 +9,8 @@ use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_server::Kv;
-use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits, validate};
+use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
+use holdfast_types::validate::validate;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,7 +109,7 @@ impl Kv for KvService {
         let running = self.state.member()?;
         let deadline = Instant::now() + patience(&request);
         let asked = RangeRequest::from(request.into_inner());
-        validate::range_request(&asked).map_err(to_status)?;
+        validate(&asked, limits::MAX_VALUE_BYTES).map_err(to_status)?;
         let Asked::Get { keys, at } = asked.request else { return Err(Status::internal("a batch get is a get")) };
         let values = spanning::get(&running, &keys, at, deadline).await.map_err(to_status)?;
         let answer = Answer::Got { values };

@@ -226,7 +226,8 @@ async fn pack(
         size_bytes += answer.encoded_len();
         response.answers.push(answer);
         if size_bytes >= MESSAGE_TARGET_BYTES {
-            let full = std::mem::replace(&mut response, StreamResponse { now: response.now, ..StreamResponse::default() });
+            let next = StreamResponse { now: response.now, ..StreamResponse::default() };
+            let full = std::mem::replace(&mut response, next);
             if !send(session, full, size_bytes, ready).await {
                 return false;
             }

@@ -1,0 +1,442 @@
+//! `holdfast start`: from an empty process to a serving store, and back.
+//!
+//! ```text
+//! open engines ─▶ services listen ─▶ member? ─ no ─▶ wait for Init, or join by another store ─┐
+//!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
+//! ```
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use holdfast_engine::{EngineOptions, Engines};
+use holdfast_kv::core::identity::Identity;
+use holdfast_kv::core::recovery::{self, Founding, WorkerSetup};
+use holdfast_kv::core::support::Support;
+use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
+use holdfast_kv::ports::Clock;
+use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_proto::v1;
+use holdfast_proto::v1::fleet_server::FleetServer;
+use holdfast_proto::v1::kv_server::KvServer;
+use holdfast_raft_transport::{Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig};
+use holdfast_replica::{CheckLevel, SurvivalGoal};
+use holdfast_types::{FleetId, StoreId, Timestamp, limits};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::membership::{Applicant, join};
+use crate::running::{Link, Running, ServerState};
+use crate::services::fleet::{FleetService, InitCommand};
+use crate::services::http;
+use crate::services::kv::KvService;
+use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
+
+/// How often a store that is no member yet asks to become one.
+const JOIN_EVERY: Duration = Duration::from_millis(500);
+/// How long a stopping store waits until others lead its ranges.
+const RETIRE_WITHIN: Duration = Duration::from_secs(5);
+/// How often it looks.
+const RETIRE_POLL: Duration = Duration::from_millis(10);
+/// The store that founds a fleet.
+const FIRST_STORE: StoreId = StoreId(1);
+/// HTTP/2 windows of client connections: many calls share one.
+const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Runs a store until it is told to stop or its disk fails.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let data_dir = config.data_dir.clone();
+    let engines = tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
+        .await?
+        .with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let state = ServerState::new();
+    let (init, inits) = mpsc::channel(1);
+    let client_listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening for clients on {}", config.listen))?;
+    let http_listener = tokio::net::TcpListener::bind(config.listen_http)
+        .await
+        .with_context(|| format!("listening for HTTP on {}", config.listen_http))?;
+    let stream_listener = TcpListener::bind(config.listen_store)
+        .with_context(|| format!("listening for stores on {}", config.listen_store))?;
+    tokio::spawn(serve_http(http_listener, Arc::clone(&state)));
+    tokio::spawn(serve_clients(client_listener, Arc::clone(&state), init, config.clone()));
+    tracing::info!(clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, "listening");
+
+    let (faults, mut fault) = fault_sink();
+    tokio::select! {
+        ended = live(&config, engines, &state, inits, stream_listener, faults) => ended,
+        () = told_to_stop(config.end_with_stdin) => Ok(()),
+        _ = fault.changed() => bail!("the disk failed; start the store again when it is well"),
+    }?;
+    stop(&state).await;
+    Ok(())
+}
+
+/// Becomes a member and runs. Never returns while all is well.
+async fn live(
+    config: &Config,
+    engines: Engines,
+    state: &Arc<ServerState>,
+    inits: mpsc::Receiver<InitCommand>,
+    stream_listener: TcpListener,
+    faults: FaultSink,
+) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let known = Identity::read(&*engines.log)?;
+    let mut stores = Vec::new();
+    if known.is_none() {
+        stores = become_member(config, &engines, inits, &*clock).await?;
+    }
+    let (running, stopped) = start_store(config, engines, clock, stream_listener, faults, &stores)?;
+    let running = Arc::new(running);
+    tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
+    state.keep(stopped);
+    state.set_running(Arc::clone(&running));
+    announce(config, &running).await;
+    std::future::pending().await
+}
+
+/// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then.
+async fn become_member(
+    config: &Config,
+    engines: &Engines,
+    mut inits: mpsc::Receiver<InitCommand>,
+    clock: &dyn Clock,
+) -> anyhow::Result<Vec<StoreRecord>> {
+    let mut said = String::new();
+    if config.join.is_empty() {
+        tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
+    }
+    loop {
+        tokio::select! {
+            Some(answer) = inits.recv() => {
+                let outcome = found(config, engines, clock);
+                let told = outcome.as_ref().map(|(fleet, _)| *fleet).map_err(|error| format!("{error:#}"));
+                // The caller may have gone; the fleet exists all the same.
+                let _ = answer.send(told);
+                return outcome.map(|(_, record)| vec![record]);
+            }
+            asked = ask_to_join(config), if !config.join.is_empty() => match asked {
+                Ok((fleet, record, stores)) => {
+                    recovery::join(engines, fleet, &record)?;
+                    return Ok(stores);
+                }
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    if text != said {
+                        tracing::info!("not a member yet: {text}");
+                        said = text;
+                    }
+                    tokio::time::sleep(JOIN_EVERY).await;
+                }
+            },
+        }
+    }
+}
+
+fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Result<(FleetId, StoreRecord)> {
+    let fleet = FleetId(random_128()?);
+    let record = own_record(config, FIRST_STORE, Timestamp::from_ms(clock.wall_ms()));
+    let site = SiteRecord { label: config.site.clone(), identity: config.site_id.clone() };
+    recovery::init(engines, &Founding { fleet, store: record.clone(), site })?;
+    Ok((fleet, record))
+}
+
+/// Asks the stores named by `--join`, one after the other.
+async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let addresses = own_addresses(config);
+    let request = v1::JoinRequest {
+        site: config.site.to_string(),
+        site_identity: config.site_id.clone().unwrap_or_default(),
+        client_address: addresses.client,
+        store_address: addresses.store_to_store,
+        fleet_token: config.fleet_token.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..v1::JoinRequest::default()
+    };
+    let mut last = anyhow::anyhow!("no address to join by");
+    for address in &config.join {
+        let asked = async {
+            let mut fleet = crate::status::connect(address).await?;
+            fleet.join(request.clone()).await.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))
+        };
+        match asked.await {
+            Ok(answer) => return joined(config, answer.into_inner()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let fleet: FleetId = answer.fleet.context("the answer names no fleet")?.into();
+    let record = own_record(config, StoreId(answer.store_id), Timestamp::ZERO);
+    let mut stores = Vec::new();
+    for info in answer.stores {
+        stores.push(StoreRecord {
+            store: StoreId(info.store_id),
+            site: holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
+            site_identity: None,
+            addresses: StoreAddresses {
+                client: info.client_address,
+                store_to_store: info.store_address,
+                http: String::new(),
+            },
+            joined_at: Timestamp::ZERO,
+        });
+    }
+    Ok((fleet, record, stores))
+}
+
+fn own_addresses(config: &Config) -> StoreAddresses {
+    StoreAddresses {
+        client: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
+        store_to_store: config.advertise_store.clone().unwrap_or_else(|| config.listen_store.to_string()),
+        http: config.listen_http.to_string(),
+    }
+}
+
+fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> StoreRecord {
+    StoreRecord {
+        store,
+        site: config.site.clone(),
+        site_identity: config.site_id.clone(),
+        addresses: own_addresses(config),
+        joined_at,
+    }
+}
+
+fn random_128() -> anyhow::Result<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Recovers what is on disk and starts streams, support and threads.
+fn start_store(
+    config: &Config,
+    engines: Engines,
+    clock: Arc<dyn Clock>,
+    stream_listener: TcpListener,
+    faults: FaultSink,
+    stores: &[StoreRecord],
+) -> anyhow::Result<(Running, watch::Sender<bool>)> {
+    let recovered = recovery::recover(&engines)?;
+    let identity = recovered.identity.clone();
+    anyhow::ensure!(
+        identity.site == config.site,
+        "the data in {} belongs to a store of site {}: start it with --site {}",
+        config.data_dir.display(),
+        identity.site,
+        identity.site
+    );
+    let stream_identity = StreamIdentity {
+        fleet: identity.fleet,
+        store: identity.store,
+        incarnation: identity.incarnation,
+        site: identity.site.clone(),
+        formats: Vec::new(),
+    };
+    let incoming = Arc::new(Incoming::default());
+    let transport_config =
+        TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
+    let mut support_config = SupportConfig::new(stream_identity);
+    support_config.traffic = Arc::clone(&transport_config.traffic);
+    support_config.incarnations = transport_config.incarnations.clone();
+    let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
+    let transport = Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
+    let mut heartbeat_address: SocketAddr = config.listen_store;
+    heartbeat_address.set_port(transport.local_address().port() + 1);
+    let support_link = SupportLink::start(support_config, heartbeat_address)
+        .with_context(|| format!("listening for support heartbeats on {heartbeat_address}"))?;
+
+    let directory = Arc::new(open_directory(config, identity.store, &transport, &support_link)?);
+    directory.learn(stores);
+    let link = Arc::new(Link::new(Arc::clone(&directory)));
+    let env = StoreEnv { clock: &*clock, engines: &engines };
+    let support = Support::new(recovered.support(), clock.now());
+    let setup = WorkerSetup {
+        workers: u16::try_from(config.workers).expect("bounded by the configuration"),
+        seed: identity.store.0,
+        quorum_reads: config.quorum_reads,
+        check: CheckLevel::Cheap,
+        survival: SurvivalGoal::Site,
+    };
+    let (workers, map) = recovered.into_workers(&setup, &env);
+    let ports = Ports {
+        sender: Arc::new(StreamSender { transport: Arc::clone(&transport) }),
+        support: Box::new(HeartbeatLink(support_link)),
+        clock: Arc::clone(&clock),
+        placement: Arc::clone(&link) as _,
+        faults,
+    };
+    let store = Store::start(&store_options(), engines, workers, map, support, ports)?;
+    incoming.open(Arc::clone(&store));
+    let (stop, stopped) = watch::channel(false);
+    let notices = link.notices.clone();
+    let running = Running {
+        fleet: identity.fleet,
+        store_id: identity.store,
+        site: identity.site,
+        incarnation: identity.incarnation,
+        store,
+        transport,
+        directory,
+        notices,
+        stopped,
+        clock,
+    };
+    Ok((running, stop))
+}
+
+fn store_options() -> StoreOptions {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    StoreOptions {
+        appliers: (cores / 4).clamp(1, 4),
+        readers: (cores / 2).clamp(2, 8),
+        flush_every: EngineOptions::default().flush_every,
+        cores: u32::try_from(cores).unwrap_or(u32::MAX),
+    }
+}
+
+/// The address book, which tells streams and heartbeats where the other stores are.
+fn open_directory(
+    config: &Config,
+    own: StoreId,
+    transport: &Arc<Transport>,
+    support: &SupportLink,
+) -> anyhow::Result<Directory> {
+    let transport = Arc::clone(transport);
+    let heartbeats = support.addresses();
+    let on_change = move |records: &[StoreRecord]| {
+        for record in records.iter().filter(|record| record.store != own) {
+            let address = &record.addresses.store_to_store;
+            transport.set_address(record.store, record.site.clone(), address);
+            if let Some(address) = support_address(address) {
+                heartbeats.set(record.store, record.site.clone(), &address);
+            }
+        }
+    };
+    Directory::open(&config.data_dir, Box::new(on_change))
+}
+
+/// Tells the fleet where this store is now and learns where the others are. Goes on until it is done, behind the services.
+async fn announce(config: &Config, running: &Arc<Running>) {
+    let applicant = Applicant {
+        store: running.store_id,
+        site: config.site.clone(),
+        site_identity: config.site_id.clone(),
+        addresses: own_addresses(config),
+    };
+    let mut said = String::new();
+    loop {
+        match join(running, &applicant).await {
+            Ok((_, stores)) => {
+                running.store.directory(Arc::new(stores));
+                return;
+            }
+            Err(rejected) if rejected.may_retry() || rejected == holdfast_types::Rejected::DeadlineExceeded => {
+                let text = rejected.to_string();
+                if text != said {
+                    tracing::info!("the fleet is not told of this store yet: {text}");
+                    said = text;
+                }
+            }
+            Err(rejected) => {
+                tracing::error!(%rejected, "the fleet refuses this store");
+                return;
+            }
+        }
+        tokio::time::sleep(JOIN_EVERY).await;
+    }
+}
+
+async fn serve_http(listener: tokio::net::TcpListener, state: Arc<ServerState>) {
+    if let Err(error) = axum::serve(listener, http::router(state)).await {
+        tracing::error!(%error, "the HTTP port is gone");
+    }
+}
+
+async fn serve_clients(
+    listener: tokio::net::TcpListener,
+    state: Arc<ServerState>,
+    init: mpsc::Sender<InitCommand>,
+    config: Config,
+) {
+    let max = limits::MAX_MESSAGE_BYTES;
+    let kv = KvServer::new(KvService { state: Arc::clone(&state) }).max_decoding_message_size(max).max_encoding_message_size(max);
+    let fleet = FleetService { state, init, fleet_token: config.fleet_token.clone(), site: config.site.clone() };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<KvServer<KvService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors are those that were compiled in");
+    let served = tonic::transport::Server::builder()
+        .initial_stream_window_size(CLIENT_WINDOW_BYTES)
+        .initial_connection_window_size(CLIENT_WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .add_service(kv)
+        .add_service(FleetServer::new(fleet))
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the client port is gone");
+    }
+}
+
+fn fault_sink() -> (FaultSink, watch::Receiver<bool>) {
+    let (sender, receiver) = watch::channel(false);
+    let sink = FaultSink::new(Arc::new(move |_| {
+        // The receiver lives as long as the process.
+        let _ = sender.send(true);
+    }));
+    (sink, receiver)
+}
+
+/// Returns on SIGTERM, on an interrupt, and at the end of standard input if that was asked for.
+async fn told_to_stop(with_stdin: bool) {
+    let mut terminated = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(error) => {
+            tracing::error!(%error, "SIGTERM cannot be listened for");
+            return std::future::pending().await;
+        }
+    };
+    let stdin_ended = async {
+        if !with_stdin {
+            return std::future::pending().await;
+        }
+        // Any end or error of standard input means that the parent is gone.
+        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+    };
+    tokio::select! {
+        _ = terminated.recv() => tracing::info!("told to stop"),
+        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted"),
+        () = stdin_ended => tracing::info!("standard input ended"),
+    }
+}
+
+/// Hands leaders over, ends streams, flushes.
+async fn stop(state: &ServerState) {
+    let Some(running) = state.running() else { return };
+    running.store.retire();
+    let deadline = tokio::time::Instant::now() + RETIRE_WITHIN;
+    let leads = || running.store.ranges().iter().any(|found| found.own && found.leader == Some(running.store_id));
+    while leads() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(RETIRE_POLL).await;
+    }
+    state.stop_streams();
+    let store = Arc::clone(&running.store);
+    if tokio::task::spawn_blocking(move || store.stop()).await.is_err() {
+        tracing::error!("the store did not stop in order");
+    }
+    running.transport.stop().await;
+    tracing::info!("stopped");
+}
