@@ -67,6 +67,21 @@ pub struct Draft {
     pub outcome: WriteOutcome,
 }
 
+impl Draft {
+    /// Roughly what it takes of an entry.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        const OVERHEAD_BYTES: usize = 128;
+        let outcome = match &self.outcome {
+            WriteOutcome::Written => 0,
+            WriteOutcome::ConditionFailed { actual, .. } => actual.as_ref().map_or(0, |actual| actual.value.len()),
+            WriteOutcome::RangeDeleted { resume, .. } => resume.as_ref().map_or(0, |resume| resume.raw().len()),
+        };
+        let bytes = |m: &Mutation| m.key.raw().len() + m.value.as_ref().map_or(0, bytes::Bytes::len) + 16;
+        OVERHEAD_BYTES + outcome + self.mutations.iter().map(bytes).sum::<usize>()
+    }
+}
+
 /// Evaluates on `reader`, a snapshot taken after `evaluation` was handed out.
 #[must_use]
 pub fn run(evaluation: Evaluation, reader: &dyn Reader) -> Evaluated {

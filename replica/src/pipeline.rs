@@ -21,8 +21,8 @@ use holdfast_types::{
     Timestamp, limits,
 };
 
+use self::admission::{charged_bytes, check_last_moment, latches_of};
 pub use self::admission::{check_bounds, check_read};
-use self::admission::{check_last_moment, latches_of};
 pub use self::outputs::{AdminWrite, Batch, Now, PipelineOutput};
 use crate::command::{Command, CommandBody, Completion, EvaluatedWrite, WriteOutcome};
 use crate::effect::Outcome;
@@ -32,9 +32,6 @@ use crate::latches::{LatchId, Latches, Span, Wanted};
 use crate::range_state::RangeState;
 use crate::reader::ReadFault;
 use crate::slots::{SlotCache, Verdict, judge, request_hash};
-
-/// What an entry costs besides the bytes of its requests, roughly, for each of them.
-const WRITE_OVERHEAD_BYTES: usize = 64;
 
 /// A write on its way.
 #[derive(Clone, Debug)]
@@ -143,7 +140,8 @@ impl Pipeline {
         let Some(leading) = &self.leading else {
             return vec![PipelineOutput::refused(ticket, self.not_leader(None))];
         };
-        let checked = self.check_admission(request.request.size_bytes(), deadline, now).and_then(|()| {
+        let size_bytes = charged_bytes(&request.request);
+        let checked = self.check_admission(size_bytes, deadline, now).and_then(|()| {
             check_bounds(&request, &leading.descriptor)?;
             request.write.as_ref().map_or(Ok(()), |write| check_last_moment(write, now))?;
             request.request.is_write().then_some(()).ok_or_else(|| Rejected::invalid("a read cannot be written"))
@@ -155,7 +153,7 @@ impl Pipeline {
         let write = Write {
             ticket: Some(ticket),
             deadline,
-            size_bytes: request.request.size_bytes(),
+            size_bytes,
             completion: request.write.map(|write| Completion {
                 client: write.id.client,
                 slot: write.id.slot,
@@ -320,6 +318,9 @@ impl Pipeline {
     /// more, but a proof that this leader was not replaced before it looked.
     fn drafted(&mut self, id: LatchId, draft: Draft, outputs: &mut Vec<PipelineOutput>) -> Vec<LatchId> {
         let write = self.writes.get_mut(&id).expect("the caller looked it up");
+        let more_bytes = draft.size_bytes().saturating_sub(write.size_bytes);
+        write.size_bytes += more_bytes;
+        self.bytes += more_bytes;
         let recorded = write.completion.is_some() && !write.first_attempt;
         if draft.mutations.is_empty() && !recorded {
             let at = self.leading.as_ref().map_or(Timestamp::ZERO, |leading| leading.last_timestamp);
@@ -353,11 +354,14 @@ impl Pipeline {
         let mut size_bytes = 0;
         while let Some(id) = self.ready.first().copied() {
             let write = self.writes.get_mut(&id).expect("what is ready is on its way");
-            let alone = matches!(write.stage, Stage::Ready(Ready::Admin(_)));
-            let full = size_bytes + write.size_bytes > max_bytes;
-            if !taken.is_empty() && (alone || full) {
+            let (alone, more_bytes) = match &write.stage {
+                Stage::Ready(Ready::Draft(draft)) => (false, draft.size_bytes()),
+                _ => (true, 0),
+            };
+            if !taken.is_empty() && (alone || size_bytes + more_bytes > max_bytes) {
                 break;
             }
+            size_bytes += more_bytes;
             self.ready.pop_first();
             taken.push(id);
             let Stage::Ready(ready) = std::mem::replace(&mut write.stage, Stage::Proposed) else {
@@ -370,7 +374,6 @@ impl Pipeline {
                     return Some(Batch { command: command.encode(), writes: taken });
                 }
             };
-            size_bytes += write.size_bytes + WRITE_OVERHEAD_BYTES;
             let Draft { mutations, outcome } = draft;
             let (timestamp, completion) = (hlc.next(wall_ms), write.completion);
             evaluated.push(EvaluatedWrite { timestamp, mutations, outcome, completion });

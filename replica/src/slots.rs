@@ -104,6 +104,15 @@ impl CompletionRecord {
         })
     }
 
+    /// True when it carries no value and no key, whose memory would outlive the request.
+    fn is_slim(&self) -> bool {
+        match &self.outcome {
+            WriteOutcome::Written => true,
+            WriteOutcome::ConditionFailed { actual, .. } => actual.is_none(),
+            WriteOutcome::RangeDeleted { resume, .. } => resume.is_none(),
+        }
+    }
+
     /// True when a deletion with this timestamp may remove the record (see the module).
     #[must_use]
     pub fn may_go(&self, at: Timestamp) -> bool {
@@ -173,7 +182,7 @@ pub fn request_hash(request: &Request) -> u64 {
 }
 
 /// What the leader knows of the records in the data instance. Bounded: of two halves the older is forgotten when the
-/// younger is full.
+/// younger is full, and records are small.
 ///
 /// Invariants:
 /// - what it says of a slot is what is applied, or a record that was removed since, which decides as well; while the slot is
@@ -195,8 +204,11 @@ impl SlotCache {
         self.young.get(&key).or_else(|| self.old.get(&key)).map(Option::as_ref)
     }
 
-    /// What was read or applied.
+    /// What was read or applied. A record with a value or key in it is not kept.
     pub fn put(&mut self, client: ClientId, slot: Slot, record: Option<CompletionRecord>) {
+        if record.as_ref().is_some_and(|record| !record.is_slim()) {
+            return self.forget(client, slot);
+        }
         self.old.remove(&(client, slot));
         self.young.insert((client, slot), record);
         if self.young.len() > limits::SLOT_CACHE_RECORDS / 2 {

@@ -57,6 +57,13 @@ pub(super) fn check_last_moment(write: &WriteAttempt, now: Now) -> Result<(), Re
     Ok(())
 }
 
+/// What a write counts for until it is evaluated: a page of tombstones is larger than the request for it.
+pub(super) fn charged_bytes(request: &Request) -> usize {
+    const EXPECTED_PAGE_BYTES: usize = 128 << 10;
+    let page = matches!(request, Request::DeleteRange { .. });
+    request.size_bytes() + if page { EXPECTED_PAGE_BYTES } else { 0 }
+}
+
 /// The latches that a write needs.
 pub(super) fn latches_of(request: &RangeRequest, bounds: &KeyRange) -> Wanted {
     let mut wanted = Wanted::default();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holdfast_replica::Outcome;
-use holdfast_replica::command::{Garbage, GarbageRecord};
+use holdfast_replica::command::{Garbage, GarbageRecord, WriteOutcome};
 use holdfast_replica::pipeline::AdminWrite;
-use holdfast_replica::slots::CompletionRecord;
+use holdfast_replica::slots::{CompletionRecord, SlotCache};
 use holdfast_types::storage::Version;
 use holdfast_types::{
-    Condition, Expected, Moment, Rejected, Request, Response, Sequence, Slot, Timestamp, WriteAttempt, limits,
+    ClientId, Condition, Expected, Moment, Rejected, Request, Response, Sequence, Slot, Timestamp, VersionedValue,
+    WriteAttempt, limits,
 };
 use proptest::prelude::*;
 
@@ -307,6 +308,26 @@ fn a_slot_costs_one_look_up_under_each_leader() {
     assert_eq!(look_ups, [1, 0, 0, 1, 0, 0]);
     leader.request(99, None, Request::Write { conditions: Vec::new(), mutations: vec![mutation("k0", None)] });
     assert!(leader.evaluations.is_empty() && leader.pipeline.has_batch(), "without an id there is nothing to look up");
+}
+
+#[test]
+fn known_slots_are_bounded() {
+    let mut cache = SlotCache::default();
+    let record = |actual| {
+        let (last_moment, timestamp) = (Timestamp::ZERO, Timestamp::ZERO);
+        let outcome = WriteOutcome::ConditionFailed { index: 0, actual };
+        CompletionRecord { sequence: Sequence(1), last_moment, request_hash: 0, timestamp, outcome }
+    };
+    for client in 0..40 {
+        for slot in (0..limits::MAX_SLOTS).map(Slot) {
+            cache.put(ClientId(client), slot, Some(record(None)));
+            assert_eq!(cache.get(ClientId(0), Slot(0)), Some(Some(&record(None))), "what is used stays");
+        }
+    }
+    assert!(cache.len() <= limits::SLOT_CACHE_RECORDS);
+    let actual = VersionedValue { value: Bytes::from("heavy"), timestamp: Timestamp::ZERO };
+    cache.put(ClientId(0), Slot(0), Some(record(Some(actual))));
+    assert_eq!(cache.get(ClientId(0), Slot(0)), None, "a record with a value is looked up");
 }
 
 #[test]

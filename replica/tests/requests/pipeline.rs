@@ -56,6 +56,24 @@ fn an_entry_ends_at_its_size_but_takes_one_request() {
 }
 
 #[test]
+fn pages_of_tombstones_do_not_pile_up_in_one_entry() {
+    let mut leader = Leader::new();
+    let name = |page: char, n: u32| format!("{page}{n}{}", "x".repeat(4_000));
+    for (page, n) in ['c', 'd', 'e'].into_iter().flat_map(|page| (0..50).map(move |n| (page, n))) {
+        leader.request(u64::from(n) + 100 * u64::from(u32::from(page)), None, put(&name(page, n), ""));
+    }
+    leader.settle();
+    for (ticket, (start, end)) in (1..).zip([("c", "d"), ("d", "e"), ("e", "f")]) {
+        leader.request(ticket, None, Request::DeleteRange { bounds: bounds(start, end), max_keys: 1_000 });
+        leader.evaluate();
+    }
+    // Each page has 200 KB.
+    assert_eq!((leader.propose(), leader.propose(), leader.propose()), (Some(1), Some(1), Some(1)));
+    leader.settle();
+    assert!((1..=3).all(|ticket| leader.answer(ticket).is_some_and(Result::is_ok)));
+}
+
+#[test]
 fn stepping_down_refuses_what_is_not_in_the_log_and_keeps_the_rest() {
     let mut leader = Leader::new();
     leader.request(1, None, put("c", "1"));
