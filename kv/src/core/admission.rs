@@ -54,8 +54,9 @@ impl Admission {
 
     /// Gives an admitted request back.
     pub fn release(&self, size_bytes: usize) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(size_bytes, Ordering::Relaxed);
+        let requests = self.requests.fetch_sub(1, Ordering::Relaxed);
+        let bytes = self.bytes.fetch_sub(size_bytes, Ordering::Relaxed);
+        debug_assert!(requests >= 1 && bytes >= size_bytes, "more was given back than was admitted");
     }
 
     /// Requests and bytes admitted now.

@@ -349,3 +349,7 @@ pub fn route_of(request: &RangeRequest) -> Route {
         (None, None) => Route::Worker(0),
     }
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -219,8 +219,8 @@ fn is_no_older(new: RangeEpoch, old: RangeEpoch) -> bool {
 
 fn refresh_leader(known: &mut Found, heard: &RangeHint) -> bool {
     let newer = heard.term > known.term || (heard.term == known.term && known.leader.is_none());
-    let changes = newer && (heard.leader, heard.term) != (known.leader, known.term);
-    if changes && heard.leader.is_some() {
+    let changes = newer && heard.leader.is_some();
+    if changes {
         known.leader = heard.leader;
         known.term = heard.term;
     }

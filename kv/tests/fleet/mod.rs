@@ -12,10 +12,11 @@ use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
 use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
+use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::routing::{RangeMap, worker_of};
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
-use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::{
     FleetId, Incarnation, Key, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request, Response,
@@ -127,7 +128,18 @@ impl Fleet {
         for id in 1..=n {
             fleet.start(StoreId(id));
         }
+        for id in 2..=n {
+            fleet.register(StoreId(id));
+        }
         fleet
+    }
+
+    /// What the server does when a store joins: its record in the system range.
+    fn register(&mut self, id: StoreId) {
+        let (key, value) = (StateKey::Store(id).key(), Some(encode_store(&record(id))));
+        let mutations = vec![Mutation { key, value, expires_at: None }];
+        let request = Request::Write { conditions: Vec::new(), mutations };
+        self.must(StoreId(1), RangeRequest { range: None, write: None, request });
     }
 
     pub fn start(&mut self, id: StoreId) {
@@ -387,7 +399,12 @@ impl Store {
                 self.map.standing(&standing);
                 return self.broadcast(worker, &Event::Standing(standing));
             }
-            Effect::Learned(hints) => return hints.into_iter().for_each(|hint| drop(self.map.learn(hint))),
+            Effect::Learned(hints) => {
+                for hint in hints {
+                    self.map.learn(hint);
+                }
+                return;
+            }
             Effect::Gone { range } => return self.map.gone(range),
             Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),
             Effect::Born { worker, newborn } => {

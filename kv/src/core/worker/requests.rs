@@ -54,6 +54,10 @@ impl Worker {
         deadline: Moment,
         cx: &Cx<'_>,
     ) {
+        if let Err(rejected) = self.shared.admission.admit(0, false) {
+            self.out.push(Effect::AnswerAdmin { ticket, outcome: Err(rejected) });
+            return;
+        }
         self.open_and_route(Origin::Administrator(ticket), Asked::Admin(range, request), deadline, 0, 0, cx);
     }
 

@@ -1,0 +1,134 @@
+use holdfast_engine::SnapshotFile;
+use holdfast_replica::{MembershipChange, Stamp};
+use holdfast_types::{
+    Generation, KeyRange, KeyspaceId, RangeEpoch, ReplicaDescriptor, Request, Role, VersionedValue,
+};
+
+use super::*;
+
+fn descriptor() -> RangeDescriptor {
+    let replica = ReplicaDescriptor {
+        replica: ReplicaId(1),
+        store: StoreId(1),
+        site: SiteName::new("a").unwrap(),
+        role: Role::Voter,
+    };
+    RangeDescriptor {
+        range: RangeId(7),
+        bounds: KeyRange::all(),
+        epoch: RangeEpoch { membership: 2, bounds: 3 },
+        replicas: vec![replica],
+        next_replica: ReplicaId(2),
+    }
+}
+
+fn envelope() -> RaftEnvelope {
+    RaftEnvelope {
+        range: RangeId(7),
+        from: ReplicaId(1),
+        to: ReplicaId(2),
+        descriptor: Some(descriptor()),
+        stamp: Some(Stamp { incarnation: Incarnation(3), generation: Generation(4) }),
+        message: Bytes::from_static(b"raft"),
+    }
+}
+
+fn every_message() -> Vec<StoreMessage> {
+    let id = CallId::new(3, 99);
+    let hint = RangeHint { descriptor: descriptor(), term: Term(5), leader: Some(StoreId(1)) };
+    let key = Key::bound(KeyspaceId(1), b"k");
+    let request = RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
+    let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9) };
+    let outcome = Ok(Response::Got { values: vec![Some(value), None] });
+    let manifest = SnapshotManifest {
+        id: SnapshotId(1 << 100),
+        range: RangeId(7),
+        bounds: KeyRange::all(),
+        range_state: Bytes::from_static(b"state"),
+        files: vec![SnapshotFile { size_bytes: 1, checksum: 2 }],
+        checksum: 3,
+    };
+    let admin = |request| StoreMessage::Admin { id, range: RangeId(7), request, timeout_ms: 5, hops: 1 };
+    let change = |change| admin(AdminRequest::ChangeMembership(change));
+    let report = StoreReport {
+        store: StoreId(1),
+        site: SiteName::new("a").unwrap(),
+        incarnation: Incarnation(2),
+        worker: 1,
+        workers: 2,
+        disk_total_bytes: 3,
+        disk_free_bytes: 4,
+        disk_ok: true,
+        cores: 5,
+        used_millicores: 6,
+        replicas: 7,
+        draining: true,
+        directory_version: 8,
+        ranges: vec![RangeReport {
+            descriptor: descriptor(),
+            term: Term(9),
+            has_lease: true,
+            size_bytes: 10,
+            reads_per_second: 11,
+            writes_per_second: 12,
+            write_bytes_per_second: 13,
+            caught_up: vec![ReplicaId(1)],
+        }],
+    };
+    vec![
+        StoreMessage::Raft(envelope()),
+        StoreMessage::Unled { range: RangeId(7), term: Term(1) },
+        StoreMessage::UnledNoted { range: RangeId(7), term: Term(1) },
+        StoreMessage::Forward { id, request, timeout_ms: 100, hops: 1 },
+        StoreMessage::ForwardAnswer { id, outcome, fleet_now: Timestamp(1), hints: vec![hint.clone()] },
+        StoreMessage::Locate { id, key: key.clone() },
+        StoreMessage::Located { id, hints: vec![hint] },
+        admin(AdminRequest::Split { at: key, right: RangeId(0) }),
+        change(MembershipChange::AddLearner { store: StoreId(1), site: SiteName::new("a").unwrap() }),
+        change(MembershipChange::Reconfigure { promote: vec![ReplicaId(1)], demote: vec![ReplicaId(2)] }),
+        change(MembershipChange::RemoveLearner { replica: ReplicaId(1) }),
+        admin(AdminRequest::Transfer { to: ReplicaId(1) }),
+        admin(AdminRequest::RaiseGcThreshold { threshold: Timestamp(1) }),
+        StoreMessage::AdminAnswer { id, outcome: Ok(AdminOutcome { descriptor: descriptor() }) },
+        StoreMessage::AdminAnswer { id, outcome: Err(Rejected::Unavailable("why".into())) },
+        StoreMessage::Report(Box::new(report)),
+        StoreMessage::ReportAnswer { leader: None, directory_version: 1, directory: vec![Bytes::from_static(b"x")] },
+        StoreMessage::SnapshotOffer { envelope: envelope(), manifest: Box::new(manifest) },
+        StoreMessage::SnapshotChunk {
+            range: RangeId(7),
+            snapshot: SnapshotId(1),
+            file: 2,
+            offset: 3,
+            data: Bytes::from_static(b"d"),
+            last: true,
+        },
+        StoreMessage::SnapshotProgress {
+            range: RangeId(7),
+            snapshot: SnapshotId(1),
+            state: SnapshotState::Busy,
+            received: vec![1, 2],
+        },
+    ]
+}
+
+#[test]
+fn every_message_round_trips() {
+    for message in every_message() {
+        assert_eq!(StoreMessage::decode(&message.encode()), Ok(message));
+    }
+}
+
+#[test]
+fn answers_find_the_worker_that_asked() {
+    let answer = StoreMessage::Located { id: CallId::new(3, 99), hints: Vec::new() };
+    assert_eq!(answer.route(), Route::Worker(3));
+    assert_eq!(CallId::new(3, 99).number(), 99);
+}
+
+#[test]
+fn unknown_version_and_garbage_are_refused() {
+    let newer = holdfast_proto::v1::StoreMessage { version: 2, body: None }.encode_to_vec();
+    assert!(matches!(StoreMessage::decode(&newer.into()), Err(BadMessage::UnknownVersion { found: 2, .. })));
+    assert!(StoreMessage::decode(&Bytes::from_static(b"\xff\xff")).is_err());
+    assert!(StoreMessage::decode(&Bytes::new()).is_err());
+}
