@@ -17,7 +17,7 @@ const MAX_INDEX_JUMP: u64 = 1 << 40;
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// Step it.
-    Pass(MessageType, Message),
+    Pass(MessageType, Box<Message>),
     /// Drop it; the text says why.
     Refuse(&'static str),
     /// A newer descriptor, sent by a replica that it names, does not name this one any more.
@@ -73,7 +73,7 @@ impl Replica {
                 message.commit,
                 self.node.raft.raft_log.last_index()
             )),
-            Ok(()) => Verdict::Pass(kind, message),
+            Ok(()) => Verdict::Pass(kind, Box::new(message)),
         }
     }
 

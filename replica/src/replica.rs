@@ -263,7 +263,7 @@ impl Replica {
 
     fn message(&mut self, from_store: StoreId, envelope: &RaftEnvelope, view: &StoreView<'_>) {
         let (kind, message) = match self.judge(from_store, envelope) {
-            Verdict::Pass(kind, message) => (kind, message),
+            Verdict::Pass(kind, message) => (kind, *message),
             Verdict::Refuse(why) => {
                 tracing::debug!(range = %envelope.range, from = %envelope.from, store = %from_store, why, "refused a message");
                 if envelope.range == self.descriptor.range {

@@ -98,7 +98,7 @@ impl Replica {
             Verdict::Pass(MessageType::MsgSnapshot, message) if fits(&message, &state, self.id) => {
                 self.incoming.staged = Some(Install { snapshot: staged.snapshot, state });
                 self.following.remember_stranger(ReplicaId(message.from), from_store);
-                self.step_leader_message(from_store, message, view);
+                self.step_leader_message(from_store, *message, view);
                 self.drain_raft(view);
                 // raft ignored it: it has all of that already.
                 self.incoming.staged = None;

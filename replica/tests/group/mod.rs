@@ -41,6 +41,7 @@ struct Reading {
     snapshot: Data,
 }
 
+#[allow(dead_code, reason = "each test binary uses its part")]
 #[derive(Default)]
 pub struct Store {
     pub id: StoreId,
