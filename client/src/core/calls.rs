@@ -234,6 +234,28 @@ impl Calls {
         self.pending.iter_mut().filter_map(losing).collect()
     }
 
+    /// Checks the invariants; the error names the one that is broken.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut slots = BTreeSet::new();
+        for (call, pending) in &self.pending {
+            if !self.timers.contains(&(pending.wake, *call)) {
+                return Err(format!("{call:?} has no timer"));
+            }
+            let waits = self.waiting.contains(&(waiting_at(&pending.request), *call));
+            if waits != (pending.state == State::Waiting) {
+                return Err(format!("{call:?} is {:?} and waits: {waits}", pending.state));
+            }
+            if pending.attempts.current.is_some() != (pending.state == State::Sent) {
+                return Err(format!("{call:?} is {:?} with {:?}", pending.state, pending.attempts));
+            }
+            if pending.write.is_some_and(|write| !slots.insert(write.slot)) {
+                return Err(format!("{call:?} shares its slot"));
+            }
+        }
+        let counted = self.timers.len() == self.pending.len() && self.waiting.len() <= self.pending.len();
+        counted.then_some(()).ok_or_else(|| "an index names a call that is gone".to_owned())
+    }
+
     /// Names an attempt.
     pub(crate) fn attempt(call: CallId, open: &Open) -> AttemptId {
         AttemptId::new(call, open.number)

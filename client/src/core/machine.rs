@@ -123,6 +123,16 @@ impl ClientCore {
         self.calls.len()
     }
 
+    /// Checks what must hold between two events; the error names what does not. For tests: it looks at every call.
+    pub fn check(&self) -> Result<(), String> {
+        self.calls.check()?;
+        match self.timer {
+            Some(timer) if self.calls.first_wake().is_some_and(|wake| wake < timer) => Err("a call oversleeps".into()),
+            None if self.calls.len() > 0 => Err("calls are open and no timer is set".into()),
+            _ => Ok(()),
+        }
+    }
+
     // ---- beginning and ending
 
     fn begin(&mut self, call: CallId, request: Request, deadline: Moment, now: Moment, actions: &mut Vec<Action>) {
@@ -251,7 +261,9 @@ impl ClientCore {
     }
 
     fn serve_slots(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if let Some(call) = self.for_slot.pop_front() {
+        while self.slots.has_free()
+            && let Some(call) = self.for_slot.pop_front()
+        {
             self.calls.set(call, State::Paused, now);
             self.route(call, now, actions);
         }

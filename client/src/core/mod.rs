@@ -14,6 +14,8 @@
 
 mod answers;
 mod calls;
+#[cfg(test)]
+mod chaos;
 mod clock;
 mod event;
 #[cfg(test)]

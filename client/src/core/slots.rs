@@ -36,6 +36,11 @@ impl Slots {
         Some((slot, *last))
     }
 
+    /// True when [`Slots::take`] would give one.
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_empty() || self.last.len() < usize::from(limits::MAX_SLOTS)
+    }
+
     /// The write in `slot` is over for this client.
     pub(crate) fn give_back(&mut self, slot: Slot) {
         assert!(self.free.len() < self.last.len(), "more slots given back than taken");

@@ -1,6 +1,6 @@
 //! The one task of a client: it owns the core, carries its actions out and tells it what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,6 @@ impl Driver {
         loop {
             self.step(&mut events, timer.as_mut());
             tokio::select! {
-                biased;
                 _ = inbound.recv_many(&mut heard, TAKE) => {
                     heard.drain(..).for_each(|heard| self.hear(heard, &mut events));
                 }
@@ -109,20 +108,19 @@ impl Driver {
     fn step(&mut self, events: &mut Vec<Event>, mut timer: Pin<&mut Sleep>) {
         let now = self.moment(Instant::now());
         let mut actions = Vec::new();
-        let mut flush = Vec::new();
+        let mut flush = BTreeSet::new();
         while !events.is_empty() {
             events.drain(..).for_each(|event| self.core.handle(event, now, &mut actions));
             for action in actions.drain(..) {
                 match action {
                     Action::Send { store, attempt, request, timeout } => {
-                        if !flush.contains(&store) {
-                            flush.push(store);
-                        }
+                        flush.insert(store);
                         self.send(store, attempt, request, timeout, events);
                     }
                     Action::Abandon { store, attempt } => {
                         if let Some(link) = self.links.get(&store) {
                             link.outbox.cancel(attempt.0);
+                            flush.insert(store);
                         }
                     }
                     Action::Locate { locate, via, bounds, reverse } => match self.link(via) {
