@@ -275,6 +275,7 @@ fn start_store(
         faults,
     };
     let store = Store::start(&store_options(), engines, workers, map, support, ports)?;
+    store.directory(Arc::new(directory.all().values().cloned().collect()));
     incoming.open(Arc::clone(&store));
     let (stop, stopped) = watch::channel(false);
     let notices = link.notices.clone();

@@ -13,7 +13,7 @@ use super::health::{IDLE_BEAT, Pulse};
 use super::shared::FaultSink;
 use super::worker_thread::Mail;
 use crate::core::effect::ReadTask;
-use crate::core::event::{Event, ReadFailure};
+use crate::core::event::{Event, ReadFailure, ReadTicket};
 use crate::core::reader::SnapshotReader;
 use crate::ports::Clock;
 
@@ -131,6 +131,13 @@ pub enum ReadWork {
         /// The work.
         evaluation: Box<Evaluation>,
     },
+    /// A key that cuts bounds into halves.
+    FindMiddle {
+        /// Comes back.
+        ticket: ReadTicket,
+        /// The bounds.
+        bounds: KeyRange,
+    },
     /// Log entries for a follower that lags.
     Fetch {
         /// The range.
@@ -176,6 +183,9 @@ impl ReaderThread {
                     let reader = SnapshotReader::of(self.engines.data.snapshot());
                     let evaluated = Box::new(holdfast_replica::evaluate::run(*evaluation, &reader));
                     Event::Evaluated { range, evaluated }
+                }
+                ReadWork::FindMiddle { ticket, bounds } => {
+                    Event::MiddleFound { ticket, key: self.engines.data.middle_key(&bounds) }
                 }
                 ReadWork::Fetch { range, to, first, last, max_bytes } => {
                     let entries = self.engines.log.entries(range, first, last, max_bytes);

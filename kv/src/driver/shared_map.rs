@@ -4,6 +4,7 @@ use holdfast_replica::Standing;
 use holdfast_types::{Key, RangeId};
 use parking_lot::RwLock;
 
+use crate::core::message::RangeHint;
 use crate::core::routing::{Found, RangeMap};
 
 /// A [`RangeMap`] behind a lock: written when a range changes, read by every request.
@@ -46,6 +47,14 @@ impl SharedMap {
     /// A range looks different.
     pub fn standing(&self, standing: &Standing) {
         self.map.write().standing(standing);
+    }
+
+    /// What was heard of ranges elsewhere.
+    pub fn learned(&self, hints: Vec<RangeHint>) {
+        let mut map = self.map.write();
+        for hint in hints {
+            map.learn(hint);
+        }
     }
 
     /// A range is no longer here.

@@ -74,6 +74,7 @@ pub struct Store {
     tickets: AtomicU64,
     stop_maintenance: Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    faults: FaultSink,
 }
 
 impl Store {
@@ -100,6 +101,7 @@ impl Store {
             tickets: AtomicU64::new(1),
             stop_maintenance,
             threads: Mutex::default(),
+            faults: ports.faults.clone(),
         });
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
@@ -199,10 +201,19 @@ impl Store {
         })
     }
 
+    /// Starts a thread. A panic in one of them is a bug that no other thread can repair: the process ends, others take over.
     fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+        let faults = self.faults.clone();
+        let thread_name = name.clone();
+        let guarded = move || {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+                let detail = "it panicked: a bug in Holdfast".to_owned();
+                faults.report(&Fault::Io { doing: format!("running thread {thread_name}"), detail });
+            }
+        };
         let thread = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(run)
+            .spawn(guarded)
             .map_err(|error| Fault::Io { doing: format!("starting thread {name}"), detail: error.to_string() })?;
         self.threads.lock().push(thread);
         Ok(())

@@ -240,7 +240,16 @@ impl Outlets {
                 let range = range.map(|range| range.to_string()).unwrap_or_default();
                 tracing::error!(%range, "{what}");
             }
-            slow => self.snapshot(worker, slow),
+            Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
+            Effect::Learned(hints) => self.map.learned(hints),
+            Effect::FindMiddle { ticket, bounds } => self.read(worker, ReadWork::FindMiddle { ticket, bounds }),
+            slow @ (Effect::BuildSnapshot { .. }
+            | Effect::ReadSnapshot { .. }
+            | Effect::BeginInstall { .. }
+            | Effect::StoreSnapshot { .. }
+            | Effect::InstallSnapshot { .. }
+            | Effect::DropSnapshot { .. }
+            | Effect::Clear { .. }) => self.snapshot(worker, slow),
         }
     }
 
