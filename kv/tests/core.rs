@@ -6,7 +6,9 @@ mod fleet;
 
 use fleet::{Fleet, REST, get, key, put, store};
 use holdfast_replica::{AdminRequest, MembershipChange};
+use holdfast_placement::Policies;
 use holdfast_types::{RangeId, Rejected, Response};
+use std::time::Duration;
 
 /// A fleet whose ranges placement has spread over all of its stores.
 fn spread(stores: u64, workers: u16) -> Fleet {
@@ -156,4 +158,83 @@ fn lost_store_comes_back_and_catches_up() {
     fleet.crash(third);
     fleet.run(1_500);
     assert_eq!(fleet.value(leader, "a").as_deref(), Some("1"), "two of three are enough again");
+}
+
+/// Four stores, three voters of the range of everybody's keys.
+fn four_stores(policies: &Policies) -> Fleet {
+    let mut fleet = Fleet::new(4, 2);
+    fleet.set_policies(policies);
+    fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3 && f.voters(RangeId::SYSTEM) == 3);
+    fleet
+}
+
+fn without_replica(fleet: &Fleet, range: RangeId) -> Option<u64> {
+    let leader = fleet.leader(range)?;
+    let descriptor = &fleet.standing(leader, range)?.descriptor;
+    (1..=4).find(|id| descriptor.replica_on(store(*id)).is_none())
+}
+
+#[test]
+fn store_without_a_replica_serves_by_forwarding_through_failover() {
+    let mut fleet = four_stores(&Policies::default());
+    let outside = store(without_replica(&fleet, REST).unwrap());
+    fleet.must(outside, put("a", "1"));
+    let leader = fleet.leader(REST).unwrap();
+    fleet.crash(leader);
+    fleet.run_until(1_500, "another leader", |f| f.leader(REST).is_some());
+    assert_eq!(fleet.value(outside, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn lost_store_is_replaced_and_clears_its_replica_when_it_comes_back() {
+    let mut policies = Policies::default();
+    policies.limits.replace_after = Duration::from_secs(3);
+    let mut fleet = four_stores(&policies);
+    fleet.must(store(1), put("a", "1"));
+    let leader = fleet.leader(REST).unwrap();
+    let spare = store(without_replica(&fleet, REST).unwrap());
+    let lost = (1..=4).map(store).find(|id| *id != leader && *id != spare && Some(*id) != fleet.leader(RangeId::SYSTEM));
+    let lost = lost.unwrap();
+    fleet.crash(lost);
+    fleet.run_until(30_000, "a replacement", |f| {
+        let Some(leader) = f.leader(REST) else { return false };
+        let descriptor = &f.standing(leader, REST).unwrap().descriptor;
+        f.voters(REST) == 3 && descriptor.replica_on(lost).is_none() && descriptor.replica_on(spare).is_some()
+    });
+    assert_eq!(fleet.value(spare, "a").as_deref(), Some("1"));
+    fleet.start(lost);
+    fleet.set_policies(&policies);
+    assert!(fleet.has_data(lost, REST));
+    fleet.run_until(10_000, "clearing", |f| !f.has_data(lost, REST) && f.standing(lost, REST).is_none());
+    assert_eq!(fleet.value(lost, "a").as_deref(), Some("1"), "by forwarding");
+    fleet.crash(lost);
+    fleet.start(lost);
+    fleet.run(100);
+    assert!(fleet.standing(lost, REST).is_none(), "the tombstone is remembered");
+}
+
+#[test]
+fn store_that_retires_hands_its_leaders_over_without_a_stall() {
+    let mut fleet = spread(3, 2);
+    let leader = fleet.leader(REST).unwrap();
+    fleet.retire(leader);
+    fleet.run_until(300, "hand-over", |f| f.leader(REST).is_some_and(|l| l != leader));
+    fleet.must(leader, put("a", "1"));
+}
+
+#[test]
+fn damaged_replica_is_quarantined_and_the_range_goes_on() {
+    let mut fleet = spread(3, 1);
+    let leader = fleet.leader(REST).unwrap();
+    fleet.must(leader, put("a", "1"));
+    fleet.damage(leader, REST);
+    assert!(fleet.standing(leader, REST).is_none());
+    assert_eq!(fleet.stores[&leader].alarms.len(), 1);
+    let other = store(if leader == store(1) { 2 } else { 1 });
+    fleet.run_until(2_000, "another leader", |f| f.leader(REST).is_some());
+    assert_eq!(fleet.value(other, "a").as_deref(), Some("1"));
+    fleet.crash(leader);
+    fleet.start(leader);
+    fleet.run(50);
+    assert!(fleet.standing(leader, REST).is_none(), "a restart does not bring it back");
 }

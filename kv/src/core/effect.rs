@@ -203,7 +203,8 @@ pub enum Effect {
         /// The bounds.
         bounds: KeyRange,
     },
-    /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`).
+    /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`), and as `Event::Learned` for the other
+    /// workers.
     Learned(Vec<RangeHint>),
     /// A range looks different: update the shared range map, tell the other workers and the server.
     Standing(Box<Standing>),

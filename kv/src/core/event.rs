@@ -11,7 +11,7 @@ use holdfast_types::{
     Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
 };
 
-use super::message::StoreMessage;
+use super::message::{RangeHint, StoreMessage};
 
 /// The driver's handle for an open client or administrative request; answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -113,6 +113,8 @@ pub enum Event {
     },
     /// Another worker's range looks different now.
     Standing(Box<Standing>),
+    /// What another worker heard of ranges elsewhere.
+    Learned(Vec<RangeHint>),
     /// A snapshot was built.
     SnapshotBuilt {
         /// The range.

@@ -33,24 +33,8 @@ fn envelope() -> RaftEnvelope {
     }
 }
 
-fn every_message() -> Vec<StoreMessage> {
-    let id = CallId::new(3, 99);
-    let hint = RangeHint { descriptor: descriptor(), term: Term(5), leader: Some(StoreId(1)) };
-    let key = Key::bound(KeyspaceId(1), b"k");
-    let request = RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
-    let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9) };
-    let outcome = Ok(Response::Got { values: vec![Some(value), None] });
-    let manifest = SnapshotManifest {
-        id: SnapshotId(1 << 100),
-        range: RangeId(7),
-        bounds: KeyRange::all(),
-        range_state: Bytes::from_static(b"state"),
-        files: vec![SnapshotFile { size_bytes: 1, checksum: 2 }],
-        checksum: 3,
-    };
-    let admin = |request| StoreMessage::Admin { id, range: RangeId(7), request, timeout_ms: 5, hops: 1 };
-    let change = |change| admin(AdminRequest::ChangeMembership(change));
-    let report = StoreReport {
+fn report() -> StoreReport {
+    StoreReport {
         store: StoreId(1),
         site: SiteName::new("a").unwrap(),
         incarnation: Incarnation(2),
@@ -74,7 +58,26 @@ fn every_message() -> Vec<StoreMessage> {
             write_bytes_per_second: 13,
             caught_up: vec![ReplicaId(1)],
         }],
+    }
+}
+
+fn every_message() -> Vec<StoreMessage> {
+    let id = CallId::new(3, 99);
+    let hint = RangeHint { descriptor: descriptor(), term: Term(5), leader: Some(StoreId(1)) };
+    let key = Key::bound(KeyspaceId(1), b"k");
+    let request = RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
+    let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9) };
+    let outcome = Ok(Response::Got { values: vec![Some(value), None] });
+    let manifest = SnapshotManifest {
+        id: SnapshotId(1 << 100),
+        range: RangeId(7),
+        bounds: KeyRange::all(),
+        range_state: Bytes::from_static(b"state"),
+        files: vec![SnapshotFile { size_bytes: 1, checksum: 2 }],
+        checksum: 3,
     };
+    let admin = |request| StoreMessage::Admin { id, range: RangeId(7), request, timeout_ms: 5, hops: 1 };
+    let change = |change| admin(AdminRequest::ChangeMembership(change));
     vec![
         StoreMessage::Raft(envelope()),
         StoreMessage::Unled { range: RangeId(7), term: Term(1) },
@@ -91,7 +94,7 @@ fn every_message() -> Vec<StoreMessage> {
         admin(AdminRequest::RaiseGcThreshold { threshold: Timestamp(1) }),
         StoreMessage::AdminAnswer { id, outcome: Ok(AdminOutcome { descriptor: descriptor() }) },
         StoreMessage::AdminAnswer { id, outcome: Err(Rejected::Unavailable("why".into())) },
-        StoreMessage::Report(Box::new(report)),
+        StoreMessage::Report(Box::new(report())),
         StoreMessage::ReportAnswer { leader: None, directory_version: 1, directory: vec![Bytes::from_static(b"x")] },
         StoreMessage::SnapshotOffer { envelope: envelope(), manifest: Box::new(manifest) },
         StoreMessage::SnapshotChunk {

@@ -59,6 +59,7 @@ pub struct PlacementLoop {
     leading: Option<Leading>,
     directory: Arc<Vec<StoreRecord>>,
     directory_version: u64,
+    policies: Policies,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,6 @@ struct Leading {
     plan_at: Moment,
     facts: Facts,
     records: Records,
-    policies: Policies,
     in_flight: BTreeMap<RangeId, Operator>,
     steps: BTreeMap<u64, RangeId>,
 }
@@ -76,7 +76,7 @@ impl PlacementLoop {
     /// A loop that does not lead.
     #[must_use]
     pub fn new(store: StoreId) -> Self {
-        Self { store, next_call: 0, leading: None, directory: Arc::default(), directory_version: 0 }
+        Self { store, next_call: 0, leading: None, directory: Arc::default(), directory_version: 0, policies: Policies::default() }
     }
 
     /// True while it plans.
@@ -109,7 +109,6 @@ impl PlacementLoop {
                 plan_at: now.after(limits::REPORT_EVERY * REPORTS_BEFORE_PLAN),
                 facts: Facts::new(now),
                 records: Records::default(),
-                policies: Policies::default(),
                 in_flight: BTreeMap::new(),
                 steps: BTreeMap::new(),
             });
@@ -120,9 +119,7 @@ impl PlacementLoop {
 
     /// The policies to plan by, when they are others than the defaults.
     pub fn set_policies(&mut self, policies: Policies) {
-        if let Some(leading) = &mut self.leading {
-            leading.policies = policies;
-        }
+        self.policies = policies;
     }
 
     /// Takes in a report.
@@ -168,7 +165,7 @@ impl PlacementLoop {
         }
         if leading.plan_at <= now && leading.records.are_known() {
             leading.plan_at = now.after(limits::REPORT_EVERY);
-            tasks.extend(leading.plan(&mut self.next_call, &self.directory, now));
+            tasks.extend(leading.plan(&mut self.next_call, &self.directory, &self.policies, now));
         }
         tasks
     }
@@ -183,7 +180,7 @@ impl PlacementLoop {
 }
 
 impl Leading {
-    fn plan(&mut self, next_call: &mut u64, stores: &[StoreRecord], now: Moment) -> Vec<PlacementTask> {
+    fn plan(&mut self, next_call: &mut u64, stores: &[StoreRecord], policies: &Policies, now: Moment) -> Vec<PlacementTask> {
         let mut view = self.facts.view(stores, now);
         self.in_flight.retain(|range, operator| view.ranges.get(range).is_some_and(|r| operator.is_current(r, now)));
         for (range, operator) in &self.in_flight {
@@ -192,7 +189,7 @@ impl Leading {
             }
         }
         let mut tasks = Vec::new();
-        for operator in plan(&view, &self.policies) {
+        for operator in plan(&view, policies) {
             let range = operator.range;
             if self.in_flight.contains_key(&range) || self.steps.len() >= MAX_STEPS {
                 continue;

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use holdfast_engine::DataSnapshot;
-use holdfast_placement::StoreRecord;
+use holdfast_placement::{Policies, StoreRecord};
 use holdfast_replica::{
     CheckLevel, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView, SurvivalGoal, Ticket,
 };
@@ -146,6 +146,7 @@ pub struct Worker {
     unled: UnledNotices,
     placement: PlacementLoop,
     report_at: Moment,
+    last_round: Moment,
     asked_placement: usize,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
@@ -197,6 +198,7 @@ impl Worker {
             receiving: Receiving::default(),
             unled: UnledNotices::default(),
             report_at: now,
+            last_round: now,
             asked_placement: 0,
             neighbours: None,
             out: Vec::new(),
@@ -207,6 +209,7 @@ impl Worker {
     /// One round: takes the events in, steps replicas, and says what is to be done. `events` is empty afterwards.
     pub fn handle(&mut self, events: &mut Vec<Event>, env: &dyn Env) -> Vec<Effect> {
         let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        self.last_round = cx.now;
         for event in events.drain(..) {
             self.take(event, &cx);
             self.run_inputs(&cx);
@@ -219,6 +222,11 @@ impl Worker {
         std::mem::take(&mut self.out)
     }
 
+    /// What placement plans by, when this worker comes to lead the system range.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.placement.set_policies(policies);
+    }
+
     /// When the next round is due though nothing happens.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
@@ -228,7 +236,7 @@ impl Worker {
             self.timers.first().map(|(at, _)| *at),
             self.desk.next_wake(),
             self.parking.next_wake(),
-            self.sending.next_wake(self.report_at),
+            self.sending.next_wake(self.last_round),
             self.receiving.next_wake(),
             self.unled.next_wake(),
             Some(self.report_at),
@@ -248,6 +256,12 @@ impl Worker {
     #[must_use]
     pub fn standing(&self, range: RangeId) -> Option<&Standing> {
         self.held.get(&range).map(|held| &held.standing)
+    }
+
+    /// One line on what the placement loop of this worker does.
+    #[must_use]
+    pub fn placement_status(&self) -> String {
+        self.placement.describe()
     }
 
     /// What this worker knows of ranges.
@@ -287,6 +301,7 @@ impl Worker {
             Event::Born(newborn) => self.give_birth(*newborn, cx),
             Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
             Event::Standing(standing) => self.learn_standing(&standing, cx),
+            Event::Learned(hints) => self.learn_quietly(hints, cx),
             Event::SnapshotBuilt { range, to, manifest } => self.snapshot_built(range, to, manifest, cx),
             Event::SnapshotRead { snapshot, file, offset, data } => {
                 self.snapshot_read(snapshot, file, offset, data, cx);

@@ -16,7 +16,7 @@ use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::routing::{RangeMap, worker_of};
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
-use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord};
+use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::{
     FleetId, Incarnation, Key, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request, Response,
@@ -185,6 +185,36 @@ impl Fleet {
         }
     }
 
+    /// What placement plans by, wherever it comes to run.
+    pub fn set_policies(&mut self, policies: &Policies) {
+        for worker in self.stores.values_mut().flat_map(|store| &mut store.workers) {
+            worker.set_policies(policies.clone());
+        }
+    }
+
+    /// The store begins to stop.
+    pub fn retire(&mut self, id: StoreId) {
+        let store = self.stores.get_mut(&id).expect("it is running");
+        for mailbox in &mut store.mailboxes {
+            mailbox.push_back(Event::Retire);
+        }
+    }
+
+    /// An apply task of a range ends with a fault of the disk.
+    pub fn damage(&mut self, id: StoreId, range: RangeId) {
+        let fault = Fault::Damage { doing: "applying".into(), detail: "a checksum does not fit".into() };
+        let worker = usize::from(worker_of(range, self.workers));
+        let store = self.stores.get_mut(&id).expect("it is running");
+        store.mailboxes[worker].push_back(Event::Applied { range, applied: Err(fault) });
+        self.settle();
+    }
+
+    /// Keys and range states on a store's disk, for what should be gone.
+    pub fn has_data(&self, id: StoreId, range: RangeId) -> bool {
+        let engines = &self.stores[&id].engines;
+        engines.data.range_state(range, ReadTier::All).unwrap().is_some()
+    }
+
     /// Runs until `done` holds, at most so long.
     pub fn run_until(&mut self, ms: u64, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..ms {
@@ -202,7 +232,8 @@ impl Fleet {
         let env = TestEnv { now: self.now, engines: store.engines.clone() };
         let statuses = store.workers.iter().flat_map(|w| w.status(&env));
         let lines = statuses.map(|(range, status)| format!("{id} {range} {status}"));
-        lines.chain(store.alarms.iter().map(|a| format!("{id} ALARM {a}"))).collect()
+        let plans = store.workers.iter().map(Worker::placement_status);
+        lines.chain(plans).chain(store.alarms.iter().map(|a| format!("{id} ALARM {a}"))).collect()
     }
 
     fn ids(&self) -> Vec<StoreId> {
@@ -400,10 +431,10 @@ impl Store {
                 return self.broadcast(worker, &Event::Standing(standing));
             }
             Effect::Learned(hints) => {
-                for hint in hints {
-                    self.map.learn(hint);
+                for hint in &hints {
+                    self.map.learn(hint.clone());
                 }
-                return;
+                return self.broadcast(worker, &Event::Learned(hints));
             }
             Effect::Gone { range } => return self.map.gone(range),
             Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),

@@ -33,7 +33,7 @@ pub struct Outgoing {
 #[derive(Clone, Debug)]
 enum Stage {
     Building,
-    Streaming { envelope: RaftEnvelope, manifest: Box<SnapshotManifest>, position: u64, acked: u64, accepted: bool },
+    Streaming { envelope: Box<RaftEnvelope>, manifest: Box<SnapshotManifest>, position: u64, acked: u64, accepted: bool },
 }
 
 /// What the worker has to do for it.
@@ -139,7 +139,7 @@ impl Sending {
         let Some(out) = self.outgoing.get_mut(&snapshot) else { return Vec::new() };
         let manifest = Box::new(manifest);
         let offer = SendTask::Offer(out.to_store, envelope.clone(), manifest.clone());
-        out.stage = Stage::Streaming { envelope, manifest, position: 0, acked: 0, accepted: false };
+        out.stage = Stage::Streaming { envelope: Box::new(envelope), manifest, position: 0, acked: 0, accepted: false };
         (out.heard_at, out.offered_at) = (now, now);
         vec![offer]
     }
@@ -215,7 +215,7 @@ impl Sending {
             let quiet_since = out.heard_at.max(out.offered_at);
             if now.since(quiet_since) >= OFFER_AGAIN {
                 out.offered_at = now;
-                tasks.push(SendTask::Offer(out.to_store, envelope.clone(), manifest.clone()));
+                tasks.push(SendTask::Offer(out.to_store, (**envelope).clone(), manifest.clone()));
             }
         }
         tasks.extend(self.pump(now));

@@ -90,6 +90,7 @@ impl Worker {
     }
 
     /// Another store passes an administrative request on.
+    #[allow(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn take_forwarded_admin(
         &mut self,
         from: StoreId,
@@ -155,6 +156,14 @@ impl Worker {
             self.out.push(Effect::Learned(new));
             self.wake_located(cx);
         }
+    }
+
+    /// Takes in what another worker of this store heard.
+    pub(super) fn learn_quietly(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
+        for hint in hints {
+            self.map.learn(hint);
+        }
+        self.wake_located(cx);
     }
 
     pub(super) fn take_locate(&mut self, from: StoreId, id: CallId, key: &holdfast_types::Key) {

@@ -29,7 +29,12 @@ impl Worker {
             Found::Tombstone { next } => {
                 self.absent.insert(range, Absent::Tombstone { next });
             }
-            Found::Clearing { next, bounds } => self.clear(range, next, bounds, false),
+            Found::Clearing { next, bounds } => {
+                if let Some(bounds) = &bounds {
+                    let _ = self.shared.spans.claim(range, bounds);
+                }
+                self.clear(range, next, bounds, false);
+            }
             Found::Quarantined { replica, bounds, reason } => {
                 if let Some(bounds) = bounds {
                     let _ = self.shared.spans.claim(range, &bounds);

@@ -72,25 +72,23 @@ impl Worker {
         if self.absent.get(&range).is_some_and(|absent| matches!(absent, Absent::Tombstone { next } if envelope.to < *next)) {
             return;
         }
-        if self.try_create(from, &envelope) {
-            self.parking.park(from, envelope, cx.now);
-            return;
-        }
+        // Created or not, the message waits: for the new replica's record, for a split, or for what is in the way to go.
+        self.try_create(from, &envelope);
         self.parking.park(from, envelope, cx.now);
     }
 
     /// Creates an empty learner when the envelope names it, no dead replica forbids it and no living one is in its way.
-    fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope) -> bool {
+    fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope) {
         let range = envelope.range;
         if !may_create(envelope, from, self.config.store) || self.unborn.contains_key(&range) {
-            return false;
+            return;
         }
         if self.absent.get(&range).is_some_and(|absent| !absent.admits(envelope.to)) {
-            return false;
+            return;
         }
-        let Some(descriptor) = envelope.descriptor.clone() else { return false };
+        let Some(descriptor) = envelope.descriptor.clone() else { return };
         if self.shared.spans.holder(range, &descriptor.bounds).is_some() {
-            return false;
+            return;
         }
         let (replica, ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);
         let (id, standing) = (replica.id(), replica.standing());
@@ -99,7 +97,6 @@ impl Worker {
         self.map.standing(&standing);
         self.held.insert(range, Held::new(replica, id, standing, false));
         self.neighbours = None;
-        true
     }
 
     /// Gives a range what waited for it.

@@ -8,7 +8,7 @@ use holdfast_types::{RangeId, StoreId, limits};
 use super::{Cx, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
-use crate::core::message::{RangeReport, StoreMessage, StoreReport};
+use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
 use crate::core::placement_loop::PlacementTask;
 use crate::core::records::{decode_store, encode_store};
 use crate::core::routing::worker_of;
@@ -78,11 +78,20 @@ impl Worker {
     /// Takes a report in where the system range is led, else sends it there.
     fn pass_report(&mut self, report: StoreReport, cx: &Cx<'_>) {
         if self.placement.leads() {
-            return self.placement.report(report, cx.now);
+            return self.take_facts(report, cx);
         }
         if let Some(to) = self.placement_store() {
             self.send(to, StoreMessage::Report(Box::new(report)));
         }
+    }
+
+    /// What leaders report tells placement how they do, and everybody here where they are.
+    fn take_facts(&mut self, report: StoreReport, cx: &Cx<'_>) {
+        let leader = Some(report.store);
+        let hint = |r: &RangeReport| RangeHint { descriptor: r.descriptor.clone(), term: r.term, leader };
+        let hints = report.ranges.iter().map(hint).collect();
+        self.placement.report(report, cx.now);
+        self.learn(hints, cx);
     }
 
     /// The store that leads the system range, or one that may know who does.
@@ -109,7 +118,7 @@ impl Worker {
         let known = report.directory_version;
         let leads = self.placement.leads();
         if leads {
-            self.placement.report(report, cx.now);
+            self.take_facts(report, cx);
         }
         let me = self.config.store;
         let leader = if leads { Some(me) } else { self.map.get(RangeId::SYSTEM).and_then(|found| found.leader) };

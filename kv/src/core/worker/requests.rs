@@ -236,10 +236,12 @@ impl Worker {
         let me = self.config.store;
         let known = self.directory.iter().map(|record| (record.store, record.site == self.config.site));
         let neighbours = self.support.view.given.keys().map(|store| (*store, false));
+        // Who leads the system range has heard of every range.
+        let placement = self.map.get(RangeId::SYSTEM).and_then(|found| found.leader);
         let mut stores: Vec<_> = known
             .chain(neighbours)
             .filter(|(store, _)| *store != me)
-            .map(|(store, near)| (!self.support.view.supports(store), !near, store))
+            .map(|(store, near)| (Some(store) != placement, !self.support.view.supports(store), !near, store))
             .collect();
         stores.sort_unstable();
         let mut stores: Vec<_> = stores.into_iter().map(|(.., store)| store).collect();

@@ -179,7 +179,9 @@ impl Worker {
             self.support.lost.insert(*store);
         }
         let given = &self.support.view.given;
+        let before = self.support.lost.len();
         self.support.lost.retain(|store| !given.contains_key(store));
+        let some_came_back = self.support.lost.len() < before;
         let ranges: Vec<_> = self.held.keys().copied().collect();
         for (store, generation) in withdrawn {
             for range in &ranges {
@@ -189,6 +191,11 @@ impl Worker {
         self.run_inputs(cx);
         for (store, _) in withdrawn {
             self.store_lost(*store, cx);
+        }
+        if some_came_back && self.desk.waiting() > 0 {
+            for range in &ranges {
+                self.wake_waiting(*range, cx);
+            }
         }
         if !changed.is_empty() || began {
             let touched = self.held.iter().filter(|(_, held)| {
