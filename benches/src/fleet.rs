@@ -208,7 +208,8 @@ impl LocalFleet {
     /// Connects to the fleet service of a store.
     pub async fn fleet_client(&self, index: usize) -> anyhow::Result<FleetClient<Channel>> {
         let address = format!("http://{}", self.stores[index].client);
-        let endpoint = Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
+        let endpoint =
+            Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
         Ok(FleetClient::new(endpoint.connect().await?))
     }
 

@@ -5,8 +5,8 @@
 mod fleet;
 
 use fleet::{Fleet, REST, get, key, put, store};
-use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_placement::Policies;
+use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{RangeId, Rejected, Response};
 use std::time::Duration;
 
@@ -193,7 +193,8 @@ fn lost_store_is_replaced_and_clears_its_replica_when_it_comes_back() {
     fleet.must(store(1), put("a", "1"));
     let leader = fleet.leader(REST).unwrap();
     let spare = store(without_replica(&fleet, REST).unwrap());
-    let lost = (1..=4).map(store).find(|id| *id != leader && *id != spare && Some(*id) != fleet.leader(RangeId::SYSTEM));
+    let lost =
+        (1..=4).map(store).find(|id| *id != leader && *id != spare && Some(*id) != fleet.leader(RangeId::SYSTEM));
     let lost = lost.unwrap();
     fleet.crash(lost);
     fleet.run_until(30_000, "a replacement", |f| {

@@ -45,11 +45,13 @@ pub(crate) struct Following {
     pub(crate) stamp: Option<Stamp>,
     /// The newest generation withdrawn from each store: a picture of the support table may still show it.
     withdrawn: BTreeMap<StoreId, Generation>,
+    /// Terms that leaders on these stores gave up: their messages may still be under way, and must not be followed again.
+    given_up: BTreeMap<StoreId, Term>,
     /// Replicas that passed the gate with a descriptor newer than ours: where to answer them.
     pub(crate) strangers: BTreeMap<ReplicaId, StoreId>,
 }
 
-/// Strangers remembered at a time; a range has far fewer replicas.
+/// Strangers, and stores that gave a term up, remembered at a time; a range has far fewer replicas.
 const MAX_STRANGERS: usize = 32;
 
 impl Following {
@@ -62,6 +64,10 @@ impl Following {
 
     /// A leader's message of the current term was stepped.
     pub(crate) fn heard_leader(&mut self, leader: ReplicaId, store: StoreId, term: Term, view: &StoreView<'_>) {
+        self.stamp = None;
+        if self.given_up.get(&store).is_some_and(|over| term <= *over) {
+            return;
+        }
         self.heard = Some(Heard { leader, store, term, at: view.now });
         let incarnation = view.support.incarnation;
         let promise = self.promise(store, view);
@@ -92,6 +98,7 @@ impl Following {
 
     /// The leader's own word that it leads `term` no more.
     pub(crate) fn unled(&mut self, store: StoreId, term: Term) {
+        self.note_given_up(store, term);
         if self.follows.is_some_and(|f| f.store == store && f.term <= term) {
             self.follows = None;
         }
@@ -102,9 +109,18 @@ impl Following {
 
     /// A message of a later term from the followed leader itself, which is no message of a leader: it gave its term up.
     pub(crate) fn speaks_of_later_term(&mut self, from: ReplicaId, term: Term) {
-        if self.follows.is_some_and(|f| f.leader == from && f.term < term) {
+        if let Some(follows) = self.follows.filter(|f| f.leader == from && f.term < term) {
+            self.note_given_up(follows.store, follows.term);
             self.end();
         }
+    }
+
+    fn note_given_up(&mut self, store: StoreId, term: Term) {
+        if self.given_up.len() >= MAX_STRANGERS {
+            self.given_up.pop_first();
+        }
+        let newest = self.given_up.entry(store).or_insert(term);
+        *newest = (*newest).max(term);
     }
 
     pub(crate) fn end(&mut self) {

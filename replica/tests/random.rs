@@ -10,7 +10,7 @@ mod group;
 use std::time::Duration;
 
 use holdfast_replica::{AdminRequest, Input, MembershipChange};
-use holdfast_types::{Mutation, ReplicaId, Request, StoreId};
+use holdfast_types::{Condition, Expected, Mutation, ReplicaId, Request, StoreId};
 
 use self::group::{Group, Part, RANGE, site};
 
@@ -52,7 +52,7 @@ fn put(group: &mut Group, at: StoreId, n: u64) {
 
 fn act(group: &mut Group, random: &mut Random, n: u64) {
     let (a, b) = (random.store(group), random.store(group));
-    match random.below(24) {
+    match random.below(30) {
         0..=4 => put(group, a, n),
         5 => {
             group.cut.insert((a, b));
@@ -92,6 +92,19 @@ fn act(group: &mut Group, random: &mut Random, n: u64) {
             let at = random.below(group.wires.len() as u64 + 1);
             group.wires.remove(usize::try_from(at).unwrap());
         }
+        24..=26 => {
+            let request = Request::Get { keys: vec![Group::key("k")], at: None };
+            group.request(a, RANGE, format!("get {n}"), request);
+        }
+        27 => {
+            let key = Group::key("k");
+            let conditions = vec![Condition { key: key.clone(), expected: Expected::Absent }];
+            let mutations = vec![Mutation { key, value: Some("x".into()), expires_at: None }];
+            group.request(a, RANGE, format!("cas {n}"), Request::Write { conditions, mutations });
+        }
+        28 => {
+            group.stores.get_mut(&a).unwrap().held.insert(Part::Read);
+        }
         21 => {
             // Messages overtake each other on different links only; on one link a whole batch may be late.
             group.delayed.insert((b, a));
@@ -124,6 +137,7 @@ fn run(seed: u64) {
     let mut random = Random(seed);
     let mut group = Group::default();
     group.trace = show();
+    group.quorum_reads = seed % 5 == 0;
     group.found(4, 3, 1);
     group.advance(Duration::from_millis(500));
     let mut restarted_at = group.now;
@@ -158,6 +172,9 @@ fn heal(group: &mut Group, seed: u64) {
     group.advance(Duration::from_millis(700));
     wake_up(group);
     group.advance(Duration::from_secs(5));
+    if show() {
+        group.events.iter().for_each(|e| println!("heal: {e}"));
+    }
     let fault = group.events.iter().find(|e| e.contains("quarantined") || e.contains("cannot be opened"));
     assert!(fault.is_none(), "seed {seed}: {}", fault.unwrap());
     let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();

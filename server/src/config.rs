@@ -90,7 +90,9 @@ impl Config {
             bail!("no site given: pass --site NAME, set HOLDFAST_SITE, or put `site = \"NAME\"` into the file");
         };
         let Some(data_dir) = args.data_dir.clone().or(file.data_dir) else {
-            bail!("no data directory given: pass --data-dir PATH, set HOLDFAST_DATA_DIR, or put `data-dir` into the file");
+            bail!(
+                "no data directory given: pass --data-dir PATH, set HOLDFAST_DATA_DIR, or put `data-dir` into the file"
+            );
         };
         let listen = address(args.listen.clone().or(file.listen), CLIENT_PORT, "listen")?;
         let listen_store = address(args.listen_store.clone().or(file.listen_store), STORE_PORT, "listen-store")?;
@@ -142,7 +144,11 @@ impl Config {
             row("advertise", text(&self.advertise), "client address that others reach this store by"),
             row("advertise-store", text(&self.advertise_store), "store-to-store address that others reach it by"),
             row("reads", if self.quorum_reads { "quorum" } else { "lease" }.into(), "how reads are made linearizable"),
-            row("fleet-token", if self.fleet_token.is_empty() { "-" } else { "(set)" }.into(), "shared secret of the fleet"),
+            row(
+                "fleet-token",
+                if self.fleet_token.is_empty() { "-" } else { "(set)" }.into(),
+                "shared secret of the fleet",
+            ),
             row("workers", self.workers.to_string(), "worker threads that own the replicas"),
         ]
     }

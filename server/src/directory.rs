@@ -46,7 +46,8 @@ impl Directory {
         let mut stores = BTreeMap::new();
         if path.exists() {
             let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            let file: File = serde_json::from_str(&text).with_context(|| format!("{} is damaged: remove it", path.display()))?;
+            let file: File =
+                serde_json::from_str(&text).with_context(|| format!("{} is damaged: remove it", path.display()))?;
             anyhow::ensure!(
                 file.version == VERSION,
                 "{} has version {}, this program knows {VERSION}: start the version that wrote it",

@@ -43,7 +43,10 @@ fn of_store(page: &mut Page, running: &Running) {
 #[expect(clippy::cast_precision_loss, reason = "an error below one in 2^52 does not matter in a graph")]
 fn of_traffic(page: &mut Page, running: &Running) {
     let rows = running.transport.traffic();
-    let families = [("holdfast_traffic_bytes", "Bytes between stores."), ("holdfast_traffic_messages", "Messages between stores.")];
+    let families = [
+        ("holdfast_traffic_bytes", "Bytes between stores."),
+        ("holdfast_traffic_messages", "Messages between stores."),
+    ];
     for (family, help) in families {
         page.family(family, "counter", help);
         for row in &rows {

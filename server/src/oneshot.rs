@@ -87,7 +87,9 @@ fn text(bytes: &[u8]) -> String {
 pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
     let found = connect(&args.target).await?.get(bytes(&args.key)).await?;
     match (&found, args.target.json) {
-        (Some(found), true) => println!("{}", json!({ "key": args.key, "value": text(&found.value), "version": found.timestamp.0 })),
+        (Some(found), true) => {
+            println!("{}", json!({ "key": args.key, "value": text(&found.value), "version": found.timestamp.0 }))
+        }
         (Some(found), false) => println!("{}", text(&found.value)),
         (None, true) => println!("{}", json!({ "key": args.key, "value": null })),
         (None, false) => eprintln!("no such key"),

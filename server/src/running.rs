@@ -74,7 +74,12 @@ impl Running {
     }
 
     /// Asks the leader of a range for an administrative change and waits for the answer.
-    pub async fn administer(&self, range: RangeId, request: AdminRequest, wait: Duration) -> Result<AdminOutcome, Rejected> {
+    pub async fn administer(
+        &self,
+        range: RangeId,
+        request: AdminRequest,
+        wait: Duration,
+    ) -> Result<AdminOutcome, Rejected> {
         let (sender, answer) = oneshot::channel();
         self.store.admin(range, request, wait, Box::new(OneAdminReply(sender)));
         answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())))
@@ -158,7 +163,9 @@ impl ServerState {
     /// The store, or the refusal that says why there is none.
     pub fn member(&self) -> Result<Arc<Running>, tonic::Status> {
         self.running().ok_or_else(|| {
-            tonic::Status::unavailable("this store is not a member of a fleet yet: run `holdfast init` once, or start it with --join")
+            tonic::Status::unavailable(
+                "this store is not a member of a fleet yet: run `holdfast init` once, or start it with --join",
+            )
         })
     }
 }
@@ -185,7 +192,8 @@ impl PlacementLink for Link {
 
     fn standing(&self, standing: &Standing) {
         let leader = standing.leader.map(|(_, store)| self.directory.hint(store));
-        let notice = RangeNotice { descriptor: Some(standing.descriptor.clone().into()), leader, term: standing.term.0 };
+        let notice =
+            RangeNotice { descriptor: Some(standing.descriptor.clone().into()), leader, term: standing.term.0 };
         // Nobody may be listening.
         let _ = self.notices.send(Arc::new(notice));
     }

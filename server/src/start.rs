@@ -49,9 +49,10 @@ const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 /// Runs a store until it is told to stop or its disk fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let data_dir = config.data_dir.clone();
-    let engines = tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
-        .await?
-        .with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let engines =
+        tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
+            .await?
+            .with_context(|| format!("opening {}", config.data_dir.display()))?;
     let state = ServerState::new();
     let (init, inits) = mpsc::channel(1);
     let client_listener = tokio::net::TcpListener::bind(config.listen)
@@ -248,7 +249,8 @@ fn start_store(
     support_config.traffic = Arc::clone(&transport_config.traffic);
     support_config.incarnations = transport_config.incarnations.clone();
     let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
-    let transport = Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
+    let transport =
+        Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
     let mut heartbeat_address: SocketAddr = config.listen_store;
     heartbeat_address.set_port(transport.local_address().port() + 1);
     let support_link = SupportLink::start(support_config, heartbeat_address)
@@ -369,7 +371,9 @@ async fn serve_clients(
     config: Config,
 ) {
     let max = limits::MAX_MESSAGE_BYTES;
-    let kv = KvServer::new(KvService { state: Arc::clone(&state) }).max_decoding_message_size(max).max_encoding_message_size(max);
+    let kv = KvServer::new(KvService { state: Arc::clone(&state) })
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
     let fleet = FleetService { state, init, fleet_token: config.fleet_token.clone(), site: config.site.clone() };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KvServer<KvService>>().await;

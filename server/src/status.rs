@@ -74,7 +74,13 @@ fn print_fleet(fleet: &v1::DescribeResponse, ranges: &[v1::LocatedRange]) {
         return;
     }
     let led = ranges.iter().filter(|range| range.leader.is_some()).count();
-    println!("Fleet {}: {} sites, {} stores, {} ranges ({led} led)", fleet_text(fleet.fleet), fleet.sites.len(), fleet.stores.len(), ranges.len());
+    println!(
+        "Fleet {}: {} sites, {} stores, {} ranges ({led} led)",
+        fleet_text(fleet.fleet),
+        fleet.sites.len(),
+        fleet.stores.len(),
+        ranges.len()
+    );
     let mut table = Table::new(&["store", "site", "alive", "replicas", "leaders", "clients at", "stores at"]);
     for store in &fleet.stores {
         table.row(vec![
@@ -145,7 +151,9 @@ fn range_json(range: &v1::LocatedRange) -> Option<serde_json::Value> {
     let replicas: Vec<_> = descriptor
         .replicas
         .iter()
-        .map(|r| json!({ "replica": r.replica_id, "store": r.store_id, "site": r.site, "role": r.role().as_str_name() }))
+        .map(
+            |r| json!({ "replica": r.replica_id, "store": r.store_id, "site": r.site, "role": r.role().as_str_name() }),
+        )
         .collect();
     Some(json!({
         "range": descriptor.range_id,

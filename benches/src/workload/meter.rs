@@ -85,7 +85,11 @@ impl Meter {
     pub fn new(sites: usize) -> Self {
         Self {
             sites: (0..sites.max(1)).map(|_| Mutex::default()).collect(),
-            phase: Mutex::new(PhaseMeter { now: Phase::Loading, since: Instant::now(), lasted: [Duration::ZERO; PHASES] }),
+            phase: Mutex::new(PhaseMeter {
+                now: Phase::Loading,
+                since: Instant::now(),
+                lasted: [Duration::ZERO; PHASES],
+            }),
             counts: Default::default(),
             errors: AtomicU64::new(0),
             ambiguous: AtomicU64::new(0),

@@ -16,7 +16,8 @@ const MAX_VERSIONS: u64 = 100_000;
 
 /// Judges every key (value and number of versions) and every counter.
 pub async fn verify(connections: &[Client], record: &Record, progress: impl Fn(u64, u64)) -> anyhow::Result<Verdict> {
-    let keys: Arc<Vec<(Bytes, KeyRecord)>> = Arc::new(record.keys.iter().map(|(k, r)| (k.clone(), r.clone())).collect());
+    let keys: Arc<Vec<(Bytes, KeyRecord)>> =
+        Arc::new(record.keys.iter().map(|(k, r)| (k.clone(), r.clone())).collect());
     let mut tasks = JoinSet::new();
     for lane in 0..LANES {
         let (client, keys) = (connections[lane % connections.len()].clone(), Arc::clone(&keys));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_engine::{Fault, LogEntry, SnapshotId, SnapshotManifest};
 use holdfast_placement::StoreRecord;
-use holdfast_types::storage::{HardState, LogStart};
 use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing, SupportView};
+use holdfast_types::storage::{HardState, LogStart};
 use holdfast_types::{
-    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
+    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId,
+    Response, StoreId,
 };
 
 use super::message::{RangeHint, StoreMessage};

@@ -257,8 +257,7 @@ impl StoreMessage {
     /// The bytes on the wire.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let message =
-            holdfast_proto::v1::StoreMessage { version: VERSION, body: Some(wire::body_of(self.clone())) };
+        let message = holdfast_proto::v1::StoreMessage { version: VERSION, body: Some(wire::body_of(self.clone())) };
         message.encode_to_vec().into()
     }
 

@@ -1,8 +1,6 @@
 use holdfast_engine::SnapshotFile;
 use holdfast_replica::{MembershipChange, Stamp};
-use holdfast_types::{
-    Generation, KeyRange, KeyspaceId, RangeEpoch, ReplicaDescriptor, Request, Role, VersionedValue,
-};
+use holdfast_types::{Generation, KeyRange, KeyspaceId, RangeEpoch, ReplicaDescriptor, Request, Role, VersionedValue};
 
 use super::*;
 
@@ -65,7 +63,8 @@ fn every_message() -> Vec<StoreMessage> {
     let id = CallId::new(3, 99);
     let hint = RangeHint { descriptor: descriptor(), term: Term(5), leader: Some(StoreId(1)) };
     let key = Key::bound(KeyspaceId(1), b"k");
-    let request = RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
+    let request =
+        RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
     let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9) };
     let outcome = Ok(Response::Got { values: vec![Some(value), None] });
     let manifest = SnapshotManifest {

@@ -76,7 +76,14 @@ impl PlacementLoop {
     /// A loop that does not lead.
     #[must_use]
     pub fn new(store: StoreId) -> Self {
-        Self { store, next_call: 0, leading: None, directory: Arc::default(), directory_version: 0, policies: Policies::default() }
+        Self {
+            store,
+            next_call: 0,
+            leading: None,
+            directory: Arc::default(),
+            directory_version: 0,
+            policies: Policies::default(),
+        }
     }
 
     /// True while it plans.
@@ -180,7 +187,13 @@ impl PlacementLoop {
 }
 
 impl Leading {
-    fn plan(&mut self, next_call: &mut u64, stores: &[StoreRecord], policies: &Policies, now: Moment) -> Vec<PlacementTask> {
+    fn plan(
+        &mut self,
+        next_call: &mut u64,
+        stores: &[StoreRecord],
+        policies: &Policies,
+        now: Moment,
+    ) -> Vec<PlacementTask> {
         let mut view = self.facts.view(stores, now);
         self.in_flight.retain(|range, operator| view.ranges.get(range).is_some_and(|r| operator.is_current(r, now)));
         for (range, operator) in &self.in_flight {

@@ -184,8 +184,7 @@ impl RangeMap {
                 hint.leader = old.leader.filter(|s| hint.descriptor.replica_on(*s).is_some());
             }
         }
-        let crossed: Vec<_> =
-            self.within(&hint.descriptor.bounds, usize::MAX).map(|k| k.descriptor.range).collect();
+        let crossed: Vec<_> = self.within(&hint.descriptor.bounds, usize::MAX).map(|k| k.descriptor.range).collect();
         for other in crossed {
             self.remove(other);
         }

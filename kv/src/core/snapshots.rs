@@ -9,7 +9,7 @@ mod receiving;
 mod sending;
 
 pub use receiving::{Incoming, Receiving, Taken};
-pub use sending::{Outgoing, Sending, SendTask};
+pub use sending::{Outgoing, SendTask, Sending};
 
 use holdfast_engine::SnapshotManifest;
 

@@ -80,10 +80,7 @@ fn every_end_is_reported_once() {
     for (state, delivered) in [(SnapshotState::Complete, true), (SnapshotState::Refused, false)] {
         let mut sending = sending(&[1]);
         let over = sending.progress(ID, state, &[1], START);
-        assert_eq!(
-            over,
-            [SendTask::Over { snapshot: ID, range: RangeId(7), to: ReplicaId(2), delivered }]
-        );
+        assert_eq!(over, [SendTask::Over { snapshot: ID, range: RangeId(7), to: ReplicaId(2), delivered }]);
         assert!(sending.progress(ID, state, &[1], START).is_empty());
     }
     let mut idle = sending(&[1]);

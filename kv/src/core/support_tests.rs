@@ -73,8 +73,7 @@ impl Pair {
             if self.cut.contains(&(from, to)) || self.stopped.contains(&to) {
                 continue;
             }
-            let answers =
-                self.tables.get_mut(&to).unwrap().receive(from, self.incarnations[&from], &bytes, self.now);
+            let answers = self.tables.get_mut(&to).unwrap().receive(from, self.incarnations[&from], &bytes, self.now);
             self.carry(to, answers);
         }
     }
@@ -205,8 +204,7 @@ fn answers_that_overtake_each_other_never_take_a_count_back() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
     let answer = |asked_at, generation| {
         let answer = v1::SupportAnswer { asker_incarnation: 1, asked_at, answered_at: asked_at, generation };
-        let message =
-            v1::SupportMessage { version: VERSION, incarnation: 1, question: None, answer: Some(answer) };
+        let message = v1::SupportMessage { version: VERSION, incarnation: 1, question: None, answer: Some(answer) };
         Bytes::from(message.encode_to_vec())
     };
     let mut receive = |bytes| drop(table.receive(B, Incarnation(1), &bytes, Moment(500_000)));

@@ -67,13 +67,19 @@ impl Maintenance {
     }
 
     fn ranges_here(&self) -> impl Iterator<Item = (RangeId, holdfast_types::KeyRange)> {
-        self.map.all().into_iter().filter(|found| found.own).map(|found| (found.descriptor.range, found.descriptor.bounds))
+        self.map
+            .all()
+            .into_iter()
+            .filter(|found| found.own)
+            .map(|found| (found.descriptor.range, found.descriptor.bounds))
     }
 
     fn measure(&self) {
         let Ok(space) = self.data.disk_space() else { return };
-        let range_bytes =
-            self.ranges_here().filter_map(|(range, bounds)| Some((range, self.data.approximate_size(&bounds).ok()?))).collect();
+        let range_bytes = self
+            .ranges_here()
+            .filter_map(|(range, bounds)| Some((range, self.data.approximate_size(&bounds).ok()?)))
+            .collect();
         let measured = Measurements {
             disk_free_bytes: space.free_bytes,
             disk_total_bytes: space.total_bytes,

@@ -107,9 +107,10 @@ impl Applier {
             let reader = SnapshotReader::lazy(&*self.data);
             let applied = match holdfast_replica::apply::run(*work.task, &reader) {
                 Ok((ops, applied)) => self.data.write(&ops).map(|()| Box::new(applied)),
-                Err(fault) => {
-                    Err(Fault::Damage { doing: format!("applying entries of {}", work.range), detail: fault.to_string() })
-                }
+                Err(fault) => Err(Fault::Damage {
+                    doing: format!("applying entries of {}", work.range),
+                    detail: fault.to_string(),
+                }),
             };
             if let Err(fault @ (Fault::Io { .. } | Fault::Full(_))) = &applied {
                 self.faults.report(fault);
@@ -290,8 +291,10 @@ impl SnapshotThread {
                 Event::SnapshotStored { snapshot, received, verified: false }
             }
             SnapshotWork::Store { snapshot, file, offset, data, last } => {
-                let stored = self.data.receive(snapshot, file, offset, &data).and_then(|()| self.data.received(snapshot));
-                let verified = if last { stored.and_then(|r| self.data.verify_install(snapshot).map(|()| r)) } else { stored };
+                let stored =
+                    self.data.receive(snapshot, file, offset, &data).and_then(|()| self.data.received(snapshot));
+                let verified =
+                    if last { stored.and_then(|r| self.data.verify_install(snapshot).map(|()| r)) } else { stored };
                 Event::SnapshotStored { snapshot, verified: last && verified.is_ok(), received: verified }
             }
             SnapshotWork::Install { range, snapshot } => {
@@ -311,7 +314,9 @@ impl SnapshotThread {
     fn build(&self, range: RangeId, snapshot: SnapshotId) -> Result<SnapshotManifest, Fault> {
         let view = self.data.snapshot();
         let doing = || format!("building a snapshot of {range}");
-        let state = view.range_state(range)?.ok_or_else(|| Fault::Damage { doing: doing(), detail: "no range state".into() })?;
+        let state = view
+            .range_state(range)?
+            .ok_or_else(|| Fault::Damage { doing: doing(), detail: "no range state".into() })?;
         let state =
             RangeState::decode(state).map_err(|bad| Fault::Damage { doing: doing(), detail: bad.to_string() })?;
         self.data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds)

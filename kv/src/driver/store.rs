@@ -177,13 +177,13 @@ impl Store {
         }
         let (readers, reads) = unbounded();
         for index in 0..options.readers.max(1) {
-            let reader = ReaderThread { engines: engines.clone(), work: reads.clone(), workers: self.mailboxes.clone() };
+            let reader =
+                ReaderThread { engines: engines.clone(), work: reads.clone(), workers: self.mailboxes.clone() };
             self.spawn(format!("read-{index}"), move || reader.run())?;
         }
         let (snapshots, work) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let thread =
-            SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
+        let thread = SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
         self.spawn("snapshot".into(), move || thread.run())?;
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());

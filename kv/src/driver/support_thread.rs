@@ -64,7 +64,10 @@ impl SupportThread {
             if healthy == complained {
                 complained = !healthy;
                 if complained {
-                    tracing::warn!(complaints = complaints.join("; "), "this store is not fit to lead and asks for no support");
+                    tracing::warn!(
+                        complaints = complaints.join("; "),
+                        "this store is not fit to lead and asks for no support"
+                    );
                 } else {
                     tracing::info!("this store is fit to lead again");
                 }

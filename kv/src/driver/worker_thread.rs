@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use holdfast_engine::{DataSnapshot, Engines};
-use holdfast_types::{Moment, Rejected, RangeId, RangeRequest, limits};
 use holdfast_replica::AdminRequest;
+use holdfast_types::{Moment, RangeId, RangeRequest, Rejected, limits};
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::log_writer::LogBatch;

@@ -11,8 +11,8 @@ use holdfast_kv::core::effect::{AdminOutcome, Effect};
 use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
 use holdfast_kv::core::reader::SnapshotReader;
-use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::records::encode_store;
+use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::routing::{RangeMap, worker_of};
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
@@ -157,8 +157,12 @@ impl Fleet {
         let env = TestEnv { now: self.now, engines: engines.clone() };
         let (workers, map) = recovered.into_workers(&setup, &env);
         let mut mailboxes: Vec<VecDeque<Event>> = workers.iter().map(|_| VecDeque::new()).collect();
-        let measured =
-            Measurements { disk_free_bytes: 90 << 30, disk_total_bytes: 100 << 30, cores: 2, ..Measurements::default() };
+        let measured = Measurements {
+            disk_free_bytes: 90 << 30,
+            disk_total_bytes: 100 << 30,
+            cores: 2,
+            ..Measurements::default()
+        };
         for mailbox in &mut mailboxes {
             mailbox.push_back(Event::Directory(Arc::clone(&self.directory)));
             mailbox.push_back(Event::Measured(measured.clone()));
@@ -470,7 +474,8 @@ impl Store {
             }
             Effect::StoreSnapshot { snapshot, file, offset, data: bytes, last } => {
                 let stored = data.receive(snapshot, file, offset, &bytes).and_then(|()| data.received(snapshot));
-                let received = if last { stored.and_then(|r| data.verify_install(snapshot).map(|()| r)) } else { stored };
+                let received =
+                    if last { stored.and_then(|r| data.verify_install(snapshot).map(|()| r)) } else { stored };
                 Event::SnapshotStored { snapshot, verified: last && received.is_ok(), received }
             }
             Effect::InstallSnapshot { range, snapshot } => {

@@ -1,11 +1,11 @@
 //! Conversions between messages and types: the only place. One file per .proto file.
 
 pub mod common;
-pub mod storage;
 pub mod fleet;
 pub mod kv;
 #[cfg(feature = "rpc")]
 pub mod status;
+pub mod storage;
 
 /// A message that is not well-formed: a field is missing or out of bounds, or a version is not known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use holdfast_replica::{
 use holdfast_types::storage::{LogOp, ReplicaRecord, SnapshotId};
 use holdfast_types::{
     Generation, Incarnation, Key, KeyRange, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected,
-    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, limits,
+    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, Timestamp, limits,
 };
 use prost011::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -31,6 +31,14 @@ pub enum Part {
     Persist,
     Apply,
     Read,
+}
+
+/// A request that is open.
+struct Asked {
+    what: String,
+    request: Option<RangeRequest>,
+    /// A read must see at least this version.
+    floor: Timestamp,
 }
 
 /// A read that the store has begun: its snapshot is taken, nothing is checked yet.
@@ -82,7 +90,9 @@ pub struct Group {
     pub goal: SurvivalGoal,
     pub quorum_reads: bool,
     pub events: Vec<String>,
-    tickets: BTreeMap<Ticket, (String, Option<RangeRequest>)>,
+    tickets: BTreeMap<Ticket, Asked>,
+    /// Of each key, the newest version whose write was answered: a read asked for after that must not see less.
+    acknowledged: BTreeMap<Key, Timestamp>,
     next_ticket: u64,
     next_snapshot: u128,
     leaders: BTreeMap<(RangeId, u64), ReplicaId>,
@@ -103,6 +113,7 @@ impl Default for Group {
             quorum_reads: false,
             events: Vec::new(),
             tickets: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             next_ticket: 1,
             next_snapshot: 1,
             leaders: BTreeMap::new(),
@@ -471,7 +482,8 @@ impl Group {
     }
 
     fn answered(&mut self, name: &str, ticket: Ticket, outcome: Result<Outcome, Rejected>) {
-        let (what, _) = self.tickets.remove(&ticket).expect("a ticket is answered once");
+        let Asked { what, request, floor } = self.tickets.remove(&ticket).expect("a ticket is answered once");
+        self.check_answer(&what, request.as_ref(), floor, &outcome);
         let said = match outcome {
             Ok(Outcome::Response(Response::Written { .. })) => "written".into(),
             Ok(Outcome::Response(Response::ConditionFailed { .. })) => "condition failed".into(),
@@ -496,8 +508,36 @@ impl Group {
     fn ticket(&mut self, what: String, request: Option<RangeRequest>) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.tickets.insert(ticket, (what, request));
+        let key = request.as_ref().and_then(|r| r.request.routing_key());
+        let floor = key.and_then(|k| self.acknowledged.get(k)).copied().unwrap_or_default();
+        self.tickets.insert(ticket, Asked { what, request, floor });
         ticket
+    }
+
+    /// Linearizable for reads of one key: timestamps are in the order of the log.
+    fn check_answer(
+        &mut self,
+        what: &str,
+        request: Option<&RangeRequest>,
+        floor: Timestamp,
+        outcome: &Result<Outcome, Rejected>,
+    ) {
+        let Some(key) = request.and_then(|r| r.request.routing_key()) else { return };
+        match outcome {
+            Ok(Outcome::Response(Response::Written { timestamp })) => {
+                let newest = self.acknowledged.entry(key.clone()).or_default();
+                *newest = (*newest).max(*timestamp);
+            }
+            Ok(Outcome::Response(Response::Got { values })) => {
+                let seen = values[0].as_ref().map_or(Timestamp::ZERO, |v| v.timestamp);
+                assert!(seen >= floor, "stale read: {what} saw {seen}, {floor} was acknowledged before it was asked");
+            }
+            Ok(Outcome::Response(Response::ConditionFailed { actual, .. })) => {
+                let seen = actual.as_ref().map_or(Timestamp::ZERO, |v| v.timestamp);
+                assert!(seen >= floor, "stale condition: {what} saw {seen}, {floor} was acknowledged before it was asked");
+            }
+            _ => {}
+        }
     }
 
     pub fn request(&mut self, id: StoreId, range: RangeId, what: String, request: Request) {
@@ -569,7 +609,7 @@ impl Group {
             return false;
         }
         let Some(reading) = store.reads.pop_front() else { return false };
-        let request = self.tickets[&reading.ticket].1.clone().unwrap();
+        let request = self.tickets[&reading.ticket].request.clone().unwrap();
         let store = &self.stores[&id];
         let view = StoreView {
             now: self.now,

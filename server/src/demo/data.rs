@@ -32,7 +32,8 @@ pub fn read(path: &Path, key: Option<&str>) -> anyhow::Result<Vec<Row>> {
         };
         let times = seen.entry(row.key.clone()).or_default();
         *times += 1;
-        let key = if *times == 1 { row.key } else { Bytes::from([&row.key[..], format!("#{times}").as_bytes()].concat()) };
+        let key =
+            if *times == 1 { row.key } else { Bytes::from([&row.key[..], format!("#{times}").as_bytes()].concat()) };
         rows.push(Row { key, value: row.value });
     }
     anyhow::ensure!(!rows.is_empty(), "{} has no rows that can be loaded ({bad} bad ones)", path.display());

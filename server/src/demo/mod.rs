@@ -62,7 +62,10 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
     let begun = Instant::now();
     fleet.start().await?;
     split_for_spread(&mut fleet, &rows, args).await?;
-    screen.say(&format!("The fleet is up after {:.1} s: every range has a voter in each of three sites.", begun.elapsed().as_secs_f64()));
+    screen.say(&format!(
+        "The fleet is up after {:.1} s: every range has a voter in each of three sites.",
+        begun.elapsed().as_secs_f64()
+    ));
     let summary = drive(args, &screen, &mut fleet, rows).await?;
     drop(fleet);
     folder.close().context("removing the demo's data")?;
@@ -83,7 +86,12 @@ async fn split_for_spread(fleet: &mut LocalFleet, rows: &[data::Row], args: &Dem
 }
 
 /// Load, kill, return, read back.
-async fn drive(args: &DemoArgs, screen: &Screen, fleet: &mut LocalFleet, rows: Vec<data::Row>) -> anyhow::Result<Summary> {
+async fn drive(
+    args: &DemoArgs,
+    screen: &Screen,
+    fleet: &mut LocalFleet,
+    rows: Vec<data::Row>,
+) -> anyhow::Result<Summary> {
     let meter = Arc::new(Meter::new(args.sites.into()));
     let options = LoadOptions {
         addresses: fleet.addresses(),

@@ -21,7 +21,10 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 impl Screen {
     /// With `json`, words go to standard error and the result alone to standard output.
     pub fn new(json: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(None, if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
+        );
         let style = ProgressStyle::with_template("{msg:>10} [{bar:40}] {pos}/{len}").expect("the template is legal");
         bar.set_style(style);
         Self { json, bar }
@@ -45,7 +48,13 @@ impl Screen {
     }
 
     /// Shows the live table once a second for a while.
-    pub async fn watch(&self, fleet: &mut LocalFleet, meter: &Meter, lasting: Duration, what: &str) -> anyhow::Result<()> {
+    pub async fn watch(
+        &self,
+        fleet: &mut LocalFleet,
+        meter: &Meter,
+        lasting: Duration,
+        what: &str,
+    ) -> anyhow::Result<()> {
         let end = Instant::now() + lasting;
         while Instant::now() < end {
             let step = SHOW_EVERY.min(end.saturating_duration_since(Instant::now()));

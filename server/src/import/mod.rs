@@ -64,7 +64,8 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
     let options = Options { keyspace: KeyspaceId(args.keyspace), ..Options::default() };
     let client = Client::connect(args.at.clone(), options).await?;
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {pos} rows, {per_sec} {msg}").context("the template is legal")?;
+    let style =
+        ProgressStyle::with_template("{spinner} {pos} rows, {per_sec} {msg}").context("the template is legal")?;
     bar.set_style(style);
     if begin_after > 0 {
         eprintln!("Going on after line {begin_after} (--restart begins anew).");
@@ -140,7 +141,9 @@ impl Flight {
                     self.open.remove(&line);
                     Ok(())
                 }
-                Err((line, error)) => Err(error).with_context(|| format!("loading line {line}; run the import again to go on")),
+                Err((line, error)) => {
+                    Err(error).with_context(|| format!("loading line {line}; run the import again to go on"))
+                }
             },
         }
     }

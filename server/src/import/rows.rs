@@ -61,7 +61,11 @@ impl Rows {
         let index = match key {
             None => 0,
             Some(name) => heading.iter().position(|column| column == name).with_context(|| {
-                format!("{} has no column {name:?}; it has: {}", path.display(), heading.iter().collect::<Vec<_>>().join(", "))
+                format!(
+                    "{} has no column {name:?}; it has: {}",
+                    path.display(),
+                    heading.iter().collect::<Vec<_>>().join(", ")
+                )
             })?,
         };
         Ok(Self { source: Source::Separated { reader, heading, key: index }, key: key.map(ToOwned::to_owned) })
@@ -102,11 +106,7 @@ fn next_separated(
     Some(loadable(line, key, &row))
 }
 
-fn next_json(
-    reader: &mut BufReader<File>,
-    line: &mut u64,
-    key: Option<&str>,
-) -> Option<Result<LoadableRow, BadRow>> {
+fn next_json(reader: &mut BufReader<File>, line: &mut u64, key: Option<&str>) -> Option<Result<LoadableRow, BadRow>> {
     let mut text = String::new();
     loop {
         text.clear();
@@ -137,11 +137,17 @@ fn next_json(
 
 fn loadable(line: u64, key: Bytes, row: &Map<String, Value>) -> Result<LoadableRow, BadRow> {
     if key.is_empty() || key.len() > limits::MAX_KEY_BYTES {
-        return Err(BadRow { line, reason: format!("the key has {} B: a key is 1 B to {} B", key.len(), limits::MAX_KEY_BYTES) });
+        return Err(BadRow {
+            line,
+            reason: format!("the key has {} B: a key is 1 B to {} B", key.len(), limits::MAX_KEY_BYTES),
+        });
     }
     let value = Bytes::from(serde_json::to_vec(row).map_err(|error| BadRow { line, reason: error.to_string() })?);
     if value.len() > limits::MAX_VALUE_BYTES {
-        return Err(BadRow { line, reason: format!("the row has {} B: a value is at most {} B", value.len(), limits::MAX_VALUE_BYTES) });
+        return Err(BadRow {
+            line,
+            reason: format!("the row has {} B: a value is at most {} B", value.len(), limits::MAX_VALUE_BYTES),
+        });
     }
     Ok(LoadableRow { line, key, value })
 }

@@ -43,10 +43,16 @@ impl FleetService {
         if token == self.fleet_token {
             return Ok(());
         }
-        Err(Status::permission_denied("the fleet token is not this fleet's: start the store with the right --fleet-token"))
+        Err(Status::permission_denied(
+            "the fleet token is not this fleet's: start the store with the right --fleet-token",
+        ))
     }
 
-    async fn change(&self, expected: Option<v1::RangeExpected>, request: AdminRequest) -> Result<Response<v1::RangeChanged>, Status> {
+    async fn change(
+        &self,
+        expected: Option<v1::RangeExpected>,
+        request: AdminRequest,
+    ) -> Result<Response<v1::RangeChanged>, Status> {
         let running = self.state.member()?;
         let expected = expected.ok_or_else(|| Status::invalid_argument("name the range and its epoch"))?;
         let range = RangeId(expected.range_id);
@@ -251,10 +257,9 @@ impl Fleet for FleetService {
             Some(Change::AddLearner(add)) => {
                 MembershipChange::AddLearner { store: StoreId(add.store_id), site: site_of(&add.site)? }
             }
-            Some(Change::Reconfigure(change)) => MembershipChange::Reconfigure {
-                promote: replicas(change.promote),
-                demote: replicas(change.demote),
-            },
+            Some(Change::Reconfigure(change)) => {
+                MembershipChange::Reconfigure { promote: replicas(change.promote), demote: replicas(change.demote) }
+            }
             Some(Change::RemoveLearner(remove)) => {
                 MembershipChange::RemoveLearner { replica: ReplicaId(remove.replica_id) }
             }
@@ -273,7 +278,9 @@ impl Fleet for FleetService {
         let store = StoreId(request.store_id);
         let found = running.store.ranges().into_iter().find(|found| found.descriptor.range == range);
         let target = found.and_then(|found| found.descriptor.replica_on(store).map(|replica| replica.replica));
-        let to = target.ok_or_else(|| Status::failed_precondition(format!("{range} has no replica on {store} that is known here")))?;
+        let to = target.ok_or_else(|| {
+            Status::failed_precondition(format!("{range} has no replica on {store} that is known here"))
+        })?;
         self.change(request.range, AdminRequest::Transfer { to }).await
     }
 }

@@ -9,8 +9,8 @@ use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_server::Kv;
-use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
 use holdfast_types::validate::validate;
+use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -102,10 +102,7 @@ impl Kv for KvService {
         self.ask(request).await
     }
 
-    async fn batch_get(
-        &self,
-        request: Request<v1::BatchGetRequest>,
-    ) -> Result<Response<v1::BatchGetResponse>, Status> {
+    async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
         let running = self.state.member()?;
         let deadline = Instant::now() + patience(&request);
         let asked = RangeRequest::from(request.into_inner());

@@ -60,10 +60,7 @@ impl Reply for StreamReply {
 }
 
 /// Serves one stream.
-pub fn serve(
-    running: Arc<Running>,
-    calls: Streaming<StreamRequest>,
-) -> ReceiverStream<Result<StreamResponse, Status>> {
+pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> ReceiverStream<Result<StreamResponse, Status>> {
     let (answers, answered) = mpsc::unbounded_channel();
     let (ready, messages) = mpsc::channel(READY_MESSAGES);
     let session = Arc::new(Session {
@@ -116,7 +113,8 @@ async fn read(
         if let Some(fleet) = request.hello.and_then(|hello| hello.fleet)
             && (fleet.high, fleet.low) != halves(session.running.fleet.0)
         {
-            let status = Status::failed_precondition("this store belongs to another fleet than the one the client named");
+            let status =
+                Status::failed_precondition("this store belongs to another fleet than the one the client named");
             let _ = ready.send(Err(status)).await;
             return;
         }

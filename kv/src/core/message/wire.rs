@@ -31,13 +31,9 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Located { id, hints } => {
             Body::Located(v1::Located { locate_id: id.0, hints: hints.into_iter().map(hint_of).collect() })
         }
-        StoreMessage::Admin { id, range, request, timeout_ms, hops } => Body::Admin(v1::Admin {
-            forward_id: id.0,
-            range_id: range.0,
-            timeout_ms,
-            hops,
-            request: admin_of(request),
-        }),
+        StoreMessage::Admin { id, range, request, timeout_ms, hops } => {
+            Body::Admin(v1::Admin { forward_id: id.0, range_id: range.0, timeout_ms, hops, request: admin_of(request) })
+        }
         StoreMessage::AdminAnswer { id, outcome } => Body::AdminAnswer(v1::AdminAnswer {
             forward_id: id.0,
             outcome: Some(match outcome {
@@ -157,10 +153,9 @@ fn envelope_of(raft: v1::RaftMessage) -> Converted<RaftEnvelope> {
         from: ReplicaId(raft.from_replica),
         to: ReplicaId(raft.to_replica),
         descriptor: raft.descriptor.map(TryInto::try_into).transpose()?,
-        stamp: raft.stamp.map(|s| Stamp {
-            incarnation: Incarnation(s.incarnation),
-            generation: Generation(s.generation),
-        }),
+        stamp: raft
+            .stamp
+            .map(|s| Stamp { incarnation: Incarnation(s.incarnation), generation: Generation(s.generation) }),
         message: raft.message,
     })
 }

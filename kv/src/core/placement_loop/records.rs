@@ -123,6 +123,7 @@ fn write(descriptors: &[RangeDescriptor]) -> Request {
 /// Equal lists have equal versions, on every leader (FNV-1a, 64 bits).
 fn version_of(stores: &[StoreRecord]) -> u64 {
     let bytes = stores.iter().flat_map(encode_store);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash.max(1)
 }

@@ -126,12 +126,7 @@ pub(super) fn opening(
         first = page.last().map_or(log.last.next(), |entry| entry.index.next());
         tail.extend(page);
     }
-    let parts = LoadedParts {
-        hard_state: log.hard_state,
-        start: log.start,
-        terms: log.terms.clone(),
-        last: log.last,
-    };
+    let parts = LoadedParts { hard_state: log.hard_state, start: log.start, terms: log.terms.clone(), last: log.last };
     Ok(Opening { replica, log: parts, state, tail })
 }
 

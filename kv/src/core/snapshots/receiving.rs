@@ -137,9 +137,7 @@ impl Receiving {
 
     /// Snapshots of a range that is gone from here, or all that overlap its keys.
     pub fn forget_range(&mut self, range: RangeId, bounds: Option<&KeyRange>) -> Vec<SnapshotId> {
-        let crossed = |i: &Incoming| {
-            i.manifest.range == range || bounds.is_some_and(|b| i.manifest.bounds.overlaps(b))
-        };
+        let crossed = |i: &Incoming| i.manifest.range == range || bounds.is_some_and(|b| i.manifest.bounds.overlaps(b));
         let gone: Vec<_> = self.incoming.iter().filter(|(_, i)| crossed(i)).map(|(id, _)| *id).collect();
         for id in &gone {
             self.incoming.remove(id);

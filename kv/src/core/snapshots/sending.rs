@@ -33,7 +33,13 @@ pub struct Outgoing {
 #[derive(Clone, Debug)]
 enum Stage {
     Building,
-    Streaming { envelope: Box<RaftEnvelope>, manifest: Box<SnapshotManifest>, position: u64, acked: u64, accepted: bool },
+    Streaming {
+        envelope: Box<RaftEnvelope>,
+        manifest: Box<SnapshotManifest>,
+        position: u64,
+        acked: u64,
+        accepted: bool,
+    },
 }
 
 /// What the worker has to do for it.
@@ -203,9 +209,8 @@ impl Sending {
     /// Time has come: goes on with what the rate held back, offers again, gives up what is idle.
     pub fn tick(&mut self, now: Moment) -> Vec<SendTask> {
         let mut tasks = Vec::new();
-        let idle = |o: &Outgoing| {
-            matches!(o.stage, Stage::Streaming { .. }) && now.since(o.heard_at) >= limits::SNAPSHOT_IDLE
-        };
+        let idle =
+            |o: &Outgoing| matches!(o.stage, Stage::Streaming { .. }) && now.since(o.heard_at) >= limits::SNAPSHOT_IDLE;
         let given_up: Vec<_> = self.outgoing.iter().filter(|(_, o)| idle(o)).map(|(id, _)| *id).collect();
         for snapshot in given_up {
             tasks.extend(self.end(snapshot, false));

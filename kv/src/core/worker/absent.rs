@@ -40,8 +40,7 @@ impl Worker {
     pub(super) fn note_log_op(&mut self, of: RangeId, op: &LogOp) {
         match op {
             LogOp::SetReplica { range, record: ReplicaRecord::Live { replica } } if *range != of => {
-                let unborn =
-                    Unborn { replica: *replica, start: LogStart::default(), hard_state: HardState::default() };
+                let unborn = Unborn { replica: *replica, start: LogStart::default(), hard_state: HardState::default() };
                 self.unborn.insert(*range, unborn);
             }
             LogOp::SetStart { range, start } => {

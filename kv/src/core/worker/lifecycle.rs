@@ -98,13 +98,8 @@ impl Worker {
             self.out.push(Effect::Alarm { range: Some(right.range), what });
             return;
         };
-        let newborn = Newborn {
-            replica: unborn.replica,
-            start: unborn.start,
-            hard_state: unborn.hard_state,
-            right,
-            leads,
-        };
+        let newborn =
+            Newborn { replica: unborn.replica, start: unborn.start, hard_state: unborn.hard_state, right, leads };
         let worker = worker_of(newborn.right.range, self.config.workers);
         if worker == self.config.worker {
             self.give_birth(newborn, cx);
@@ -194,7 +189,8 @@ impl Worker {
         let Some(Absent::Clearing { next, .. }) = self.absent.get(&range) else { return };
         let next = *next;
         if let Err(fault) = outcome {
-            let what = format!("the data of a destroyed replica could not be cleared: {fault}; it is tried again at start");
+            let what =
+                format!("the data of a destroyed replica could not be cleared: {fault}; it is tried again at start");
             self.out.push(Effect::Alarm { range: Some(range), what });
             return;
         }
@@ -222,8 +218,7 @@ impl Worker {
         for ticket in self.desk.with_replica(range) {
             let changes = self.desk.get(ticket).is_some_and(|open| open.asked.changes());
             let why = "the replica that had it is gone";
-            let rejected =
-                if changes { Rejected::Ambiguous(why.into()) } else { Rejected::Unavailable(why.into()) };
+            let rejected = if changes { Rejected::Ambiguous(why.into()) } else { Rejected::Unavailable(why.into()) };
             self.answer(ticket, Err(rejected), cx);
         }
     }

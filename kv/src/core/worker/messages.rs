@@ -69,7 +69,11 @@ impl Worker {
             // The damaged one was replaced: its remains go first.
             self.bury(range, envelope.to);
         }
-        if self.absent.get(&range).is_some_and(|absent| matches!(absent, Absent::Tombstone { next } if envelope.to < *next)) {
+        if self
+            .absent
+            .get(&range)
+            .is_some_and(|absent| matches!(absent, Absent::Tombstone { next } if envelope.to < *next))
+        {
             return;
         }
         // Created or not, the message waits: for the new replica's record, for a split, or for what is in the way to go.
@@ -130,7 +134,8 @@ impl Worker {
     pub(super) fn repeat_unled(&mut self, cx: &Cx<'_>) {
         for (store, range, term) in self.unled.due(cx.now) {
             // Somebody leads a newer term: everyone will hear of that.
-            let over = self.held.get(&range).is_none_or(|held| held.standing.term > term && held.standing.leader.is_some());
+            let over =
+                self.held.get(&range).is_none_or(|held| held.standing.term > term && held.standing.leader.is_some());
             if over {
                 self.unled.noted(store, range, term);
             } else {
@@ -160,4 +165,3 @@ impl Held {
         }
     }
 }
-

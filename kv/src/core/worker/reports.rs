@@ -43,7 +43,8 @@ impl Worker {
                 continue;
             }
             let status = held.replica.status(&view);
-            let near = |matched: holdfast_types::LogIndex| matched.0 + CAUGHT_UP_ENTRIES >= status.last.0 && matched.0 > 0;
+            let near =
+                |matched: holdfast_types::LogIndex| matched.0 + CAUGHT_UP_ENTRIES >= status.last.0 && matched.0 > 0;
             let others = status.matched.iter().filter(|(_, matched)| near(*matched)).map(|(id, _)| *id);
             debug_assert_eq!(held.standing.descriptor.range, *range);
             ranges.push(RangeReport {

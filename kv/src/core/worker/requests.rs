@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_replica::{AdminRequest, Input, Ticket};
-use holdfast_types::{
-    Key, LeaderHint, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits,
-};
+use holdfast_types::{Key, LeaderHint, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
 use super::{Cx, Worker};
 use crate::core::desk::{Asked, Open, Origin, Place, Wait};
@@ -30,13 +28,7 @@ enum Way {
 }
 
 impl Worker {
-    pub(super) fn take_request(
-        &mut self,
-        client: RequestTicket,
-        request: RangeRequest,
-        deadline: Moment,
-        cx: &Cx<'_>,
-    ) {
+    pub(super) fn take_request(&mut self, client: RequestTicket, request: RangeRequest, deadline: Moment, cx: &Cx<'_>) {
         let size_bytes = request.request.size_bytes();
         if let Err(rejected) = self.shared.admission.admit(size_bytes, request.request.is_write()) {
             let fleet_now = Self::fleet_now(cx);
@@ -78,9 +70,10 @@ impl Worker {
     /// Nobody waits any more. What a replica or another store has goes on; its answer is dropped.
     pub(super) fn cancel(&mut self, client: RequestTicket) {
         let Some(ticket) = self.desk.of_client(client) else { return };
-        let waits = self.desk.get(ticket).is_some_and(|o| {
-            matches!(o.place, Place::New | Place::Leader(_) | Place::Located | Place::Prepared(_))
-        });
+        let waits = self
+            .desk
+            .get(ticket)
+            .is_some_and(|o| matches!(o.place, Place::New | Place::Leader(_) | Place::Located | Place::Prepared(_)));
         if waits && let Some(open) = self.desk.close(ticket) {
             self.shared.admission.release(open.size_bytes);
         }
@@ -203,9 +196,10 @@ impl Worker {
             return;
         }
         for ticket in self.desk.waiting_for(Wait::Located) {
-            let goes_on = self.desk.get(ticket).is_some_and(|open| {
-                !matches!(self.way_of(open), Way::Unknown | Way::Nowhere(_) | Way::Wait(_))
-            });
+            let goes_on = self
+                .desk
+                .get(ticket)
+                .is_some_and(|open| !matches!(self.way_of(open), Way::Unknown | Way::Nowhere(_) | Way::Wait(_)));
             if goes_on {
                 self.route(ticket, cx);
             }

@@ -265,4 +265,3 @@ impl Worker {
         self.send(to, StoreMessage::SnapshotProgress { range, snapshot, state, received: Vec::new() });
     }
 }
-

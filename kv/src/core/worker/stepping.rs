@@ -97,13 +97,7 @@ impl Worker {
         }
     }
 
-    fn replica_answered(
-        &mut self,
-        range: RangeId,
-        ticket: Ticket,
-        outcome: Result<Outcome, Rejected>,
-        cx: &Cx<'_>,
-    ) {
+    fn replica_answered(&mut self, range: RangeId, ticket: Ticket, outcome: Result<Outcome, Rejected>, cx: &Cx<'_>) {
         // Refused because the leadership moved: nothing was done, so the request goes on to the new leader.
         if let Err(Rejected::NotLeader { .. }) = &outcome
             && !self.retiring_last(range)
