@@ -119,7 +119,8 @@ impl Request {
         matches!(self, Request::Write { .. } | Request::DeleteRange { .. })
     }
 
-    /// The key by which the request finds its range: a reverse scan begins at its end.
+    /// The key by which the request finds its range. Not of a reverse scan over several ranges: that begins in the range of its last
+    /// key, so its sender names the range.
     #[must_use]
     pub fn routing_key(&self) -> Option<&Key> {
         match self {
