@@ -211,7 +211,8 @@ fn lost_store_is_replaced_and_clears_its_replica_when_it_comes_back() {
     fleet.crash(lost);
     fleet.start(lost);
     fleet.run(100);
-    assert!(fleet.standing(lost, REST).is_none(), "the tombstone is remembered");
+    let back = fleet.standing(lost, REST);
+    assert!(back.is_none(), "the tombstone is remembered: {back:?}\n{}", fleet.describe(lost).join("\n"));
 }
 
 #[test]

@@ -137,12 +137,16 @@ fn run(seed: u64) {
     let mut random = Random(seed);
     let mut group = Group::default();
     group.trace = show();
+    group.print = show();
     group.quorum_reads = seed % 5 == 0;
     group.found(4, 3, 1);
     group.advance(Duration::from_millis(500));
     let mut restarted_at = group.now;
     for n in 0..250 {
         let before: Vec<bool> = group.stores.values().map(|s| s.alive).collect();
+        if show() {
+            println!("-- {n}");
+        }
         act(&mut group, &mut random, n);
         if group.stores.values().map(|s| s.alive).collect::<Vec<_>>() != before {
             restarted_at = group.now;
@@ -199,7 +203,10 @@ fn random_schedules_keep_the_invariants_and_heal() {
         Err(_) => (0, std::env::var("HOLDFAST_SEEDS").map_or(150, |n| n.parse().unwrap())),
     };
     for seed in first..first + count {
-        run(seed);
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
+            println!("failed at seed {seed}: HOLDFAST_SEED={seed} HOLDFAST_SHOW=1 shows it");
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 

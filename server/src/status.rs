@@ -108,7 +108,7 @@ fn print_ranges(ranges: &[v1::LocatedRange]) {
         table.row(vec![
             format!("r{}", descriptor.range_id),
             key_text(&bounds.start),
-            bounds.end.as_ref().map_or_else(|| "/max".into(), |end| key_text(end)),
+            bounds.end.as_ref().map_or_else(|| "/max".into(), key_text),
             range.leader.as_ref().map_or_else(|| "-".into(), |leader| format!("s{}", leader.store_id)),
             replicas.join(" "),
         ]);

@@ -42,11 +42,7 @@ impl Maintenance {
     pub fn run(self) {
         let mut last_flush = self.clock.now();
         let mut last_truncation = Moment::ZERO;
-        loop {
-            match self.stop.recv_timeout(MEASURE_EVERY) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        while self.stop.recv_timeout(MEASURE_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now = self.clock.now();
             self.measure();
             if now.since(last_flush) >= self.flush_every {

@@ -52,6 +52,7 @@ impl Mailboxes {
     }
 
     /// Something from outside; given back when the mailbox is full or the store stops.
+    #[expect(clippy::result_large_err, reason = "what was refused goes back to its caller, which answers it")]
     pub fn offer(&self, worker: usize, mail: Mail) -> Result<(), Mail> {
         if self.senders[worker].len() >= MAILBOX_MAX {
             return Err(mail);
@@ -124,7 +125,7 @@ impl Applier {
 /// Work of the read pool.
 pub enum ReadWork {
     /// A client's read.
-    Read(ReadTask),
+    Read(Box<ReadTask>),
     /// The evaluation of a write.
     Evaluate {
         /// The range.

@@ -213,7 +213,7 @@ impl Outlets {
                 drop(self.appliers[thread].send(ApplyWork { worker, range, task }));
             }
             Effect::Evaluate { range, evaluation } => self.read(worker, ReadWork::Evaluate { range, evaluation }),
-            Effect::Read(task) => self.read(worker, ReadWork::Read(task)),
+            Effect::Read(task) => self.read(worker, ReadWork::Read(Box::new(task))),
             Effect::FetchEntries { range, to, first, last, max_bytes } => {
                 self.read(worker, ReadWork::Fetch { range, to, first, last, max_bytes });
             }

@@ -87,12 +87,15 @@ pub struct Group {
     pub delayed: BTreeSet<(StoreId, StoreId)>,
     pub beats: bool,
     pub trace: bool,
+    pub print: bool,
     pub goal: SurvivalGoal,
     pub quorum_reads: bool,
     pub events: Vec<String>,
     tickets: BTreeMap<Ticket, Asked>,
     /// Of each key, the newest version whose write was answered: a read asked for after that must not see less.
     acknowledged: BTreeMap<Key, Timestamp>,
+    inbox: VecDeque<(StoreId, RangeId, Input)>,
+    busy: bool,
     next_ticket: u64,
     next_snapshot: u128,
     leaders: BTreeMap<(RangeId, u64), ReplicaId>,
@@ -109,11 +112,14 @@ impl Default for Group {
             delayed: BTreeSet::new(),
             beats: true,
             trace: false,
+            print: false,
             goal: SurvivalGoal::Site,
             quorum_reads: false,
             events: Vec::new(),
             tickets: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            busy: false,
             next_ticket: 1,
             next_snapshot: 1,
             leaders: BTreeMap::new(),
@@ -331,7 +337,20 @@ impl Group {
         self.stores[&store].replicas.keys().copied().collect()
     }
 
+    /// Effects are carried out before the next input is taken, as a store's worker does.
     pub fn step(&mut self, id: StoreId, range: RangeId, input: Input) {
+        self.inbox.push_back((id, range, input));
+        if self.busy {
+            return;
+        }
+        self.busy = true;
+        while let Some((id, range, input)) = self.inbox.pop_front() {
+            self.step_one(id, range, input);
+        }
+        self.busy = false;
+    }
+
+    fn step_one(&mut self, id: StoreId, range: RangeId, input: Input) {
         let now = self.now;
         let store = self.stores.get_mut(&id).unwrap();
         let Some(replica) = store.replicas.get_mut(&range) else { return };
@@ -372,6 +391,9 @@ impl Group {
         }
         let name = if range == RANGE { format!("{id}") } else { format!("{id}/{range}") };
         for effect in effects {
+            if self.print && !matches!(effect, Effect::Standing(_)) {
+                println!("{name}: {effect:?}");
+            }
             match effect {
                 Effect::Send { to, envelope, .. } => self.send(id, to, envelope, None),
                 Effect::Persist { token, ops } => {
