@@ -196,6 +196,7 @@ fn lost_store_is_replaced_and_clears_its_replica_when_it_comes_back() {
     let lost =
         (1..=4).map(store).find(|id| *id != leader && *id != spare && Some(*id) != fleet.leader(RangeId::SYSTEM));
     let lost = lost.unwrap();
+    let old = fleet.standing(lost, REST).and_then(|s| s.descriptor.replica_on(lost)).unwrap().replica;
     fleet.crash(lost);
     fleet.run_until(30_000, "a replacement", |f| {
         let Some(leader) = f.leader(REST) else { return false };
@@ -206,13 +207,14 @@ fn lost_store_is_replaced_and_clears_its_replica_when_it_comes_back() {
     fleet.start(lost);
     fleet.set_policies(&policies);
     assert!(fleet.has_data(lost, REST));
-    fleet.run_until(10_000, "clearing", |f| !f.has_data(lost, REST) && f.standing(lost, REST).is_none());
+    fleet.run_until(10_000, "clearing", |f| !f.has_data(lost, REST));
     assert_eq!(fleet.value(lost, "a").as_deref(), Some("1"), "by forwarding");
     fleet.crash(lost);
     fleet.start(lost);
     fleet.run(100);
-    let back = fleet.standing(lost, REST);
-    assert!(back.is_none(), "the tombstone is remembered: {back:?}\n{}", fleet.describe(lost).join("\n"));
+    // Placement may have come back to the store: under a new id.
+    let back = fleet.standing(lost, REST).and_then(|s| s.descriptor.replica_on(lost)).map(|r| r.replica);
+    assert!(back.is_none_or(|replica| replica > old), "the tombstone of {old} is remembered, {back:?} came back");
 }
 
 #[test]
@@ -239,4 +241,15 @@ fn damaged_replica_is_quarantined_and_the_range_goes_on() {
     fleet.start(leader);
     fleet.run(50);
     assert!(fleet.standing(leader, REST).is_none(), "a restart does not bring it back");
+}
+
+#[test]
+fn threshold_for_old_versions_rises_on_ranges_that_were_written() {
+    let mut fleet = spread(3, 1);
+    fleet.must(store(1), put("a", "1"));
+    fleet.must(store(1), put("a", "2"));
+    fleet.run(1_000);
+    let threshold = fleet.gc_threshold(store(2), REST);
+    assert!(threshold.ms() > 0 && threshold.ms() < fleet.wall_ms(), "{threshold} stays behind the retention");
+    assert_eq!(fleet.value(store(1), "a").as_deref(), Some("2"));
 }

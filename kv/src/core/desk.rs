@@ -24,6 +24,8 @@ pub enum Origin {
     },
     /// The placement loop of this worker.
     Placement(u64),
+    /// The worker itself, which tries again some time if it is refused.
+    Upkeep,
 }
 
 /// What was asked.

@@ -15,6 +15,7 @@
 
 mod absent;
 mod forwarding;
+mod garbage;
 mod lifecycle;
 mod log;
 mod messages;
@@ -36,6 +37,7 @@ use holdfast_replica::{
 use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
 
 use self::absent::{Absent, Unborn};
+use self::garbage::Versions;
 use self::log::LogOut;
 use self::requests::Located;
 use self::splits::RangeIds;
@@ -104,6 +106,7 @@ struct Held {
     recorded: bool,
     load: super::load::Load,
     size_bytes: u64,
+    versions: Versions,
 }
 
 /// What the support table says.

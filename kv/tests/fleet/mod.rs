@@ -213,6 +213,16 @@ impl Fleet {
         self.settle();
     }
 
+    /// The threshold that a store's range state holds.
+    pub fn gc_threshold(&self, id: StoreId, range: RangeId) -> Timestamp {
+        let state = self.stores[&id].engines.data.range_state(range, ReadTier::All).unwrap().unwrap();
+        RangeState::decode(state).unwrap().gc_threshold
+    }
+
+    pub fn wall_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now.0 / 1_000
+    }
+
     /// Keys and range states on a store's disk, for what should be gone.
     pub fn has_data(&self, id: StoreId, range: RangeId) -> bool {
         let engines = &self.stores[&id].engines;

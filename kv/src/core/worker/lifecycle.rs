@@ -5,6 +5,7 @@ use holdfast_replica::{LoadedParts, Opening, RangeState, Replica};
 use holdfast_types::{KeyRange, RangeDescriptor, RangeId, Rejected, ReplicaId};
 
 use super::absent::{Absent, Unborn};
+use super::garbage::Versions;
 use super::log::Then;
 use super::{Cx, Env, Held, Worker};
 use crate::core::effect::Effect;
@@ -52,6 +53,7 @@ impl Worker {
     fn open_replica(&mut self, range: RangeId, opening: Opening, leads: bool, cx: &Cx<'_>) {
         let bounds = opening.state.descriptor.bounds.clone();
         let (id, threshold) = (opening.replica, opening.state.gc_threshold);
+        let versions = Versions::of(&opening.state);
         if let Err(other) = self.shared.spans.claim(range, &bounds) {
             let what = format!("{range} is not opened: its keys are held by {other}");
             self.out.push(Effect::Alarm { range: Some(range), what });
@@ -68,7 +70,7 @@ impl Worker {
         let standing = replica.standing();
         self.map.standing(&standing);
         self.out.push(Effect::Standing(Box::new(standing.clone())));
-        self.held.insert(range, Held::new(replica, id, standing, true));
+        self.held.insert(range, Held { versions, ..Held::new(replica, id, standing, true) });
         self.neighbours = None;
         self.carry_all(range, effects, cx);
         if !leads {

@@ -4,6 +4,7 @@ use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::{Incarnation, RangeId, StoreId, Term};
 
 use super::absent::Absent;
+use super::garbage::Versions;
 use super::log::Then;
 use super::{Cx, Held, Worker};
 use crate::core::load::Load;
@@ -162,6 +163,7 @@ impl Held {
             recorded,
             load: Load::default(),
             size_bytes: 0,
+            versions: Versions::default(),
         }
     }
 }

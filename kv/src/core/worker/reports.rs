@@ -23,6 +23,7 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        self.raise_thresholds(cx);
         let report = self.make_report(cx);
         if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
             return self.send(self.config.store, StoreMessage::Report(Box::new(report)));

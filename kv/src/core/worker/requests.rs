@@ -286,6 +286,7 @@ impl Worker {
                 self.send(store, message);
             }
             Origin::Placement(call) => self.placement.answered(call, outcome, cx.now),
+            Origin::Upkeep => {}
         }
     }
 
@@ -300,7 +301,7 @@ impl Worker {
             Origin::Administrator(ticket) => self.out.push(Effect::AnswerAdmin { ticket, outcome: Ok(outcome) }),
             Origin::Store { store, id } => self.send(store, StoreMessage::AdminAnswer { id, outcome: Ok(outcome) }),
             Origin::Placement(call) => self.placement.admin_answered(call, Ok(outcome)),
-            Origin::Client(_) => {}
+            Origin::Client(_) | Origin::Upkeep => {}
         }
     }
 

@@ -226,8 +226,7 @@ impl Worker {
         let state = range_state.map_err(|fault| fault.to_string());
         match state.and_then(|bytes| RangeState::decode(bytes).map_err(|bad| bad.to_string())) {
             Ok(state) => {
-                let bounds = state.descriptor.bounds;
-                self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, state.gc_threshold)) });
+                self.note_versions(range, &state);
                 self.push(range, Input::SnapshotInstalled { snapshot });
             }
             Err(reason) => {

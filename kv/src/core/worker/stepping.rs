@@ -124,7 +124,10 @@ impl Worker {
         let Some(held) = self.held.get_mut(&range) else { return };
         held.applying = false;
         match applied {
-            Ok(applied) => self.push(range, Input::Applied(applied)),
+            Ok(applied) => {
+                self.note_versions(range, &applied.state);
+                self.push(range, Input::Applied(applied));
+            }
             Err(fault) => self.damaged(range, &fault, cx),
         }
     }
