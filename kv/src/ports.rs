@@ -54,6 +54,8 @@ pub trait AdminReply: Send {
 pub trait PlacementLink: Send + Sync {
     /// The address book changed: these are all stores of the fleet.
     fn directory(&self, stores: &[holdfast_placement::StoreRecord]);
+    /// What was heard of ranges elsewhere.
+    fn learned(&self, hints: &[crate::core::message::RangeHint]);
     /// A range looks different now: bounds, replicas or leader.
     fn standing(&self, standing: &holdfast_replica::Standing);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{AdminReply, Clock, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
@@ -11,7 +12,10 @@ use holdfast_placement::StoreRecord;
 use holdfast_proto::v1::RangeNotice;
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
-use holdfast_types::{FleetId, Incarnation, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Timestamp};
+use holdfast_types::{
+    FleetId, Incarnation, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Term,
+    Timestamp,
+};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::directory::Directory;
@@ -185,16 +189,27 @@ impl Link {
     }
 }
 
+impl Link {
+    fn notify(&self, descriptor: &RangeDescriptor, leader: Option<StoreId>, term: Term) {
+        let leader = leader.map(|store| self.directory.hint(store));
+        let notice = RangeNotice { descriptor: Some(descriptor.clone().into()), leader, term: term.0 };
+        // Nobody may be listening.
+        let _ = self.notices.send(Arc::new(notice));
+    }
+}
+
 impl PlacementLink for Link {
     fn directory(&self, stores: &[StoreRecord]) {
         self.directory.learn(stores);
     }
 
+    fn learned(&self, hints: &[RangeHint]) {
+        for hint in hints {
+            self.notify(&hint.descriptor, hint.leader, hint.term);
+        }
+    }
+
     fn standing(&self, standing: &Standing) {
-        let leader = standing.leader.map(|(_, store)| self.directory.hint(store));
-        let notice =
-            RangeNotice { descriptor: Some(standing.descriptor.clone().into()), leader, term: standing.term.0 };
-        // Nobody may be listening.
-        let _ = self.notices.send(Arc::new(notice));
+        self.notify(&standing.descriptor, standing.leader.map(|(_, store)| store), standing.term);
     }
 }

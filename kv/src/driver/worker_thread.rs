@@ -241,7 +241,10 @@ impl Outlets {
                 tracing::error!(%range, "{what}");
             }
             Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
-            Effect::Learned(hints) => self.map.learned(hints),
+            Effect::Learned(hints) => {
+                self.placement.learned(&hints);
+                self.map.learned(hints);
+            }
             Effect::FindMiddle { ticket, bounds } => self.read(worker, ReadWork::FindMiddle { ticket, bounds }),
             slow @ (Effect::BuildSnapshot { .. }
             | Effect::ReadSnapshot { .. }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -183,8 +184,10 @@ async fn write(
         return;
     }
     let mut batch = Vec::with_capacity(MAX_ANSWERS);
+    let mut silent_since = Instant::now();
     loop {
         let mut response = StreamResponse::default();
+        let mut lives = false;
         tokio::select! {
             count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
             notice = notices.recv() => match notice {
@@ -196,9 +199,16 @@ async fn write(
                 Err(RecvError::Lagged(_)) => response.notices = session.running.all_notices(),
                 Err(RecvError::Closed) => return,
             },
+            () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE) => lives = !session.open.lock().is_empty(),
         }
         response.now = session.running.fleet_now().0;
-        if !pack(session, response, &mut batch, ready).await {
+        silent_since = Instant::now();
+        let well = if lives {
+            ready.send(Ok(response)).await.is_ok()
+        } else {
+            pack(session, response, &mut batch, ready).await
+        };
+        if !well {
             return;
         }
     }
