@@ -157,8 +157,14 @@ impl Replica {
         }
     }
 
-    /// A task is done.
+    /// A task is done. A result that is not of the task that is out (of an earlier replica on this store) is none of ours.
     pub(crate) fn applied(&mut self, applied: Applied, view: &StoreView<'_>) {
+        let next = self.node.raft.raft_log.applied + 1;
+        let first = applied.results.first().map(|r| r.index.0);
+        if self.state.is_some() || self.phase.is_installing() || first.is_some_and(|first| first != next) {
+            tracing::warn!(range = %self.descriptor.range, ?first, next, "a stray result of apply");
+            return;
+        }
         let Some(last) = applied.results.last().map(|r| r.index) else {
             self.state = Some(applied.state);
             return;

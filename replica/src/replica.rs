@@ -278,8 +278,9 @@ impl Replica {
         match kind {
             // The data of a snapshot comes with `SnapshotStaged`.
             MessageType::MsgSnapshot => {}
-            // What cannot be kept in memory until it is applied is not acknowledged: the leader sends it again.
-            MessageType::MsgAppend if self.node.store().is_full() && !message.entries.is_empty() => {}
+            // What cannot be kept in memory until it is applied is not acknowledged, nor what cannot be written before a snapshot
+            // is in place: the leader sends it again.
+            MessageType::MsgAppend if !message.entries.is_empty() && !self.takes_entries() => {}
             MessageType::MsgAppend | MessageType::MsgHeartbeat => self.step_leader_message(from_store, message, view),
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 self.step_vote_request(from_store, message, view);
@@ -291,6 +292,10 @@ impl Replica {
             }
             _ => self.step_raft(message),
         }
+    }
+
+    fn takes_entries(&self) -> bool {
+        !self.node.store().is_full() && !self.phase.is_installing()
     }
 
     /// An acknowledgement of our term counts for the lease, with the stamp it bears, or stops counting without one.

@@ -450,6 +450,9 @@ impl Group {
                     self.events.push(format!("{name}: destroyed"));
                     let store = self.stores.get_mut(&id).unwrap();
                     store.replicas.remove(&range);
+                    // What was begun for it must not be reported to a later replica of the same range.
+                    store.applies.retain(|(of, _)| *of != range);
+                    store.persists.retain(|(of, _, _)| *of != range);
                     store.data.states.remove(&range);
                     store.flushed = store.data.clone();
                 }
@@ -556,7 +559,10 @@ impl Group {
             }
             Ok(Outcome::Response(Response::ConditionFailed { actual, .. })) => {
                 let seen = actual.as_ref().map_or(Timestamp::ZERO, |v| v.timestamp);
-                assert!(seen >= floor, "stale condition: {what} saw {seen}, {floor} was acknowledged before it was asked");
+                assert!(
+                    seen >= floor,
+                    "stale condition: {what} saw {seen}, {floor} was acknowledged before it was asked"
+                );
             }
             _ => {}
         }
