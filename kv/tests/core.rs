@@ -253,3 +253,23 @@ fn threshold_for_old_versions_rises_on_ranges_that_were_written() {
     assert!(threshold.ms() > 0 && threshold.ms() < fleet.wall_ms(), "{threshold} stays behind the retention");
     assert_eq!(fleet.value(store(1), "a").as_deref(), Some("2"));
 }
+
+#[test]
+fn new_ranges_are_found_led_and_moved_wherever_their_worker_is() {
+    let mut fleet = four_stores(&Policies::default());
+    for at in ["c", "f", "k", "p"] {
+        let split = AdminRequest::Split { at: key(at), right: RangeId(0) };
+        let range = fleet.stores[&store(1)].range_of(&key(at));
+        fleet.admin(store(1), range, split).unwrap();
+    }
+    for (n, user) in ["a", "d", "g", "l", "q"].iter().enumerate() {
+        fleet.must(store(n as u64 % 4 + 1), put(user, user));
+    }
+    fleet.run(20_000);
+    for id in 1..=4 {
+        for user in ["a", "d", "g", "l", "q"] {
+            assert_eq!(fleet.value(store(id), user).as_deref(), Some(user));
+        }
+        assert!(fleet.stores[&store(id)].alarms.is_empty());
+    }
+}

@@ -261,6 +261,12 @@ impl Worker {
         self.held.get(&range).map(|held| &held.standing)
     }
 
+    /// The store that it is of, and which start of it.
+    #[must_use]
+    pub fn identity(&self) -> (StoreId, Incarnation) {
+        (self.config.store, self.config.incarnation)
+    }
+
     /// One line on what the placement loop of this worker does.
     #[must_use]
     pub fn placement_status(&self) -> String {

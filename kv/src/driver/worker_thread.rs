@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use holdfast_engine::{DataSnapshot, Engines};
 use holdfast_replica::AdminRequest;
-use holdfast_types::{Moment, RangeId, RangeRequest, Rejected, limits};
+use holdfast_types::{Incarnation, Moment, RangeId, RangeRequest, Rejected, StoreId, limits};
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::log_writer::LogBatch;
@@ -15,6 +15,7 @@ use super::pools::{ApplyWork, Mailboxes, ReadWork, SnapshotWork};
 use super::shared_map::SharedMap;
 use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
+use crate::core::message::{Route, StoreMessage};
 use crate::core::worker::{Env, Worker};
 use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply};
 
@@ -65,7 +66,7 @@ pub struct Outlets {
     /// To the snapshot thread.
     pub snapshots: Sender<(usize, SnapshotWork)>,
     /// To the support thread.
-    pub neighbours: Sender<(usize, std::collections::BTreeSet<holdfast_types::StoreId>)>,
+    pub neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
     /// To the other workers.
     pub workers: Mailboxes,
     /// The range map that request handlers look into.
@@ -184,8 +185,12 @@ impl WorkerThread {
             let env = StoreEnv { clock: &*self.clock, engines: &self.outlets.engines };
             let effects = self.worker.handle(events, &env);
             events.clear();
+            let (me, incarnation) = self.worker.identity();
             for effect in effects {
-                self.outlets.carry_out(self.index, effect, &mut self.waiting);
+                match effect {
+                    Effect::Send { to, message, .. } if to == me => self.outlets.loop_back(me, incarnation, message),
+                    effect => self.outlets.carry_out(self.index, effect, &mut self.waiting),
+                }
             }
         }
         self.pulse.beat(self.clock.now());
@@ -235,7 +240,10 @@ impl Outlets {
             }
             Effect::Gone { range } => self.map.gone(range),
             Effect::Neighbours(stores) => drop(self.neighbours.send((worker, stores))),
-            Effect::Directory(stores) => self.placement.directory(&stores),
+            Effect::Directory(stores) => {
+                self.placement.directory(&stores);
+                self.workers.broadcast(Some(worker), &Event::Directory(stores));
+            }
             Effect::Alarm { range, what } => {
                 let range = range.map(|range| range.to_string()).unwrap_or_default();
                 tracing::error!(%range, "{what}");
@@ -243,6 +251,7 @@ impl Outlets {
             Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
             Effect::Learned(hints) => {
                 self.placement.learned(&hints);
+                self.workers.broadcast(Some(worker), &Event::Learned(hints.clone()));
                 self.map.learned(hints);
             }
             Effect::FindMiddle { ticket, bounds } => self.read(worker, ReadWork::FindMiddle { ticket, bounds }),
@@ -254,6 +263,16 @@ impl Outlets {
             | Effect::DropSnapshot { .. }
             | Effect::Clear { .. }) => self.snapshot(worker, slow),
         }
+    }
+
+    /// What a worker sends to its own store is for another of its workers.
+    fn loop_back(&self, me: StoreId, incarnation: Incarnation, message: StoreMessage) {
+        let worker = match message.route() {
+            Route::Range(range) => self.map.worker_of(range),
+            Route::Key(key) => self.map.worker_for(&key),
+            Route::Worker(worker) => usize::from(worker).min(self.workers.workers() - 1),
+        };
+        self.workers.deliver(worker, Event::Message { from: me, incarnation, message });
     }
 
     fn read(&self, worker: usize, work: ReadWork) {

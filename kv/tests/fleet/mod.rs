@@ -407,6 +407,11 @@ impl Fleet {
 }
 
 impl Store {
+    /// The range that holds a key, as this store knows.
+    pub fn range_of(&self, key: &Key) -> RangeId {
+        self.map.find(key).unwrap().descriptor.range
+    }
+
     fn carry(&mut self, worker: usize, effect: Effect) {
         let data = &self.engines.data;
         let event = match effect {
