@@ -101,6 +101,8 @@ fn base_options(extra: &str) -> Result<Options, Fault> {
     let mut options = options.map_err(|error| fault("setting options", &error))?;
     options.create_if_missing(true);
     options.set_paranoid_checks(true);
+    // Few threads write, and mostly in key order: inserting one after the other remembers where the last key went.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_max_log_file_size(INFO_LOG_BYTES);
     options.set_keep_log_file_num(INFO_LOG_FILES);
     options.set_stats_dump_period_sec(0);
