@@ -152,6 +152,28 @@ pub fn describe_entry(entry: &LogEntry) -> String {
     }
 }
 
+/// A raft message in a few words, for tools that print what stores say to each other.
+#[must_use]
+pub fn describe_message(envelope: &RaftEnvelope) -> String {
+    let Some(raw) = convert::decode_message(&envelope.message) else {
+        return format!("{} {}->{} not readable", envelope.range, envelope.from, envelope.to);
+    };
+    format!(
+        "{} {}->{} {:?} term={} index={} log_term={} commit={} entries={} reject={} stamp={:?}",
+        envelope.range,
+        envelope.from,
+        envelope.to,
+        raw.msg_type(),
+        raw.term,
+        raw.index,
+        raw.log_term,
+        raw.commit,
+        raw.entries.len(),
+        raw.reject,
+        envelope.stamp
+    )
+}
+
 fn raft_config(replica: ReplicaId, applied: LogIndex) -> Config {
     Config {
         id: replica.0,
