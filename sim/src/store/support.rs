@@ -1,0 +1,76 @@
+//! The support loop: owns the support table and its connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use holdfast_kv::core::event::Event;
+use holdfast_kv::core::support::{Output, Support};
+use holdfast_types::{Incarnation, Moment, StoreId, limits};
+
+use super::process::Process;
+use super::{At, StoreTask};
+use crate::network::{Lane, Parcel, Place};
+
+/// The support table and who is asked.
+pub(super) struct SupportLoop {
+    table: Support,
+    neighbours: BTreeMap<u16, BTreeSet<StoreId>>,
+    due: Moment,
+}
+
+impl SupportLoop {
+    pub(super) fn new(table: Support) -> Self {
+        Self { table, neighbours: BTreeMap::new(), due: Moment::ZERO }
+    }
+
+    pub(super) fn set_neighbours(&mut self, worker: u16, stores: BTreeSet<StoreId>) {
+        self.neighbours.insert(worker, stores);
+        self.table.set_neighbours(self.neighbours.values().flatten().copied().collect());
+    }
+}
+
+impl Process {
+    pub(super) fn support_due(&mut self, at: &mut At<'_>) {
+        if self.support.due <= at.hub.now {
+            self.tick_support(at);
+        }
+    }
+
+    pub(super) fn support_heard(&mut self, from: StoreId, incarnation: Incarnation, bytes: &Bytes, at: &mut At<'_>) {
+        let output = self.support.table.receive(from, incarnation, bytes, at.now());
+        self.carry_out_support(output, at);
+        self.tick_support(at);
+    }
+
+    fn tick_support(&mut self, at: &mut At<'_>) {
+        let now = at.now();
+        let healthy = self.is_healthy(now);
+        let output = self.support.table.tick(now, healthy);
+        self.carry_out_support(output, at);
+        let due = at.clock.global(self.support.table.next_wake()).max(at.hub.now);
+        self.support.due = due;
+        at.task_at(due, StoreTask::Support);
+    }
+
+    /// Rounds of workers are instants here; what can be late is what waits for the disk.
+    fn is_healthy(&self, now: Moment) -> bool {
+        let late = |since: Option<Moment>, most| since.is_some_and(|since| now.since(since) > most);
+        self.fault.is_none()
+            && !late(self.writer.since(), limits::FSYNC_STALLED)
+            && !late(self.pools.busy_since(), limits::WORKER_ROUND_LATE)
+    }
+
+    fn carry_out_support(&mut self, output: Output, at: &mut At<'_>) {
+        for (to, bytes) in output.send {
+            at.send(Place::Store(to), Lane::Support, Parcel::Support(self.incarnation, bytes));
+        }
+        if let Some(changed) = output.changed {
+            for (store, generation) in &changed.withdrawn {
+                at.hub.note(|| format!("{} withdraws {generation} from {store}", at.me));
+            }
+            let event =
+                Event::Support { view: changed.view, withdrawn: changed.withdrawn, abstains: changed.abstains };
+            self.tell_all(None, &event, at);
+        }
+    }
+}
