@@ -7,7 +7,7 @@ mod fleet;
 use fleet::{Fleet, REST, get, key, put, store};
 use holdfast_placement::Policies;
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{RangeId, Rejected, Response};
+use holdfast_types::{RangeId, Rejected, ReplicaId, Response};
 use std::time::Duration;
 
 /// A fleet whose ranges placement has spread over all of its stores.
@@ -26,19 +26,20 @@ fn founded_store_serves_alone() {
     assert_eq!(fleet.value(store(1), "b"), None);
 }
 
+/// Adds a learner on store 2 and gives its id.
+fn add_learner(fleet: &mut Fleet) -> ReplicaId {
+    let site = fleet::site_of(store(2));
+    let learner = AdminRequest::ChangeMembership(MembershipChange::AddLearner { store: store(2), site });
+    let after = fleet.admin(store(1), REST, learner).unwrap();
+    after.descriptor.replica_on(store(2)).unwrap().replica
+}
+
 #[test]
 fn learner_gets_a_snapshot_and_is_promoted() {
     let mut fleet = Fleet::new(2, 1);
     fleet.must(store(1), put("a", "1"));
-    let learner = AdminRequest::ChangeMembership(MembershipChange::AddLearner {
-        store: store(2),
-        site: fleet::site_of(store(2)),
-    });
-    let after = fleet.admin(store(1), REST, learner).unwrap();
-    let replica = after.descriptor.replica_on(store(2)).unwrap().replica;
-    fleet.run_until(5_000, "a snapshot", |f| {
-        f.standing(store(2), REST).is_some_and(|s| s.leader.is_some() && s.descriptor.replica_on(store(2)).is_some())
-    });
+    let replica = add_learner(&mut fleet);
+    fleet.run_until(5_000, "a snapshot", |f| f.has_data(store(2), REST));
     fleet.run(500);
     let promote = MembershipChange::Reconfigure { promote: vec![replica], demote: Vec::new() };
     fleet.admin(store(1), REST, AdminRequest::ChangeMembership(promote)).unwrap();
@@ -46,12 +47,32 @@ fn learner_gets_a_snapshot_and_is_promoted() {
 }
 
 #[test]
+fn snapshot_that_is_cut_off_goes_on_when_the_link_is_back() {
+    let mut fleet = Fleet::new(3, 1);
+    let large = "x".repeat(900_000);
+    for n in 0..40 {
+        fleet.must(store(1), put(&format!("k{n}"), &large));
+    }
+    fleet.run_until(10_000, "a learner", |f| f.standing(store(2), REST).is_some());
+    fleet.run(20);
+    assert!(!fleet.has_data(store(2), REST), "the transfer is under way");
+    fleet.cut.insert((store(1), store(2)));
+    fleet.run(3_000);
+    assert!(!fleet.has_data(store(2), REST));
+    fleet.cut.clear();
+    fleet.run_until(3_000, "the rest of the snapshot", |f| f.has_data(store(2), REST));
+    fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3);
+    fleet.assert_everything_was_given_back();
+}
+
+#[test]
 fn placement_spreads_a_new_fleet_over_its_sites() {
-    let fleet = spread(3, 2);
+    let mut fleet = spread(3, 2);
     for id in 1..=3 {
         assert!(fleet.standing(store(id), REST).is_some());
         assert!(fleet.stores[&store(id)].alarms.is_empty());
     }
+    fleet.assert_everything_was_given_back();
 }
 
 #[test]
@@ -101,6 +122,7 @@ fn request_that_was_on_its_way_to_a_lost_store_is_answered_when_its_support_is_w
     assert!(fleet.now.since(asked_at).as_millis() <= 700);
     assert!(matches!(fleet.answer(write), Some(Err(Rejected::Ambiguous(_)))));
     assert!(matches!(fleet.answer(read), Some(Err(Rejected::Unavailable(_)))));
+    fleet.assert_everything_was_given_back();
 }
 
 #[test]
@@ -272,4 +294,5 @@ fn new_ranges_are_found_led_and_moved_wherever_their_worker_is() {
         }
         assert!(fleet.stores[&store(id)].alarms.is_empty());
     }
+    fleet.assert_everything_was_given_back();
 }

@@ -14,10 +14,12 @@ use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::routing::{RangeMap, worker_of};
+use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
 use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
+use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
     FleetId, Incarnation, Key, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request, Response,
     SiteName, StoreId, Timestamp,
@@ -53,6 +55,7 @@ pub struct Store {
     pub workers: Vec<Worker>,
     mailboxes: Vec<VecDeque<Event>>,
     map: RangeMap,
+    shared: Arc<Shared>,
     support: Support,
     neighbours: BTreeMap<usize, BTreeSet<StoreId>>,
     pub alarms: Vec<String>,
@@ -146,6 +149,7 @@ impl Fleet {
         let engines = self.disks[&id].open().unwrap();
         let recovered = recover(&engines).unwrap();
         let support = Support::new(recovered.support(), self.now);
+        let shared = Arc::clone(&recovered.shared);
         let incarnation = recovered.identity.incarnation;
         let setup = WorkerSetup {
             workers: self.workers,
@@ -169,7 +173,7 @@ impl Fleet {
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
-        let store = Store { engines, incarnation, workers, mailboxes, map, support, neighbours, alarms };
+        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms };
         self.stores.insert(id, store);
     }
 
@@ -221,6 +225,20 @@ impl Fleet {
 
     pub fn wall_ms(&self) -> u64 {
         1_700_000_000_000 + self.now.0 / 1_000
+    }
+
+    /// Lets everything come to an end; then nothing may be left in the budgets.
+    pub fn assert_everything_was_given_back(&mut self) {
+        self.run(12_000);
+        for (id, store) in &self.stores {
+            assert_eq!(store.shared.admission.in_use(), (0, 0), "{id} keeps requests in its budget");
+            for _ in 0..MAX_SNAPSHOTS_SENT {
+                assert!(store.shared.sending.take(), "{id} keeps a snapshot that it sends");
+            }
+            for _ in 0..MAX_SNAPSHOTS_RECEIVED {
+                assert!(store.shared.receiving.take(), "{id} keeps a snapshot that it receives");
+            }
+        }
     }
 
     /// Keys and range states on a store's disk, for what should be gone.
