@@ -159,7 +159,7 @@ impl Replica {
 
     /// A task is done. A result that is not of the task that is out (of an earlier replica on this store) is none of ours.
     pub(crate) fn applied(&mut self, applied: Applied, view: &StoreView<'_>) {
-        let next = self.node.raft.raft_log.applied + 1;
+        let next = self.raw.raft.raft_log.applied + 1;
         let first = applied.results.first().map(|r| r.index.0);
         if self.state.is_some() || self.phase.is_installing() || first.is_some_and(|first| first != next) {
             tracing::warn!(range = %self.descriptor.range, ?first, next, "a stray result of apply");
@@ -189,9 +189,9 @@ impl Replica {
         self.pipeline_applied(&applied, view);
         let Applied { state, results } = applied;
         self.state = Some(state);
-        self.node.advance_apply_to(last.0);
+        self.raw.advance_apply_to(last.0);
         let conf = convert::conf_state(&self.descriptor);
-        self.node.mut_store().applied_to(last, &conf);
+        self.raw.mut_store().applied_to(last, &conf);
         self.note_leadership(view);
         for result in &results {
             self.follow_change(result, view);
@@ -202,7 +202,7 @@ impl Replica {
     fn reconfigure_raft(&mut self, index: LogIndex) -> Result<(), String> {
         let Some(change) = self.applying.changes.remove(&index) else { return Ok(()) };
         let raft =
-            self.node.apply_conf_change(&change).map_err(|e| format!("raft refuses the change at {index}: {e}"))?;
+            self.raw.apply_conf_change(&change).map_err(|e| format!("raft refuses the change at {index}: {e}"))?;
         let ours = convert::conf_state(&self.descriptor);
         if !convert::same_configuration(&raft, &ours) {
             return Err(format!("raft's configuration {raft:?} is not the descriptor's {ours:?}"));

@@ -79,7 +79,7 @@ impl Replica {
         }
         self.election.stand_at = Some(now.after(self.retry_wait()));
         self.election.attempt = self.election.attempt.saturating_add(1);
-        if self.node.campaign().is_err() {
+        if self.raw.campaign().is_err() {
             tracing::debug!(range = %self.descriptor.range, "raft refused to campaign");
         }
     }
@@ -87,18 +87,18 @@ impl Replica {
     /// A learner that campaigns becomes leader, and a non-member panics: raft does not check.
     fn may_ever_stand(&self) -> bool {
         let role = self.descriptor.replica(self.id).map(|r| r.role);
-        self.is_live() && self.node.raft.promotable() && role.is_some_and(|r| r != Role::Learner)
+        self.is_live() && self.raw.raft.promotable() && role.is_some_and(|r| r != Role::Learner)
     }
 
     fn is_ready_to_stand(&self) -> bool {
-        let log = &self.node.raft.raft_log;
+        let log = &self.raw.raft.raft_log;
         self.disk.is_synced() && log.committed - log.applied < limits::STAND_MAX_UNAPPLIED
     }
 
     /// The place of this replica among the voters on supported stores: all of them compute the same order.
     fn rank(&self, view: &StoreView<'_>) -> u32 {
         let place =
-            |r: &ReplicaDescriptor| (hash(&[self.descriptor.range.0, self.node.raft.term, r.replica.0]), r.replica);
+            |r: &ReplicaDescriptor| (hash(&[self.descriptor.range.0, self.raw.raft.term, r.replica.0]), r.replica);
         let alive = |r: &&ReplicaDescriptor| r.replica == self.id || view.support.supports(r.store);
         let mut order: Vec<_> = self.descriptor.voters().filter(alive).map(place).collect();
         order.sort_unstable();
@@ -110,7 +110,7 @@ impl Replica {
     /// 50 to 150 ms, doubling to 2 s; different for each replica, or candidates would split the vote for ever.
     fn retry_wait(&self) -> Duration {
         let spread = (limits::STAND_RETRY_MAX - limits::STAND_RETRY_MIN).as_micros();
-        let seed = [self.config.seed, self.id.0, self.node.raft.term, u64::from(self.election.attempt)];
+        let seed = [self.config.seed, self.id.0, self.raw.raft.term, u64::from(self.election.attempt)];
         let jitter = u64::try_from(u128::from(hash(&seed)) % spread).unwrap_or(0);
         let first = limits::STAND_RETRY_MIN + Duration::from_micros(jitter);
         (first * (1 << self.election.attempt.min(6))).min(limits::STAND_RETRY_CEILING)
@@ -139,9 +139,9 @@ impl Replica {
 
     /// Gives the leadership up and tells every voter's store, or their replicas would follow a leader that is none.
     pub(crate) fn step_down(&mut self, view: &StoreView<'_>) {
-        if self.node.raft.state == StateRole::Leader {
-            let term = self.node.raft.term;
-            self.node.raft.become_follower(term, raft::INVALID_ID);
+        if self.raw.raft.state == StateRole::Leader {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
         }
         self.sync_role(view);
     }
@@ -178,7 +178,7 @@ impl Replica {
         }
         leading.transfer = Some(Transfer { ticket, told: false });
         self.wake(view.now);
-        self.node.transfer_leader(to.0);
+        self.raw.transfer_leader(to.0);
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Replica {
 
     /// raft gave a transfer up. If the target was told, this term's lease is gone: a new term must bring a new one.
     pub(crate) fn watch_transfer(&mut self, view: &StoreView<'_>) {
-        let aborted = self.node.raft.lead_transferee.is_none();
+        let aborted = self.raw.raft.lead_transferee.is_none();
         let Some(leading) = &mut self.leading else { return };
         if !aborted || leading.transfer.is_none() {
             return;
@@ -229,7 +229,7 @@ impl Replica {
 
     /// Begins to hand the leadership to the voter that has most of the log; false when there is none that may live.
     pub(crate) fn transfer_to_best(&mut self, view: &StoreView<'_>) -> bool {
-        let progress = self.node.raft.prs();
+        let progress = self.raw.raft.prs();
         let matched = |r: &ReplicaDescriptor| progress.get(r.replica.0).map_or(0, |p| p.matched);
         let best = self
             .descriptor

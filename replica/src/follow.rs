@@ -134,7 +134,7 @@ impl Replica {
     pub(crate) fn step_leader_message(&mut self, from_store: StoreId, message: Message, view: &StoreView<'_>) {
         let (from, term) = (message.from, message.term);
         self.following.stamp = None;
-        let mine = self.node.raft.term;
+        let mine = self.raw.raft.term;
         if term > mine || (term == mine && self.leading.is_none()) {
             // Before raft answers, so that the answer bears the stamp of this very moment.
             self.following.heard_leader(ReplicaId(from), from_store, Term(term), view);
@@ -150,9 +150,9 @@ impl Replica {
         let leads = self.leading.is_some() && self.holds_lease(view);
         if leads && !transfer {
             self.wake(view.now);
-            self.node.ping();
+            self.raw.ping();
         }
-        let empty = self.node.raft.raft_log.last_index() == 0;
+        let empty = self.raw.raft.raft_log.last_index() == 0;
         if view.abstains || empty || (!transfer && (bound || leads)) {
             self.refuse_vote(from_store, &message);
             return;
@@ -170,7 +170,7 @@ impl Replica {
             msg_type: kind.into(),
             to: request.from,
             from: self.id.0,
-            term: self.node.raft.term,
+            term: self.raw.raft.term,
             reject: true,
             ..Message::default()
         };

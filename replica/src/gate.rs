@@ -71,7 +71,7 @@ impl Replica {
                 "the leader of t{} knows us to have i{}, our log ends at i{}",
                 message.term,
                 message.commit,
-                self.node.raft.raft_log.last_index()
+                self.raw.raft.raft_log.last_index()
             )),
             Ok(()) => Verdict::Pass(kind, Box::new(message)),
         }
@@ -88,8 +88,8 @@ impl Replica {
 
     /// Everything that raft takes for granted.
     fn shape(&self, kind: MessageType, message: &Message) -> Result<(), &'static str> {
-        let log = &self.node.raft.raft_log;
-        if message.term == 0 || message.term > self.node.raft.term.saturating_add(MAX_TERM_JUMP) {
+        let log = &self.raw.raft.raft_log;
+        if message.term == 0 || message.term > self.raw.raft.term.saturating_add(MAX_TERM_JUMP) {
             return Err("implausible term");
         }
         let far = log.last_index() + MAX_INDEX_JUMP;
@@ -104,14 +104,14 @@ impl Replica {
         }
         match kind {
             MessageType::MsgAppend => entries_follow(message),
-            MessageType::MsgAppendResponse if message.term == self.node.raft.term => {
+            MessageType::MsgAppendResponse if message.term == self.raw.raft.term => {
                 let beyond = message.index > log.last_index() || message.reject_hint > log.last_index();
                 if beyond { Err("acknowledges what was never sent") } else { Ok(()) }
             }
             MessageType::MsgTimeoutNow => {
                 let followed =
                     self.following.follows.is_some_and(|f| f.leader.0 == message.from && f.term.0 == message.term);
-                let own_term = message.term == self.node.raft.term;
+                let own_term = message.term == self.raw.raft.term;
                 if followed && own_term { Ok(()) } else { Err("not the leader that is followed") }
             }
             MessageType::MsgSnapshot => {
@@ -128,8 +128,8 @@ impl Replica {
     /// A heartbeat's commit is at most what we acknowledged to its sender. Beyond our log it means that the log was lost.
     fn lost_log(&self, kind: MessageType, message: &Message) -> bool {
         kind == MessageType::MsgHeartbeat
-            && message.term >= self.node.raft.term
-            && message.commit > self.node.raft.raft_log.last_index()
+            && message.term >= self.raw.raft.term
+            && message.commit > self.raw.raft.raft_log.last_index()
     }
 }
 

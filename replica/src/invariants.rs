@@ -17,7 +17,7 @@ impl Replica {
     }
 
     fn check_cheap(&self) -> Result<(), String> {
-        let raft = &self.node.raft;
+        let raft = &self.raw.raft;
         let log = &raft.raft_log;
         let leads = raft.state == StateRole::Leader;
         if leads != self.leading.is_some() {
@@ -51,8 +51,8 @@ impl Replica {
         self.disk.check()?;
         self.descriptor.check()?;
         if !self.phase.is_installing() {
-            self.node.store().check()?;
-            let raft = self.node.raft.prs().conf().to_conf_state();
+            self.raw.store().check()?;
+            let raft = self.raw.raft.prs().conf().to_conf_state();
             let ours = convert::conf_state(&self.descriptor);
             if !convert::same_configuration(&raft, &ours) {
                 return Err(format!("raft's configuration {raft:?} is not the descriptor's {ours:?}"));

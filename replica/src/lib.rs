@@ -44,7 +44,9 @@ pub use apply::{Applied, ApplyTask};
 pub use effect::*;
 pub use evaluate::{Evaluated, Evaluation, serve_read};
 pub use input::*;
-pub use open::{LoadedParts, OpenFault, Opening, ReplayedPage, bootstrap, describe_message, finish_install, may_create, replay_page};
+pub use open::{
+    LoadedParts, OpenFault, Opening, ReplayedPage, bootstrap, describe_message, finish_install, may_create, replay_page,
+};
 pub use range_state::RangeState;
 pub use read::ReadVerdict;
 pub use replica::{CheckLevel, Replica, ReplicaConfig, ReplicaStatus, SurvivalGoal};

@@ -117,7 +117,7 @@ impl Replica {
             || leading.change.is_some()
             || leading.transfer.is_some()
             || self.descriptor.is_joint();
-        if in_flight || self.node.raft.has_pending_conf() {
+        if in_flight || self.raw.raft.has_pending_conf() {
             return Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
         }
         let after = plan(&self.descriptor, change, self.id)?;
@@ -140,9 +140,9 @@ impl Replica {
     }
 
     fn check_caught_up(&self, promote: &[ReplicaId]) -> Result<(), Rejected> {
-        let committed = self.node.raft.raft_log.committed;
+        let committed = self.raw.raft.raft_log.committed;
         let caught_up = |id: &ReplicaId| {
-            let progress = self.node.raft.prs().get(id.0);
+            let progress = self.raw.raft.prs().get(id.0);
             progress.is_some_and(|p| p.state == ProgressState::Replicate && p.matched + MAX_PROMOTE_LAG >= committed)
         };
         match promote.iter().find(|id| !caught_up(id)) {
@@ -156,10 +156,10 @@ impl Replica {
             .ok_or_else(|| Rejected::invalid("no single step leads there"))?;
         let context = MembershipCommand::to(after).encode().to_vec();
         let busy = Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER };
-        self.node.propose_conf_change(context, change).map_err(|_| busy.clone())?;
-        let index = self.node.raft.raft_log.last_index();
+        self.raw.propose_conf_change(context, change).map_err(|_| busy.clone())?;
+        let index = self.raw.raft.raft_log.last_index();
         // raft turns a change that it refuses into an empty entry without a word.
-        if self.node.raft.pending_conf_index != index {
+        if self.raw.raft.pending_conf_index != index {
             return Err(busy);
         }
         if let Some(leading) = &mut self.leading {
@@ -170,7 +170,7 @@ impl Replica {
 
     /// A leader leaves a joint configuration by itself, also one that a leader before it entered.
     pub(crate) fn leave_joint(&mut self, view: &StoreView<'_>) {
-        if !self.leads() || !self.descriptor.is_joint() || self.node.raft.has_pending_conf() {
+        if !self.leads() || !self.descriptor.is_joint() || self.raw.raft.has_pending_conf() {
             return;
         }
         if self.leading.as_ref().is_some_and(|l| l.transfer.is_some()) {
@@ -246,7 +246,7 @@ impl Replica {
             msg_type: MessageType::MsgRequestPreVoteResponse.into(),
             to: replica.0,
             from: self.id.0,
-            term: self.node.raft.term,
+            term: self.raw.raft.term,
             reject: true,
             ..Message::default()
         };

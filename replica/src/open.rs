@@ -251,13 +251,13 @@ impl Replica {
         durable: HardState,
     ) -> Result<Replica, String> {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&raft_config(id, state.applied), cache, &logger).map_err(|e| e.to_string())?;
+        let raw = RawNode::new(&raft_config(id, state.applied), cache, &logger).map_err(|e| e.to_string())?;
         let summary = Summary::of(&state);
         let applying = Applying::new(state.applied);
         Ok(Self {
             config: config.clone(),
             id,
-            node,
+            raw,
             descriptor: state.descriptor.clone(),
             pipeline: Self::new_pipeline(&state),
             state: Some(state),

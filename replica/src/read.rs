@@ -164,8 +164,8 @@ impl Replica {
 
     /// Asks for what waits, asks again what was not answered, and lets go what is confirmed and applied.
     pub(crate) fn pump_reads(&mut self, view: &StoreView<'_>) {
-        let (leads, term) = (self.leads(), self.node.raft.term);
-        let applied = self.node.raft.raft_log.applied;
+        let (leads, term) = (self.leads(), self.raw.raft.term);
+        let applied = self.raw.raft.raft_log.applied;
         let Some(leading) = &mut self.leading else { return };
         let reads = &mut leading.reads;
         let late: Vec<u64> = reads
@@ -185,7 +185,7 @@ impl Replica {
             reads.next_context += 1;
             let round = Round { asked_at: view.now, reads: std::mem::take(&mut reads.forming) };
             reads.rounds.insert(number, round);
-            self.node.read_index(context(term, number));
+            self.raw.read_index(context(term, number));
         }
         let mut ready = Vec::new();
         while reads.confirmed.front().is_some_and(|(index, _)| *index <= applied) {
@@ -205,7 +205,7 @@ impl Replica {
 
     /// A quorum confirmed that we led when the context was made; serve once `index` is applied.
     pub(crate) fn read_confirmed(&mut self, index: u64, request_context: &[u8]) {
-        let term = self.node.raft.term;
+        let term = self.raw.raft.term;
         let Some(leading) = &mut self.leading else { return };
         let Some(number) = context_number(term, request_context) else { return };
         if let Some(round) = leading.reads.rounds.remove(&number) {

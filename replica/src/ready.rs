@@ -86,8 +86,8 @@ impl Disk {
 impl Replica {
     /// Takes everything out of raft that it has ready.
     pub(crate) fn drain_raft(&mut self, view: &StoreView<'_>) {
-        while self.node.has_ready() {
-            let ready = self.node.ready();
+        while self.raw.has_ready() {
+            let ready = self.raw.ready();
             self.take_ready(ready, view);
             self.sync_role(view);
         }
@@ -116,11 +116,11 @@ impl Replica {
         if !ready.entries().is_empty() {
             let entries: Vec<LogEntry> = ready.entries().iter().map(convert::to_log_entry).collect();
             ops.push(LogOp::Append { range: self.descriptor.range, entries });
-            self.node.mut_store().append(ready.entries());
+            self.raw.mut_store().append(ready.entries());
         }
         let must_sync = ready.must_sync();
-        let raw = self.node.raft.hard_state();
-        self.node.advance_append_async(ready);
+        let raw = self.raw.raft.hard_state();
+        self.raw.advance_append_async(ready);
 
         let state = self.hard_state_to_write(&raw);
         // A leader sends before its own write, but nothing in a term that the disk does not know yet.
@@ -138,7 +138,7 @@ impl Replica {
     /// What waits for the disk but needs no write of its own waits for the writes before it.
     fn hold_or_send(&mut self, number: u64, held: Vec<(StoreId, RaftEnvelope, MessageType)>) {
         let Some(last) = self.disk.outstanding.back() else {
-            self.node.on_persist_ready(number);
+            self.raw.on_persist_ready(number);
             self.release(held);
             return;
         };
@@ -172,7 +172,7 @@ impl Replica {
 
     /// A write that raft did not ask for, with today's hard state.
     pub(crate) fn write_aside(&mut self, ops: Vec<LogOp>, after: After) {
-        let raw = self.node.raft.hard_state();
+        let raw = self.raw.raft.hard_state();
         let state = match after {
             After::Installed => convert::to_hard_state(&raw),
             // A tombstone removes the hard state with the log: nothing may be written beside it.
@@ -231,10 +231,10 @@ impl Replica {
             }
             let write = self.disk.outstanding.pop_front().expect("just seen");
             if write.ready != 0 {
-                self.node.on_persist_ready(write.ready);
+                self.raw.on_persist_ready(write.ready);
             }
             if let (After::Install(_), Some(state)) = (write.after, &self.state) {
-                self.node.advance_apply_to(state.applied.0);
+                self.raw.advance_apply_to(state.applied.0);
             }
             self.release(write.held);
             self.drain_raft(view);
@@ -290,7 +290,7 @@ impl Replica {
 
     fn envelope(&self, message: &Message, kind: MessageType) -> RaftEnvelope {
         let behind = || {
-            let progress = self.node.raft.prs().get(message.to);
+            let progress = self.raw.raft.prs().get(message.to);
             progress.is_none_or(|p| p.committed_index < self.applying.descriptor_index.0)
         };
         let tell = match kind {
@@ -318,20 +318,20 @@ impl Replica {
 
     /// Hands a message to raft. What raft refuses is as good as lost on the way.
     pub(crate) fn step_raft(&mut self, message: Message) {
-        if let Err(error) = self.node.step(message) {
+        if let Err(error) = self.raw.step(message) {
             tracing::debug!(range = %self.descriptor.range, %error, "raft refused a message");
         }
     }
 
     /// Asks for entries on disk that a follower needs; one request a follower at a time.
     fn follow_up_fetches(&mut self) {
-        let wanted = self.node.store().take_wanted();
-        if wanted.is_empty() || self.node.raft.state != StateRole::Leader {
+        let wanted = self.raw.store().take_wanted();
+        if wanted.is_empty() || self.raw.raft.state != StateRole::Leader {
             return;
         }
-        let last = self.node.store().last();
+        let last = self.raw.store().last();
         let laggards: Vec<(u64, u64)> = self
-            .node
+            .raw
             .raft
             .prs()
             .iter()
@@ -352,12 +352,12 @@ impl Replica {
     /// Entries from disk are here: raft is given the chance to send them.
     pub(crate) fn entries_fetched(&mut self, to: holdfast_types::ReplicaId, entries: &[LogEntry]) {
         let Some(first) = self.applying.fetching.remove(&to) else { return };
-        if self.node.raft.state != StateRole::Leader || self.node.raft.prs().get(to.0).is_none() {
+        if self.raw.raft.state != StateRole::Leader || self.raw.raft.prs().get(to.0).is_none() {
             return;
         }
-        self.node.mut_store().offer_fetched(first, entries);
-        self.node.raft.send_append(to.0);
-        self.node.mut_store().drop_fetched();
+        self.raw.mut_store().offer_fetched(first, entries);
+        self.raw.raft.send_append(to.0);
+        self.raw.mut_store().drop_fetched();
     }
 
     pub(crate) fn record_live(&self) -> LogOp {
@@ -365,6 +365,6 @@ impl Replica {
     }
 
     pub(crate) fn term(&self) -> Term {
-        Term(self.node.raft.term)
+        Term(self.raw.raft.term)
     }
 }

@@ -135,7 +135,7 @@ impl Summary {
 pub struct Replica {
     pub(crate) config: ReplicaConfig,
     pub(crate) id: ReplicaId,
-    pub(crate) node: RawNode<LogCache>,
+    pub(crate) raw: RawNode<LogCache>,
     /// As applied here.
     pub(crate) descriptor: RangeDescriptor,
     /// Out with the apply task while there is one, and while a snapshot is installed.
@@ -295,7 +295,7 @@ impl Replica {
     }
 
     fn takes_entries(&self) -> bool {
-        !self.node.store().is_full() && !self.phase.is_installing()
+        !self.raw.store().is_full() && !self.phase.is_installing()
     }
 
     /// An acknowledgement of our term counts for the lease, with the stamp it bears, or stops counting without one.
@@ -328,7 +328,7 @@ impl Replica {
 
     /// Follows raft's role: leadership begins and ends nowhere else.
     pub(crate) fn sync_role(&mut self, view: &StoreView<'_>) {
-        let leads = self.node.raft.state == StateRole::Leader;
+        let leads = self.raw.raft.state == StateRole::Leader;
         let term = self.term();
         if self.leading.as_ref().is_some_and(|l| !leads || l.term != term) {
             self.lose_leadership();
@@ -359,8 +359,8 @@ impl Replica {
 
     /// An entry of the leader's own term is applied: it knows everything that was ever acknowledged.
     pub(crate) fn note_leadership(&mut self, view: &StoreView<'_>) {
-        let applied = self.node.raft.raft_log.applied;
-        let own = self.node.raft.raft_log.term(applied).is_ok_and(|term| term == self.node.raft.term);
+        let applied = self.raw.raft.raft_log.applied;
+        let own = self.raw.raft.raft_log.term(applied).is_ok_and(|term| term == self.raw.raft.term);
         let Some(leading) = self.leading.as_mut().filter(|l| !l.leads && own) else { return };
         leading.leads = true;
         let waiting = std::mem::take(&mut leading.waiting);
@@ -469,7 +469,7 @@ impl Replica {
     /// A picture of this replica.
     #[must_use]
     pub fn status(&self, view: &StoreView<'_>) -> ReplicaStatus {
-        let raft = &self.node.raft;
+        let raft = &self.raw.raft;
         let role = match (&self.phase, raft.state) {
             (Phase::Destroying, _) => "destroyed",
             (Phase::Quarantined, _) => "quarantined",

@@ -59,7 +59,7 @@ impl Replica {
             self.wait(WaitingRequest::Client { ticket, request: Box::new(request), deadline });
         } else if request.request.is_write() {
             self.wake(view.now);
-            if self.node.store().is_full() {
+            if self.raw.store().is_full() {
                 self.answer(ticket, Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
                 return;
             }
@@ -105,7 +105,7 @@ impl Replica {
     /// True while the replicas or the leader are about to change: bounds must not change at the same time.
     fn is_changing(&self) -> bool {
         let pending = self.leading.as_ref().is_some_and(|l| l.change.is_some() || l.transfer.is_some());
-        pending || self.descriptor.is_joint() || self.node.raft.has_pending_conf()
+        pending || self.descriptor.is_joint() || self.raw.raft.has_pending_conf()
     }
 
     /// A new leader serves when its first entry is applied; until then requests wait. Elsewhere they are refused.
@@ -146,8 +146,8 @@ impl Replica {
             let Some(batch) = self.pipeline.take_batch(&mut self.hlc, view.wall_ms, limits::ENTRY_TARGET_BYTES) else {
                 return;
             };
-            if self.node.propose(Vec::new(), batch.command.to_vec()).is_ok() {
-                let index = LogIndex(self.node.raft.raft_log.last_index());
+            if self.raw.propose(Vec::new(), batch.command.to_vec()).is_ok() {
+                let index = LogIndex(self.raw.raft.raft_log.last_index());
                 self.pipeline.proposed(batch, index, self.term());
                 self.drain_raft(view);
             } else {
@@ -159,10 +159,10 @@ impl Replica {
     }
 
     fn may_propose(&self) -> bool {
-        let room = u64::try_from(self.node.raft.uncommitted_size() + limits::MAX_ENTRY_BYTES).unwrap_or(u64::MAX);
+        let room = u64::try_from(self.raw.raft.uncommitted_size() + limits::MAX_ENTRY_BYTES).unwrap_or(u64::MAX);
         self.pipeline.has_batch()
             && self.leads()
-            && self.node.raft.lead_transferee.is_none()
+            && self.raw.raft.lead_transferee.is_none()
             && self.disk.depth() < MAX_LOG_WRITES
             && room <= limits::RAFT_MAX_UNCOMMITTED_BYTES
     }

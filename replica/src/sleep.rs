@@ -43,7 +43,7 @@ impl Replica {
         });
         self.wake(view.now);
         if uncounted {
-            self.node.ping();
+            self.raw.ping();
         }
     }
 
@@ -54,7 +54,7 @@ impl Replica {
             return;
         }
         leading.rest.next_tick = view.now.after(limits::LEADER_TICK);
-        self.node.tick();
+        self.raw.tick();
     }
 
     /// Goes to sleep when nothing is left to do for anybody.
@@ -76,13 +76,13 @@ impl Replica {
     /// Every replica on a supported store has everything and knows that it is committed; every such voter is counted.
     fn all_have_all(&self, view: &StoreView<'_>) -> bool {
         let Some(leading) = &self.leading else { return false };
-        let last = self.node.raft.raft_log.last_index();
-        if self.node.raft.raft_log.applied < last || !self.disk.is_synced() || !self.holds_lease(view) {
+        let last = self.raw.raft.raft_log.last_index();
+        if self.raw.raft.raft_log.applied < last || !self.disk.is_synced() || !self.holds_lease(view) {
             return false;
         }
         self.descriptor.replicas.iter().filter(|r| r.replica != self.id && view.support.supports(r.store)).all(|r| {
             let up_to_date =
-                self.node.raft.prs().get(r.replica.0).is_some_and(|p| p.matched >= last && p.committed_index >= last);
+                self.raw.raft.prs().get(r.replica.0).is_some_and(|p| p.matched >= last && p.committed_index >= last);
             up_to_date && (r.role == Role::Learner || leading.lease.counted_until(r, view).is_some())
         })
     }

@@ -54,7 +54,7 @@ impl Replica {
             msg_type: MessageType::MsgSnapshot.into(),
             to: to.0,
             from: self.id.0,
-            term: self.node.raft.term,
+            term: self.raw.raft.term,
             snapshot: Some(snapshot),
             ..Message::default()
         };
@@ -70,7 +70,7 @@ impl Replica {
 
     pub(crate) fn snapshot_sent(&mut self, to: ReplicaId, delivered: bool) {
         let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-        self.node.report_snapshot(to.0, status);
+        self.raw.report_snapshot(to.0, status);
     }
 
     /// A snapshot is staged. It waits for the apply task that is out: both would write the range's state.
@@ -116,7 +116,7 @@ impl Replica {
         self.abandon_pipeline("the range was given a snapshot");
         self.state = None;
         let start = LogStart { index: install.state.applied, term: install.state.applied_term };
-        self.node.mut_store().reset_to(start);
+        self.raw.mut_store().reset_to(start);
         self.phase = Phase::Installing(Box::new(install));
         let record = ReplicaRecord::Installing { replica: self.id, snapshot };
         (LogOp::SetReplica { range: self.descriptor.range, record }, snapshot)
@@ -144,7 +144,7 @@ impl Replica {
         self.summary = Summary::of(&state);
         self.hlc.observe(state.last_timestamp);
         let conf = convert::conf_state(&state.descriptor);
-        self.node.mut_store().applied_to(state.applied, &conf);
+        self.raw.mut_store().applied_to(state.applied, &conf);
         self.state = Some(state);
     }
 }

@@ -38,7 +38,7 @@ impl Replica {
     /// first term without an election; elsewhere it follows that leader, and so does not stand against it. Later it does
     /// nothing.
     pub fn lead_after_split(&mut self, view: &StoreView<'_>) -> Vec<Effect> {
-        let raft = &self.node.raft;
+        let raft = &self.raw.raft;
         let first_term = limits::FIRST_LOG_TERM + 1;
         let fresh = raft.raft_log.last_index() == limits::FIRST_LOG_INDEX
             && raft.term == first_term
@@ -50,13 +50,13 @@ impl Replica {
                 self.following.heard_leader(first_leader, store, Term(first_term), view);
                 self.following.stamp = None;
             }
-        } else if fresh && self.is_live() && self.node.raft.promotable() {
+        } else if fresh && self.is_live() && self.raw.raft.promotable() {
             // The disk knows term and vote already; in memory they are reached by raft's own steps.
-            self.node.raft.term = limits::FIRST_LOG_TERM;
-            self.node.raft.vote = raft::INVALID_ID;
-            self.node.raft.become_candidate();
-            self.node.raft.become_leader();
-            self.node.raft.bcast_append();
+            self.raw.raft.term = limits::FIRST_LOG_TERM;
+            self.raw.raft.vote = raft::INVALID_ID;
+            self.raw.raft.become_candidate();
+            self.raw.raft.become_leader();
+            self.raw.raft.bcast_append();
         }
         self.settle_guarded(view)
     }

@@ -14,27 +14,27 @@ impl Replica {
         if !self.is_live() || self.phase.is_installing() {
             return;
         }
-        let start = self.node.store().start().index.0;
-        let applied = self.node.raft.raft_log.applied;
+        let start = self.raw.store().start().index.0;
+        let applied = self.raw.raft.raft_log.applied;
         let cut = persisted.0.min(applied).min(self.needed_from().saturating_sub(1));
         if cut <= start {
             return;
         }
-        let Some(term) = self.node.store().term_of(cut) else { return };
+        let Some(term) = self.raw.store().term_of(cut) else { return };
         let start = LogStart { index: LogIndex(cut), term: holdfast_types::Term(term) };
-        self.node.mut_store().set_start(start);
+        self.raw.mut_store().set_start(start);
         self.write_aside(vec![LogOp::SetStart { range: self.descriptor.range, start }], After::Nothing);
     }
 
     /// The first index that somebody may still ask for. A leader knows what its followers have; a follower keeps a tail, for
     /// the case that it leads next.
     fn needed_from(&self) -> u64 {
-        let last = self.node.raft.raft_log.last_index();
+        let last = self.raw.raft.raft_log.last_index();
         if self.leading.is_none() {
             return (last + 1).saturating_sub(limits::LOG_KEEP_FOLLOWER_ENTRIES);
         }
         let oldest_kept = (last + 1).saturating_sub(limits::LOG_KEEP_ENTRIES);
-        let needs = self.node.raft.prs().iter().map(|(_, p)| match p.state {
+        let needs = self.raw.raft.prs().iter().map(|(_, p)| match p.state {
             ProgressState::Snapshot => p.pending_snapshot.max(p.matched) + 1,
             ProgressState::Probe | ProgressState::Replicate => p.matched + 1,
         });

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("AddNode", "raft-rs's kind of change"),
     ("AddLearnerNode", "raft-rs's kind of change"),
     ("RemoveNode", "raft-rs's kind of change"),
+    ("node_id: replica.0", "raft-rs's field"),
     ("peer_addr", "a socket's far end, in std and tonic"),
     ("InboundPeer", "tonic's name"),
 ];
