@@ -151,6 +151,9 @@ pub struct Worker {
     report_at: Moment,
     last_round: Moment,
     asked_placement: usize,
+    /// The leader of the system range, as the last answer to a report named it: a store without a replica of it has no other
+    /// way to know.
+    placement_at: Option<StoreId>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }
@@ -203,6 +206,7 @@ impl Worker {
             report_at: now,
             last_round: now,
             asked_placement: 0,
+            placement_at: None,
             neighbours: None,
             out: Vec::new(),
             config,

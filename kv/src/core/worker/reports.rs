@@ -101,7 +101,11 @@ impl Worker {
         let me = self.config.store;
         let lives = |store: &StoreId| *store != me && !self.support.lost.contains(store);
         let known = self.map.get(RangeId::SYSTEM);
-        if let Some(leader) = known.and_then(|found| found.leader).filter(lives) {
+        if let Some(leader) = known.filter(|found| found.own).and_then(|found| found.leader).filter(lives) {
+            return Some(leader);
+        }
+        // Good for one report: its answer says so again, and silence means that another store must be asked.
+        if let Some(leader) = self.placement_at.take().filter(lives) {
             return Some(leader);
         }
         let replicas = known.into_iter().flat_map(|found| &found.descriptor.replicas).map(|r| r.store).filter(lives);
@@ -133,6 +137,7 @@ impl Worker {
     pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
+            self.placement_at = Some(leader);
         }
         let stores: Vec<_> = directory.iter().filter_map(|bytes| decode_store(bytes).ok()).collect();
         if stores.len() == directory.len() && self.placement.learn_directory(version, stores) {
