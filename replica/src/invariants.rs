@@ -49,6 +49,7 @@ impl Replica {
 
     fn check_full(&self) -> Result<(), String> {
         self.disk.check()?;
+        self.pipeline.check()?;
         self.descriptor.check()?;
         if !self.phase.is_installing() {
             self.raw.store().check()?;
