@@ -143,7 +143,8 @@ impl Replica {
         let committed = self.raw.raft.raft_log.committed;
         let caught_up = |id: &ReplicaId| {
             let progress = self.raw.raft.prs().get(id.0);
-            progress.is_some_and(|p| p.state == ProgressState::Replicate && p.matched + MAX_PROMOTE_LAG >= committed)
+            // Raft may leave a replica in `Probe` after its snapshot until there is another entry: an idle range has none.
+            progress.is_some_and(|p| p.state != ProgressState::Snapshot && p.matched + MAX_PROMOTE_LAG >= committed)
         };
         match promote.iter().find(|id| !caught_up(id)) {
             Some(id) => Err(Rejected::Unavailable(format!("{id} is still catching up"))),
