@@ -187,8 +187,6 @@ pub struct Newborn {
     pub start: LogStart,
     /// Its hard state, with the vote that makes its first leader.
     pub hard_state: HardState,
-    /// It leads at once.
-    pub leads: bool,
 }
 
 /// The worker's handle for a read in the read pool.

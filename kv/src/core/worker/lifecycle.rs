@@ -50,7 +50,7 @@ impl Worker {
         }
     }
 
-    fn open_replica(&mut self, range: RangeId, opening: Opening, leads: bool, cx: &Cx<'_>) {
+    fn open_replica(&mut self, range: RangeId, opening: Opening, newborn: bool, cx: &Cx<'_>) {
         let bounds = opening.state.descriptor.bounds.clone();
         let (id, threshold) = (opening.replica, opening.state.gc_threshold);
         let versions = Versions::of(&opening.state);
@@ -66,17 +66,16 @@ impl Worker {
         };
         self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, threshold)) });
         let view = Self::view(&self.support, self.retiring, cx);
-        let effects = if leads { replica.lead_after_split(&view) } else { Vec::new() };
+        // On every store: elsewhere than on its first leader's, the right side so follows that leader and does not stand.
+        let effects = if newborn { replica.lead_after_split(&view) } else { Vec::new() };
         let standing = replica.standing();
         self.map.standing(&standing);
         self.out.push(Effect::Standing(Box::new(standing.clone())));
         self.held.insert(range, Held { versions, ..Held::new(replica, id, standing, true) });
         self.neighbours = None;
         self.carry_all(range, effects, cx);
-        if !leads {
-            // It has never been stepped: whether it wants to stand is found out now.
-            self.push(range, holdfast_replica::Input::SupportChanged);
-        }
+        // Whether it wants to stand is found out now.
+        self.push(range, holdfast_replica::Input::SupportChanged);
     }
 
     fn refuse_to_open(&mut self, range: RangeId, replica: ReplicaId, what: String) {
@@ -87,7 +86,7 @@ impl Worker {
     }
 
     /// A split of a range here was applied: the right side lives now, on the worker that its id falls to.
-    pub(super) fn born(&mut self, left: RangeId, right: RangeDescriptor, leads: bool, cx: &Cx<'_>) {
+    pub(super) fn born(&mut self, left: RangeId, right: RangeDescriptor, cx: &Cx<'_>) {
         if let Some(held) = self.held.get(&left) {
             let left_bounds = KeyRange {
                 start: held.standing.descriptor.bounds.start.clone(),
@@ -100,8 +99,7 @@ impl Worker {
             self.out.push(Effect::Alarm { range: Some(right.range), what });
             return;
         };
-        let newborn =
-            Newborn { replica: unborn.replica, start: unborn.start, hard_state: unborn.hard_state, right, leads };
+        let newborn = Newborn { replica: unborn.replica, start: unborn.start, hard_state: unborn.hard_state, right };
         let worker = worker_of(newborn.right.range, self.config.workers);
         if worker == self.config.worker {
             self.give_birth(newborn, cx);
@@ -126,7 +124,7 @@ impl Worker {
                     last: newborn.start.index,
                 };
                 let opening = Opening { replica: newborn.replica, log, state, tail: Vec::new() };
-                self.open_replica(range, opening, newborn.leads, cx);
+                self.open_replica(range, opening, true, cx);
                 self.unpark(range, cx);
                 self.wake_located(cx);
             }

@@ -91,7 +91,7 @@ impl Worker {
             Asked::InstallSnapshot { snapshot } => self.out.push(Effect::InstallSnapshot { range, snapshot }),
             Asked::Unled { term, stores } => self.begin_unled(range, term, &stores, cx),
             Asked::Standing(standing) => self.own_standing(*standing, cx),
-            Asked::Born { right, leads } => self.born(range, *right, leads, cx),
+            Asked::Born { right, leads: _ } => self.born(range, *right, cx),
             Asked::Destroyed => self.destroyed(range, cx),
             Asked::Quarantined { reason } => self.quarantined(range, reason, cx),
         }
