@@ -1,14 +1,14 @@
 //! Applying committed entries: the same entries give the same operations on every replica.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdfast_types::storage::{DataOp, Version};
 use holdfast_types::{
-    ClientId, LogIndex, RangeDescriptor, RangeId, ReplicaId, Response, Slot, Term, Timestamp, limits,
+    ClientId, Key, LogIndex, RangeDescriptor, RangeId, ReplicaId, Response, Slot, Term, Timestamp, limits,
 };
 
-use crate::command::{Command, CommandBody, EvaluatedWrite, Garbage, MembershipCommand, Split};
+use crate::command::{Command, CommandBody, EvaluatedWrite, Garbage, GarbageKey, MembershipCommand, Split};
 use crate::range_state::RangeState;
 use crate::reader::{ReadFault, Reader};
 use crate::slots::CompletionRecord;
@@ -237,19 +237,44 @@ impl Applier<'_> {
                 self.ops.push(DataOp::RemoveCompletion { range: self.range(), client, slot });
             }
         }
-        let (bounds, threshold) = (&self.state.descriptor.bounds, self.state.gc_threshold);
+        let own = self.own_old_versions();
         for found in garbage.keys {
-            let all_old = found.timestamps.iter().all(|timestamp| *timestamp < threshold);
-            if all_old && bounds.contains(&found.key) {
-                self.ops.extend(
-                    found
-                        .timestamps
-                        .into_iter()
-                        .map(|timestamp| DataOp::RemoveVersion { key: found.key.clone(), timestamp }),
-                );
-            }
+            self.remove_versions(found, &own)?;
         }
         Ok(AppliedChange::Collected)
+    }
+
+    /// Removes the versions that were found and whatever this replica has below them. Compactions drop shadowed versions on each
+    /// replica in their own time: what the finder did not see any more may still lie here, and must not come back to light.
+    fn remove_versions(&mut self, found: GarbageKey, own: &BTreeSet<(Key, Timestamp)>) -> Result<(), ReadFault> {
+        let GarbageKey { key, timestamps } = found;
+        let all_old = timestamps.iter().all(|timestamp| *timestamp < self.state.gc_threshold);
+        let Some(newest) = timestamps.first().copied() else { return Ok(()) };
+        if !all_old || !self.state.descriptor.bounds.contains(&key) {
+            return Ok(());
+        }
+        let mut doomed: BTreeSet<Timestamp> = timestamps.into_iter().collect();
+        let own = own.range((key.clone(), Timestamp::ZERO)..=(key.clone(), newest));
+        doomed.extend(own.map(|(_, timestamp)| *timestamp));
+        let mut at = Some(newest);
+        while let Some(before) = at
+            && let Some((timestamp, _)) = self.reader.newest_version(&key, before)?
+        {
+            doomed.insert(timestamp);
+            at = timestamp.0.checked_sub(1).map(Timestamp);
+        }
+        self.ops.extend(doomed.into_iter().map(|timestamp| DataOp::RemoveVersion { key: key.clone(), timestamp }));
+        Ok(())
+    }
+
+    /// Versions older than the threshold that this very task wrote: the reader does not show them.
+    fn own_old_versions(&self) -> BTreeSet<(Key, Timestamp)> {
+        let threshold = self.state.gc_threshold;
+        let old = self.ops.iter().filter_map(|op| match op {
+            DataOp::PutVersion { key, timestamp, .. } if *timestamp < threshold => Some((key.clone(), *timestamp)),
+            _ => None,
+        });
+        old.collect()
     }
 
     /// What this task did to records before: the reader does not show it. `None`: removed.

@@ -149,7 +149,7 @@ impl Garbage {
     /// Roughly its size as an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        let keys: usize = self.keys.iter().map(|k| k.key.raw().len() + 8 + 9 * k.timestamps.len()).sum();
+        let keys: usize = self.keys.iter().map(GarbageKey::size_bytes).sum();
         keys + self.records.len() * 40
     }
 }
@@ -162,6 +162,14 @@ pub struct GarbageKey {
     pub key: Key,
     /// The versions, newest first.
     pub timestamps: Vec<Timestamp>,
+}
+
+impl GarbageKey {
+    /// Roughly its size within an entry.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.key.raw().len() + 8 + 9 * self.timestamps.len()
+    }
 }
 
 /// A completion record that may go, if it is still this one.

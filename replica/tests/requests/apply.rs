@@ -1,8 +1,9 @@
 //! Applying is deterministic, and how entries are grouped into tasks does not matter.
 
 use holdfast_replica::apply::{self, AppliedChange, AppliedEntry, ApplyTask, CommittedEntry, EntryKind};
-use holdfast_replica::command::{Command, CommandBody, MembershipCommand, Split};
+use holdfast_replica::command::{Command, CommandBody, Garbage, GarbageKey, MembershipCommand, Split};
 use holdfast_replica::range_state::RangeState;
+use holdfast_types::storage::{DataOp, Version};
 use holdfast_types::{KeyRange, LogIndex, RangeId, ReplicaId, Role, Term, Timestamp, limits};
 use proptest::prelude::*;
 
@@ -103,4 +104,31 @@ fn an_entry_that_cannot_be_read_is_a_fault_not_a_drop() {
     let entry = CommittedEntry { index: LogIndex(limits::FIRST_LOG_INDEX + 1), term: Term(6), kind };
     let task = ApplyTask { state: fresh_state(), entries: vec![entry] };
     assert!(apply::run(task, &Model::default()).is_err());
+}
+
+#[test]
+fn versions_that_only_this_replica_still_has_go_with_the_marker_above_them() {
+    let deleted = [(10, Some("old")), (20, Some("newer")), (30, None)];
+    let all: Vec<_> = deleted.into_iter().chain([(90, Some("alive"))]).collect();
+    // Elsewhere a compaction has dropped what the marker shadows, and so the finder saw the marker alone.
+    let (mut uncompacted, mut compacted) = (Model::default(), Model::default());
+    for (at, value) in all {
+        let version = value.map_or(Version::Tombstone, |v| Version::Value { value: v.into(), expires_at: None });
+        let put = DataOp::PutVersion { key: key("k"), timestamp: Timestamp(at), version };
+        uncompacted.write(vec![put.clone()]);
+        if at >= 30 {
+            compacted.write(vec![put]);
+        }
+    }
+    let found = GarbageKey { key: key("k"), timestamps: vec![Timestamp(30)] };
+    let garbage = Garbage { keys: vec![found], records: Vec::new() };
+    let state = RangeState { gc_threshold: Timestamp(50), ..fresh_state() };
+    let body = CommandBody::CollectGarbage { timestamp: Timestamp(100), garbage };
+    let entries = entries(vec![Command { bounds_epoch: state.descriptor.epoch.bounds, body }]);
+    for model in [&mut uncompacted, &mut compacted] {
+        let (ops, _) = apply::run(ApplyTask { state: state.clone(), entries: entries.clone() }, model).unwrap();
+        model.write(ops);
+        assert_eq!(model.versions.keys().map(|(_, at)| at.0).collect::<Vec<_>>(), [Timestamp(90)]);
+    }
+    assert_eq!(uncompacted, compacted);
 }
