@@ -1,1 +1,13 @@
-//! holdfast-tests
+//! Tests with real processes, real sockets, real disks and real kills. Layer 5.
+//!
+//! - [`scene`]: one fleet at a time, and the `holdfast` program
+//! - [`load`]: a load in the background, and what must hold when it ends
+//! - [`raw`]: requests as a client would send them that is not ours
+//! - [`wait`]: waiting for what another process must do
+//!
+//! The tests themselves are in `tests/real`, one binary, because linking is slow.
+
+pub mod load;
+pub mod raw;
+pub mod scene;
+pub mod wait;

@@ -1,0 +1,82 @@
+//! The command line.
+
+use std::process::Output;
+
+use holdfast_tests::scene::Scene;
+use holdfast_tests::wait;
+use serde_json::Value;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_requests_and_the_state_of_the_fleet_are_had_from_the_command_line() {
+    let Some(mut scene) = Scene::start(1).await else { return };
+    let written = json(&scene.run(&["put", "fruit/apple", "red", "--json"]).await);
+    assert!(scene.run(&["put", "fruit/pear", "green"]).await.status.success());
+    let read = json(&scene.run(&["get", "fruit/apple", "--json"]).await);
+    assert_eq!((&read["value"], &read["version"]), (&Value::from("red"), &written["version"]));
+    assert_eq!(stdout(&scene.run(&["get", "fruit/pear"]).await), "green\n");
+    scene.split_at(&["fruit/b"]).await;
+    assert_eq!(stdout(&scene.run(&["scan", "fruit/", "fruit0"]).await), "fruit/apple\tred\nfruit/pear\tgreen\n");
+    let reverse = scene.run(&["scan", "fruit/", "fruit0", "--reverse", "--limit", "1", "--json"]).await;
+    assert_eq!(json(&reverse)["key"], "fruit/pear");
+    assert!(scene.run(&["delete", "fruit/apple"]).await.status.success());
+    let gone = scene.run(&["get", "fruit/apple", "--json"]).await;
+    assert_eq!(gone.status.code(), Some(1), "no such key is a no");
+    assert_eq!(serde_json::from_slice::<Value>(&gone.stdout).unwrap()["value"], Value::Null);
+
+    let status = json(&scene.run(&["status", "--ranges", "--json"]).await);
+    assert_eq!(status["fleet"].as_str().map(str::len), Some(32));
+    let stores = status["stores"].as_array().unwrap();
+    assert!(stores.len() == 3 && stores.iter().all(|store| store["alive"] == true), "{stores:?}");
+    assert_eq!(status["ranges"], status["ranges_led"]);
+    for range in status["range_list"].as_array().unwrap() {
+        assert_eq!(range["replicas"].as_array().unwrap().len(), 3, "{range}");
+    }
+    let table = stdout(&scene.run(&["status"]).await);
+    assert!(["site-a", "site-b", "site-c"].iter().all(|site| table.contains(site)), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_was_broken_off_goes_on_and_bad_lines_are_reported() {
+    const ROWS: usize = 12_000;
+    let Some(scene) = Scene::start(1).await else { return };
+    let file = scene.path("rows.csv");
+    let good = |i: usize| format!("{i:06},{}\n", "a value of some length ".repeat(4));
+    let text: String = std::iter::once("id,text\n".to_owned()).chain((0..ROWS).map(good)).collect();
+    // Line 1 is the heading; the last three lines are bad, bad and good.
+    let text = text + "one column only\n,no key\n" + "last,row\n";
+    std::fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let kept = scene.path("rows.csv.holdfast-import");
+
+    let mut first = scene.command(&["import", path, "--json"]).spawn().unwrap();
+    wait::until_true("some of the progress is kept", || kept.exists()).await;
+    first.kill().await.unwrap();
+    assert!(kept.exists(), "the import was broken off before its end");
+
+    let second = scene.run(&["import", path, "--json"]).await;
+    assert_eq!(second.status.code(), Some(1), "bad rows are a no");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    for bad in [ROWS + 2, ROWS + 3] {
+        assert!(said.contains(&format!("line {bad}:")), "{said}");
+    }
+    let result: Value = serde_json::from_slice(&second.stdout).unwrap();
+    let loaded = usize::try_from(result["loaded"].as_u64().unwrap()).unwrap();
+    assert!(loaded <= ROWS + 1 - 500, "it began anew: {loaded}");
+    assert_eq!(result["bad"], 2);
+    assert!(!kept.exists(), "nothing is left to go on with");
+
+    let rows = scene.client().await.scan("", None).collect().await.unwrap();
+    assert_eq!(rows.len(), ROWS + 1);
+    let middle: Value = serde_json::from_slice(&rows[ROWS / 2].value).unwrap();
+    assert_eq!(middle["id"], format!("{:06}", ROWS / 2));
+}

@@ -1,0 +1,13 @@
+//! Whole fleets of real processes on this machine, one at a time. Each module is one kind of trouble.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod disks;
+mod hostile;
+mod identity;
+mod loss;
+mod once;
+mod paused;
+mod rows;
+mod stopping;
+mod whole_demo;
