@@ -126,9 +126,20 @@ pub struct ConfigArgs {
     pub command: ConfigCommand,
 }
 
+/// `holdfast config show`.
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// As for `start`
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `holdfast config ...`.
 #[derive(Subcommand, Debug)]
 pub enum ConfigCommand {
-    /// Show every value that `start` would use, where it came from, and what it means
-    Show(Box<StartArgs>),
+    /// Show every value that `start` would use, and what it means
+    Show(Box<ShowArgs>),
 }

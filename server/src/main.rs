@@ -14,6 +14,7 @@ mod import;
 mod membership;
 mod metrics;
 mod oneshot;
+mod requests;
 mod running;
 mod services;
 mod start;
@@ -62,8 +63,15 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Scan(args) => oneshot::scan(&args).await.map(|()| true),
         Command::Config(args) => {
             let ConfigCommand::Show(args) = args.command;
+            let values = config::Config::load(&args.start)?.explain();
+            if args.json {
+                let values: serde_json::Map<_, _> =
+                    values.into_iter().map(|value| (value.key.to_owned(), value.value.into())).collect();
+                println!("{}", serde_json::Value::Object(values));
+                return Ok(true);
+            }
             let mut shown = table::Table::new(&["key", "value", "meaning"]);
-            for value in config::Config::load(&args)?.explain() {
+            for value in values {
                 shown.row(vec![value.key.into(), value.value, value.meaning.into()]);
             }
             print!("{shown}");

@@ -1,7 +1,9 @@
 //! Metrics in the OpenMetrics text format.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
+use crate::requests::{BUCKETS_US, ENDINGS, Kind};
 use crate::running::{Running, ServerState};
 
 /// The page that Prometheus reads.
@@ -14,6 +16,7 @@ pub fn page(state: &ServerState) -> String {
     page.sample("holdfast_member", "", if running.is_some() { 1.0 } else { 0.0 });
     if let Some(running) = running {
         of_store(&mut page, &running);
+        of_requests(&mut page, &running);
         of_traffic(&mut page, &running);
     }
     page.0.push_str("# EOF\n");
@@ -63,6 +66,33 @@ fn of_traffic(page: &mut Page, running: &Running) {
             let value = if family.ends_with("bytes") { row.bytes } else { row.messages };
             page.sample(&format!("{family}_total"), &labels, value as f64);
         }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an error below one in 2^52 does not matter in a graph")]
+fn of_requests(page: &mut Page, running: &Running) {
+    page.family("holdfast_requests", "counter", "Requests of clients, by kind and by how they ended.");
+    for kind in Kind::ALL {
+        for (ending, count) in ENDINGS.iter().zip(&running.requests.of(kind).endings) {
+            let labels = format!("{{kind=\"{}\",ending=\"{ending}\"}}", kind.as_str());
+            page.sample("holdfast_requests_total", &labels, count.load(Ordering::Relaxed) as f64);
+        }
+    }
+    const SECONDS: &str = "holdfast_request_seconds";
+    page.family(SECONDS, "histogram", "How long requests of clients took in this store.");
+    for kind in Kind::ALL {
+        let (counters, name) = (running.requests.of(kind), kind.as_str());
+        let mut below = 0;
+        for (bound, count) in BUCKETS_US.iter().zip(&counters.buckets) {
+            below += count.load(Ordering::Relaxed);
+            let labels = format!("{{kind=\"{name}\",le=\"{}\"}}", *bound as f64 / 1e6);
+            page.sample(&format!("{SECONDS}_bucket"), &labels, below as f64);
+        }
+        let count: u64 = counters.endings.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        page.sample(&format!("{SECONDS}_bucket"), &format!("{{kind=\"{name}\",le=\"+Inf\"}}"), count as f64);
+        let labels = format!("{{kind=\"{name}\"}}");
+        page.sample(&format!("{SECONDS}_sum"), &labels, counters.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
+        page.sample(&format!("{SECONDS}_count"), &labels, count as f64);
     }
 }
 

@@ -19,6 +19,7 @@ use holdfast_types::{
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::directory::Directory;
+use crate::requests::{Kind, RequestCounters};
 
 /// Notices of one store that a slow stream may lag behind.
 const NOTICES: usize = 1_024;
@@ -45,6 +46,8 @@ pub struct Running {
     pub stopped: watch::Receiver<bool>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// What clients asked and how it ended.
+    pub requests: Arc<RequestCounters>,
 }
 
 impl Running {
@@ -70,10 +73,12 @@ impl Running {
     /// Asks the store and waits for the answer.
     pub async fn ask(&self, request: RangeRequest, wait: Duration) -> Result<Response, Rejected> {
         let (sender, answer) = oneshot::channel();
+        let (kind, begun) = (Kind::of(&request.request), Instant::now());
         let cancellation = self.store.request(request, wait, Box::new(OneReply(sender)));
         let guard = CancelOnDrop { store: &self.store, cancellation };
         let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
         guard.disarm();
+        self.requests.ended(kind, begun, &outcome);
         outcome
     }
 

@@ -20,7 +20,9 @@ use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
-use holdfast_raft_transport::{Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig};
+use holdfast_raft_transport::{
+    Format, Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig,
+};
 use holdfast_replica::{CheckLevel, SurvivalGoal};
 use holdfast_types::{FleetId, StoreId, Timestamp, limits};
 use tokio::sync::{mpsc, watch};
@@ -240,7 +242,7 @@ fn start_store(
         store: identity.store,
         incarnation: identity.incarnation,
         site: identity.site.clone(),
-        formats: Vec::new(),
+        formats: formats(),
     };
     let incoming = Arc::new(Incoming::default());
     let transport_config =
@@ -292,8 +294,14 @@ fn start_store(
         notices,
         stopped,
         clock,
+        requests: Arc::default(),
     };
     Ok((running, stop))
+}
+
+/// The formats that cross between stores; a store that knows none of ours in common is refused at the handshake.
+fn formats() -> Vec<Format> {
+    ["store-message", "command", "snapshot"].map(|name| Format { name: name.into(), oldest: 1, newest: 1 }).into()
 }
 
 fn store_options() -> StoreOptions {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use holdfast_client::{Client, ClientError, Expected};
 
 use super::Meter;
+use super::counter::TwiceSender;
 use crate::record::{Record, WriteEnd};
 
 /// Of a hundred operations, so many are reads.
@@ -23,6 +24,7 @@ pub struct LoadClient {
     rows: Vec<(Bytes, Bytes)>,
     counters: Arc<[Bytes]>,
     meter: Arc<Meter>,
+    twice: TwiceSender,
     record: Record,
     random: u64,
     writes: u64,
@@ -37,13 +39,14 @@ impl LoadClient {
         rows: Vec<(Bytes, Bytes)>,
         counters: Arc<[Bytes]>,
         meter: Arc<Meter>,
+        twice: TwiceSender,
     ) -> Self {
         let mut record = Record::default();
         for (key, value) in &rows {
             record.keys.entry(key.clone()).or_default().wrote(Some(value.clone()), WriteEnd::Acknowledged);
         }
         let random = u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { number, client, site, rows, counters, meter, record, random, writes: 0 }
+        Self { number, client, site, rows, counters, meter, twice, record, random, writes: 0 }
     }
 
     /// Works until told to stop; gives what it knows.
@@ -108,7 +111,7 @@ impl LoadClient {
         self.record.keys.entry(key).or_default().wrote(Some(value), end);
     }
 
-    /// Reads a counter and sets it to one more, if it still is what was read.
+    /// Reads a counter and sets it to one more, if it still is what was read; sent twice on purpose.
     async fn increment(&mut self) {
         let all = u64::try_from(self.counters.len()).expect("a number of counters fits");
         let index = usize::try_from(self.random() % all).expect("the remainder is below a usize");
@@ -123,14 +126,17 @@ impl LoadClient {
         let expected = found.map_or(Expected::Absent, Expected::Value);
         let begun = Instant::now();
         let value = Bytes::from(next.to_string());
-        let end = match self.client.compare_and_set(counter.clone(), expected, Some(value)).await {
-            Ok(outcome) if outcome.is_written() => self.acknowledged(begun),
-            Ok(_) => {
-                // Another client was faster: an answer like any other.
+        let fleet_now = self.client.fleet_now();
+        let end = match self.twice.set(counter.clone(), expected, value, fleet_now).await {
+            Ok(end) => {
+                // Another client may have been faster: an answer like any other.
                 self.meter.succeeded(self.site, begun.elapsed());
-                WriteEnd::Refused
+                end
             }
-            Err(error) => self.failed(begun, &error),
+            Err(_) => {
+                self.meter.failed(self.site, begun.elapsed(), true);
+                WriteEnd::Ambiguous
+            }
         };
         self.record.counted(&counter, end);
     }

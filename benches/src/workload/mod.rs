@@ -4,6 +4,7 @@
 //! that every read can be judged at once; counters belong to all of them.
 
 mod client;
+mod counter;
 mod meter;
 mod verify;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use holdfast_client::{Client, Options, SiteName};
+use holdfast_types::ClientId;
 use tokio::task::JoinSet;
 
 pub use self::meter::{Meter, Phase, SiteSample};
@@ -90,8 +92,7 @@ impl Load {
     }
 
     /// Starts the clients.
-    #[must_use]
-    pub fn start(&self) -> RunningLoad {
+    pub fn start(&self) -> anyhow::Result<RunningLoad> {
         let stop = Arc::new(AtomicBool::new(false));
         let counters: Arc<[Bytes]> = (0..COUNTERS).map(|i| Bytes::from(format!("counter/{i:02}"))).collect();
         let mut tasks = JoinSet::new();
@@ -104,16 +105,24 @@ impl Load {
                 mine,
                 Arc::clone(&counters),
                 Arc::clone(&self.meter),
+                counter::TwiceSender::new(&self.options.addresses, random_client()?, number)?,
             );
             tasks.spawn(client.run(Arc::clone(&stop)));
         }
-        RunningLoad { stop, tasks }
+        Ok(RunningLoad { stop, tasks })
     }
 
     /// Reads back everything that was acknowledged and compares: values, numbers of versions, counters.
     pub async fn verify(&self, record: &Record, progress: impl Fn(u64, u64)) -> anyhow::Result<Verdict> {
         verify::verify(&self.connections, record, progress).await
     }
+}
+
+/// A client session of its own for whoever makes its own request ids.
+fn random_client() -> anyhow::Result<ClientId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
+    Ok(ClientId(u128::from_le_bytes(bytes)))
 }
 
 /// Clients at work.

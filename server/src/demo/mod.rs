@@ -106,7 +106,7 @@ async fn drive(
 
     let third = Duration::from_secs(args.seconds.into()) / 3;
     let victim = usize::from(args.sites) - 1;
-    let running = load.start();
+    let running = load.start()?;
     meter.enter(Phase::Before);
     screen.watch(fleet, &meter, third, "all sites up").await?;
     let killed = fleet.stores_of_site(victim);

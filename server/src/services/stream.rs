@@ -11,7 +11,7 @@ use std::time::Duration;
 use holdfast_kv::driver::Cancellation;
 use holdfast_kv::ports::Reply;
 use holdfast_proto::v1::{StreamAnswer, StreamCall, StreamRequest, StreamResponse};
-use holdfast_types::{Rejected, Response as Answer, Timestamp, limits};
+use holdfast_types::{RangeRequest, Rejected, Response as Answer, Timestamp, limits};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::requests::{Kind, RequestCounters};
 use crate::running::Running;
 
 /// Calls open on one stream.
@@ -50,11 +51,15 @@ struct Answered {
 
 struct StreamReply {
     call_id: u64,
+    kind: Kind,
+    begun: std::time::Instant,
+    requests: Arc<RequestCounters>,
     answers: mpsc::UnboundedSender<Answered>,
 }
 
 impl Reply for StreamReply {
     fn answer(self: Box<Self>, outcome: Result<Answer, Rejected>, fleet_now: Timestamp) {
+        self.requests.ended(self.kind, self.begun, &outcome);
         // A stream that has ended takes no answers, and nobody waits for them.
         let _ = self.answers.send(Answered { call_id: self.call_id, outcome, fleet_now });
     }
@@ -137,21 +142,34 @@ impl Session {
     /// Hands calls to the store. The table is locked all the while, so that no answer can look for its call too early.
     fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64]) {
         let mut open = self.open.lock();
+        let begun = std::time::Instant::now();
         for call in calls {
-            let reply = Box::new(StreamReply { call_id: call.call_id, answers: self.answers.clone() });
+            let call_id = call.call_id;
             let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
-            let request = request.and_then(|r| r.try_into().map_err(|bad| Rejected::invalid(format!("{bad}"))));
-            match request {
+            match request
+                .and_then(|request| RangeRequest::try_from(request).map_err(|bad| Rejected::invalid(bad.to_string())))
+            {
                 Ok(request) => {
                     let wait = match call.timeout_ms {
                         0 => limits::DEFAULT_DEADLINE,
                         ms => Duration::from_millis(ms.into()),
                     };
-                    if let Some(cancellation) = self.running.store.request(request, wait, reply) {
-                        open.insert(call.call_id, cancellation);
+                    let reply = StreamReply {
+                        call_id,
+                        kind: Kind::of(&request.request),
+                        begun,
+                        requests: Arc::clone(&self.running.requests),
+                        answers: self.answers.clone(),
+                    };
+                    if let Some(cancellation) = self.running.store.request(request, wait, Box::new(reply)) {
+                        open.insert(call_id, cancellation);
                     }
                 }
-                Err(rejected) => reply.answer(Err(rejected), self.running.fleet_now()),
+                Err(rejected) => {
+                    let fleet_now = self.running.fleet_now();
+                    // The receiver lives as long as the session's writer; without it nobody waits.
+                    let _ = self.answers.send(Answered { call_id, outcome: Err(rejected), fleet_now });
+                }
             }
         }
         for call_id in cancel {

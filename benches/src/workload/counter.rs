@@ -1,0 +1,124 @@
+//! Increments of counters by clients that retry on purpose: every compare-and-set goes to two stores at once, under one request
+//! id. Exactly-once means that the counter moves by one.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use holdfast_client::Expected;
+use holdfast_proto::v1;
+use holdfast_proto::v1::kv_client::KvClient;
+use holdfast_proto::v1::write_response::Outcome;
+use holdfast_types::{ClientId, RequestId, Sequence, Slot, Timestamp, WriteAttempt};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::record::WriteEnd;
+
+/// How long an increment may take, retries included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How long one attempt waits for its answer.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long to wait before the next pair of attempts.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Sends each increment twice at once, by unary calls of the public service.
+pub struct TwiceSender {
+    stores: Vec<KvClient<Channel>>,
+    client: ClientId,
+    sequence: u64,
+    next_store: usize,
+}
+
+/// What one pair of attempts came to.
+enum Pair {
+    Ended(WriteEnd),
+    /// Nothing is known; `sent`: an attempt may have been applied.
+    Open {
+        sent: bool,
+    },
+}
+
+impl TwiceSender {
+    /// A sender of its own client session. Connections are made when they are needed.
+    pub fn new(addresses: &[String], client: ClientId, next_store: usize) -> anyhow::Result<Self> {
+        let connect = |address: &String| {
+            let endpoint =
+                Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(Duration::from_millis(300));
+            anyhow::Ok(KvClient::new(endpoint.connect_lazy()))
+        };
+        let stores = addresses.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
+        anyhow::ensure!(!stores.is_empty(), "no store to send to");
+        Ok(Self { stores, client, sequence: 0, next_store })
+    }
+
+    /// Sets `key` to `value` if it looks as expected. `Refused`: another client was faster.
+    pub async fn set(
+        &mut self,
+        key: Bytes,
+        expected: Expected,
+        value: Bytes,
+        fleet_now: Timestamp,
+    ) -> anyhow::Result<WriteEnd> {
+        self.sequence += 1;
+        let id = RequestId { client: self.client, slot: Slot(0), sequence: Sequence(self.sequence) };
+        let last_moment = fleet_now.after(DEADLINE + ATTEMPT);
+        let begun = Instant::now();
+        let mut attempt = 1;
+        let mut sent = false;
+        while begun.elapsed() < DEADLINE {
+            let pair = [attempt, attempt + 1].map(|attempt| {
+                let write = WriteAttempt { id, attempt, last_moment };
+                request(&key, &expected, &value, write)
+            });
+            attempt += 2;
+            match self.send_pair(pair).await? {
+                Pair::Ended(end) => return Ok(end),
+                Pair::Open { sent: maybe } => sent |= maybe,
+            }
+            sleep(PAUSE).await;
+        }
+        anyhow::bail!("no answer within {DEADLINE:?}{}", if sent { ": the outcome is not known" } else { "" })
+    }
+
+    /// Sends two attempts to two stores at once and looks at both answers.
+    async fn send_pair(&mut self, [first, second]: [v1::CompareAndSetRequest; 2]) -> anyhow::Result<Pair> {
+        let stores = self.stores.len();
+        let mut left = self.stores[self.next_store % stores].clone();
+        let mut right = self.stores[(self.next_store + 1) % stores].clone();
+        self.next_store += 1;
+        let may_be_final = first.write.as_ref().is_some_and(|write| write.attempt > 1);
+        let (first, second) = tokio::join!(
+            timeout(ATTEMPT, left.compare_and_set(first)),
+            timeout(ATTEMPT, right.compare_and_set(second)),
+        );
+        let mut open = false;
+        // What a first attempt did not write leaves no record: only the second one's word counts then.
+        for (answer, is_final) in [(first, may_be_final), (second, true)] {
+            match answer {
+                Ok(Ok(answer)) => match answer.into_inner().outcome.context("an outcome is set")? {
+                    Outcome::Written(_) => return Ok(Pair::Ended(WriteEnd::Acknowledged)),
+                    Outcome::ConditionFailed(_) if is_final => return Ok(Pair::Ended(WriteEnd::Refused)),
+                    Outcome::ConditionFailed(_) => {}
+                },
+                Ok(Err(_)) | Err(_) => open = true,
+            }
+        }
+        Ok(Pair::Open { sent: open })
+    }
+}
+
+fn request(key: &Bytes, expected: &Expected, value: &Bytes, write: WriteAttempt) -> v1::CompareAndSetRequest {
+    use v1::key_condition::Expected as Wire;
+    let expected = match expected {
+        Expected::Absent => Wire::Absent(true),
+        Expected::Value(value) => Wire::Value(value.clone()),
+        Expected::Version(version) => Wire::Version(version.0),
+    };
+    v1::CompareAndSetRequest {
+        keyspace: 0,
+        condition: Some(v1::KeyCondition { key: key.clone(), expected: Some(expected) }),
+        mutation: Some(v1::KeyMutation { key: key.clone(), value: Some(value.clone()), expires_at_ms: 0 }),
+        write: Some(write.into()),
+    }
+}
