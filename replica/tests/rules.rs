@@ -1,0 +1,106 @@
+//! Rules that scripts do not reach: what the log may lose, what a snapshot must be, what apply refuses.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod group;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_replica::apply::{self, AppliedChange, ApplyTask, CommittedEntry, EntryKind};
+use holdfast_replica::command::{Command, CommandBody, EvaluatedWrite, WriteOutcome};
+use holdfast_replica::range_state::RangeState;
+use holdfast_replica::{Input, StagedSnapshot};
+use holdfast_types::storage::{DataOp, SnapshotId};
+use holdfast_types::{LogIndex, Mutation, ReplicaId, Request, StoreId, Term, Timestamp};
+
+use self::group::{Group, RANGE};
+
+fn led_group(stores: u64) -> Group {
+    let mut group = Group::default();
+    group.found(stores, stores, 0);
+    group.advance(Duration::from_millis(500));
+    group
+}
+
+fn leader(group: &Group) -> StoreId {
+    let leads = |id: &&StoreId| group.status_of(**id, RANGE).is_some_and(|status| status.role == "leader");
+    *group.stores.keys().find(leads).unwrap()
+}
+
+fn put(group: &mut Group, at: StoreId, user: &str) {
+    let mutations = vec![mutation(user)];
+    group.request(at, RANGE, format!("put {user}"), Request::Write { conditions: Vec::new(), mutations });
+    group.run();
+}
+
+fn mutation(user: &str) -> Mutation {
+    Mutation { key: Group::key(user), value: Some(Bytes::from_static(b"x")), expires_at: None }
+}
+
+fn state(group: &Group, at: StoreId) -> RangeState {
+    RangeState::decode(group.stores[&at].data.states[&RANGE].clone()).unwrap()
+}
+
+#[test]
+fn log_is_cut_only_behind_what_the_data_has_persisted() {
+    let mut group = led_group(1);
+    let store = StoreId(1);
+    put(&mut group, store, "a");
+    group.flush(store);
+    let persisted = state(&group, store).applied;
+    put(&mut group, store, "b");
+    put(&mut group, store, "c");
+    let applied = state(&group, store).applied;
+    assert_eq!(applied, LogIndex(persisted.0 + 2));
+    group.step(store, RANGE, Input::AppliedPersisted { index: persisted });
+    group.run();
+    assert_eq!(group.stores[&store].log.ranges[&RANGE].start.index, persisted);
+
+    group.kill(store);
+    group.restart(store);
+    group.advance(Duration::from_millis(500));
+    assert!(state(&group, store).applied > applied, "what the data lost is applied again from the log");
+}
+
+#[test]
+fn snapshot_whose_data_is_older_than_its_message_is_not_taken() {
+    let mut group = led_group(3);
+    let from = leader(&group);
+    let to = *group.stores.keys().find(|id| **id != from).unwrap();
+    let others: Vec<StoreId> = group.stores.keys().copied().filter(|id| *id != to).collect();
+    group.cut.extend(others.iter().flat_map(|other| [(to, *other), (*other, to)]));
+    put(&mut group, from, "a");
+    let older = state(&group, from);
+    put(&mut group, from, "b");
+    let newer = state(&group, from);
+
+    let before = group.status_of(to, RANGE).unwrap();
+    assert!(before.last < older.applied);
+    let envelope = group.stores[&from].replicas[&RANGE].snapshot_message(ReplicaId(to.0), &newer).unwrap();
+    let staged = StagedSnapshot { snapshot: SnapshotId(9), range_state: older.encode() };
+    group.step(to, RANGE, Input::SnapshotStaged { from_store: from, envelope, staged });
+    let after = group.status_of(to, RANGE).unwrap();
+    assert_eq!((after.role, after.committed, after.last), (before.role, before.committed, before.last));
+}
+
+#[test]
+fn write_that_was_evaluated_under_other_bounds_is_dropped() {
+    let group = led_group(1);
+    let mut state = state(&group, StoreId(1));
+    let evaluated_under = state.descriptor.epoch.bounds;
+    state.descriptor.epoch.bounds += 1;
+    let write = EvaluatedWrite {
+        timestamp: Timestamp(9),
+        mutations: vec![mutation("a")],
+        outcome: WriteOutcome::Written,
+        completion: None,
+    };
+    let command = Command { bounds_epoch: evaluated_under, body: CommandBody::Writes(vec![write]) };
+    let kind = EntryKind::Normal(command.encode());
+    let entries = vec![CommittedEntry { index: state.applied.next(), term: Term(6), kind }];
+    let (ops, applied) = apply::run(ApplyTask { state, entries }, &group.stores[&StoreId(1)].data).unwrap();
+    assert_eq!(applied.results[0].change, AppliedChange::Dropped);
+    assert!(ops.iter().all(|op| matches!(op, DataOp::SetRangeState { .. })), "{ops:?}");
+}
