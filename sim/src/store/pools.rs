@@ -8,6 +8,7 @@ use bytes::Bytes;
 use holdfast_engine::{DataEngine, DataOp, Fault, LogEngine, ReadTier, SnapshotId, SnapshotManifest};
 use holdfast_kv::core::effect::{Effect, ReadTask};
 use holdfast_kv::core::event::{Event, ReadFailure, ReadTicket};
+use holdfast_kv::core::garbage::{self, GarbageSearch};
 use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_replica::{ApplyTask, Evaluation, RangeState};
 use holdfast_types::{KeyRange, LogIndex, Moment, RangeId, ReplicaId};
@@ -36,6 +37,7 @@ impl std::fmt::Debug for PoolJob {
             ReadWork::Evaluate { .. } => "evaluate",
             ReadWork::Fetch { .. } => "fetch",
             ReadWork::Middle { .. } => "middle",
+            ReadWork::Garbage(_) => "garbage",
         };
         write!(f, "{what} for worker {}", self.worker)
     }
@@ -47,6 +49,7 @@ enum ReadWork {
     Evaluate { range: RangeId, evaluation: Box<Evaluation> },
     Fetch { range: RangeId, to: ReplicaId, first: LogIndex, last: LogIndex, max_bytes: usize },
     Middle { ticket: ReadTicket, bounds: KeyRange },
+    Garbage(GarbageSearch),
 }
 
 /// What waits in the pools.
@@ -77,6 +80,7 @@ impl Process {
                 ReadWork::Fetch { range, to, first, last, max_bytes }
             }
             Effect::FindMiddle { ticket, bounds } => ReadWork::Middle { ticket, bounds },
+            Effect::FindGarbage(search) => ReadWork::Garbage(search),
             slow => {
                 self.pools.snapshots.push_back((worker, slow));
                 if self.pools.snapshots.len() == 1 {
@@ -146,6 +150,10 @@ impl Process {
             ReadWork::Fetch { range, to, first, last, max_bytes } => {
                 let entries = self.log.entries(range, first, last, max_bytes);
                 Event::EntriesFetched { range, to, entries }
+            }
+            ReadWork::Garbage(search) => {
+                let page = garbage::look(&*self.data.snapshot(), &search);
+                Event::GarbageFound { search, page }
             }
             ReadWork::Middle { ticket, bounds } => {
                 Event::MiddleFound { ticket, key: self.data.middle_key(&bounds) }

@@ -34,7 +34,12 @@ struct Mailbox {
     events: Vec<Event>,
     /// The round that is due next; others in the queue are old.
     round_at: Moment,
+    /// Rounds in a row that nothing but a timer asked for, and that left one in the past.
+    vain: u32,
 }
+
+/// A worker may need a few rounds for what a timer brings; more than these are a timer that nobody ever turns off.
+const MAX_VAIN_ROUNDS: u32 = 2_000;
 
 /// The process of a store.
 pub(super) struct Process {
@@ -63,7 +68,7 @@ impl Process {
         let incarnation = recovered.identity.incarnation;
         let support = SupportLoop::new(Support::new(recovered.support(), env.now));
         let (workers, map) = recovered.into_workers(&at.setup.workers, env);
-        let mailbox = |worker| Mailbox { worker, events: Vec::new(), round_at: Moment::MAX };
+        let mailbox = |worker| Mailbox { worker, events: Vec::new(), round_at: Moment::MAX, vain: 0 };
         Self {
             incarnation,
             log,
@@ -179,6 +184,7 @@ impl Process {
         let env = LocalEnv { now: at.now(), wall_ms: at.clock.wall_ms(now), data: self.data.clone() };
         let rest = mailbox.events.split_off(mailbox.events.len().min(limits::ROUND_MAX_EVENTS));
         let mut events = std::mem::replace(&mut mailbox.events, rest);
+        let only_timer = events.is_empty();
         if mailbox.worker.next_wake().is_some_and(|wake| wake <= env.now) {
             events.push(Event::Tick);
         }
@@ -189,7 +195,11 @@ impl Process {
         }
         let mailbox = &mut self.mailboxes[usize::from(index)];
         let wake = mailbox.worker.next_wake().map_or(Moment::MAX, |wake| at.clock.global(wake));
-        // A timer in the past would turn rounds without end, and hide that nothing happens in them.
+        mailbox.vain = if only_timer && wake <= now { mailbox.vain + 1 } else { 0 };
+        if mailbox.vain == MAX_VAIN_ROUNDS {
+            let due = mailbox.worker.status(&env).iter().map(|(r, s)| format!("{r} {s}")).collect::<Vec<_>>().join("; ");
+            at.hub.violate(format!("worker {index} of {} turns rounds without end: {due}", at.me));
+        }
         let wake = if mailbox.events.is_empty() { wake.max(now.after(Duration::from_micros(20))) } else { now };
         if wake < mailbox.round_at {
             mailbox.round_at = wake;
@@ -230,6 +240,7 @@ impl Process {
             }
             Effect::Gone { range } => self.map.gone(range),
             Effect::Learned(hints) => {
+                self.tell_all(Some(worker), &Event::Learned(hints.clone()), at);
                 for hint in hints {
                     self.map.learn(hint);
                 }
