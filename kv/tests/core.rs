@@ -4,19 +4,11 @@
 
 mod fleet;
 
-use fleet::{Fleet, REST, get, key, put, store};
+use fleet::{Fleet, REST, get, key, put, spread, store};
 use holdfast_placement::Policies;
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{RangeId, Rejected, ReplicaId, Response};
 use std::time::Duration;
-
-/// A fleet whose ranges placement has spread over all of its stores.
-fn spread(stores: u64, workers: u16) -> Fleet {
-    let mut fleet = Fleet::new(stores, workers);
-    let voters = usize::try_from(stores).unwrap();
-    fleet.run_until(60_000, "spreading", |f| f.voters(RangeId::SYSTEM) == voters && f.voters(REST) == voters);
-    fleet
-}
 
 #[test]
 fn founded_store_serves_alone() {

@@ -2,19 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
 
+mod forging;
 mod group;
 
 use std::error::Error;
 use std::time::Duration;
 
 use goldenscript::{ArgumentConsumer, Command, Context};
-use holdfast_replica::{AdminRequest, Input, MembershipChange, RaftEnvelope, Stamp, SurvivalGoal};
-use holdfast_types::{
-    Condition, Expected, Generation, Incarnation, Mutation, RangeId, ReplicaId, Request, SiteName, StoreId, Term,
-};
-use prost011::Message as _;
-use raft::eraftpb::{Entry, Message, MessageType};
+use holdfast_replica::{AdminRequest, Input, MembershipChange, SurvivalGoal};
+use holdfast_types::{Condition, Expected, Mutation, RangeId, ReplicaId, Request, SiteName, StoreId, Term};
 
+use self::forging::number as keyed;
 use self::group::{Group, Part, RANGE, show_message, site};
 
 #[derive(Default)]
@@ -32,10 +30,6 @@ fn next_store(args: &mut ArgumentConsumer<'_>) -> Result<StoreId, Box<dyn Error>
     store(args.next_pos().ok_or("which store?")?)
 }
 
-fn keyed(args: &mut ArgumentConsumer<'_>, key: &str) -> Result<Option<u64>, Box<dyn Error>> {
-    Ok(args.take_key(key).map(str::parse).transpose()?)
-}
-
 fn replicas(text: Option<&str>) -> Result<Vec<ReplicaId>, Box<dyn Error>> {
     text.unwrap_or("").split(',').filter(|t| !t.is_empty()).map(|t| Ok(ReplicaId(t.parse()?))).collect()
 }
@@ -46,25 +40,6 @@ fn part(text: &str) -> Result<Part, Box<dyn Error>> {
         "apply" => Part::Apply,
         "read" => Part::Read,
         other => return Err(format!("no part {other}").into()),
-    })
-}
-
-fn kind(text: &str) -> Result<MessageType, Box<dyn Error>> {
-    Ok(match text {
-        "append" => MessageType::MsgAppend,
-        "append-response" => MessageType::MsgAppendResponse,
-        "heartbeat" => MessageType::MsgHeartbeat,
-        "heartbeat-response" => MessageType::MsgHeartbeatResponse,
-        "vote" => MessageType::MsgRequestVote,
-        "vote-response" => MessageType::MsgRequestVoteResponse,
-        "pre-vote" => MessageType::MsgRequestPreVote,
-        "pre-vote-response" => MessageType::MsgRequestPreVoteResponse,
-        "timeout-now" => MessageType::MsgTimeoutNow,
-        "transfer" => MessageType::MsgTransferLeader,
-        "propose" => MessageType::MsgPropose,
-        "read-index" => MessageType::MsgReadIndex,
-        "hup" => MessageType::MsgHup,
-        other => return Err(format!("no message {other}").into()),
     })
 }
 
@@ -132,35 +107,43 @@ impl Script {
     /// A message that no replica made, to a store.
     fn forge(&mut self, args: &mut ArgumentConsumer<'_>) -> Answer {
         let to_store = next_store(args)?;
-        let kind = kind(args.next_pos().ok_or("what?")?)?;
-        let from_store = StoreId(keyed(args, "store")?.ok_or("from which store?")?);
-        let from = keyed(args, "from")?.unwrap_or(from_store.0);
-        let to = keyed(args, "to")?.unwrap_or(to_store.0);
-        let mut message = Message { from, to, ..Message::default() };
-        message.set_msg_type(kind);
-        message.term = keyed(args, "term")?.unwrap_or(0);
-        message.index = keyed(args, "index")?.unwrap_or(0);
-        message.log_term = keyed(args, "log-term")?.unwrap_or(0);
-        message.commit = keyed(args, "commit")?.unwrap_or(0);
-        message.reject = keyed(args, "reject")?.is_some();
-        if let Some(raw) = keyed(args, "raw-type")? {
-            message.msg_type = i32::try_from(raw)?;
-        }
-        if let Some(index) = keyed(args, "entry")? {
-            message.entries.push(Entry { index, term: message.term, ..Entry::default() });
-        }
-        let stamp =
-            keyed(args, "generation")?.map(|g| Stamp { incarnation: Incarnation(1), generation: Generation(g) });
-        let envelope = RaftEnvelope {
-            range: RANGE,
-            from: ReplicaId(from),
-            to: ReplicaId(to),
-            descriptor: None,
-            stamp,
-            message: message.encode_to_vec().into(),
-        };
-        self.group.step(to_store, RANGE, Input::Message { from_store, envelope });
+        let (from_store, envelope) = forging::message(&self.group, to_store, args)?;
+        let range = if envelope.range == RangeId(8) { envelope.range } else { RANGE };
+        self.group.step(to_store, range, Input::Message { from_store, envelope });
         Ok(String::new())
+    }
+
+    /// Many writes, one after the other; what they were answered is counted.
+    fn fill(&mut self, args: &mut ArgumentConsumer<'_>) -> Answer {
+        let at = next_store(args)?;
+        let entries = keyed(args, "entries")?.unwrap_or(1);
+        let bytes = usize::try_from(keyed(args, "bytes")?.unwrap_or(10))?;
+        for n in 0..entries {
+            let value = Some(bytes::Bytes::from(vec![b'x'; bytes]));
+            let mutations = vec![Mutation { key: Group::key(&format!("fill{n}")), value, expires_at: None }];
+            let request = Request::Write { conditions: Vec::new(), mutations };
+            self.group.request(at, RANGE, "fill".into(), request);
+            self.group.run();
+        }
+        self.count_answers()
+    }
+
+    /// Takes the answers to `fill` out of the events.
+    fn count_answers(&mut self) -> Answer {
+        let mut counts = std::collections::BTreeMap::<String, u64>::new();
+        self.group.events.retain(|event| {
+            let answer = event.split_once(": fill → ").map(|(_, answer)| answer.to_owned());
+            let is_answer = answer.is_some();
+            answer.into_iter().for_each(|a| *counts.entry(a).or_default() += 1);
+            !is_answer
+        });
+        Ok(counts.iter().map(|(answer, count)| format!("{count} {answer}")).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// What is under way and delayed.
+    fn wires(&self) -> String {
+        let line = |w: &group::Wire| format!("{}→{} {}", w.from, w.to, show_message(&w.envelope));
+        self.group.wires.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     fn status(&self) -> String {
@@ -229,21 +212,18 @@ impl goldenscript::Runner for Script {
             }
             "status" => self.status(),
             "put" | "get" | "put-if-absent" => self.request(&command.name.clone(), &mut args)?,
-            "fill" => {
+            "fill" => self.fill(&mut args)?,
+            "answers" => self.count_answers()?,
+            "wires" => self.wires(),
+            "lose" => {
+                let (from, to) = self.pair(&mut args)?;
+                self.group.wires.retain(|w| (w.from, w.to) != (from, to));
+                String::new()
+            }
+            "damage" => {
                 let at = next_store(&mut args)?;
-                let entries = keyed(&mut args, "entries")?.unwrap_or(1);
-                let bytes = usize::try_from(keyed(&mut args, "bytes")?.unwrap_or(10))?;
-                for n in 0..entries {
-                    let value = Some(bytes::Bytes::from(vec![b'x'; bytes]));
-                    let mutations = vec![Mutation { key: Group::key(&format!("fill{n}")), value, expires_at: None }];
-                    let request = Request::Write { conditions: Vec::new(), mutations };
-                    self.group.request(at, RANGE, "fill".into(), request);
-                    self.group.run();
-                }
-                let written = format!("{at}: fill → written");
-                let before = self.group.events.len();
-                self.group.events.retain(|e| *e != written);
-                format!("{} written", before - self.group.events.len())
+                forging::damage(&mut self.group, at, &mut args)?;
+                String::new()
             }
             "cut" | "heal" | "delay" | "undelay" => self.traffic(&command.name.clone(), &mut args)?,
             "isolate" | "rejoin" => {
@@ -361,7 +341,9 @@ impl goldenscript::Runner for Script {
 fn scripts() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.retain(|p| p.extension().is_some_and(|e| e == "txt"));
+    // `HOLDFAST_SCRIPT` picks the scripts whose names contain it.
+    let wanted = std::env::var("HOLDFAST_SCRIPT").unwrap_or_default();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "txt") && p.to_string_lossy().contains(&wanted));
     paths.sort();
     assert!(!paths.is_empty());
     for path in paths {

@@ -1,7 +1,8 @@
 //! Random schedules over whole groups: cuts, delays, crashes, withdrawals, changes, transfers. Each seed is replayed exactly.
 //!
 //! After every step: one leader a term (the group asserts it), one entry a committed position (likewise), and no replica holds a lease
-//! while another one of a later term leads or has voted itself in. At the end everything heals, one leader remains, all replicas have all.
+//! while another one of a later term leads or has voted itself in. At the end everything heals, one leader a range remains, all
+//! replicas have all. The range may split at any moment; keys on both sides are read and written all the time.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
 
@@ -10,9 +11,12 @@ mod group;
 use std::time::Duration;
 
 use holdfast_replica::{AdminRequest, Input, MembershipChange};
-use holdfast_types::{Condition, Expected, Mutation, ReplicaId, Request, StoreId};
+use holdfast_types::{Condition, Expected, Mutation, RangeId, ReplicaId, Request, StoreId};
 
 use self::group::{Group, Part, RANGE, site};
+
+/// What a split makes of the upper half of the keys.
+const RIGHT: RangeId = RangeId(8);
 
 /// SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
 struct Random(u64);
@@ -37,23 +41,36 @@ impl Random {
 
 /// A lease and a later leader must never exist at the same moment.
 fn no_lease_beside_a_later_leader(group: &Group, seed: u64) {
-    let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();
-    for holder in statuses.iter().filter(|s| s.lease) {
-        let later = statuses.iter().find(|s| s.role == "leader" && s.term > holder.term);
-        assert!(later.is_none(), "seed {seed}: {holder} holds a lease beside {}", later.unwrap());
+    for range in [RANGE, RIGHT] {
+        let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, range)).collect();
+        for holder in statuses.iter().filter(|s| s.lease) {
+            let later = statuses.iter().find(|s| s.role == "leader" && s.term > holder.term);
+            assert!(later.is_none(), "seed {seed}: {holder} holds a lease of {range} beside {}", later.unwrap());
+        }
     }
 }
 
-fn put(group: &mut Group, at: StoreId, n: u64) {
+fn put(group: &mut Group, at: StoreId, (range, key): (RangeId, &str), n: u64) {
     let value = Some(bytes::Bytes::from(n.to_string()));
-    let mutations = vec![Mutation { key: Group::key("k"), value, expires_at: None }];
-    group.request(at, RANGE, format!("put {n}"), Request::Write { conditions: Vec::new(), mutations });
+    let mutations = vec![Mutation { key: Group::key(key), value, expires_at: None }];
+    group.request(at, range, format!("put {key} {n}"), Request::Write { conditions: Vec::new(), mutations });
+}
+
+/// A range that may hold a key, and the key: one left of where the range splits, or one right of it, asked of either side.
+fn place(random: &mut Random, group: &Group) -> (RangeId, &'static str) {
+    let is_split = group.stores.values().any(|s| s.replicas.contains_key(&RIGHT));
+    match random.below(4) {
+        0 | 1 => (RANGE, "k"),
+        2 if is_split => (RIGHT, "x"),
+        _ => (RANGE, "x"),
+    }
 }
 
 fn act(group: &mut Group, random: &mut Random, n: u64) {
     let (a, b) = (random.store(group), random.store(group));
-    match random.below(30) {
-        0..=4 => put(group, a, n),
+    let (range, key) = place(random, group);
+    match random.below(31) {
+        0..=4 => put(group, a, (range, key), n),
         5 => {
             group.cut.insert((a, b));
         }
@@ -76,7 +93,7 @@ fn act(group: &mut Group, random: &mut Random, n: u64) {
         }
         15 | 16 => revive(group),
         17 => group.flush(a),
-        18 => group.admin(a, RANGE, "transfer".into(), AdminRequest::Transfer { to: ReplicaId(b.0) }),
+        18 => group.admin(a, range, "transfer".into(), AdminRequest::Transfer { to: ReplicaId(b.0) }),
         19 => {
             let change = match random.below(3) {
                 0 => MembershipChange::AddLearner { store: b, site: site(b) },
@@ -86,25 +103,26 @@ fn act(group: &mut Group, random: &mut Random, n: u64) {
                 }
                 _ => MembershipChange::RemoveLearner { replica: ReplicaId(1 + random.below(9)) },
             };
-            group.admin(a, RANGE, "change".into(), AdminRequest::ChangeMembership(change));
+            group.admin(a, range, "change".into(), AdminRequest::ChangeMembership(change));
         }
         20 => {
             let at = random.below(group.wires.len() as u64 + 1);
             group.wires.remove(usize::try_from(at).unwrap());
         }
         24..=26 => {
-            let request = Request::Get { keys: vec![Group::key("k")], at: None };
-            group.request(a, RANGE, format!("get {n}"), request);
+            let request = Request::Get { keys: vec![Group::key(key)], at: None };
+            group.request(a, range, format!("get {key} {n}"), request);
         }
         27 => {
-            let key = Group::key("k");
+            let key = Group::key(key);
             let conditions = vec![Condition { key: key.clone(), expected: Expected::Absent }];
             let mutations = vec![Mutation { key, value: Some("x".into()), expires_at: None }];
-            group.request(a, RANGE, format!("cas {n}"), Request::Write { conditions, mutations });
+            group.request(a, range, format!("cas {n}"), Request::Write { conditions, mutations });
         }
         28 => {
             group.stores.get_mut(&a).unwrap().held.insert(Part::Read);
         }
+        30 => group.admin(a, RANGE, "split".into(), AdminRequest::Split { at: Group::key("m"), right: RIGHT }),
         21 => {
             // Messages overtake each other on different links only; on one link a whole batch may be late.
             group.delayed.insert((b, a));
@@ -181,17 +199,26 @@ fn heal(group: &mut Group, seed: u64) {
     }
     let fault = group.events.iter().find(|e| e.contains("quarantined") || e.contains("cannot be opened"));
     assert!(fault.is_none(), "seed {seed}: {}", fault.unwrap());
-    let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, RANGE)).collect();
+    led_and_complete(group, (RANGE, "k"), seed);
+    if group.stores.values().any(|s| s.replicas.contains_key(&RIGHT)) {
+        led_and_complete(group, (RIGHT, "x"), seed);
+    }
+}
+
+/// One leader with a lease, all replicas have everything, and it takes a write.
+fn led_and_complete(group: &mut Group, place: (RangeId, &str), seed: u64) {
+    let range = place.0;
+    let statuses: Vec<_> = group.stores.keys().filter_map(|id| group.status_of(*id, range)).collect();
     let leaders: Vec<_> = statuses.iter().filter(|s| s.role == "leader").collect();
     let all = statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert_eq!(leaders.len(), 1, "seed {seed}:\n{all}");
+    assert_eq!(leaders.len(), 1, "seed {seed}, {range}:\n{all}");
     let leader = leaders[0];
-    assert!(leader.lease, "seed {seed}:\n{all}");
-    assert!(leader.matched.iter().all(|(_, matched)| *matched == leader.last), "seed {seed}:\n{all}");
-    let at =
-        group.stores.values().find(|s| s.replicas.get(&RANGE).is_some_and(|r| r.id() == leader.replica)).unwrap().id;
+    assert!(leader.lease, "seed {seed}, {range}:\n{all}");
+    assert!(leader.matched.iter().all(|(_, matched)| *matched == leader.last), "seed {seed}, {range}:\n{all}");
+    let leads = |s: &&group::Store| s.replicas.get(&range).is_some_and(|r| r.id() == leader.replica);
+    let at = group.stores.values().find(leads).unwrap().id;
     group.events.clear();
-    put(group, at, 9_999);
+    put(group, at, place, 9_999);
     group.run();
     assert!(group.events.iter().any(|e| e.contains("written")), "seed {seed}: {:?}\n{all}", group.events);
 }
@@ -222,7 +249,7 @@ fn arbitrary_messages_never_panic() {
         let mut group = Group::default();
         group.found(3, 3, 0);
         group.advance(Duration::from_millis(500));
-        put(&mut group, StoreId(3), seed);
+        put(&mut group, StoreId(3), (RANGE, "k"), seed);
         group.run();
         for _ in 0..60 {
             let mut small = || if random.below(8) == 0 { random.next() } else { random.below(12) };

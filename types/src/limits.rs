@@ -159,6 +159,10 @@ pub const DISK_FULL_PERCENT: u64 = 5;
 pub const DISK_FULL_BYTES: u64 = 64 << 20;
 /// Versions older than this may be garbage-collected, unless policy says otherwise.
 pub const GC_RETENTION: Duration = Duration::from_secs(3_600);
+/// Pause of a worker between two pages of its walk for garbage: bounds what the walk takes from the disk.
+pub const GC_PAGE_EVERY: Duration = Duration::from_millis(50);
+/// Completion records of a range are looked through at most this often; a record outlives its request by about as much.
+pub const GC_RECORDS_EVERY: Duration = Duration::from_secs(120);
 /// A range larger than this is split.
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 /// How often a store reports to placement.

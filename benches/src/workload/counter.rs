@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use holdfast_client::Expected;
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_client::KvClient;
@@ -88,13 +90,14 @@ impl TwiceSender {
         let mut right = self.stores[(self.next_store + 1) % stores].clone();
         self.next_store += 1;
         let may_be_final = first.write.as_ref().is_some_and(|write| write.attempt > 1);
-        let (first, second) = tokio::join!(
-            timeout(ATTEMPT, left.compare_and_set(first)),
-            timeout(ATTEMPT, right.compare_and_set(second)),
-        );
+        let first = async move { (timeout(ATTEMPT, left.compare_and_set(first)).await, may_be_final) };
+        let second = async move { (timeout(ATTEMPT, right.compare_and_set(second)).await, true) };
         let mut open = false;
-        // What a first attempt did not write leaves no record: only the second one's word counts then.
-        for (answer, is_final) in [(first, may_be_final), (second, true)] {
+        // The first definite word counts. What a first attempt did not write leaves no record: only the second one's counts then.
+        let mut attempts: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
+        attempts.push(first.boxed());
+        attempts.push(second.boxed());
+        while let Some((answer, is_final)) = attempts.next().await {
             match answer {
                 Ok(Ok(answer)) => match answer.into_inner().outcome.context("an outcome is set")? {
                     Outcome::Written(_) => return Ok(Pair::Ended(WriteEnd::Acknowledged)),

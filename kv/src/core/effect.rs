@@ -12,6 +12,7 @@ use holdfast_types::{
 use std::collections::BTreeSet;
 
 use super::event::{BatchId, Newborn, ReadTicket, RequestTicket};
+use super::garbage::GarbageSearch;
 use super::message::{RangeHint, StoreMessage};
 use crate::ports::Class;
 
@@ -203,6 +204,8 @@ pub enum Effect {
         /// The bounds.
         bounds: KeyRange,
     },
+    /// Look through a page for garbage, off the worker, on a view taken no earlier than now; then `Event::GarbageFound`.
+    FindGarbage(GarbageSearch),
     /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`), and as `Event::Learned` for the other
     /// workers.
     Learned(Vec<RangeHint>),

@@ -12,6 +12,7 @@ use holdfast_types::{
     Response, StoreId,
 };
 
+use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
 
 /// The driver's handle for an open client or administrative request; answered exactly once.
@@ -111,6 +112,13 @@ pub enum Event {
         ticket: ReadTicket,
         /// The key; `None`: there is none strictly inside.
         key: Result<Option<Key>, Fault>,
+    },
+    /// A page was looked through for garbage.
+    GarbageFound {
+        /// What was asked for.
+        search: GarbageSearch,
+        /// What is there.
+        page: Result<GarbagePage, Fault>,
     },
     /// Another worker's range looks different now.
     Standing(Box<Standing>),

@@ -5,12 +5,13 @@
 //! - [`support`]: the table of promises between stores, on a thread of its own
 //! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
 //! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
-//! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it
+//! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it; [`garbage`]: what of its data may go
 
 pub mod admission;
 pub mod desk;
 pub mod effect;
 pub mod event;
+pub mod garbage;
 pub mod identity;
 pub mod load;
 pub mod message;

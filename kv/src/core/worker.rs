@@ -25,6 +25,7 @@ mod requests;
 mod snapshots;
 mod splits;
 mod stepping;
+mod sweeping;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use self::garbage::Versions;
 use self::log::LogOut;
 use self::requests::Located;
 use self::splits::RangeIds;
+use self::sweeping::{Sweeper, Swept};
 use super::desk::Desk;
 use super::effect::Effect;
 use super::event::{Event, Measurements};
@@ -107,6 +109,7 @@ struct Held {
     load: super::load::Load,
     size_bytes: u64,
     versions: Versions,
+    swept: Swept,
 }
 
 /// What the support table says.
@@ -147,6 +150,7 @@ pub struct Worker {
     next_snapshot: u64,
     receiving: Receiving,
     unled: UnledNotices,
+    sweeper: Sweeper,
     placement: PlacementLoop,
     report_at: Moment,
     last_round: Moment,
@@ -203,6 +207,7 @@ impl Worker {
             next_snapshot: 0,
             receiving: Receiving::default(),
             unled: UnledNotices::default(),
+            sweeper: Sweeper::default(),
             report_at: now,
             last_round: now,
             asked_placement: 0,
@@ -246,6 +251,7 @@ impl Worker {
             self.sending.next_wake(self.last_round),
             self.receiving.next_wake(),
             self.unled.next_wake(),
+            self.sweeper.next_wake(),
             Some(self.report_at),
         ];
         times.into_iter().flatten().min()
@@ -313,6 +319,7 @@ impl Worker {
             Event::Support { view, withdrawn, abstains } => self.take_support(view, &withdrawn, abstains, cx),
             Event::Born(newborn) => self.give_birth(*newborn, cx),
             Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
+            Event::GarbageFound { search, page } => self.garbage_found(&search, page, cx),
             Event::Standing(standing) => self.learn_standing(&standing, cx),
             Event::Learned(hints) => self.learn_quietly(hints, cx),
             Event::SnapshotBuilt { range, to, manifest } => self.snapshot_built(range, to, manifest, cx),
@@ -355,6 +362,7 @@ impl Worker {
         self.parking.expire(cx.now);
         self.snapshots_due(cx);
         self.repeat_unled(cx);
+        self.sweep(cx);
         self.report(cx);
     }
 

@@ -14,6 +14,7 @@ use super::shared::FaultSink;
 use super::worker_thread::Mail;
 use crate::core::effect::ReadTask;
 use crate::core::event::{Event, ReadFailure, ReadTicket};
+use crate::core::garbage::{self, GarbageSearch};
 use crate::core::reader::SnapshotReader;
 use crate::ports::Clock;
 
@@ -140,6 +141,8 @@ pub enum ReadWork {
         /// The bounds.
         bounds: KeyRange,
     },
+    /// A page of the walk for garbage.
+    FindGarbage(GarbageSearch),
     /// Log entries for a follower that lags.
     Fetch {
         /// The range.
@@ -188,6 +191,10 @@ impl ReaderThread {
                 }
                 ReadWork::FindMiddle { ticket, bounds } => {
                     Event::MiddleFound { ticket, key: self.engines.data.middle_key(&bounds) }
+                }
+                ReadWork::FindGarbage(search) => {
+                    let page = garbage::look(&*self.engines.data.snapshot(), &search);
+                    Event::GarbageFound { search, page }
                 }
                 ReadWork::Fetch { range, to, first, last, max_bytes } => {
                     let entries = self.engines.log.entries(range, first, last, max_bytes);

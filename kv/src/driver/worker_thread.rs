@@ -255,6 +255,7 @@ impl Outlets {
                 self.map.learned(hints);
             }
             Effect::FindMiddle { ticket, bounds } => self.read(worker, ReadWork::FindMiddle { ticket, bounds }),
+            Effect::FindGarbage(search) => self.read(worker, ReadWork::FindGarbage(search)),
             slow @ (Effect::BuildSnapshot { .. }
             | Effect::ReadSnapshot { .. }
             | Effect::BeginInstall { .. }

@@ -1,6 +1,8 @@
 //! A few whole stores in one thread: cores over in-memory disks, a network that delivers at once, one clock that is turned by
 //! hand. Just enough to see the core work; the simulator is where it is tormented.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use holdfast_engine::memory::{Crash, MemoryDisk};
 use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, ReadTier};
 use holdfast_kv::core::effect::{AdminOutcome, Effect};
 use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
+use holdfast_kv::core::garbage;
 use holdfast_kv::core::message::{Route, StoreMessage};
 use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_kv::core::records::encode_store;
@@ -21,8 +24,8 @@ use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRe
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
-    FleetId, Incarnation, Key, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request, Response,
-    SiteName, StoreId, Timestamp,
+    FleetId, Incarnation, Key, KeyRange, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request,
+    Response, SiteName, StoreId, Timestamp,
 };
 
 pub const FLEET: FleetId = FleetId(7);
@@ -105,6 +108,14 @@ pub fn put(user: &str, value: &str) -> RangeRequest {
 
 pub fn get(user: &str) -> RangeRequest {
     RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+/// A fleet whose ranges placement has spread over all of its stores.
+pub fn spread(stores: u64, workers: u16) -> Fleet {
+    let mut fleet = Fleet::new(stores, workers);
+    let voters = usize::try_from(stores).unwrap();
+    fleet.run_until(60_000, "spreading", |f| f.voters(RangeId::SYSTEM) == voters && f.voters(REST) == voters);
+    fleet
 }
 
 impl Fleet {
@@ -221,6 +232,28 @@ impl Fleet {
     pub fn gc_threshold(&self, id: StoreId, range: RangeId) -> Timestamp {
         let state = self.stores[&id].engines.data.range_state(range, ReadTier::All).unwrap().unwrap();
         RangeState::decode(state).unwrap().gc_threshold
+    }
+
+    /// Every version of everybody's keys on a store's disk, with the key as its user wrote it.
+    pub fn versions(&self, id: StoreId) -> Vec<(String, Timestamp)> {
+        let bounds =
+            KeyRange { start: Key::bound(KeyspaceId::DEFAULT, &[]), end: Key::keyspace_end(KeyspaceId::DEFAULT) };
+        let rows = self.stores[&id].engines.data.snapshot().versions(&bounds, 10_000).unwrap();
+        let user = |key: &Key| String::from_utf8_lossy(key.user()).into_owned();
+        rows.iter().map(|(key, timestamp, _)| (user(key), *timestamp)).collect()
+    }
+
+    /// How many completion records a store has for a range.
+    pub fn completions(&self, id: StoreId, range: RangeId) -> usize {
+        self.stores[&id].engines.data.snapshot().completions(range, None, 10_000).unwrap().len()
+    }
+
+    /// The last index of a range's log at its leader.
+    pub fn last_index(&self, range: RangeId) -> u64 {
+        let store = &self.stores[&self.leader(range).expect("somebody leads")];
+        let env = TestEnv { now: self.now, engines: store.engines.clone() };
+        let statuses = store.workers.iter().flat_map(|w| w.status(&env));
+        statuses.filter(|(of, _)| *of == range).map(|(_, status)| status.last.0).max().unwrap()
     }
 
     pub fn wall_ms(&self) -> u64 {
@@ -458,6 +491,10 @@ impl Store {
                 Event::EntriesFetched { range, to, entries: self.engines.log.entries(range, first, last, max_bytes) }
             }
             Effect::FindMiddle { ticket, bounds } => Event::MiddleFound { ticket, key: data.middle_key(&bounds) },
+            Effect::FindGarbage(search) => {
+                let page = garbage::look(&*data.snapshot(), &search);
+                Event::GarbageFound { search, page }
+            }
             Effect::Neighbours(stores) => {
                 self.neighbours.insert(worker, stores);
                 self.support.set_neighbours(self.neighbours.values().flatten().copied().collect());

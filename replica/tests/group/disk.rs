@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use holdfast_replica::range_state::RangeState;
 use holdfast_replica::reader::{Page, ReadFault, Reader, ScanQuery};
 use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord, Version};
 use holdfast_types::{ClientId, Key, LogIndex, RangeId, Slot, Term, Timestamp, VersionedValue};
@@ -102,10 +103,14 @@ impl Data {
         }
     }
 
-    /// All of one range's data, as a snapshot carries it: scripts have small ranges, and one range a key.
+    /// All of one range's data, as a snapshot carries it.
     pub fn install(&mut self, from: &Data, range: RangeId) {
-        self.states.insert(range, from.states[&range].clone());
-        self.versions = from.versions.clone();
+        let state = from.states[&range].clone();
+        let bounds = RangeState::decode(state.clone()).unwrap().descriptor.bounds;
+        self.states.insert(range, state);
+        self.versions.retain(|key, _| !bounds.contains(key));
+        let inside = from.versions.iter().filter(|(key, _)| bounds.contains(key));
+        self.versions.extend(inside.map(|(key, versions)| (key.clone(), versions.clone())));
     }
 }
 

@@ -502,8 +502,9 @@ impl Group {
         let snapshot = SnapshotId(self.next_snapshot);
         self.next_snapshot += 1;
         let data = store.data.clone();
+        let delivered = !self.cut.contains(&(id, to_store)) && self.stores[&to_store].alive;
         self.send(id, to_store, envelope, Some((snapshot, data)));
-        self.step(id, range, Input::SnapshotSent { to, delivered: true });
+        self.step(id, range, Input::SnapshotSent { to, delivered });
     }
 
     fn answered(&mut self, name: &str, ticket: Ticket, outcome: Result<Outcome, Rejected>) {
@@ -671,8 +672,8 @@ impl Group {
             self.stores[&to].log.ranges.get(&range).and_then(|l| l.record),
             Some(ReplicaRecord::Tombstone { next, .. }) if envelope.to < next
         );
-        if !self.stores[&to].replicas.contains_key(&range) && !dead && holdfast_replica::may_create(&envelope, from, to)
-        {
+        let absent = !self.stores[&to].replicas.contains_key(&range) && !dead && !self.is_taken(to, &envelope);
+        if absent && holdfast_replica::may_create(&envelope, from, to) {
             let config = self.config(to);
             let descriptor = envelope.descriptor.clone().unwrap();
             let (created, ops) = Replica::create_learner(&config, descriptor, envelope.to);
@@ -689,6 +690,18 @@ impl Group {
             }
         };
         self.step(to, range, input);
+    }
+
+    /// True when a message must not create a replica: its keys are another range's here, or it is the right side of a split
+    /// that the log instance knows and the data instance does not yet.
+    fn is_taken(&self, id: StoreId, envelope: &RaftEnvelope) -> bool {
+        let store = &self.stores[&id];
+        let bounds = envelope.descriptor.as_ref().map(|d| &d.bounds);
+        let held = |r: &Replica| bounds.is_some_and(|b| r.descriptor().bounds.overlaps(b));
+        let unborn = store.log.ranges.get(&envelope.range).is_some_and(|log| {
+            matches!(log.record, Some(ReplicaRecord::Live { .. })) && log.start.index > LogIndex(0)
+        });
+        unborn || store.replicas.values().any(held)
     }
 
     /// Lets time pass; every replica is ticked when it wants to be, support is exchanged every heartbeat interval.

@@ -15,8 +15,10 @@ const RAISES_PER_LOOK: usize = 16;
 /// What of a range's state concerns old versions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Versions {
-    threshold: Timestamp,
-    newest: Timestamp,
+    /// Readers below it are refused.
+    pub(super) threshold: Timestamp,
+    /// The newest version or completion record.
+    pub(super) newest: Timestamp,
     bounds: Option<KeyRange>,
 }
 
@@ -40,14 +42,16 @@ impl Worker {
         }
     }
 
-    /// Raises the thresholds of ranges led here that were written since: a range at rest costs nothing.
+    /// Raises the thresholds of ranges led here that were written since, or where a value has expired: a range at rest costs
+    /// nothing.
     pub(super) fn raise_thresholds(&mut self, cx: &Cx<'_>) {
         let ms = |wait: std::time::Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let wanted = Timestamp::from_ms(cx.wall_ms.saturating_sub(ms(limits::GC_RETENTION)));
         let step = ms(limits::GC_RETENTION / STEP_PARTS);
         let due = self.held.iter().filter(|(_, held)| {
             let versions = &held.versions;
-            held.standing.leads && versions.newest > versions.threshold && wanted.ms() > versions.threshold.ms() + step
+            let stirs = versions.newest > versions.threshold || held.swept.expires.is_some_and(|end| end <= wanted);
+            held.standing.leads && stirs && wanted.ms() > versions.threshold.ms() + step
         });
         let due: Vec<_> = due.map(|(range, _)| *range).take(RAISES_PER_LOOK).collect();
         for range in due {

@@ -6,6 +6,7 @@ use holdfast_types::{Incarnation, RangeId, StoreId, Term};
 use super::absent::Absent;
 use super::garbage::Versions;
 use super::log::Then;
+use super::sweeping::Swept;
 use super::{Cx, Held, Worker};
 use crate::core::load::Load;
 use crate::core::message::StoreMessage;
@@ -164,6 +165,7 @@ impl Held {
             load: Load::default(),
             size_bytes: 0,
             versions: Versions::default(),
+            swept: Swept::default(),
         }
     }
 }

@@ -85,16 +85,21 @@ impl Worker {
         if open.deadline <= cx.now {
             return self.answer(ticket, Err(Rejected::DeadlineExceeded), cx);
         }
+        let upkeep = matches!(open.origin, Origin::Upkeep);
         match self.way_of(open) {
             Way::Here(range) => self.give_to_replica(ticket, range, cx),
+            // It is for whoever leads, and that store sees to it by itself.
+            Way::Wait(range) | Way::Nowhere(range) if upkeep => self.not_leader(ticket, range, cx),
+            Way::Away(_) if upkeep => self.not_leader(ticket, open.asked.range().unwrap_or_default(), cx),
             Way::Wait(range) => self.wait(ticket, Place::Leader(range), cx),
             Way::Away(store) => self.forward(ticket, store, cx),
-            Way::Nowhere(range) => {
-                let rejected = Rejected::NotLeader { range, leader: None };
-                self.answer(ticket, Err(rejected), cx);
-            }
+            Way::Nowhere(range) => self.not_leader(ticket, range, cx),
             Way::Unknown => self.locate(ticket, cx),
         }
+    }
+
+    fn not_leader(&mut self, ticket: Ticket, range: RangeId, cx: &Cx<'_>) {
+        self.answer(ticket, Err(Rejected::NotLeader { range, leader: None }), cx);
     }
 
     fn way_of(&self, open: &Open) -> Way {
@@ -286,7 +291,7 @@ impl Worker {
                 self.send(store, message);
             }
             Origin::Placement(call) => self.placement.answered(call, outcome, cx.now),
-            Origin::Upkeep => {}
+            Origin::Upkeep => self.upkeep_answered(&open.asked, false, cx),
         }
     }
 
@@ -301,7 +306,8 @@ impl Worker {
             Origin::Administrator(ticket) => self.out.push(Effect::AnswerAdmin { ticket, outcome: Ok(outcome) }),
             Origin::Store { store, id } => self.send(store, StoreMessage::AdminAnswer { id, outcome: Ok(outcome) }),
             Origin::Placement(call) => self.placement.admin_answered(call, Ok(outcome)),
-            Origin::Client(_) | Origin::Upkeep => {}
+            Origin::Upkeep => self.upkeep_answered(&open.asked, true, cx),
+            Origin::Client(_) => {}
         }
     }
 
