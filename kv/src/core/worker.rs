@@ -155,9 +155,9 @@ pub struct Worker {
     report_at: Moment,
     last_round: Moment,
     asked_placement: usize,
-    /// The leader of the system range, as the last answer to a report named it: a store without a replica of it has no other
-    /// way to know.
-    placement_at: Option<StoreId>,
+    /// The leader of the system range, as the last answer to a report named it, and whether nothing was asked of it since: a
+    /// store without a replica of that range has no other way to know.
+    placement_at: Option<(StoreId, bool)>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }

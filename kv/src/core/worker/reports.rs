@@ -105,8 +105,12 @@ impl Worker {
             return Some(leader);
         }
         // Good for one report: its answer says so again, and silence means that another store must be asked.
-        if let Some(leader) = self.placement_at.take().filter(lives) {
-            return Some(leader);
+        match self.placement_at {
+            Some((leader, true)) if lives(&leader) => {
+                self.placement_at = Some((leader, false));
+                return Some(leader);
+            }
+            _ => self.placement_at = None,
         }
         let replicas = known.into_iter().flat_map(|found| &found.descriptor.replicas).map(|r| r.store).filter(lives);
         let mut candidates: Vec<_> = replicas.collect();
@@ -127,7 +131,9 @@ impl Worker {
             self.take_facts(report, cx);
         }
         let me = self.config.store;
-        let leader = if leads { Some(me) } else { self.map.get(RangeId::SYSTEM).and_then(|found| found.leader) };
+        let heard = || self.map.get(RangeId::SYSTEM).and_then(|found| found.leader);
+        let told = || self.placement_at.map(|(leader, _)| leader);
+        let leader = if leads { Some(me) } else { heard().or_else(told) };
         let (version, stores) = self.placement.directory();
         let directory = if version == known { Vec::new() } else { stores.iter().map(encode_store).collect() };
         let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory };
@@ -137,7 +143,7 @@ impl Worker {
     pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
-            self.placement_at = Some(leader);
+            self.placement_at = Some((leader, true));
         }
         let stores: Vec<_> = directory.iter().filter_map(|bytes| decode_store(bytes).ok()).collect();
         if stores.len() == directory.len() && self.placement.learn_directory(version, stores) {
