@@ -58,8 +58,12 @@ impl Transfer {
 }
 
 /// Takes the best transfer again and again, until none is worth it or the limits are reached.
+///
+/// The system range's leader stays where it is, and the others are balanced around it: the planner runs there and begins anew
+/// wherever that leader goes, so a plan that moves it is never carried out to its end, and may be turned back by the next one.
 fn balance(planner: &mut Planner<'_>) {
-    let ranges = movable(planner);
+    let mut ranges = movable(planner);
+    ranges.retain(|(id, _)| *id != RangeId::SYSTEM);
     let mut refused = BTreeSet::new();
     // Every turn of the loop claims a range or adds to `refused`.
     loop {
