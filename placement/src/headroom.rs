@@ -74,13 +74,16 @@ fn lose(view: &FleetView, led: &BTreeMap<StoreId, u128>, lost: &SiteName) -> Opt
     let mut ranges_without_quorum = 0;
     for range in view.ranges.values() {
         let survives = |store: StoreId| view.stores.get(&store).is_some_and(|s| s.alive && s.site != *lost);
-        if !range.descriptor.is_quorum(|r| survives(r.store)) {
+        if !range.descriptor.is_quorum(|r| survives(r.store) && !range.is_damaged(r)) {
             ranges_without_quorum += 1;
         }
         if range.leader_site() != Some(lost) {
             continue;
         }
-        let heirs = range.descriptor.voters().filter(|r| r.role != Role::OutgoingVoter && survives(r.store));
+        let heirs = range
+            .descriptor
+            .voters()
+            .filter(|r| r.role != Role::OutgoingVoter && survives(r.store) && !range.is_damaged(r));
         let heirs: Vec<StoreId> = heirs.map(|r| r.store).collect();
         for heir in &heirs {
             *extra.entry(*heir).or_default() += cost_micros(view, led, range) / heirs.len() as u128;

@@ -28,7 +28,7 @@ pub struct Operator {
 /// Why an operator was planned, the most urgent first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Reason {
-    /// A voter's store is lost.
+    /// A voter's store is lost, or a replica is damaged.
     Repair,
     /// The voters are fewer, more, or closer together than they should be.
     Spread,

@@ -65,6 +65,8 @@ pub struct RangeView {
     pub leader_has_lease: bool,
     /// Replicas whose log matches the leader's closely; the leader's own counts even when it is not named here.
     pub caught_up: BTreeSet<ReplicaId>,
+    /// Replicas that their stores found damaged: dead for good, whatever the leader knows of them.
+    pub damaged: BTreeSet<ReplicaId>,
     /// Bytes of data.
     pub size_bytes: u64,
     /// The measured load.
@@ -190,6 +192,7 @@ impl RangeView {
             leader,
             leader_has_lease: leader.is_some(),
             caught_up,
+            damaged: BTreeSet::new(),
             size_bytes: 0,
             load: RangeLoad::default(),
             pending: None,
@@ -197,10 +200,17 @@ impl RangeView {
         }
     }
 
-    /// True when the replica's log is close to the leader's.
+    /// True when the replica's log is close to the leader's, and sound as far as known.
     #[must_use]
     pub fn is_caught_up(&self, replica: &ReplicaDescriptor) -> bool {
-        self.leader == Some(replica.store) || self.caught_up.contains(&replica.replica)
+        let close = self.leader == Some(replica.store) || self.caught_up.contains(&replica.replica);
+        close && !self.is_damaged(replica)
+    }
+
+    /// True when its store found the replica damaged.
+    #[must_use]
+    pub fn is_damaged(&self, replica: &ReplicaDescriptor) -> bool {
+        self.damaged.contains(&replica.replica)
     }
 
     /// The site of the leader.

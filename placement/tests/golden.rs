@@ -59,6 +59,7 @@ impl goldenscript::Runner for Runner {
                 let held = self.told(&[]);
                 Ok(format!("settled after {rounds} rounds\n{held}"))
             }
+            "damage" => self.damage(&mut args),
             "show" => Ok(self.model.show()),
             "counts" => Ok(self.model.counts()),
             "headroom" => Ok(lines(headroom(&self.model.view).iter().map(ToString::to_string))),
@@ -122,6 +123,14 @@ impl Runner {
         if let Some(percent) = key::<u64>(args, "free_percent")? {
             store.disk_free_bytes = store.disk_total_bytes / 100 * percent;
         }
+        Ok(String::new())
+    }
+
+    fn damage(&mut self, args: &mut Args<'_>) -> Answer {
+        let id = RangeId(args.next_pos().ok_or("which range?")?.parse()?);
+        let store = StoreId(args.next_pos().ok_or("which store?")?.parse()?);
+        let range = self.model.view.ranges.get_mut(&id).ok_or("no such range")?;
+        range.damaged.insert(range.descriptor.replica_on(store).ok_or("no replica there")?.replica);
         Ok(String::new())
     }
 

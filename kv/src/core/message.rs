@@ -105,6 +105,8 @@ pub struct StoreReport {
     pub directory_version: u64,
     /// The ranges that this worker leads.
     pub ranges: Vec<RangeReport>,
+    /// Replicas of this worker that are damaged and wait to be replaced.
+    pub damaged: Vec<(RangeId, ReplicaId)>,
 }
 
 /// How far a snapshot has come at its receiver.

@@ -46,6 +46,7 @@ fn report() -> StoreReport {
         replicas: 7,
         draining: true,
         directory_version: 8,
+        damaged: vec![(RangeId(14), ReplicaId(15))],
         ranges: vec![RangeReport {
             descriptor: descriptor(),
             term: Term(9),

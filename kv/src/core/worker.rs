@@ -153,6 +153,7 @@ pub struct Worker {
     sweeper: Sweeper,
     placement: PlacementLoop,
     report_at: Moment,
+    damaged_asked_at: Moment,
     last_round: Moment,
     asked_placement: usize,
     /// The leader of the system range, as the last answer to a report named it, and whether nothing was asked of it since: a
@@ -209,6 +210,7 @@ impl Worker {
             unled: UnledNotices::default(),
             sweeper: Sweeper::default(),
             report_at: now,
+            damaged_asked_at: now,
             last_round: now,
             asked_placement: 0,
             placement_at: None,

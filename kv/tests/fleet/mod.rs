@@ -86,10 +86,10 @@ pub fn site_of(store: StoreId) -> SiteName {
     SiteName::new(&format!("site-{}", store.0)).unwrap()
 }
 
-fn record(store: StoreId) -> StoreRecord {
+fn record(store: StoreId, site: SiteName) -> StoreRecord {
     StoreRecord {
         store,
-        site: site_of(store),
+        site,
         site_identity: None,
         addresses: StoreAddresses { client: format!("host-{}:1", store.0), ..StoreAddresses::default() },
         joined_at: Timestamp::from_ms(1_700_000_000_000),
@@ -119,38 +119,48 @@ pub fn spread(stores: u64, workers: u16) -> Fleet {
 }
 
 impl Fleet {
-    /// A fleet of `n` stores; store 1 founded it and holds everything.
+    /// A fleet of `n` stores, one a site; store 1 founded it and holds everything.
     pub fn new(n: u64, workers: u16) -> Self {
-        let disks: BTreeMap<_, _> = (1..=n).map(|id| (StoreId(id), MemoryDisk::new())).collect();
-        let site = SiteRecord { label: site_of(StoreId(1)), identity: None };
-        let founding = Founding { fleet: FLEET, store: record(StoreId(1)), site };
-        init(&disks[&StoreId(1)].open().unwrap(), &founding).unwrap();
-        for id in 2..=n {
-            join(&disks[&StoreId(id)].open().unwrap(), FLEET, &record(StoreId(id))).unwrap();
+        Self::of((1..=n).map(|id| record(StoreId(id), site_of(StoreId(id)))).collect(), workers)
+    }
+
+    /// A fleet with a store in each of these sites, in this order; the first founded it.
+    pub fn in_sites(sites: &[&str], workers: u16) -> Self {
+        let site = |name: &&str| SiteName::new(name).unwrap();
+        Self::of((1..).zip(sites).map(|(id, name)| record(StoreId(id), site(name))).collect(), workers)
+    }
+
+    fn of(records: Vec<StoreRecord>, workers: u16) -> Self {
+        let disks: BTreeMap<_, _> = records.iter().map(|record| (record.store, MemoryDisk::new())).collect();
+        let first = records[0].clone();
+        let site = SiteRecord { label: first.site.clone(), identity: None };
+        init(&disks[&first.store].open().unwrap(), &Founding { fleet: FLEET, store: first, site }).unwrap();
+        for record in &records[1..] {
+            join(&disks[&record.store].open().unwrap(), FLEET, record).unwrap();
         }
         let mut fleet = Self {
             now: Moment(1_000_000),
             disks,
             stores: BTreeMap::new(),
             workers,
-            directory: Arc::new((1..=n).map(|id| record(StoreId(id))).collect()),
+            directory: Arc::new(records.clone()),
             next_ticket: 0,
             answers: BTreeMap::new(),
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
         };
-        for id in 1..=n {
-            fleet.start(StoreId(id));
+        for record in &records {
+            fleet.start(record.store);
         }
-        for id in 2..=n {
-            fleet.register(StoreId(id));
+        for record in &records[1..] {
+            fleet.register(record);
         }
         fleet
     }
 
     /// What the server does when a store joins: its record in the system range.
-    fn register(&mut self, id: StoreId) {
-        let (key, value) = (StateKey::Store(id).key(), Some(encode_store(&record(id))));
+    fn register(&mut self, record: &StoreRecord) {
+        let (key, value) = (StateKey::Store(record.store).key(), Some(encode_store(record)));
         let mutations = vec![Mutation { key, value, expires_at: None }];
         let request = Request::Write { conditions: Vec::new(), mutations };
         self.must(StoreId(1), RangeRequest { range: None, write: None, request });
@@ -239,7 +249,7 @@ impl Fleet {
         let bounds =
             KeyRange { start: Key::bound(KeyspaceId::DEFAULT, &[]), end: Key::keyspace_end(KeyspaceId::DEFAULT) };
         let rows = self.stores[&id].engines.data.snapshot().versions(&bounds, 10_000).unwrap();
-        let user = |key: &Key| String::from_utf8_lossy(key.user()).into_owned();
+        let user = |key: &Key| String::from_utf8_lossy(key.user_key()).into_owned();
         rows.iter().map(|(key, timestamp, _)| (user(key), *timestamp)).collect()
     }
 

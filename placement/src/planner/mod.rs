@@ -160,7 +160,9 @@ impl<'a> Planner<'a> {
         let voters = range.voter_stores();
         let candidates = self.view.stores.iter().filter(|(store, seen)| {
             let crowds = goal == SurvivalGoal::Site && taken.contains(&seen.site);
-            self.takes_replicas(**store) && !voters.contains(store) && !others.contains(store) && !crowds
+            let damaged = range.descriptor.replica_on(**store).is_some_and(|r| range.is_damaged(r));
+            let free = !voters.contains(store) && !others.contains(store) && !damaged;
+            self.takes_replicas(**store) && free && !crowds
         });
         let weight = range.replica_weight();
         let key = |(store, seen): &(&StoreId, &crate::view::StoreView)| {

@@ -121,7 +121,7 @@ impl Model {
         if self.policies.of(&range.descriptor).goal == SurvivalGoal::Site {
             assert!(surplus(&range.descriptor) <= allowed, "{:?} is crowded", range.descriptor);
         }
-        let live = |r: &ReplicaDescriptor| self.view.stores[&r.store].alive && range.caught_up.contains(&r.replica);
+        let live = |r: &ReplicaDescriptor| self.view.stores[&r.store].alive && range.is_caught_up(r);
         assert!(range.descriptor.is_quorum(live), "{:?} has no live quorum", range.descriptor);
         let leads = |r: &ReplicaDescriptor| Some(r.store) == range.leader && r.role != Role::Learner;
         assert!(range.descriptor.replicas.iter().any(leads), "{:?} is led by {:?}", range.descriptor, range.leader);

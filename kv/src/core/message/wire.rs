@@ -253,6 +253,11 @@ fn report_of(report: StoreReport) -> v1::StoreReport {
         ranges: report.ranges.into_iter().map(range).collect(),
         used_millicores: report.used_millicores,
         disk_ok: report.disk_ok,
+        damaged: report
+            .damaged
+            .into_iter()
+            .map(|(range, replica)| v1::DamagedReplica { range_id: range.0, replica_id: replica.0 })
+            .collect(),
     }
 }
 
@@ -285,6 +290,7 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
         draining: report.draining,
         directory_version: report.directory_version,
         ranges: report.ranges.into_iter().map(range).collect::<Converted<_>>()?,
+        damaged: report.damaged.into_iter().map(|d| (RangeId(d.range_id), ReplicaId(d.replica_id))).collect(),
     })
 }
 

@@ -1,11 +1,11 @@
 //! What stores report, put together to the fleet as the planner sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_placement::view::StoreView;
 use holdfast_placement::{FleetView, RangeLoad, RangeView, StoreRecord};
-use holdfast_types::{Moment, RangeDescriptor, RangeId, StoreId, Term, limits};
+use holdfast_types::{Moment, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, StoreId, Term, limits};
 
 use crate::core::message::{RangeReport, StoreReport};
 
@@ -18,6 +18,8 @@ pub(super) struct Facts {
     since: Moment,
     stores: BTreeMap<StoreId, StoreFacts>,
     ranges: BTreeMap<RangeId, RangeFacts>,
+    /// By store and worker.
+    damaged: BTreeMap<(StoreId, u16), BTreeSet<(RangeId, ReplicaId)>>,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ struct RangeFacts {
 
 impl Facts {
     pub(super) fn new(now: Moment) -> Self {
-        Self { since: now, stores: BTreeMap::new(), ranges: BTreeMap::new() }
+        Self { since: now, stores: BTreeMap::new(), ranges: BTreeMap::new(), damaged: BTreeMap::new() }
     }
 
     pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
@@ -44,6 +46,9 @@ impl Facts {
         for range in std::mem::take(&mut report.ranges) {
             self.range_report(leader, range, now);
         }
+        let damaged = std::mem::take(&mut report.damaged).into_iter().collect();
+        self.damaged.insert((leader, report.worker), damaged);
+        self.damaged.retain(|(store, worker), _| *store != leader || *worker < report.workers);
         let back = self.stores.get(&leader).is_none_or(|known| {
             known.report.incarnation != report.incarnation || now.since(known.last_at) >= SILENT_AFTER
         });
@@ -97,6 +102,7 @@ impl Facts {
                     leader,
                     leader_has_lease: alive && report.has_lease,
                     caught_up: report.caught_up.iter().copied().collect(),
+                    damaged: self.damaged_of(&report.descriptor),
                     size_bytes: report.size_bytes,
                     load: RangeLoad {
                         requests_millis_per_second: (report.reads_per_second + report.writes_per_second) * 1_000,
@@ -108,6 +114,14 @@ impl Facts {
             );
         }
         view
+    }
+
+    fn damaged_of(&self, descriptor: &RangeDescriptor) -> BTreeSet<ReplicaId> {
+        let is_damaged = |r: &&ReplicaDescriptor| {
+            let workers = self.damaged.range((r.store, 0)..=(r.store, u16::MAX));
+            workers.into_iter().any(|(_, damaged)| damaged.contains(&(descriptor.range, r.replica)))
+        };
+        descriptor.replicas.iter().filter(is_damaged).map(|r| r.replica).collect()
     }
 
     fn store_view(&self, record: &StoreRecord, now: Moment) -> StoreView {

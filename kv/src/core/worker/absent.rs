@@ -1,10 +1,18 @@
 //! What a worker remembers of ranges that have no living replica here.
 
+use std::time::Duration;
+
 use holdfast_engine::{LogOp, ReplicaRecord};
 use holdfast_types::storage::{HardState, LogStart};
-use holdfast_types::{KeyRange, RangeId, ReplicaId};
+use holdfast_types::{KeyRange, RangeDescriptor, RangeId, ReplicaId};
 
-use super::Worker;
+use super::{Cx, Worker};
+use crate::core::message::{CallId, StoreMessage};
+
+/// How often the fleet is asked about damaged replicas,
+const ASK_FOR_DAMAGED_EVERY: Duration = Duration::from_secs(5);
+/// and about how many at once.
+const ASK_FOR_DAMAGED_AT_ONCE: usize = 32;
 
 /// Raft state of a right side whose split is not applied yet: it neither votes nor acknowledges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +44,45 @@ impl Absent {
 }
 
 impl Worker {
+    /// Replicas that wait to be replaced.
+    pub(super) fn damaged_replicas(&self) -> Vec<(RangeId, ReplicaId)> {
+        let damaged = self.absent.iter().filter_map(|(range, absent)| match absent {
+            Absent::Quarantined { replica, .. } => Some((*range, *replica)),
+            Absent::Clearing { .. } | Absent::Tombstone { .. } => None,
+        });
+        damaged.collect()
+    }
+
+    /// Asks now and then what became of ranges whose replica here is damaged. One that was replaced on another store would not
+    /// be heard of any more, and its keys and its disk space stay taken.
+    pub(super) fn ask_for_damaged(&mut self, cx: &Cx<'_>) {
+        if cx.now < self.damaged_asked_at {
+            return;
+        }
+        self.damaged_asked_at = cx.now.after(ASK_FOR_DAMAGED_EVERY);
+        let damaged = self.damaged_replicas().into_iter().take(ASK_FOR_DAMAGED_AT_ONCE);
+        let starts: Vec<_> =
+            damaged.filter_map(|(range, _)| self.shared.spans.of(range)).map(|span| span.start).collect();
+        for key in starts {
+            for store in self.stores_to_ask() {
+                self.send(store, StoreMessage::Locate { id: CallId::new(self.config.worker, 0), key: key.clone() });
+            }
+        }
+    }
+
+    /// What is heard of a range may say that the damaged replica here is no part of it any more. Ids are never used again, so
+    /// an old hint says that as well as a new one.
+    pub(super) fn bury_replaced(&mut self, descriptor: &RangeDescriptor) {
+        let range = descriptor.range;
+        if let Some(Absent::Quarantined { replica, .. }) = self.absent.get(&range)
+            && descriptor.next_replica > *replica
+            && descriptor.replica(*replica).is_none()
+        {
+            let next = replica.next();
+            self.bury(range, next);
+        }
+    }
+
     /// Notes what a log batch says of ranges that do not live here: a split writes the right side's raft state beforehand.
     pub(super) fn note_log_op(&mut self, of: RangeId, op: &LogOp) {
         match op {

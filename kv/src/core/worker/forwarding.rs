@@ -151,6 +151,9 @@ impl Worker {
 
     /// Takes in what was heard of ranges elsewhere.
     pub(super) fn learn(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
+        for hint in &hints {
+            self.bury_replaced(&hint.descriptor);
+        }
         let new: Vec<_> = hints.into_iter().filter(|hint| self.map.learn(hint.clone())).collect();
         if !new.is_empty() {
             self.out.push(Effect::Learned(new));
@@ -161,6 +164,7 @@ impl Worker {
     /// Takes in what another worker of this store heard.
     pub(super) fn learn_quietly(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
         for hint in hints {
+            self.bury_replaced(&hint.descriptor);
             self.map.learn(hint);
         }
         self.wake_located(cx);

@@ -24,6 +24,7 @@ impl Worker {
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
         self.raise_thresholds(cx);
+        self.ask_for_damaged(cx);
         let report = self.make_report(cx);
         if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
             return self.send(self.config.store, StoreMessage::Report(Box::new(report)));
@@ -74,6 +75,7 @@ impl Worker {
             draining: self.retiring,
             directory_version: self.placement.directory().0,
             ranges,
+            damaged: self.damaged_replicas(),
         }
     }
 
