@@ -15,6 +15,8 @@ use tonic::transport::{Channel, Endpoint};
 
 /// How often a state that another process must reach is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(20);
+/// A store that takes longer to say what it knows is passed over.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Ports are taken from here on, below those that the kernel gives to outgoing connections.
 const FIRST_PORT: u16 = 10_000;
 const LAST_PORT: u16 = 30_000;
@@ -233,7 +235,32 @@ impl LocalFleet {
         Ok(fleet.locate(request).await?.into_inner().ranges)
     }
 
-    /// Waits until every range has a leader and a voter in each of up to three sites, as every running store sees it.
+    /// All ranges as the running stores know them together: of each range the newest descriptor and the newest leader. A store
+    /// that holds no replica of a range, or no more, may know an old one.
+    pub async fn newest_ranges(&mut self) -> Vec<v1::LocatedRange> {
+        let mut newest: BTreeMap<u64, v1::LocatedRange> = BTreeMap::new();
+        for index in 0..self.stores.len() {
+            if !self.is_running(index) {
+                continue;
+            }
+            // A store that does not answer knows nothing that counts now.
+            let asked = tokio::time::timeout(ANSWER_WITHIN, self.ranges(index)).await;
+            for range in asked.ok().and_then(Result::ok).unwrap_or_default() {
+                let Some(id) = range.descriptor.as_ref().map(|descriptor| descriptor.range_id) else { continue };
+                let known = newest.entry(id).or_insert_with(|| range.clone());
+                if epoch(&range) > epoch(known) {
+                    known.descriptor.clone_from(&range.descriptor);
+                }
+                if range.leader.is_some() && (known.leader.is_none() || range.term > known.term) {
+                    known.leader.clone_from(&range.leader);
+                    known.term = range.term;
+                }
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// Waits until every range has a leader and a voter in each of up to three sites.
     pub async fn wait_spread(&mut self, within: Duration) -> anyhow::Result<()> {
         let wanted = self.options.sites.min(3);
         self.wait_ranges(within, "spread over the sites", move |range| {
@@ -248,7 +275,7 @@ impl LocalFleet {
         .await
     }
 
-    /// Waits until all ranges look as wanted to the first running store.
+    /// Waits until the newest that is known of all ranges looks as wanted.
     pub async fn wait_ranges(
         &mut self,
         within: Duration,
@@ -258,7 +285,7 @@ impl LocalFleet {
         let deadline = Instant::now() + within;
         loop {
             let running = (0..self.stores.len()).find(|index| self.is_running(*index)).context("no store runs")?;
-            let ranges = self.ranges(running).await.unwrap_or_default();
+            let ranges = self.newest_ranges().await;
             if !ranges.is_empty() && ranges.iter().all(&is_well) {
                 return Ok(());
             }
@@ -296,11 +323,10 @@ impl LocalFleet {
         Ok(())
     }
 
-    /// Leaders of each site, as the first running store knows them.
+    /// Leaders of each site, by the newest that is known.
     pub async fn leaders_by_site(&mut self) -> BTreeMap<String, usize> {
         let mut leaders = BTreeMap::new();
-        let Some(running) = (0..self.stores.len()).find(|index| self.is_running(*index)) else { return leaders };
-        for range in self.ranges(running).await.unwrap_or_default() {
+        for range in self.newest_ranges().await {
             let (Some(descriptor), Some(leader)) = (range.descriptor, range.leader) else { continue };
             if let Some(replica) = descriptor.replicas.iter().find(|replica| replica.store_id == leader.store_id) {
                 *leaders.entry(replica.site.clone()).or_default() += 1;
@@ -333,6 +359,12 @@ impl Drop for LocalFleet {
             }
         }
     }
+}
+
+/// How often a range has changed.
+fn epoch(range: &v1::LocatedRange) -> (u64, u64) {
+    let epoch = range.descriptor.as_ref().and_then(|descriptor| descriptor.epoch);
+    epoch.map_or((0, 0), |epoch| (epoch.bounds, epoch.membership))
 }
 
 /// The last lines of a log.

@@ -9,7 +9,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use goldenscript::{ArgumentConsumer, Command, Context};
-use holdfast_replica::{AdminRequest, Input, MembershipChange, SurvivalGoal};
+use holdfast_replica::{AdminRequest, Input, MembershipChange, StagedSnapshot, SurvivalGoal};
+use holdfast_types::storage::SnapshotId;
 use holdfast_types::{Condition, Expected, Mutation, RangeId, ReplicaId, Request, SiteName, StoreId, Term};
 
 use self::forging::number as keyed;
@@ -108,8 +109,16 @@ impl Script {
     fn forge(&mut self, args: &mut ArgumentConsumer<'_>) -> Answer {
         let to_store = next_store(args)?;
         let (from_store, envelope) = forging::message(&self.group, to_store, args)?;
-        let range = if envelope.range == RangeId(8) { envelope.range } else { RANGE };
-        self.group.step(to_store, range, Input::Message { from_store, envelope });
+        let range = envelope.range;
+        // With data: what the receiver has itself.
+        let input = if args.take_key("staged").is_some() {
+            let range_state = self.group.stores[&to_store].data.states[&range].clone();
+            let staged = StagedSnapshot { snapshot: SnapshotId(99), range_state };
+            Input::SnapshotStaged { from_store, envelope, staged }
+        } else {
+            Input::Message { from_store, envelope }
+        };
+        self.group.step(to_store, range, input);
         Ok(String::new())
     }
 
@@ -125,11 +134,11 @@ impl Script {
             self.group.request(at, RANGE, "fill".into(), request);
             self.group.run();
         }
-        self.count_answers()
+        Ok(String::new())
     }
 
     /// Takes the answers to `fill` out of the events.
-    fn count_answers(&mut self) -> Answer {
+    fn count_answers(&mut self) -> Vec<String> {
         let mut counts = std::collections::BTreeMap::<String, u64>::new();
         self.group.events.retain(|event| {
             let answer = event.split_once(": fill → ").map(|(_, answer)| answer.to_owned());
@@ -137,7 +146,7 @@ impl Script {
             answer.into_iter().for_each(|a| *counts.entry(a).or_default() += 1);
             !is_answer
         });
-        Ok(counts.iter().map(|(answer, count)| format!("{count} {answer}")).collect::<Vec<_>>().join("\n"))
+        counts.iter().map(|(answer, count)| format!("{count} {answer}")).collect()
     }
 
     /// What is under way and delayed.
@@ -213,7 +222,6 @@ impl goldenscript::Runner for Script {
             "status" => self.status(),
             "put" | "get" | "put-if-absent" => self.request(&command.name.clone(), &mut args)?,
             "fill" => self.fill(&mut args)?,
-            "answers" => self.count_answers()?,
             "wires" => self.wires(),
             "lose" => {
                 let (from, to) = self.pair(&mut args)?;
@@ -329,7 +337,9 @@ impl goldenscript::Runner for Script {
             other => return Err(format!("no command {other}").into()),
         };
         args.reject_next()?;
+        let counted = self.count_answers();
         let mut lines = std::mem::take(&mut self.group.events);
+        lines.extend(counted);
         if !answer.is_empty() {
             lines.push(answer);
         }

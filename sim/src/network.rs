@@ -9,9 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_client::core::{AttemptId, LocateId};
 use holdfast_kv::ports::Class;
-use holdfast_types::{
-    Incarnation, KeyRange, Located, Moment, RangeRequest, Rejected, Response, StoreId, Timestamp,
-};
+use holdfast_types::{Incarnation, KeyRange, Located, Moment, RangeRequest, Rejected, Response, StoreId, Timestamp};
 
 use crate::rng::Rng;
 
@@ -206,14 +204,7 @@ impl Network {
     /// A network without cuts.
     #[must_use]
     pub fn new(weather: Weather, rng: Rng) -> Self {
-        Self {
-            weather,
-            rng,
-            ways: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            cuts: BTreeMap::new(),
-            held: Vec::new(),
-        }
+        Self { weather, rng, ways: BTreeMap::new(), streams: BTreeMap::new(), cuts: BTreeMap::new(), held: Vec::new() }
     }
 
     /// Sends; gives the message with its arrivals: mostly one, none when it is lost at once, two when it is repeated.

@@ -165,14 +165,8 @@ impl Store {
         let (log, data) = (self.disk.contents.open_log()?, self.disk.contents.open_data()?);
         let engines = holdfast_engine::Engines { log: log.clone(), data: data.clone() };
         let recovered = recovery::recover(&engines)?;
-        let mut at = At {
-            me: self.id,
-            life: self.life,
-            clock: &self.clock,
-            disk: &mut self.disk,
-            setup: &self.setup,
-            hub,
-        };
+        let mut at =
+            At { me: self.id, life: self.life, clock: &self.clock, disk: &mut self.disk, setup: &self.setup, hub };
         let env = LocalEnv { now: at.now(), wall_ms: at.clock.wall_ms(at.hub.now), data: data.clone() };
         at.hub.checks.durable.opened(self.id, &engines)?;
         at.hub.checks.applied.restarted(self.id);
@@ -270,14 +264,8 @@ impl Store {
 
     fn step(&mut self, hub: &mut Hub, step: impl FnOnce(&mut Process, &mut At<'_>)) {
         let Some(process) = &mut self.process else { return };
-        let mut at = At {
-            me: self.id,
-            life: self.life,
-            clock: &self.clock,
-            disk: &mut self.disk,
-            setup: &self.setup,
-            hub,
-        };
+        let mut at =
+            At { me: self.id, life: self.life, clock: &self.clock, disk: &mut self.disk, setup: &self.setup, hub };
         step(process, &mut at);
         self.after_step(hub);
     }
@@ -328,4 +316,3 @@ impl Store {
         self.process.iter().flat_map(Process::workers).try_for_each(|worker| worker.check())
     }
 }
-

@@ -1,8 +1,8 @@
 //! The world: a fleet, its clients, and time. Everything that happens comes out of one queue, in one order.
 
+mod acting;
 mod founding;
 mod looking;
-mod acting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -188,9 +188,10 @@ impl World {
 
     fn check_leases(&mut self) {
         let hub = &self.hub;
-        let all = self.stores.values().flat_map(|store| {
-            store.status(hub).into_iter().map(|(range, status)| (store.id, range, status))
-        });
+        let all = self
+            .stores
+            .values()
+            .flat_map(|store| store.status(hub).into_iter().map(|(range, status)| (store.id, range, status)));
         if let Err(what) = leases::check(all) {
             self.hub.violate(what);
         }

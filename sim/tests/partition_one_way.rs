@@ -23,9 +23,7 @@ fn cut_leader(seed: u64, deaf: bool, how: Cut) {
     };
     let cuts: BTreeSet<_> = others.iter().map(pair).collect();
     world.cut(&cuts, how);
-    let replaced = |world: &World| {
-        world.ranges().all(|d| world.leader_of(d.range).is_some_and(|now| now != leader))
-    };
+    let replaced = |world: &World| world.ranges().all(|d| world.leader_of(d.range).is_some_and(|now| now != leader));
     world.wait("others lead what it led", Duration::from_millis(2_500), replaced).unwrap();
     world.run_for(Duration::from_secs(2));
     world.heal(&cuts);

@@ -1,5 +1,9 @@
 //! Many seeds, each a fleet with faults of its own. `HOLDFAST_SIM_SEEDS` says how many, `HOLDFAST_SIM_FIRST_SEED` the first.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "the harness reads its environment and uses both cores")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the harness reads its environment and uses both cores"
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

@@ -30,9 +30,7 @@ fn lost_store_is_replaced_within_its_site_when_that_has_another_one() {
     let range = world.ranges().last().unwrap().range;
     let lost = world.leader_of(range).unwrap();
     world.wipe(lost);
-    let replaced = |world: &World| {
-        world.is_placed() && world.ranges().all(|d| d.replica_on(lost).is_none())
-    };
+    let replaced = |world: &World| world.is_placed() && world.ranges().all(|d| d.replica_on(lost).is_none());
     // A store that is silent is replaced after ten minutes.
     world.wait("every range has its voters without it", Duration::from_secs(700), replaced).unwrap();
     world.settle().unwrap();

@@ -63,7 +63,7 @@ impl Background {
         let options = LoadOptions { addresses: scene.fleet.addresses(), sites, clients: CLIENTS, rows: rows() };
         let load = Load::connect(options, Arc::clone(&meter)).await.expect("the fleet answers");
         load.import(|_, _| ()).await.expect("rows can be loaded while all is well");
-        let running = load.start();
+        let running = load.start().expect("clients connect");
         let background = Self { load, meter, running };
         background.progress().await;
         background

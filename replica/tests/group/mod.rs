@@ -678,6 +678,8 @@ impl Group {
             let descriptor = envelope.descriptor.clone().unwrap();
             let (created, ops) = Replica::create_learner(&config, descriptor, envelope.to);
             let store = self.stores.get_mut(&to).unwrap();
+            // What a split prepared here that was never applied goes.
+            store.log.write(&[LogOp::Forget { range }]);
             store.log.write(&ops);
             store.replicas.insert(range, created);
         }
@@ -692,16 +694,11 @@ impl Group {
         self.step(to, range, input);
     }
 
-    /// True when a message must not create a replica: its keys are another range's here, or it is the right side of a split
-    /// that the log instance knows and the data instance does not yet.
+    /// True when the keys of a replica to be created are another range's here: the split that gives them away is not applied yet.
     fn is_taken(&self, id: StoreId, envelope: &RaftEnvelope) -> bool {
-        let store = &self.stores[&id];
         let bounds = envelope.descriptor.as_ref().map(|d| &d.bounds);
         let held = |r: &Replica| bounds.is_some_and(|b| r.descriptor().bounds.overlaps(b));
-        let unborn = store.log.ranges.get(&envelope.range).is_some_and(|log| {
-            matches!(log.record, Some(ReplicaRecord::Live { .. })) && log.start.index > LogIndex(0)
-        });
-        unborn || store.replicas.values().any(held)
+        self.stores[&id].replicas.values().any(held)
     }
 
     /// Lets time pass; every replica is ticked when it wants to be, support is exchanged every heartbeat interval.

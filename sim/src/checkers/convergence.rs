@@ -10,10 +10,7 @@ use holdfast_types::{RangeDescriptor, StoreId};
 use crate::trace::hash_on;
 
 /// Compares all replicas of a range. Those that have not applied as much as the furthest are left out, and counted.
-pub fn check(
-    descriptor: &RangeDescriptor,
-    stores: &BTreeMap<StoreId, Arc<dyn DataSnapshot>>,
-) -> Result<usize, String> {
+pub fn check(descriptor: &RangeDescriptor, stores: &BTreeMap<StoreId, Arc<dyn DataSnapshot>>) -> Result<usize, String> {
     let mut found = Vec::new();
     for replica in &descriptor.replicas {
         let Some(data) = stores.get(&replica.store) else { continue };

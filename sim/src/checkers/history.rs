@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use holdfast_types::{Key, Moment, Timestamp};
 
-use crate::linearizability::versions::{self, Expectation, Version, VersionedInput, VersionedOperation, VersionedOutput};
+use crate::linearizability::versions::{
+    self, Expectation, Version, VersionedInput, VersionedOperation, VersionedOutput,
+};
 use crate::linearizability::{
-    self, Answer, History, Operation, OperationId, Register, RegisterInput, RegisterOutput, Verdict,
-    without_unobserved,
+    self, Answer, History, Operation, OperationId, Register, RegisterInput, RegisterOutput, Verdict, without_unobserved,
 };
 
 /// What is asked of one key.

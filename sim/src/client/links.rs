@@ -42,8 +42,7 @@ impl Client {
         hub: &mut Hub,
     ) {
         if !self.links.contains_key(&store) {
-            let link =
-                Link { session: 0, state: State::Down, outbox: Vec::new(), failures: 0, last_heard: hub.now };
+            let link = Link { session: 0, state: State::Down, outbox: Vec::new(), failures: 0, last_heard: hub.now };
             self.links.insert(store, link);
             self.connect(store, 0, hub);
         }

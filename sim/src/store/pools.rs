@@ -155,9 +155,7 @@ impl Process {
                 let page = garbage::look(&*self.data.snapshot(), &search);
                 Event::GarbageFound { search, page }
             }
-            ReadWork::Middle { ticket, bounds } => {
-                Event::MiddleFound { ticket, key: self.data.middle_key(&bounds) }
-            }
+            ReadWork::Middle { ticket, bounds } => Event::MiddleFound { ticket, key: self.data.middle_key(&bounds) },
         };
         self.deliver(job.worker, event, at);
     }

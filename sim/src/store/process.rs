@@ -197,7 +197,8 @@ impl Process {
         let wake = mailbox.worker.next_wake().map_or(Moment::MAX, |wake| at.clock.global(wake));
         mailbox.vain = if only_timer && wake <= now { mailbox.vain + 1 } else { 0 };
         if mailbox.vain == MAX_VAIN_ROUNDS {
-            let due = mailbox.worker.status(&env).iter().map(|(r, s)| format!("{r} {s}")).collect::<Vec<_>>().join("; ");
+            let due =
+                mailbox.worker.status(&env).iter().map(|(r, s)| format!("{r} {s}")).collect::<Vec<_>>().join("; ");
             at.hub.violate(format!("worker {index} of {} turns rounds without end: {due}", at.me));
         }
         let wake = if mailbox.events.is_empty() { wake.max(now.after(Duration::from_micros(20))) } else { now };
@@ -231,8 +232,12 @@ impl Process {
             }
             Effect::SetGcThreshold { range, threshold } => self.data.set_gc_threshold(range, threshold),
             Effect::Standing(standing) => {
-                at.hub.note(|| format!("{}: {:?} {} leader {:?} leads {}", at.me, standing.descriptor, standing.term,
-                    standing.leader, standing.leads));
+                at.hub.note(|| {
+                    format!(
+                        "{}: {:?} {} leader {:?} leads {}",
+                        at.me, standing.descriptor, standing.term, standing.leader, standing.leads
+                    )
+                });
                 at.hub.stands(at.me, &standing);
                 self.map.standing(&standing);
                 self.notify(standing.descriptor.range, at);

@@ -68,8 +68,7 @@ impl Process {
             for (store, generation) in &changed.withdrawn {
                 at.hub.note(|| format!("{} withdraws {generation} from {store}", at.me));
             }
-            let event =
-                Event::Support { view: changed.view, withdrawn: changed.withdrawn, abstains: changed.abstains };
+            let event = Event::Support { view: changed.view, withdrawn: changed.withdrawn, abstains: changed.abstains };
             self.tell_all(None, &event, at);
         }
     }

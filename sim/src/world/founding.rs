@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use holdfast_client::core::KnownStore;
 use holdfast_engine::{DataOp, Fault, Version};
-use holdfast_kv::core::recovery::{Founding, init, join};
 use holdfast_kv::core::records::{encode_next_id, encode_store};
+use holdfast_kv::core::recovery::{Founding, init, join};
 use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::AdminRequest;
 use holdfast_types::{FleetId, RangeId, StoreId, Timestamp};
@@ -110,7 +110,9 @@ fn joined(records: &[StoreRecord], at: Timestamp) -> Vec<DataOp> {
     let mut ops: Vec<_> =
         records.iter().map(|record| put(StateKey::Store(record.store), encode_store(record))).collect();
     let sites = records.iter().map(|record| SiteRecord { label: record.site.clone(), identity: None });
-    ops.extend(sites.map(|site| put(StateKey::Site(site.label.clone()), holdfast_kv::core::records::encode_site(&site))));
+    ops.extend(
+        sites.map(|site| put(StateKey::Site(site.label.clone()), holdfast_kv::core::records::encode_site(&site))),
+    );
     ops.push(put(StateKey::NextStore, encode_next_id(next)));
     ops
 }

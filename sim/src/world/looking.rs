@@ -72,7 +72,8 @@ impl World {
             (_, 3..) => 3,
             _ => 1,
         };
-        self.ranges().all(|d| !d.is_joint() && d.replicas.len() == d.voters().count() && d.voters().count() == wanted(d.range))
+        self.ranges()
+            .all(|d| !d.is_joint() && d.replicas.len() == d.voters().count() && d.voters().count() == wanted(d.range))
     }
 
     /// The request was answered, however.
@@ -89,8 +90,7 @@ impl World {
 
     /// Every replica on a store that is not gone has applied what the furthest one has. The error names one that differs.
     pub fn is_converged(&self) -> Result<bool, String> {
-        let data: BTreeMap<_, _> =
-            self.stores.values().filter_map(|store| Some((store.id, store.data()?))).collect();
+        let data: BTreeMap<_, _> = self.stores.values().filter_map(|store| Some((store.id, store.data()?))).collect();
         let mut behind = 0;
         for descriptor in self.ranges() {
             let gone = descriptor.replicas.iter().filter(|replica| self.gone.contains(&replica.store)).count();
@@ -112,9 +112,7 @@ impl World {
             let versions = data.versions(&bounds, usize::MAX).unwrap_or_default();
             let version = |(_, timestamp, version)| {
                 let value = match version {
-                    holdfast_engine::Version::Value { value, .. } => {
-                        Some(String::from_utf8_lossy(&value).into_owned())
-                    }
+                    holdfast_engine::Version::Value { value, .. } => Some(String::from_utf8_lossy(&value).into_owned()),
                     holdfast_engine::Version::Tombstone => None,
                 };
                 Version { timestamp, value }

@@ -129,10 +129,8 @@ async fn a_store_of_the_same_site_with_the_data_of_another_fleet_never_serves_th
     std::fs::rename(&stranger.fleet.stores()[0].data_dir, &home).unwrap();
     scene.fleet.start_store(0).unwrap();
     scene.fleet.wait_listening(0).await.unwrap();
-    wait::until_true("a store of the fleet refuses the stranger, or it them", || {
-        (0..3).any(|store| {
-            scene.fleet.log(store).contains("another fleet") || scene.fleet.log(store).contains("wrong fleet")
-        })
+    wait::until_true("the stores of the fleet and the stranger refuse each other", || {
+        (1..3).all(|store| scene.fleet.log(store).contains("the store there belongs to fleet"))
     })
     .await;
     assert_ne!(scene.describe(0).await.fleet, own);
