@@ -4,6 +4,7 @@
 use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
+use crate::command::MembershipCommand;
 use crate::convert;
 use crate::input::RaftEnvelope;
 use crate::replica::Replica;
@@ -182,7 +183,8 @@ fn legal_entry(entry: &Entry) -> bool {
                 raft::eraftpb::ConfChangeTransition::from_i32(change.transition).is_some()
                     && change.changes.iter().all(|c| raft::eraftpb::ConfChangeType::from_i32(c.change_type).is_some())
             };
-            convert::decode_conf_change(&entry.data).is_some_and(known)
+            let command = MembershipCommand::decode(bytes::Bytes::copy_from_slice(&entry.context));
+            command.is_ok() && convert::decode_conf_change(&entry.data).is_some_and(known)
         }
         _ => false,
     }
