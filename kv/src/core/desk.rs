@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_replica::{AdminRequest, Ticket};
-use holdfast_types::{Key, Moment, RangeId, RangeRequest, StoreId};
+use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId};
 
 use super::event::RequestTicket;
 use super::message::CallId;
@@ -141,6 +141,13 @@ impl Place {
 }
 
 impl Desk {
+    /// A desk whose tickets no earlier start of the store has used: they name questions to other stores, and an answer to a
+    /// question of an earlier start may still be on its way.
+    #[must_use]
+    pub fn of(incarnation: Incarnation) -> Self {
+        Self { next: (incarnation.0 & 0xffff) << 32, ..Self::default() }
+    }
+
     /// Takes a request in.
     pub fn take_in(&mut self, open: Open) -> Ticket {
         self.next += 1;

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::event::{BatchId, Newborn, ReadTicket, RequestTicket};
 use super::garbage::GarbageSearch;
 use super::message::{RangeHint, StoreMessage};
+use super::seen::Outdated;
 use crate::ports::Class;
 
 /// Why bytes cross between stores.
@@ -220,6 +221,9 @@ pub enum Effect {
     Neighbours(BTreeSet<StoreId>),
     /// Everything known of the fleet's stores (from the placement loop).
     Directory(Arc<Vec<StoreRecord>>),
+    /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start
+    /// begins anew.
+    Outdated(Outdated),
     /// Something is wrong that an operator must see: log it at error level and count it.
     Alarm {
         /// The range, if one.

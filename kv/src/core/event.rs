@@ -1,5 +1,6 @@
 //! Everything that can happen to one worker of a store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use holdfast_types::{
 
 use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
+use super::seen::{Outdated, Seen};
 
 /// The driver's handle for an open client or administrative request; answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -104,6 +106,10 @@ pub enum Event {
         /// This store neither votes nor stands for now.
         abstains: bool,
     },
+    /// What was seen of other stores is to be saved.
+    Seen(BTreeMap<StoreId, Seen>),
+    /// Another store has seen more of this one than its disk knows.
+    Outdated(Outdated),
     /// A split on another worker made a range that belongs to this one; both instances have it.
     Born(Box<Newborn>),
     /// A key that cuts bounds into halves was looked for.
@@ -223,4 +229,6 @@ pub struct Measurements {
     pub cores: u32,
     /// What it is doing, in thousandths of a core.
     pub used_millicores: u64,
+    /// A sync stalls, or stalled a moment ago.
+    pub disk_stalls: bool,
 }

@@ -40,6 +40,8 @@ pub struct Identity {
     pub site: SiteName,
     /// Counts its starts; 0 before the first.
     pub incarnation: Incarnation,
+    /// Added to the counter of its log when that is told to others.
+    pub counter_offset: u64,
 }
 
 impl Identity {
@@ -52,6 +54,7 @@ impl Identity {
             store_id: self.store.0,
             incarnation: self.incarnation.0,
             site: self.site.to_string(),
+            counter_offset: self.counter_offset,
         };
         LogOp::SetStoreRecord { name: IDENTITY, value: record.encode_to_vec().into() }
     }
@@ -67,6 +70,7 @@ impl Identity {
             store: StoreId(record.store_id),
             site: SiteName::new(&record.site).map_err(damage)?,
             incarnation: Incarnation(record.incarnation),
+            counter_offset: record.counter_offset,
         }))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`worker`]: events in, effects out, for the ranges of one worker; its words in [`event`], [`effect`], [`message`]
 //! - [`routing`], [`desk`], [`admission`], [`parking`], [`unled`], [`snapshots`], [`load`]: one idea each, used by the worker
-//! - [`support`]: the table of promises between stores, on a thread of its own
+//! - [`support`]: the table of promises between stores, on a thread of its own; a restored disk is noticed there, see [`seen`]
 //! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
 //! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
 //! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it; [`garbage`]: what of its data may go
@@ -21,6 +21,7 @@ pub mod reader;
 pub mod records;
 pub mod recovery;
 pub mod routing;
+pub mod seen;
 pub mod shared;
 pub mod snapshots;
 pub mod support;

@@ -6,16 +6,18 @@
 mod founding;
 mod replay;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_engine::{Engines, Fault, LoadedLog, ReplicaRecord};
+use holdfast_engine::{Engines, Fault, LoadedLog, LogOp, ReplicaRecord};
 use holdfast_replica::{CheckLevel, Opening, RangeState, SurvivalGoal};
 use holdfast_types::storage::{HardState, LogStart};
-use holdfast_types::{Incarnation, KeyRange, RangeId, ReplicaId, Term};
+use holdfast_types::{Incarnation, KeyRange, RangeId, ReplicaId, StoreId, Term};
 
 use super::identity::{Identity, read_counters};
 use super::message::RangeHint;
 use super::routing::{RangeMap, worker_of};
+use super::seen::{self, Outdated, Seen};
 use super::shared::Shared;
 use super::support::SupportConfig;
 use super::worker::{Env, Worker, WorkerConfig};
@@ -83,6 +85,8 @@ pub struct Recovered {
     pub map: RangeMap,
     /// For all workers.
     pub shared: Arc<Shared>,
+    seen: BTreeMap<StoreId, Seen>,
+    started_at: u64,
 }
 
 /// How workers are to be.
@@ -107,8 +111,9 @@ pub struct WorkerSetup {
 pub fn recover(engines: &Engines) -> Result<Recovered, Fault> {
     let identity = Identity::read(&*engines.log)?
         .ok_or_else(|| Fault::Identity("this store belongs to no fleet yet: found one, or join one".into()))?;
-    let identity = Identity { incarnation: Incarnation(identity.incarnation.0 + 1), ..identity };
-    engines.log.write_synced(&[identity.op()])?;
+    let identity = begin_incarnation(engines, identity)?;
+    let seen = seen::read(&*engines.log)?;
+    let started_at = engines.log.counter().0 + identity.counter_offset;
     let shared = Arc::new(Shared::new(read_counters(&*engines.log)?));
     let mut logs: Vec<_> = engines.log.load()?;
     for log in &mut logs {
@@ -129,14 +134,40 @@ pub fn recover(engines: &Engines) -> Result<Recovered, Fault> {
             map.learn_own(RangeHint { descriptor, term: opening.log.hard_state.term, leader: None });
         }
     }
-    Ok(Recovered { identity, found, map, shared })
+    Ok(Recovered { identity, found, map, shared, seen, started_at })
+}
+
+/// Syncs a new incarnation. If another store has seen more of this one than its disk knows, every replica goes into quarantine
+/// with it: what they promised since is forgotten.
+fn begin_incarnation(engines: &Engines, known: Identity) -> Result<Identity, Fault> {
+    let Some(outdated) = Outdated::read(&*engines.log)? else {
+        let identity = Identity { incarnation: Incarnation(known.incarnation.0 + 1), ..known };
+        engines.log.write_synced(&[identity.op()])?;
+        return Ok(identity);
+    };
+    let incarnation = Incarnation(known.incarnation.max(outdated.incarnation).0 + 1);
+    let counter_offset = known.counter_offset.max(outdated.counter);
+    let identity = Identity { incarnation, counter_offset, ..known };
+    let mut ops = vec![identity.op(), Outdated::settled()];
+    for log in engines.log.load()? {
+        if let ReplicaRecord::Live { replica } | ReplicaRecord::Installing { replica, .. } = log.record {
+            ops.push(LogOp::SetReplica { range: log.range, record: ReplicaRecord::Quarantined { replica } });
+        }
+    }
+    engines.log.write_synced(&ops)?;
+    Ok(identity)
 }
 
 impl Recovered {
     /// What the support table needs to know.
     #[must_use]
     pub fn support(&self) -> SupportConfig {
-        SupportConfig::new(self.identity.store, self.identity.incarnation)
+        SupportConfig {
+            started_at: self.started_at,
+            counter_offset: self.identity.counter_offset,
+            seen: self.seen.clone(),
+            ..SupportConfig::new(self.identity.store, self.identity.incarnation)
+        }
     }
 
     /// Opens all ranges, each on its worker. What a worker wants done about them comes with its first round, which is due at once.

@@ -13,6 +13,9 @@
 //! - a generation that was withdrawn is never promised again
 //! - a generation belongs to one incarnation of the asker; a new incarnation waits until the old one's promise has run out
 //! - nothing is withdrawn before its time, nor within one heartbeat after this loop ran late
+//!
+//! Questions also tell how far the asker's log has come. A store whose disk is older than what was seen of it (a restored image)
+//! is refused: it has forgotten votes and acknowledgements that others rely on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,10 +27,17 @@ use holdfast_replica::{Promise, Support as Received, SupportView};
 use holdfast_types::{Generation, Incarnation, Moment, StoreId, limits};
 use prost::Message as _;
 
+use super::seen::{Outdated, Seen};
+
 const VERSION: u32 = 1;
+/// What was seen of others is saved at most this often; a new incarnation at once.
+const SAVE_SEEN_EVERY: Duration = Duration::from_secs(60);
+/// What a log has grown by is worth saving from so many batches on: saving is a batch itself, and two idle stores are not to keep
+/// each other writing.
+const SAVE_SEEN_BATCHES: u64 = 100;
 
 /// How a support table behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SupportConfig {
     /// This store.
     pub store: StoreId,
@@ -39,6 +49,12 @@ pub struct SupportConfig {
     pub interval: Duration,
     /// Of the interval, given away against clocks of different rates.
     pub margin_percent: u32,
+    /// The counter of the log when this life began; 0: not known.
+    pub started_at: u64,
+    /// Added to the counter that the log tells.
+    pub counter_offset: u64,
+    /// What was seen of other stores in earlier lives.
+    pub seen: BTreeMap<StoreId, Seen>,
 }
 
 impl SupportConfig {
@@ -51,6 +67,9 @@ impl SupportConfig {
             heartbeat: limits::SUPPORT_HEARTBEAT,
             interval: limits::SUPPORT_INTERVAL,
             margin_percent: limits::SUPPORT_MARGIN_PERCENT,
+            started_at: 0,
+            counter_offset: 0,
+            seen: BTreeMap::new(),
         }
     }
 }
@@ -73,13 +92,19 @@ pub struct Output {
     pub send: Vec<(StoreId, Bytes)>,
     /// The table as it is now, when it changed.
     pub changed: Option<SupportChange>,
+    /// What was seen of other stores, when it should be saved: `Event::Seen` for one worker.
+    pub seen: Option<BTreeMap<StoreId, Seen>>,
+    /// Another store has seen more of this one than its disk knows: `Event::Outdated` for one worker.
+    pub outdated: Option<Outdated>,
 }
 
 /// What this store knows of another one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Other {
-    /// The highest incarnation seen; lower ones are ghosts.
-    incarnation: Incarnation,
+    /// The highest incarnation seen, lower ones are ghosts; and how far its log had come.
+    seen: Seen,
+    /// As it was saved last.
+    saved: Seen,
     /// The newest generation ever promised to it.
     newest: Generation,
     /// The promise that stands, and when it runs out.
@@ -103,6 +128,9 @@ pub struct Support {
     /// Nothing is withdrawn before.
     hold_until: Moment,
     withdrawn: Vec<(StoreId, Generation)>,
+    counter: u64,
+    /// What was seen of others is saved then, when there is news.
+    save_seen_at: Moment,
     /// The view that the workers have.
     published: Option<(Arc<SupportView>, bool)>,
 }
@@ -111,11 +139,15 @@ impl Support {
     /// A table that promises nothing for one interval: whoever supported a leader before this start may still be bound.
     #[must_use]
     pub fn new(config: SupportConfig, now: Moment) -> Self {
+        let others =
+            config.seen.iter().map(|(store, seen)| (*store, Other { seen: *seen, saved: *seen, ..Other::default() }));
         Self {
+            others: others.collect(),
+            counter: config.started_at,
+            save_seen_at: now,
             config,
             started: now,
             neighbours: BTreeSet::new(),
-            others: BTreeMap::new(),
             ask_at: now,
             expected: now,
             hold_until: Moment::ZERO,
@@ -130,6 +162,11 @@ impl Support {
         self.neighbours.remove(&self.config.store);
     }
 
+    /// The log's counter has come so far: told to others with the next questions.
+    pub fn note_counter(&mut self, counter: u64) {
+        self.counter = self.counter.max(counter + self.config.counter_offset);
+    }
+
     /// A message came in; `incarnation` is the one of the connection's handshake. Sends answers; changes come out of the next
     /// [`Support::tick`].
     pub fn receive(&mut self, from: StoreId, incarnation: Incarnation, bytes: &Bytes, now: Moment) -> Output {
@@ -138,11 +175,25 @@ impl Support {
         if message.version != VERSION || message.incarnation != incarnation.0 || from == self.config.store {
             return output;
         }
-        let other = self.others.entry(from).or_default();
-        if incarnation < other.incarnation {
+        if let Some(refusal) = message.refusal.filter(|r| r.asker_incarnation == self.config.incarnation.0) {
+            output.outdated = Some(Outdated {
+                seen_by: from,
+                incarnation: Incarnation(refusal.seen_incarnation),
+                counter: refusal.seen_counter,
+            });
             return output;
         }
-        other.incarnation = incarnation;
+        let said = Seen { incarnation, started_at: message.started_at, counter: message.counter };
+        let other = self.others.entry(from).or_default();
+        if said.is_behind(&other.seen) {
+            let seen = other.seen;
+            output.send.push((from, self.refuse(incarnation, seen)));
+            return output;
+        }
+        if incarnation > other.seen.incarnation {
+            self.save_seen_at = now;
+        }
+        other.seen.learn(said);
         if let Some(answer) = message.answer {
             self.take_answer(from, incarnation, answer);
         }
@@ -179,6 +230,7 @@ impl Support {
                 output.send.push((store, self.encode(Some(question), None)));
             }
         }
+        output.seen = self.seen_to_save(now);
         output.changed = self.change(now);
         self.expected = self.next_wake();
         output
@@ -196,6 +248,21 @@ impl Support {
     #[must_use]
     pub fn abstains(&self, now: Moment) -> bool {
         now.since(self.started) < self.config.interval
+    }
+
+    fn seen_to_save(&mut self, now: Moment) -> Option<BTreeMap<StoreId, Seen>> {
+        if now < self.save_seen_at {
+            return None;
+        }
+        let news = self.others.values().any(|other| other.seen.is_news(&other.saved, SAVE_SEEN_BATCHES));
+        if !news {
+            return None;
+        }
+        self.save_seen_at = now.after(SAVE_SEEN_EVERY);
+        for other in self.others.values_mut() {
+            other.saved = other.seen;
+        }
+        Some(self.others.iter().map(|(store, other)| (*store, other.seen)).collect())
     }
 
     fn withdraw(&mut self, now: Moment) {
@@ -279,7 +346,21 @@ impl Support {
 
     fn encode(&self, question: Option<v1::SupportQuestion>, answer: Option<v1::SupportAnswer>) -> Bytes {
         let incarnation = self.config.incarnation.0;
-        v1::SupportMessage { version: VERSION, incarnation, question, answer }.encode_to_vec().into()
+        let (started_at, counter) = (self.config.started_at, self.counter);
+        let message =
+            v1::SupportMessage { version: VERSION, incarnation, question, answer, started_at, counter, refusal: None };
+        message.encode_to_vec().into()
+    }
+
+    fn refuse(&self, incarnation: Incarnation, seen: Seen) -> Bytes {
+        let refusal = v1::SupportRefusal {
+            asker_incarnation: incarnation.0,
+            seen_incarnation: seen.incarnation.0,
+            seen_counter: seen.counter,
+        };
+        let incarnation = self.config.incarnation.0;
+        let refusal = Some(refusal);
+        v1::SupportMessage { version: VERSION, incarnation, refusal, ..Default::default() }.encode_to_vec().into()
     }
 
     fn change(&mut self, now: Moment) -> Option<SupportChange> {

@@ -160,7 +160,7 @@ fn new_incarnation_waits_until_the_old_promise_ran_out() {
 }
 
 #[test]
-fn ghost_of_an_old_incarnation_is_not_answered() {
+fn ghost_of_an_old_incarnation_is_refused() {
     let mut pair = Pair::new();
     pair.run(1_000);
     let question = pair.tables[&A].encode(Some(pair.tables[&A].question_to(B, pair.now, true)), None);
@@ -168,7 +168,10 @@ fn ghost_of_an_old_incarnation_is_not_answered() {
     pair.run(2_000);
     let now = pair.now;
     let table = pair.tables.get_mut(&B).unwrap();
-    assert!(table.receive(A, Incarnation(1), &question, now).send.is_empty());
+    let sent = table.receive(A, Incarnation(1), &question, now).send;
+    let said: Vec<_> = sent.into_iter().map(|(_, bytes)| v1::SupportMessage::decode(bytes).unwrap()).collect();
+    assert!(said.len() == 1 && said[0].answer.is_none(), "no answer, and so no promise");
+    assert_eq!(said[0].refusal.map(|r| (r.asker_incarnation, r.seen_incarnation)), Some((1, 2)));
 }
 
 #[test]
@@ -204,7 +207,8 @@ fn answers_that_overtake_each_other_never_take_a_count_back() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
     let answer = |asked_at, generation| {
         let answer = v1::SupportAnswer { asker_incarnation: 1, asked_at, answered_at: asked_at, generation };
-        let message = v1::SupportMessage { version: VERSION, incarnation: 1, question: None, answer: Some(answer) };
+        let message =
+            v1::SupportMessage { version: VERSION, incarnation: 1, answer: Some(answer), ..Default::default() };
         Bytes::from(message.encode_to_vec())
     };
     let mut receive = |bytes| drop(table.receive(B, Incarnation(1), &bytes, Moment(500_000)));

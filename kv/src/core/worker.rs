@@ -39,7 +39,7 @@ use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId,
 
 use self::absent::{Absent, Unborn};
 use self::garbage::Versions;
-use self::log::LogOut;
+use self::log::{LogOut, Then};
 use self::requests::Located;
 use self::splits::RangeIds;
 use self::sweeping::{Sweeper, Swept};
@@ -49,6 +49,7 @@ use super::event::{Event, Measurements};
 use super::parking::Parking;
 use super::placement_loop::PlacementLoop;
 use super::routing::RangeMap;
+use super::seen;
 use super::shared::Shared;
 use super::snapshots::{Receiving, Sending};
 use super::unled::UnledNotices;
@@ -197,7 +198,7 @@ impl Worker {
             directory: Arc::default(),
             measured: Measurements::default(),
             retiring: false,
-            desk: Desk::default(),
+            desk: Desk::of(config.incarnation),
             located: Located::default(),
             heard: BTreeMap::new(),
             reads: Vec::new(),
@@ -319,6 +320,8 @@ impl Worker {
                 self.push(range, Input::EntriesFetched { to, entries: entries.unwrap_or_default() });
             }
             Event::Support { view, withdrawn, abstains } => self.take_support(view, &withdrawn, abstains, cx),
+            Event::Seen(seen) => self.log.add_aside(seen::save(&seen)),
+            Event::Outdated(outdated) => self.log.add(vec![outdated.op()], Then::Outdated(outdated)),
             Event::Born(newborn) => self.give_birth(*newborn, cx),
             Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
             Event::GarbageFound { search, page } => self.garbage_found(&search, page, cx),

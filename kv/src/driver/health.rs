@@ -36,6 +36,11 @@ impl Pulse {
         self.fsync_since.store(0, Ordering::Release);
     }
 
+    fn stalls(&self, now: Moment) -> bool {
+        let since = self.fsync_since.load(Ordering::Acquire);
+        since != 0 && now.since(Moment(since)) > limits::FSYNC_STALLED
+    }
+
     fn complaint(&self, now: Moment) -> Option<String> {
         let fsync_since = self.fsync_since.load(Ordering::Acquire);
         if fsync_since != 0 {
@@ -63,6 +68,12 @@ impl Health {
         });
         self.pulses.write().push(Arc::clone(&pulse));
         pulse
+    }
+
+    /// True while a sync is outstanding for longer than a sound disk takes.
+    #[must_use]
+    pub fn disk_stalls(&self, now: Moment) -> bool {
+        self.pulses.read().iter().any(|pulse| pulse.stalls(now))
     }
 
     /// What is wrong, one sentence a thread; nothing: the store is fit to lead.
@@ -97,9 +108,12 @@ mod tests {
         let start = Fixed.now();
         pulse.fsync_begins(start);
         assert!(health.complaints(start.after(Duration::from_millis(1_900))).is_empty());
+        assert!(!health.disk_stalls(start.after(Duration::from_millis(1_900))));
+        assert!(health.disk_stalls(start.after(Duration::from_millis(2_100))));
         assert_eq!(health.complaints(start.after(Duration::from_millis(2_100))).len(), 1);
         pulse.fsync_ends(start.after(Duration::from_millis(2_100)));
         assert!(health.complaints(start.after(Duration::from_millis(2_200))).is_empty());
+        assert!(!health.disk_stalls(start.after(Duration::from_secs(9))), "a late thread is not a bad disk");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use holdfast_engine::{DataEngine, ReadTier};
 use holdfast_replica::RangeState;
 use holdfast_types::{Moment, RangeId, limits};
 
+use super::health::Health;
+use super::load::ProcessLoad;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use super::shared_map::SharedMap;
@@ -16,6 +18,8 @@ use crate::ports::Clock;
 
 /// How often free space and sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// A disk whose sync stalled is kept free of new replicas and leaders for so long.
+const DISTRUST_FOR: Duration = Duration::from_secs(30);
 
 /// The maintenance thread.
 pub struct Maintenance {
@@ -35,6 +39,8 @@ pub struct Maintenance {
     pub stop: Receiver<()>,
     /// Cores of this machine.
     pub cores: u32,
+    /// Whose syncs stall.
+    pub health: Arc<Health>,
 }
 
 impl Maintenance {
@@ -42,9 +48,14 @@ impl Maintenance {
     pub fn run(self) {
         let mut last_flush = self.clock.now();
         let mut last_truncation = Moment::ZERO;
+        let mut load = ProcessLoad::new(last_flush);
+        let mut stalled_at: Option<Moment> = None;
         while self.stop.recv_timeout(MEASURE_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now = self.clock.now();
-            self.measure();
+            if self.health.disk_stalls(now) {
+                stalled_at = Some(now);
+            }
+            self.measure(&mut load, stalled_at.is_some_and(|at| now.since(at) < DISTRUST_FOR), now);
             if now.since(last_flush) >= self.flush_every {
                 last_flush = now;
                 if let Err(fault) = self.data.flush() {
@@ -70,7 +81,7 @@ impl Maintenance {
             .map(|found| (found.descriptor.range, found.descriptor.bounds))
     }
 
-    fn measure(&self) {
+    fn measure(&self, load: &mut ProcessLoad, disk_stalls: bool, now: Moment) {
         let Ok(space) = self.data.disk_space() else { return };
         let range_bytes = self
             .ranges_here()
@@ -81,7 +92,8 @@ impl Maintenance {
             disk_total_bytes: space.total_bytes,
             range_bytes,
             cores: self.cores,
-            used_millicores: 0,
+            used_millicores: load.used_millicores(now),
+            disk_stalls,
         };
         self.workers.broadcast(None, &Event::Measured(measured));
     }

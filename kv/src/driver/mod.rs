@@ -12,6 +12,7 @@
 
 mod clock;
 mod health;
+mod load;
 mod log_writer;
 mod maintenance;
 mod pools;

@@ -126,10 +126,12 @@ impl Store {
             flush_every: options.flush_every,
             stop: stopped,
             cores: options.cores,
+            health: Arc::clone(&store.health),
         };
         store.spawn("maintenance".into(), move || maintenance.run())?;
         let support = SupportThread {
             support,
+            log: Arc::clone(&engines.log),
             link: ports.support,
             neighbours: neighbour_news,
             workers: mailboxes,
@@ -186,6 +188,7 @@ impl Store {
         let thread = SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
         self.spawn("snapshot".into(), move || thread.run())?;
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
+        let faults = ports.faults.clone();
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
         Ok(move || Outlets {
             sender: Arc::clone(&sender),
@@ -198,6 +201,7 @@ impl Store {
             workers: workers.clone(),
             map: Arc::clone(&map),
             engines: engines.clone(),
+            faults: faults.clone(),
         })
     }
 

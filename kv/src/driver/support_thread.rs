@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, TryRecvError};
+use holdfast_engine::LogEngine;
 use holdfast_replica::SupportView;
 use holdfast_types::{StoreId, limits};
 
@@ -20,6 +21,8 @@ use crate::ports::{Clock, SupportLink};
 pub struct SupportThread {
     /// The table.
     pub support: Support,
+    /// The log, for its counter.
+    pub log: Arc<dyn LogEngine>,
     /// Its connection.
     pub link: Box<dyn SupportLink>,
     /// The stores that share a range with this one, by the worker that says so.
@@ -72,6 +75,7 @@ impl SupportThread {
                     tracing::info!("this store is fit to lead again");
                 }
             }
+            self.support.note_counter(self.log.counter().0);
             let output = self.support.tick(now, healthy);
             self.carry_out(output);
         }
@@ -80,6 +84,13 @@ impl SupportThread {
     fn carry_out(&mut self, output: Output) {
         for (to, payload) in output.send {
             self.link.send(to, payload);
+        }
+        // Any worker will do: its log batches are as good as another's.
+        if let Some(seen) = output.seen {
+            self.workers.deliver(0, Event::Seen(seen));
+        }
+        if let Some(outdated) = output.outdated {
+            self.workers.deliver(0, Event::Outdated(outdated));
         }
         if let Some(changed) = output.changed {
             let (view, withdrawn, abstains) = (changed.view, changed.withdrawn, changed.abstains);

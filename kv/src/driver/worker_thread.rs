@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use holdfast_engine::{DataSnapshot, Engines};
+use holdfast_engine::{DataSnapshot, Engines, Fault};
 use holdfast_replica::AdminRequest;
 use holdfast_types::{Incarnation, Moment, RangeId, RangeRequest, Rejected, StoreId, limits};
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::log_writer::LogBatch;
 use super::pools::{ApplyWork, Mailboxes, ReadWork, SnapshotWork};
+use super::shared::FaultSink;
 use super::shared_map::SharedMap;
 use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
@@ -73,6 +74,8 @@ pub struct Outlets {
     pub map: Arc<SharedMap>,
     /// Both instances, for what needs no disk.
     pub engines: Engines,
+    /// Who ends the process.
+    pub faults: FaultSink,
 }
 
 /// Everything that one worker's thread needs.
@@ -244,6 +247,7 @@ impl Outlets {
                 self.placement.directory(&stores);
                 self.workers.broadcast(Some(worker), &Event::Directory(stores));
             }
+            Effect::Outdated(outdated) => self.faults.report(&Fault::Identity(outdated.to_string())),
             Effect::Alarm { range, what } => {
                 let range = range.map(|range| range.to_string()).unwrap_or_default();
                 tracing::error!(%range, "{what}");

@@ -76,6 +76,8 @@ pub struct Fleet {
     admin_answers: BTreeMap<RequestTicket, Result<AdminOutcome, Rejected>>,
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(StoreId, StoreId)>,
+    /// Stores that found themselves outdated and want to be stopped.
+    pub stopped: BTreeSet<StoreId>,
 }
 
 pub fn store(n: u64) -> StoreId {
@@ -148,6 +150,7 @@ impl Fleet {
             answers: BTreeMap::new(),
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
+            stopped: BTreeSet::new(),
         };
         for record in &records {
             fleet.start(record.store);
@@ -202,6 +205,17 @@ impl Fleet {
     pub fn crash(&mut self, id: StoreId) {
         self.stores.remove(&id);
         self.disks[&id].crash(&Crash::default());
+    }
+
+    /// A copy of a store's disk as it is now.
+    pub fn image(&self, id: StoreId) -> MemoryDisk {
+        self.disks[&id].image()
+    }
+
+    /// The process dies, and its disk is replaced by an image taken before.
+    pub fn restore(&mut self, id: StoreId, image: MemoryDisk) {
+        self.crash(id);
+        self.disks.insert(id, image);
     }
 
     pub fn run(&mut self, ms: u64) {
@@ -319,6 +333,7 @@ impl Fleet {
         let now = self.now;
         let Some(store) = self.stores.get_mut(&id) else { return };
         if store.support.next_wake() <= now {
+            store.support.note_counter(store.engines.log.counter().0);
             let output = store.support.tick(now, true);
             self.carry_support(id, output);
         }
@@ -327,6 +342,12 @@ impl Fleet {
     fn carry_support(&mut self, id: StoreId, output: Output) {
         let Some(store) = self.stores.get_mut(&id) else { return };
         let incarnation = store.incarnation;
+        if let Some(seen) = output.seen {
+            store.mailboxes[0].push_back(Event::Seen(seen));
+        }
+        if let Some(outdated) = output.outdated {
+            store.mailboxes[0].push_back(Event::Outdated(outdated));
+        }
         if let Some(change) = output.changed {
             for mailbox in &mut store.mailboxes {
                 mailbox.push_back(Event::Support {
@@ -388,6 +409,10 @@ impl Fleet {
             }
             Effect::AnswerAdmin { ticket, outcome } => {
                 assert!(self.admin_answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
+                return;
+            }
+            Effect::Outdated(_) => {
+                self.stopped.insert(id);
                 return;
             }
             _ => {}

@@ -66,6 +66,7 @@ impl Process {
             range_bytes,
             cores: 2,
             used_millicores: 0,
+            disk_stalls: false,
         };
         self.tell_all(None, &Event::Measured(measured), at);
     }

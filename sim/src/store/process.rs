@@ -253,6 +253,10 @@ impl Process {
             Effect::Born { worker, newborn } => self.deliver(worker, Event::Born(newborn), at),
             Effect::Neighbours(stores) => self.support.set_neighbours(worker, stores),
             Effect::Directory(_) => {}
+            Effect::Outdated(outdated) => {
+                at.hub.alarm(at.me, None, &outdated.to_string());
+                self.fault.get_or_insert_with(|| Fault::Identity(outdated.to_string()));
+            }
             Effect::Alarm { range, what } => at.hub.alarm(at.me, range, &what),
             work => self.hand_to_pool(worker, work, at),
         }

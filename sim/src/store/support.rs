@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use holdfast_engine::LogEngine;
 use holdfast_kv::core::event::Event;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_types::{Incarnation, Moment, StoreId, limits};
@@ -45,6 +46,7 @@ impl Process {
     fn tick_support(&mut self, at: &mut At<'_>) {
         let now = at.now();
         let healthy = self.is_healthy(now);
+        self.support.table.note_counter(self.log.counter().0);
         let output = self.support.table.tick(now, healthy);
         self.carry_out_support(output, at);
         let due = at.clock.global(self.support.table.next_wake()).max(at.hub.now);
@@ -63,6 +65,12 @@ impl Process {
     fn carry_out_support(&mut self, output: Output, at: &mut At<'_>) {
         for (to, bytes) in output.send {
             at.send(Place::Store(to), Lane::Support, Parcel::Support(self.incarnation, bytes));
+        }
+        if let Some(seen) = output.seen {
+            self.deliver(0, Event::Seen(seen), at);
+        }
+        if let Some(outdated) = output.outdated {
+            self.deliver(0, Event::Outdated(outdated), at);
         }
         if let Some(changed) = output.changed {
             for (store, generation) in &changed.withdrawn {

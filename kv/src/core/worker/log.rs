@@ -9,6 +9,7 @@ use holdfast_types::{RangeId, ReplicaId};
 use super::{Cx, Worker};
 use crate::core::effect::Effect;
 use crate::core::event::BatchId;
+use crate::core::seen::Outdated;
 
 /// What follows when a batch is synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,8 @@ pub(super) enum Then {
     Buried(RangeId),
     /// A snapshot is in place: what was staged goes.
     Drop(SnapshotId),
+    /// It is noted that this disk is an old one: nothing more is to be done with it.
+    Outdated(Outdated),
     /// A split that waited for a number goes on.
     Split(Ticket),
 }
@@ -88,6 +91,7 @@ impl Worker {
             Then::Buried(range) => self.no_longer_applying(range),
             Then::Drop(snapshot) => self.out.push(Effect::DropSnapshot { snapshot }),
             Then::Reserved(before, last) => self.ids.reserved(before, last),
+            Then::Outdated(outdated) => self.out.push(Effect::Outdated(outdated)),
             Then::Split(ticket) => self.route(ticket, cx),
         }
     }

@@ -68,7 +68,7 @@ impl Worker {
             workers: self.config.workers,
             disk_total_bytes: self.measured.disk_total_bytes,
             disk_free_bytes: self.measured.disk_free_bytes,
-            disk_ok: true,
+            disk_ok: !self.measured.disk_stalls,
             cores: self.measured.cores,
             used_millicores: self.measured.used_millicores,
             replicas: self.held.len() as u64,
