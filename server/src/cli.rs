@@ -99,6 +99,9 @@ pub struct InitArgs {
     /// Client address of the store to found the fleet on
     #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300")]
     pub at: String,
+    /// The shared secret that the store was started with
+    #[arg(long, env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
+    pub fleet_token: String,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

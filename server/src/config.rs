@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use holdfast_types::SiteName;
+use holdfast_types::{SiteName, limits};
 use serde::Deserialize;
 
 use crate::cli::StartArgs;
@@ -109,8 +109,9 @@ impl Config {
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = args.workers.or(file.workers).unwrap_or((cores / 4).clamp(1, 8));
-        if !(1..=64).contains(&workers) {
-            bail!("workers = {workers} is out of bounds: use 1 to 64");
+        let most = usize::from(limits::MAX_WORKERS);
+        if !(1..=most).contains(&workers) {
+            bail!("workers = {workers} is out of bounds: use 1 to {most}");
         }
         Ok(Self {
             site: SiteName::new(&site).map_err(anyhow::Error::msg)?,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_types::{LeaderHint, SiteName, StoreId, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 /// The version of the file that this program writes.
@@ -22,6 +22,8 @@ pub struct Directory {
     path: PathBuf,
     stores: RwLock<Arc<BTreeMap<StoreId, StoreRecord>>>,
     on_change: OnChange,
+    /// One thread writes the file at a time: what is there last is the newest.
+    saving: Mutex<()>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,7 +63,7 @@ impl Directory {
         }
         let records: Vec<_> = stores.values().cloned().collect();
         on_change(&records);
-        Ok(Self { path, stores: RwLock::new(Arc::new(stores)), on_change })
+        Ok(Self { path, stores: RwLock::new(Arc::new(stores)), on_change, saving: Mutex::new(()) })
     }
 
     /// All stores.
@@ -71,7 +73,7 @@ impl Directory {
 
     /// Takes in what placement says. A failure to keep it is only logged: the next start asks again.
     pub fn learn(&self, records: &[StoreRecord]) {
-        let (changed, all) = {
+        let changed = {
             let mut stores = self.stores.write();
             let changed: Vec<_> =
                 records.iter().filter(|record| stores.get(&record.store) != Some(record)).cloned().collect();
@@ -81,10 +83,10 @@ impl Directory {
             let mut next = (**stores).clone();
             next.extend(changed.iter().map(|record| (record.store, record.clone())));
             *stores = Arc::new(next);
-            (changed, Arc::clone(&stores))
+            changed
         };
         (self.on_change)(&changed);
-        if let Err(error) = self.save(&all) {
+        if let Err(error) = self.save() {
             tracing::warn!(error = format!("{error:#}"), "the address book could not be kept");
         }
     }
@@ -95,7 +97,9 @@ impl Directory {
         LeaderHint { store, address }.into()
     }
 
-    fn save(&self, stores: &BTreeMap<StoreId, StoreRecord>) -> anyhow::Result<()> {
+    fn save(&self) -> anyhow::Result<()> {
+        let _saving = self.saving.lock();
+        let stores = self.all();
         let file = File { version: VERSION, stores: stores.values().map(FileStore::from).collect() };
         let next = self.path.with_extension("json.next");
         std::fs::write(&next, serde_json::to_string_pretty(&file)?)?;

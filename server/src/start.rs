@@ -123,7 +123,7 @@ async fn become_member(
                 let _ = answer.send(told);
                 return outcome.map(|(_, record)| vec![record]);
             }
-            asked = ask_to_join(config), if !config.join.is_empty() => match asked {
+            asked = ask_to_join(config, None), if !config.join.is_empty() => match asked {
                 Ok((fleet, record, stores)) => {
                     recovery::join(engines, fleet, &record)?;
                     return Ok(stores);
@@ -149,8 +149,11 @@ fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Resul
     Ok((fleet, record))
 }
 
-/// Asks the stores named by `--join`, one after the other.
-async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+/// Asks the stores named by `--join`, one after the other. `member`: who this store is already.
+async fn ask_to_join(
+    config: &Config,
+    member: Option<(FleetId, StoreId)>,
+) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
     let addresses = own_addresses(config);
     let request = v1::JoinRequest {
         site: config.site.to_string(),
@@ -159,6 +162,8 @@ async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, V
         store_address: addresses.store_to_store,
         fleet_token: config.fleet_token.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        fleet: member.map(|(fleet, _)| fleet.into()),
+        store_id: member.map_or(0, |(_, store)| store.0),
         ..v1::JoinRequest::default()
     };
     let mut last = anyhow::anyhow!("no address to join by");
@@ -362,6 +367,11 @@ async fn announce(config: &Config, running: &Arc<Running>) {
                 return;
             }
         }
+        // All stores may have moved at once: those named by --join are asked directly.
+        if let Ok((_, _, stores)) = ask_to_join(config, Some((running.fleet, running.store_id))).await {
+            running.directory.learn(&stores);
+            running.store.directory(Arc::new(running.directory.all().values().cloned().collect()));
+        }
         tokio::time::sleep(JOIN_EVERY).await;
     }
 }
@@ -426,13 +436,30 @@ async fn told_to_stop(with_stdin: bool) {
         if !with_stdin {
             return std::future::pending().await;
         }
-        // Any end or error of standard input means that the parent is gone.
-        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+        stdin_end().await;
     };
     tokio::select! {
         _ = terminated.recv() => tracing::info!("told to stop"),
         _ = tokio::signal::ctrl_c() => tracing::info!("interrupted"),
         () = stdin_ended => tracing::info!("standard input ended"),
+    }
+}
+
+/// Waits for the end of standard input on a thread that nobody waits for: a read of it cannot be broken off.
+async fn stdin_end() {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let read = std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        // Any end or error of standard input means that the parent is gone.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    match read {
+        // The thread sends before it ends.
+        Ok(_) => drop(end.await),
+        Err(error) => {
+            tracing::error!(%error, "standard input cannot be watched");
+            std::future::pending().await
+        }
     }
 }
 

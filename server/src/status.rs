@@ -26,8 +26,7 @@ pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
 
 /// `holdfast init`.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
-    let fleet_token = std::env::var("HOLDFAST_FLEET_TOKEN").unwrap_or_default();
-    let request = v1::InitRequest { sites: Vec::new(), fleet_token };
+    let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
     let answer = connect(&args.at).await?.init(request).await;
     let answer = answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
     let fleet = fleet_text(answer.fleet);

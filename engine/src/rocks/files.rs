@@ -27,7 +27,12 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), Fault> {
 /// Creates a folder and its parents, durably.
 pub(super) fn make_folder(folder: &Path) -> Result<(), Fault> {
     fs::create_dir_all(folder).map_err(|error| io_fault("creating a folder", folder, &error))?;
-    folder.parent().map_or(Ok(()), sync_folder)
+    parent(folder).map_or(Ok(()), sync_folder)
+}
+
+/// The folder that holds `path`: of a bare name it is the current one.
+fn parent(path: &Path) -> Option<&Path> {
+    path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
 /// Writes a whole file in one step: after a crash it is there as a whole or not at all.
@@ -40,7 +45,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
         fs::rename(&temporary, path)
     };
     write().map_err(|error| io_fault("writing a file", path, &error))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    parent(path).map_or(Ok(()), sync_folder)
 }
 
 /// The bytes of a file; `None` when there is none.
@@ -75,4 +80,16 @@ pub(super) fn disk_space(folder: &Path) -> Result<DiskSpace, Fault> {
         rustix::fs::statvfs(folder).map_err(|error| io_fault("asking for space", folder, &io::Error::from(error)))?;
     let bytes = |blocks: u64| blocks.saturating_mul(figures.f_frsize);
     Ok(DiskSpace { total_bytes: bytes(figures.f_blocks), free_bytes: bytes(figures.f_bavail) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_folder() {
+        assert_eq!(parent(Path::new("data")), Some(Path::new(".")));
+        assert_eq!(parent(Path::new("a/data")), Some(Path::new("a")));
+        assert_eq!(parent(Path::new("/")), None);
+    }
 }

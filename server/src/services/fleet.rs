@@ -242,6 +242,10 @@ impl Fleet for FleetService {
 
     async fn split_range(&self, request: Request<v1::SplitRangeRequest>) -> Result<Response<v1::RangeChanged>, Status> {
         let request = request.into_inner();
+        if request.key.is_empty() {
+            // Between stores it means the middle of the data.
+            return Err(to_status(Rejected::invalid("name the key to split at")));
+        }
         let at = Key::from_raw(request.key).map_err(to_status)?;
         // The leader's store names the right range: ids come from its own counter.
         self.change(request.range, AdminRequest::Split { at, right: RangeId(0) }).await
