@@ -295,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn tickets_of_two_starts_never_meet() {
+        let open = Open {
+            origin: Origin::Placement(0),
+            asked: Asked::Admin(RangeId(1), AdminRequest::Transfer { to: holdfast_types::ReplicaId(1) }),
+            deadline: Moment(1),
+            hops: 0,
+            size_bytes: 0,
+            place: Place::New,
+            rerouted: 0,
+        };
+        let first = |incarnation| Desk::of(Incarnation(incarnation)).take_in(open.clone());
+        assert_ne!(first(1), first(2));
+        assert!(first(2).0 < 1 << 48, "it fits into a question's name");
+    }
+
+    #[test]
     fn alarm_goes_off_once_and_only_while_the_request_waits() {
         let mut desk = Desk::default();
         let (first, second) = (desk.take_in(open(1)), desk.take_in(open(2)));
