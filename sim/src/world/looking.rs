@@ -99,15 +99,14 @@ impl World {
         Ok(behind == 0)
     }
 
-    /// All versions of all keys of clients, as the leaders have them.
+    /// All versions of all keys of clients, as some replica has them; for when all have the same.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<Key, Versions> {
         let mut found = BTreeMap::new();
         for key in &self.keys {
-            let leader = self.range_of(key).and_then(|descriptor| self.leader_of(descriptor.range));
-            let Some(data) = leader.and_then(|leader| self.stores.get(&leader)).and_then(|store| store.data()) else {
-                continue;
-            };
+            let replicas = self.range_of(key).into_iter().flat_map(RangeDescriptor::voters);
+            let data = replicas.filter_map(|replica| self.stores.get(&replica.store)?.data()).next();
+            let Some(data) = data else { continue };
             let bounds = KeyRange { start: key.clone(), end: Some(key.next()) };
             let versions = data.versions(&bounds, usize::MAX).unwrap_or_default();
             let version = |(_, timestamp, version)| {
