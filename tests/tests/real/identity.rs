@@ -138,10 +138,11 @@ async fn a_store_of_the_same_site_with_the_data_of_another_fleet_never_serves_th
         client.put(format!("after/{i}"), "v").await.unwrap();
         assert_eq!(client.get("whose").await.unwrap().unwrap().value, "of the first fleet");
     }
-    assert!(
-        !scene.describe(1).await.stores.iter().any(|store| store.store_id == 1 && store.alive),
-        "nobody supports it"
-    );
+    wait::until("nobody supports the stranger", async || {
+        let gone = !scene.describe(1).await.stores.iter().any(|store| store.store_id == 1 && store.alive);
+        gone.then_some(())
+    })
+    .await;
     scene.fleet.kill(0).unwrap();
     std::fs::remove_dir_all(&home).unwrap();
     std::fs::rename(&away, &home).unwrap();
@@ -175,8 +176,9 @@ async fn a_store_whose_disk_was_wiped_comes_back_as_another_and_nothing_is_lost(
     // The old id stands for a store that is gone; nobody takes the new one for it.
     wait::until("the fleet knows both", async || {
         let stores = scene.describe(0).await.stores;
-        let alive = |id| stores.iter().find(|store| store.store_id == id).map(|store| store.alive);
-        (alive(lost) == Some(false) && alive(now.store_id) == Some(true)).then_some(())
+        let find = |id| stores.iter().find(|store| store.store_id == id);
+        let old_is_gone = find(lost).is_some_and(|store| !store.alive);
+        (old_is_gone && find(now.store_id).is_some()).then_some(())
     })
     .await;
     load.progress().await;
