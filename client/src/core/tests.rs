@@ -191,6 +191,21 @@ fn a_lost_attempt_makes_the_write_ambiguous_at_its_deadline() {
 }
 
 #[test]
+fn an_attempt_that_a_store_cannot_judge_makes_the_write_ambiguous_at_its_deadline() {
+    let mut script = Script::new();
+    script.call(put("k"), 300);
+    let first = script.one();
+    script.answer(&first, Err(Rejected::Ambiguous("passed on in vain".into())));
+    while script.finished.is_empty() {
+        for sent in std::mem::take(&mut script.sent) {
+            script.answer(&sent, Err(busy()));
+        }
+        script.sleep(5);
+    }
+    assert!(matches!(script.outcome(), Err(ClientError::Ambiguous(_))));
+}
+
+#[test]
 fn busy_is_final_only_when_all_attempts_were_refused() {
     let mut script = Script::new();
     script.call(put("k"), 300);
