@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn outgoing_half_needs_a_live_quorum_though_the_incoming_one_has_it() {
+        let mut view = fleet();
+        assert_eq!(ask(&view, &[change(&[4, 5], &[2, 3])]), Ok(()));
+        for id in [2, 3] {
+            view.stores.get_mut(&StoreId(id)).unwrap().alive = false;
+        }
+        assert_eq!(ask(&view, &[change(&[4, 5], &[2, 3])]), Err(Refusal::NoLiveQuorum), "of a, b and c only a lives");
+    }
+
+    #[test]
     fn leader_stays_a_voter_and_goes_only_to_one_that_can_lead() {
         let mut view = fleet();
         let transfer = |id| Step::TransferLeader { replica: ReplicaId(id), store: StoreId(id) };
