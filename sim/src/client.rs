@@ -62,8 +62,8 @@ impl Client {
     /// A client that asks nothing yet.
     pub fn new(setup: ClientSetup, hub: &mut Hub) -> Self {
         let mut rng = hub.rng.fork();
-        let client = ClientId(u128::from(rng.next()) << 64 | u128::from(rng.next()) | 1);
-        let core = ClientCore::new(CoreOptions { client, site: Some(setup.site.clone()), seed: rng.next() });
+        let client = ClientId(u128::from(rng.bits()) << 64 | u128::from(rng.bits()) | 1);
+        let core = ClientCore::new(CoreOptions { client, site: Some(setup.site.clone()), seed: rng.bits() });
         Self {
             site: setup.site,
             index: setup.index,

@@ -12,18 +12,18 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         // Seeds that follow each other would begin with streams that resemble each other.
         let mut rng = Self(seed ^ 0x5851_f42d_4c95_7f2d);
-        rng.next();
+        rng.bits();
         rng
     }
 
     /// A stream of its own: what is drawn from it does not shift what is drawn from this one.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.bits())
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -32,7 +32,7 @@ impl Rng {
 
     /// A number below `end`; 0 when `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.next() % end }
+        if end == 0 { 0 } else { self.bits() % end }
     }
 
     /// An index below `len`.
@@ -53,7 +53,7 @@ impl Rng {
 
     /// True in half of all cases.
     pub fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
+        self.bits() & 1 == 1
     }
 
     /// One of them; `None` of none.
@@ -69,7 +69,7 @@ impl Rng {
 
     /// A wait around `mean`, mostly shorter and at times several times as long.
     pub fn around(&mut self, mean: Duration) -> Duration {
-        let longer = self.next().trailing_zeros().min(4);
+        let longer = self.bits().trailing_zeros().min(4);
         self.wait(mean / 2, mean) * (longer + 1)
     }
 }
@@ -82,7 +82,7 @@ mod tests {
     fn equal_seeds_give_equal_streams_and_others_do_not() {
         let take = |seed| {
             let mut rng = Rng::new(seed);
-            [rng.next(), rng.next(), rng.next()]
+            [rng.bits(), rng.bits(), rng.bits()]
         };
         assert_eq!(take(7), take(7));
         assert_ne!(take(7), take(8));

@@ -78,7 +78,7 @@ impl World {
             let setup = StoreSetup {
                 workers: WorkerSetup {
                     workers: if rng.coin() { 1 } else { 2 },
-                    seed: rng.next(),
+                    seed: rng.bits(),
                     quorum_reads: self.quorum_reads,
                     check: CheckLevel::Full,
                     survival: SurvivalGoal::Site,

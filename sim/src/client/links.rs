@@ -1,5 +1,6 @@
 //! The streams of a client to stores: opened when first used, opened again after they broke.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use holdfast_client::core::{AttemptId, Event, LocateId};
@@ -41,9 +42,14 @@ impl Client {
         events: &mut Vec<Event>,
         hub: &mut Hub,
     ) {
-        if !self.links.contains_key(&store) {
-            let link = Link { session: 0, state: State::Down, outbox: Vec::new(), failures: 0, last_heard: hub.now };
-            self.links.insert(store, link);
+        if let Entry::Vacant(vacant) = self.links.entry(store) {
+            vacant.insert(Link {
+                session: 0,
+                state: State::Down,
+                outbox: Vec::new(),
+                failures: 0,
+                last_heard: hub.now,
+            });
             self.connect(store, 0, hub);
         }
         let Some(link) = self.links.get_mut(&store) else { return };

@@ -45,7 +45,7 @@ impl std::fmt::Debug for PoolJob {
 
 #[derive(Clone)]
 enum ReadWork {
-    Read(ReadTask),
+    Read(Box<ReadTask>),
     Evaluate { range: RangeId, evaluation: Box<Evaluation> },
     Fetch { range: RangeId, to: ReplicaId, first: LogIndex, last: LogIndex, max_bytes: usize },
     Middle { ticket: ReadTicket, bounds: KeyRange },
@@ -74,7 +74,7 @@ impl Process {
     pub(super) fn hand_to_pool(&mut self, worker: u16, effect: Effect, at: &mut At<'_>) {
         let work = match effect {
             Effect::Apply { range, task } => return self.hand_to_applier(worker, range, task, at),
-            Effect::Read(task) => ReadWork::Read(task),
+            Effect::Read(task) => ReadWork::Read(Box::new(task)),
             Effect::Evaluate { range, evaluation } => ReadWork::Evaluate { range, evaluation },
             Effect::FetchEntries { range, to, first, last, max_bytes } => {
                 ReadWork::Fetch { range, to, first, last, max_bytes }
@@ -132,6 +132,7 @@ impl Process {
     pub(super) fn read_done(&mut self, job: PoolJob, at: &mut At<'_>) {
         let event = match job.work {
             ReadWork::Read(task) => {
+                let task = *task;
                 let reader = SnapshotReader::of(task.snapshot);
                 let request = &task.request.request;
                 let outcome = holdfast_replica::serve_read(request, &task.bounds, &reader, task.at, task.now)
