@@ -28,9 +28,9 @@ impl ProcessLoad {
     fn measure(&mut self, now: Moment, on_cpu: Duration) -> u64 {
         let wall_us = u64::try_from(now.since(self.measured_at).as_micros()).unwrap_or(u64::MAX);
         let used_us = u64::try_from(on_cpu.saturating_sub(self.on_cpu).as_micros()).unwrap_or(u64::MAX);
-        if wall_us > 0 {
+        if let Some(millicores) = used_us.saturating_mul(1_000).checked_div(wall_us) {
             // Half of it is what was measured before: one busy second moves no leaders.
-            self.millicores = self.millicores.midpoint(used_us.saturating_mul(1_000) / wall_us);
+            self.millicores = self.millicores.midpoint(millicores);
             (self.measured_at, self.on_cpu) = (now, on_cpu);
         }
         self.millicores
