@@ -1,6 +1,7 @@
 //! Messages of other stores.
 
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
+use holdfast_types::storage::LogOp;
 use holdfast_types::{Incarnation, RangeId, StoreId, Term};
 
 use super::absent::Absent;
@@ -86,7 +87,7 @@ impl Worker {
     /// Creates an empty learner when the envelope names it, no dead replica forbids it and no living one is in its way.
     fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope) {
         let range = envelope.range;
-        if !may_create(envelope, from, self.config.store) || self.unborn.contains_key(&range) {
+        if !may_create(envelope, from, self.config.store) {
             return;
         }
         if self.absent.get(&range).is_some_and(|absent| !absent.admits(envelope.to)) {
@@ -96,7 +97,12 @@ impl Worker {
         if self.shared.spans.holder(range, &descriptor.bounds).is_some() {
             return;
         }
-        let (replica, ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);
+        let (replica, mut ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);
+        if self.unborn.remove(&range).is_some() {
+            // The left side is gone from here without having applied the split: nothing else will give birth to the right one.
+            // What was prepared for it has neither voted nor acknowledged.
+            ops.insert(0, LogOp::Forget { range });
+        }
         let (id, standing) = (replica.id(), replica.standing());
         self.absent.remove(&range);
         self.log.add(ops, Then::Recorded(range, id));
