@@ -28,6 +28,10 @@ pub trait SupportLink: Send {
     fn send(&mut self, to: StoreId, payload: Bytes);
     /// Waits up to `wait` for heartbeats and returns them; empty when none came.
     fn poll(&mut self, wait: std::time::Duration) -> Vec<(StoreId, Incarnation, Bytes)>;
+    /// Who refused connections because it has seen a later incarnation of this store, and which.
+    fn refused(&self) -> Option<(StoreId, Incarnation)> {
+        None
+    }
 }
 
 /// The clocks of a store.

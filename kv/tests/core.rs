@@ -305,6 +305,17 @@ fn damaged_replica_that_is_replaced_elsewhere_gives_its_space_back() {
 }
 
 #[test]
+fn fleet_of_one_site_survives_the_loss_of_a_store() {
+    let mut fleet = Fleet::in_sites(&["a", "a", "a"], 1);
+    fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3 && f.voters(RangeId::SYSTEM) == 3);
+    fleet.must(store(1), put("a", "1"));
+    let leader = fleet.leader(REST).unwrap();
+    fleet.crash(leader);
+    fleet.run_until(1_500, "another leader", |f| f.leader(REST).is_some());
+    assert_eq!(fleet.value(store(leader.0 % 3 + 1), "a").as_deref(), Some("1"));
+}
+
+#[test]
 fn threshold_for_old_versions_rises_on_ranges_that_were_written() {
     let mut fleet = spread(3, 1);
     fleet.must(store(1), put("a", "1"));

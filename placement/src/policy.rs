@@ -1,5 +1,6 @@
 //! What is wanted of a keyspace, and the limits of moving things about.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -125,6 +126,20 @@ impl Default for Policies {
 }
 
 impl Policies {
+    /// The policies as they can be kept in a fleet of so many sites: where there is one only, no range survives its loss whatever
+    /// is done, and the loss of a store is what can be borne.
+    #[must_use]
+    pub fn within_sites(&self, sites: usize) -> Cow<'_, Self> {
+        if sites > 1 {
+            return Cow::Borrowed(self);
+        }
+        let mut adapted = self.clone();
+        for policy in [&mut adapted.system, &mut adapted.default].into_iter().chain(adapted.keyspaces.values_mut()) {
+            policy.goal = SurvivalGoal::Store;
+        }
+        Cow::Owned(adapted)
+    }
+
     /// The policy of a range: that of the keyspace in which it begins.
     #[must_use]
     pub fn of(&self, descriptor: &RangeDescriptor) -> &Policy {

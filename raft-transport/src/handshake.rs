@@ -93,6 +93,8 @@ pub(crate) struct Caller {
 #[derive(Clone, Default, Debug)]
 pub struct Incarnations {
     newest: Arc<Mutex<BTreeMap<StoreId, Incarnation>>>,
+    /// Who refused this store, and the later incarnation of it that was seen there.
+    refused: Arc<Mutex<Option<(StoreId, Incarnation)>>>,
 }
 
 impl Incarnations {
@@ -101,6 +103,13 @@ impl Incarnations {
         let mut newest = self.newest.lock();
         let entry = newest.entry(store).or_default();
         *entry = incarnation.max(*entry);
+    }
+
+    /// A later start of this store than the present one was seen by another store: two processes run as this store, or an old
+    /// disk came back.
+    #[must_use]
+    pub fn refused(&self) -> Option<(StoreId, Incarnation)> {
+        *self.refused.lock()
     }
 
     fn admit(&self, store: StoreId, incarnation: Incarnation) -> Result<(), Refusal> {
@@ -180,7 +189,15 @@ pub(crate) fn judge_answer(
             check_formats(&identity.formats, &welcome.formats)?;
             incarnations.admit(store, Incarnation(welcome.incarnation))
         }
-        Some(Body::Refused(refused)) => Err(refusal_from_wire(refused)),
+        Some(Body::Refused(refused)) => {
+            let refusal = refusal_from_wire(refused);
+            if let Refusal::OldIncarnation { newest } = refusal
+                && newest > identity.incarnation
+            {
+                *incarnations.refused.lock() = Some((expected, newest));
+            }
+            Err(refusal)
+        }
         _ => Err(Refusal::Malformed("the answer is neither a welcome nor a refusal".to_owned())),
     }
 }
@@ -316,6 +333,16 @@ mod tests {
         let hello_of = |caller: &Identity| hello(caller, StoreId(2), v1::LinkClass::Log);
         assert!(judge_hello(&identity(2), &seen, hello_of(&liar)).is_err());
         assert!(judge_hello(&identity(2), &seen, hello_of(&identity(1))).is_ok());
+    }
+
+    #[test]
+    fn store_that_was_refused_for_its_incarnation_knows_by_whom() {
+        let known = Incarnations::default();
+        let refuse = |newest| refused(&Refusal::OldIncarnation { newest: Incarnation(newest) });
+        assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(2)).is_err());
+        assert_eq!(known.refused(), None, "an answer to an earlier start of this store");
+        assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(9)).is_err());
+        assert_eq!(known.refused(), Some((StoreId(2), Incarnation(9))));
     }
 
     #[test]

@@ -91,6 +91,11 @@ pub(crate) fn leave(joint: &RangeDescriptor) -> RangeDescriptor {
 }
 
 impl Replica {
+    /// What the range must survive from now on: the fleet has got its second site, or has one only.
+    pub fn set_survival(&mut self, goal: SurvivalGoal) {
+        self.config.survival = goal;
+    }
+
     /// True when a shape is one that the survival goal forbids.
     pub(crate) fn is_crowded(&self, descriptor: &RangeDescriptor) -> bool {
         self.config.survival == SurvivalGoal::Site && descriptor.crowded_site().is_some()

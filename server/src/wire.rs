@@ -1,5 +1,6 @@
 //! Adapters between the store's ports and the transport. Each is a few lines; decisions live elsewhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{self, RaftSender};
 use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Refusal, SupportLink, Transport};
 use holdfast_types::{Incarnation, StoreId};
+use parking_lot::Mutex;
 
 /// How often a congested store is looked at again.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
@@ -56,15 +58,26 @@ impl ports::SupportLink for HeartbeatLink {
     fn poll(&mut self, wait: Duration) -> Vec<(StoreId, Incarnation, Bytes)> {
         self.0.poll(wait)
     }
+
+    fn refused(&self) -> Option<(StoreId, Incarnation)> {
+        self.0.config().incarnations.refused()
+    }
 }
 
 /// Hands what other stores send to the store. Until the store runs, messages are dropped: they are sent again.
 #[derive(Default)]
 pub struct Incoming {
     store: Arc<OnceLock<Arc<Store>>>,
+    reachable: Mutex<BTreeSet<StoreId>>,
+    refusals: Mutex<BTreeMap<StoreId, Refusal>>,
 }
 
 impl Incoming {
+    /// True while the control stream to a store is open: as far as this store knows it lives.
+    pub fn reaches(&self, store: StoreId) -> bool {
+        self.reachable.lock().contains(&store)
+    }
+
     /// The store runs.
     pub fn open(&self, store: Arc<Store>) {
         assert!(self.store.set(store).is_ok(), "a process runs one store");
@@ -90,14 +103,24 @@ impl Inbound for Incoming {
 
     fn connected(&self, store: StoreId, class: Class) {
         tracing::debug!(%store, ?class, "stream connected");
+        self.refusals.lock().remove(&store);
+        if class == Class::Control {
+            self.reachable.lock().insert(store);
+        }
     }
 
     fn disconnected(&self, store: StoreId, class: Class) {
         tracing::debug!(%store, ?class, "stream disconnected");
+        if class == Class::Control {
+            self.reachable.lock().remove(&store);
+        }
     }
 
     fn refused(&self, store: StoreId, refusal: &Refusal) {
-        tracing::warn!(%store, %refusal, "a store refuses this one");
+        let known = self.refusals.lock().insert(store, refusal.clone());
+        if known.as_ref() != Some(refusal) {
+            tracing::warn!(%store, %refusal, "a store refuses this one");
+        }
     }
 }
 

@@ -344,7 +344,7 @@ impl Worker {
                 }
             }
             Event::Measured(measured) => self.measure(measured),
-            Event::Directory(stores) => self.directory = stores,
+            Event::Directory(stores) => self.set_directory(stores),
             Event::Retire => self.retire(),
             Event::Tick => {}
         }
@@ -369,6 +369,19 @@ impl Worker {
         self.repeat_unled(cx);
         self.sweep(cx);
         self.report(cx);
+    }
+
+    /// The stores of the fleet. Where all are in one site, its loss cannot be survived, and voters may share it.
+    fn set_directory(&mut self, stores: Arc<Vec<StoreRecord>>) {
+        let sites: BTreeSet<_> = stores.iter().map(|record| &record.site).collect();
+        let goal = if sites.len() == 1 { SurvivalGoal::Store } else { self.config.survival };
+        self.directory = stores;
+        if self.replica_config.survival != goal {
+            self.replica_config.survival = goal;
+            for held in self.held.values_mut() {
+                held.replica.set_survival(goal);
+            }
+        }
     }
 
     fn retire(&mut self) {

@@ -14,6 +14,7 @@ use super::health::Health;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use crate::core::event::Event;
+use crate::core::seen::Outdated;
 use crate::core::support::{Output, Support};
 use crate::ports::{Clock, SupportLink};
 
@@ -43,7 +44,7 @@ impl SupportThread {
     /// Runs until the workers are gone.
     pub fn run(mut self) {
         let mut neighbours: BTreeMap<usize, BTreeSet<StoreId>> = BTreeMap::new();
-        let mut complained = false;
+        let (mut complained, mut refused) = (false, false);
         loop {
             loop {
                 match self.neighbours.try_recv() {
@@ -60,6 +61,11 @@ impl SupportThread {
             for (from, incarnation, payload) in heard {
                 let output = self.support.receive(from, incarnation, &payload, self.clock.now());
                 self.carry_out(output);
+            }
+            if let Some((seen_by, incarnation)) = self.link.refused().filter(|_| !std::mem::replace(&mut refused, true))
+            {
+                // Connections are refused before anything can be said of the log's counter.
+                self.workers.deliver(0, Event::Outdated(Outdated { seen_by, incarnation, counter: 0 }));
             }
             let now = self.clock.now();
             let complaints = self.health.complaints(now);

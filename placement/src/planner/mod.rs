@@ -51,7 +51,8 @@ pub fn plan(view: &FleetView, policies: &Policies) -> Vec<Operator> {
 /// Like [`plan`], and says what is held back.
 #[must_use]
 pub fn explain(view: &FleetView, policies: &Policies) -> Plan {
-    let mut planner = Planner::new(view, policies);
+    let policies = policies.within_sites(view.sites().len());
+    let mut planner = Planner::new(view, &policies);
     in_flight::plan(&mut planner);
     repair::plan(&mut planner);
     spread::plan(&mut planner);

@@ -118,7 +118,8 @@ impl Model {
     fn check(&self, id: RangeId, allowed: usize) {
         let range = &self.view.ranges[&id];
         range.descriptor.check().expect("a sound descriptor");
-        if self.policies.of(&range.descriptor).goal == SurvivalGoal::Site {
+        let policies = self.policies.within_sites(self.view.sites().len());
+        if policies.of(&range.descriptor).goal == SurvivalGoal::Site {
             assert!(surplus(&range.descriptor) <= allowed, "{:?} is crowded", range.descriptor);
         }
         let live = |r: &ReplicaDescriptor| self.view.stores[&r.store].alive && range.is_caught_up(r);

@@ -155,7 +155,7 @@ impl Worker {
 
     fn tell_directory(&mut self) {
         let stores = std::sync::Arc::clone(self.placement.directory().1);
-        self.directory = std::sync::Arc::clone(&stores);
+        self.set_directory(std::sync::Arc::clone(&stores));
         self.out.push(Effect::Directory(stores));
     }
 
