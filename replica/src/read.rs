@@ -136,6 +136,11 @@ impl Replica {
             return ReadVerdict::Refuse(Rejected::BelowGcThreshold { threshold: gc_threshold });
         }
         let now = last_timestamp.max(Timestamp::from_ms(view.wall_ms));
+        // A write may still land below a timestamp that lies ahead: such a read could not be repeated.
+        if asked.is_some_and(|at| at > now.after(limits::MAX_CLOCK_OFFSET)) {
+            let what = format!("the read's timestamp lies ahead of fleet time, which is {now}: read at an earlier one");
+            return ReadVerdict::Refuse(Rejected::invalid(what));
+        }
         ReadVerdict::Serve { at: asked.unwrap_or(last_timestamp), now }
     }
 

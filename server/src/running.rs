@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::requests::{Kind, RequestCounters};
+use crate::wire::Incoming;
 
 /// Notices of one store that a slow stream may lag behind.
 const NOTICES: usize = 1_024;
@@ -38,6 +39,8 @@ pub struct Running {
     pub store: Arc<Store>,
     /// Streams to other stores.
     pub transport: Arc<Transport>,
+    /// What comes from other stores, and which of them are reached.
+    pub incoming: Arc<Incoming>,
     /// All stores of the fleet.
     pub directory: Arc<Directory>,
     /// Ranges that changed.

@@ -295,6 +295,7 @@ fn start_store(
         incarnation: identity.incarnation,
         store,
         transport,
+        incoming,
         directory,
         notices,
         stopped,

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use holdfast_engine::{Engines, Fault};
 use holdfast_placement::StoreRecord;
-use holdfast_replica::{AdminRequest, SupportView};
+use holdfast_replica::AdminRequest;
 use holdfast_types::validate::validate;
 use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
 use parking_lot::Mutex;
@@ -70,7 +69,6 @@ pub struct Store {
     map: Arc<SharedMap>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
-    support: Arc<ArcSwap<SupportView>>,
     tickets: AtomicU64,
     stop_maintenance: Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -97,7 +95,6 @@ impl Store {
             map: Arc::clone(&map),
             clock: Arc::clone(&ports.clock),
             health: Arc::default(),
-            support: Arc::default(),
             tickets: AtomicU64::new(1),
             stop_maintenance,
             threads: Mutex::default(),
@@ -137,7 +134,6 @@ impl Store {
             workers: mailboxes,
             health: Arc::clone(&store.health),
             clock: ports.clock,
-            published: Arc::clone(&store.support),
             faults: ports.faults,
         };
         store.spawn("support".into(), move || support.run())?;
@@ -306,13 +302,6 @@ impl Store {
     #[must_use]
     pub fn ranges(&self) -> Vec<Found> {
         self.map.all()
-    }
-
-    /// True while this store promises support to another one: as far as it knows that one lives. Only stores that share a
-    /// range exchange support.
-    #[must_use]
-    pub fn supports(&self, store: StoreId) -> bool {
-        self.support.load().supports(store)
     }
 
     /// What is wrong with this store's threads and disks; nothing: it is fit to lead.

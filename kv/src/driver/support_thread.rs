@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, TryRecvError};
 use holdfast_engine::LogEngine;
-use holdfast_replica::SupportView;
 use holdfast_types::{StoreId, limits};
 
 use super::health::Health;
@@ -34,8 +32,6 @@ pub struct SupportThread {
     pub health: Arc<Health>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The newest picture of the table, for whoever only looks.
-    pub published: Arc<ArcSwap<SupportView>>,
     /// A store whose disk failed asks for no support.
     pub faults: FaultSink,
 }
@@ -100,7 +96,6 @@ impl SupportThread {
         }
         if let Some(changed) = output.changed {
             let (view, withdrawn, abstains) = (changed.view, changed.withdrawn, changed.abstains);
-            self.published.store(Arc::clone(&view));
             self.workers.broadcast(None, &Event::Support { view, withdrawn, abstains });
         }
     }

@@ -83,7 +83,7 @@ fn store_info(running: &Running, record: &StoreRecord, replicas: &BTreeMap<Store
         site: record.site.to_string(),
         client_address: record.addresses.client.clone(),
         store_address: record.addresses.store_to_store.clone(),
-        alive: record.store == running.store_id || running.store.supports(record.store),
+        alive: record.store == running.store_id || running.incoming.reaches(record.store),
         replicas: held,
         leaders: led,
         draining: false,
