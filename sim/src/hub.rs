@@ -131,7 +131,7 @@ impl Hub {
     pub fn send(&mut self, stream: Stream, parcel: Parcel) {
         self.counts.messages += 1;
         match &parcel {
-            Parcel::Peer(_, bytes) | Parcel::Support(_, bytes) => self.trace.bytes(bytes),
+            Parcel::Message(_, bytes) | Parcel::Support(_, bytes) => self.trace.bytes(bytes),
             other => {
                 let text = format!("{other:?}");
                 self.trace.bytes(text.as_bytes());

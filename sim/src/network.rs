@@ -54,7 +54,7 @@ pub type Stream = (Place, Place, Lane);
 #[derive(Clone, Debug)]
 pub enum Parcel {
     /// Between stores, encoded, under the sender's incarnation.
-    Peer(Incarnation, Bytes),
+    Message(Incarnation, Bytes),
     /// A heartbeat of support.
     Support(Incarnation, Bytes),
     /// A client opens its `n`-th stream to this store.
@@ -319,7 +319,7 @@ mod tests {
     }
 
     fn parcel(n: u8) -> Parcel {
-        Parcel::Peer(Incarnation(1), Bytes::copy_from_slice(&[n]))
+        Parcel::Message(Incarnation(1), Bytes::copy_from_slice(&[n]))
     }
 
     fn network() -> Network {

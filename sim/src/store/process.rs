@@ -119,7 +119,7 @@ impl Process {
     pub(super) fn arrive(&mut self, sent: Sent, at: &mut At<'_>) {
         let from = sent.stream.0;
         match (from, sent.parcel) {
-            (Place::Store(from), Parcel::Peer(incarnation, bytes)) => {
+            (Place::Store(from), Parcel::Message(incarnation, bytes)) => {
                 let message = match StoreMessage::decode(&bytes) {
                     Ok(message) => message,
                     Err(bad) => return at.hub.violate(format!("{} cannot read a message of {from}: {bad}", at.me)),
@@ -219,7 +219,7 @@ impl Process {
                 }
             }
             Effect::Send { to, class, message, .. } => {
-                let parcel = Parcel::Peer(self.incarnation, message.encode());
+                let parcel = Parcel::Message(self.incarnation, message.encode());
                 at.send(Place::Store(to), Lane::from(class), parcel);
             }
             Effect::WriteLog { batch, ops } => self.write_log(worker, batch, ops, at),
