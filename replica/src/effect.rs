@@ -105,6 +105,12 @@ pub enum Effect {
         /// Which.
         snapshot: SnapshotId,
     },
+    /// A staged snapshot is not taken (raft has all of it, or it belongs to a term that is over): forget it, so that another one
+    /// can come.
+    DeclineSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+    },
     /// Tell other stores that this store does not lead the range in `term` any more; repeat until acknowledged.
     Unled {
         /// The term that was led.

@@ -200,6 +200,11 @@ pub enum Input {
         /// What was found.
         reason: String,
     },
+    /// The store heard, from another store, how the range looks: a replica that missed its own removal learns of it here.
+    Heard {
+        /// The range's descriptor as it was told.
+        descriptor: Box<RangeDescriptor>,
+    },
     /// The store is stopping: hand the leadership over if possible, and stop counting on it.
     Retire,
 }

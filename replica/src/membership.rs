@@ -246,6 +246,14 @@ impl Replica {
         }
     }
 
+    /// A descriptor that came by way of the store. Ids are never used again, so an old one proves a removal as well as a new one.
+    pub(crate) fn heard_descriptor(&mut self, descriptor: &RangeDescriptor) {
+        let is_past = descriptor.range == self.descriptor.range && descriptor.next_replica > self.id;
+        if is_past && descriptor.replica(self.id).is_none() {
+            self.destroy();
+        }
+    }
+
     /// What counts is the descriptor; the message itself says nothing that could harm.
     fn tell_removed(&mut self, replica: ReplicaId, store: StoreId) {
         let message = Message {

@@ -257,6 +257,7 @@ impl Replica {
             Input::SnapshotInstalled { snapshot } => self.snapshot_installed(snapshot),
             Input::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
             Input::Damaged { reason } => self.quarantine(reason),
+            Input::Heard { descriptor } => self.heard_descriptor(&descriptor),
             Input::Retire => self.retire(view),
         }
     }

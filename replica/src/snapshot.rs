@@ -81,7 +81,9 @@ impl Replica {
         staged: StagedSnapshot,
         view: &StoreView<'_>,
     ) {
-        self.incoming.arrived = Some(Arrived { from_store, envelope, staged });
+        if let Some(earlier) = self.incoming.arrived.replace(Arrived { from_store, envelope, staged }) {
+            self.decline(earlier.staged.snapshot);
+        }
         self.take_arrived(view);
     }
 
@@ -92,7 +94,7 @@ impl Replica {
         let Some(Arrived { from_store, envelope, staged }) = self.incoming.arrived.take() else { return };
         let Ok(state) = RangeState::decode(staged.range_state.clone()) else {
             tracing::warn!(range = %self.descriptor.range, "a staged snapshot has no readable range state");
-            return;
+            return self.decline(staged.snapshot);
         };
         match self.judge(from_store, &envelope) {
             Verdict::Pass(MessageType::MsgSnapshot, message) if fits(&message, &state, self.id) => {
@@ -100,12 +102,21 @@ impl Replica {
                 self.following.remember_stranger(ReplicaId(message.from), from_store);
                 self.step_leader_message(from_store, *message, view);
                 self.drain_raft(view);
-                // raft ignored it: it has all of that already.
-                self.incoming.staged = None;
+                if self.incoming.staged.take().is_some() {
+                    // raft ignored it: it has all of that already, or has heard of a later term.
+                    self.decline(staged.snapshot);
+                }
             }
             Verdict::Removed => self.destroy(),
-            verdict => tracing::debug!(range = %self.descriptor.range, ?verdict, "a snapshot was not taken"),
+            verdict => {
+                tracing::debug!(range = %self.descriptor.range, ?verdict, "a snapshot was not taken");
+                self.decline(staged.snapshot);
+            }
         }
+    }
+
+    fn decline(&mut self, snapshot: SnapshotId) {
+        self.effects.push(Effect::DeclineSnapshot { snapshot });
     }
 
     /// raft took the staged snapshot: the mark that it is being installed is written first.

@@ -9,7 +9,7 @@
 //!            └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! [`run`] lives through one seed: a fleet is founded and spread, faults happen while clients ask, everything heals, every range
+//! [`run()`] lives through one seed: a fleet is founded and spread, faults happen while clients ask, everything heals, every range
 //! must serve in time, and all answers are judged. The same seed and options give the same [`Report`], trace included.
 //!
 //! - [`options`], [`report`], [`run`](mod@run): a run from outside

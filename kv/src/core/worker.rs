@@ -155,6 +155,8 @@ pub struct Worker {
     placement: PlacementLoop,
     report_at: Moment,
     damaged_asked_at: Moment,
+    /// When it is asked again about a replica that is in another one's way.
+    in_the_way_asked_at: Moment,
     last_round: Moment,
     asked_placement: usize,
     /// The leader of the system range, as the last answer to a report named it, and whether nothing was asked of it since: a
@@ -212,6 +214,7 @@ impl Worker {
             sweeper: Sweeper::default(),
             report_at: now,
             damaged_asked_at: now,
+            in_the_way_asked_at: now,
             last_round: now,
             asked_placement: 0,
             placement_at: None,

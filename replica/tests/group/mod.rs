@@ -427,6 +427,7 @@ impl Group {
                     store.flushed = store.data.clone();
                     self.step(id, range, Input::SnapshotInstalled { snapshot });
                 }
+                Effect::DeclineSnapshot { .. } => self.events.push(format!("{name}: declines a snapshot")),
                 Effect::Unled { term, stores } => {
                     self.events.push(format!("{name}: leads {term} no more"));
                     for to in stores {

@@ -92,7 +92,7 @@ pub enum SendTask {
 ///
 /// Invariants:
 /// - at most one per (range, replica)
-/// - of each at most [`WINDOW_CHUNKS`] pieces are unacknowledged
+/// - of each at most `WINDOW_CHUNKS` pieces are unacknowledged
 #[derive(Default, Debug)]
 pub struct Sending {
     outgoing: BTreeMap<SnapshotId, Outgoing>,

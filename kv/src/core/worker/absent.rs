@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use holdfast_engine::{LogOp, ReplicaRecord};
+use holdfast_replica::Input;
 use holdfast_types::storage::{HardState, LogStart};
-use holdfast_types::{KeyRange, RangeDescriptor, RangeId, ReplicaId};
+use holdfast_types::{KeyRange, Moment, RangeDescriptor, RangeId, ReplicaId, StoreId};
 
 use super::{Cx, Worker};
 use crate::core::message::{CallId, StoreMessage};
@@ -80,6 +81,29 @@ impl Worker {
         {
             let next = replica.next();
             self.bury(range, next);
+        }
+    }
+
+    /// What is heard of a range may say that the replica here is no part of it any more: it missed its own removal.
+    pub(super) fn tell_of_removal(&mut self, descriptor: &RangeDescriptor) {
+        let removed = |id: ReplicaId| descriptor.next_replica > id && descriptor.replica(id).is_none();
+        if self.held.get(&descriptor.range).is_some_and(|held| removed(held.id)) {
+            self.push(descriptor.range, Input::Heard { descriptor: Box::new(descriptor.clone()) });
+        }
+    }
+
+    /// A replica of another range holds the keys of one that wants to come here. It may have missed its own removal: who knows
+    /// of its range is asked, now and then.
+    pub(super) fn ask_about_what_is_in_the_way(&mut self, from: StoreId, other: RangeId, now: Moment) {
+        let Some(span) = self.shared.spans.of(other).filter(|_| now >= self.in_the_way_asked_at) else { return };
+        self.in_the_way_asked_at = now.after(ASK_FOR_DAMAGED_EVERY);
+        let id = CallId::new(self.config.worker, 0);
+        let mut stores = self.stores_to_ask();
+        if !stores.contains(&from) {
+            stores.push(from);
+        }
+        for store in stores {
+            self.send(store, StoreMessage::Locate { id, key: span.start.clone() });
         }
     }
 

@@ -153,6 +153,7 @@ impl Worker {
     pub(super) fn learn(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
         for hint in &hints {
             self.bury_replaced(&hint.descriptor);
+            self.tell_of_removal(&hint.descriptor);
         }
         let new: Vec<_> = hints.into_iter().filter(|hint| self.map.learn(hint.clone())).collect();
         if !new.is_empty() {
@@ -165,6 +166,7 @@ impl Worker {
     pub(super) fn learn_quietly(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
         for hint in hints {
             self.bury_replaced(&hint.descriptor);
+            self.tell_of_removal(&hint.descriptor);
             self.map.learn(hint);
         }
         self.wake_located(cx);

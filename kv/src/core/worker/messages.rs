@@ -2,7 +2,7 @@
 
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::storage::LogOp;
-use holdfast_types::{Incarnation, RangeId, StoreId, Term};
+use holdfast_types::{Incarnation, Moment, RangeId, StoreId, Term};
 
 use super::absent::Absent;
 use super::garbage::Versions;
@@ -80,12 +80,12 @@ impl Worker {
             return;
         }
         // Created or not, the message waits: for the new replica's record, for a split, or for what is in the way to go.
-        self.try_create(from, &envelope);
+        self.try_create(from, &envelope, cx.now);
         self.parking.park(from, envelope, cx.now);
     }
 
     /// Creates an empty learner when the envelope names it, no dead replica forbids it and no living one is in its way.
-    fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope) {
+    fn try_create(&mut self, from: StoreId, envelope: &RaftEnvelope, now: Moment) {
         let range = envelope.range;
         if !may_create(envelope, from, self.config.store) {
             return;
@@ -94,8 +94,8 @@ impl Worker {
             return;
         }
         let Some(descriptor) = envelope.descriptor.clone() else { return };
-        if self.shared.spans.holder(range, &descriptor.bounds).is_some() {
-            return;
+        if let Some(other) = self.shared.spans.holder(range, &descriptor.bounds) {
+            return self.ask_about_what_is_in_the_way(from, other, now);
         }
         let (replica, mut ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);
         if self.unborn.remove(&range).is_some() {

@@ -247,6 +247,18 @@ impl Worker {
         }
     }
 
+    /// The replica did not take what was staged: its keys are what they were.
+    pub(super) fn snapshot_declined(&mut self, range: RangeId, snapshot: SnapshotId) {
+        if let Some(held) = self.held.get(&range) {
+            // Nobody else can have come to hold its own keys meanwhile.
+            let _ = self.shared.spans.claim(range, &held.standing.descriptor.bounds);
+        }
+        if let Some(incoming) = self.receiving.end(snapshot) {
+            self.end_receiving(snapshot);
+            self.tell_progress(incoming.from, range, snapshot, SnapshotState::Refused);
+        }
+    }
+
     /// A received snapshot is over without having been installed.
     pub(super) fn end_receiving(&mut self, snapshot: SnapshotId) {
         self.shared.receiving.give_back();

@@ -89,6 +89,7 @@ impl Worker {
             }
             Asked::SendSnapshot { to_store, to, .. } => self.send_snapshot(range, to, to_store, cx),
             Asked::InstallSnapshot { snapshot } => self.out.push(Effect::InstallSnapshot { range, snapshot }),
+            Asked::DeclineSnapshot { snapshot } => self.snapshot_declined(range, snapshot),
             Asked::Unled { term, stores } => self.begin_unled(range, term, &stores, cx),
             Asked::Standing(standing) => self.own_standing(*standing, cx),
             Asked::Born { right, leads: _ } => self.born(range, *right, cx),
