@@ -227,6 +227,13 @@ impl Replica {
         }
     }
 
+    /// Hands the leadership over if there is somebody to take it; otherwise it stays here, and so does everything else.
+    pub(crate) fn yield_leadership(&mut self, view: &StoreView<'_>) {
+        if self.leading.is_some() && !self.transfer_to_best(view) {
+            tracing::warn!(range = %self.descriptor.range, "no other store can lead: the range stays here");
+        }
+    }
+
     /// Begins to hand the leadership to the voter that has most of the log; false when there is none that may live.
     pub(crate) fn transfer_to_best(&mut self, view: &StoreView<'_>) -> bool {
         let progress = self.raw.raft.prs();

@@ -205,6 +205,8 @@ pub enum Input {
         /// The range's descriptor as it was told.
         descriptor: Box<RangeDescriptor>,
     },
+    /// The store is in want of something (its disk is full): hand the leadership over to a voter that may live, if there is one.
+    Yield,
     /// The store is stopping: hand the leadership over if possible, and stop counting on it.
     Retire,
 }

@@ -258,6 +258,7 @@ impl Replica {
             Input::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
             Input::Damaged { reason } => self.quarantine(reason),
             Input::Heard { descriptor } => self.heard_descriptor(&descriptor),
+            Input::Yield => self.yield_leadership(view),
             Input::Retire => self.retire(view),
         }
     }

@@ -139,6 +139,8 @@ pub struct Worker {
     directory: Arc<Vec<StoreRecord>>,
     measured: Measurements,
     retiring: bool,
+    /// The disk takes no writes of clients: others should lead.
+    disk_full: bool,
     desk: Desk,
     located: Located,
     heard: BTreeMap<StoreId, Moment>,
@@ -200,6 +202,7 @@ impl Worker {
             directory: Arc::default(),
             measured: Measurements::default(),
             retiring: false,
+            disk_full: false,
             desk: Desk::of(config.incarnation),
             located: Located::default(),
             heard: BTreeMap::new(),
@@ -267,7 +270,7 @@ impl Worker {
     #[must_use]
     pub fn status(&self, env: &dyn Env) -> Vec<(RangeId, ReplicaStatus)> {
         let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
-        let view = Self::view(&self.support, self.retiring, &cx);
+        let view = Self::view(&self.support, self.is_reluctant(), &cx);
         self.held.iter().map(|(range, held)| (*range, held.replica.status(&view))).collect()
     }
 
@@ -397,6 +400,16 @@ impl Worker {
 
     fn measure(&mut self, measured: Measurements) {
         self.shared.admission.measure(&measured);
+        let full = self.shared.admission.is_disk_full();
+        if full && !std::mem::replace(&mut self.disk_full, full) {
+            // Once: where all disks are full, leaders would otherwise be passed round without end.
+            let led: Vec<_> =
+                self.held.iter().filter(|(_, held)| held.standing.leads).map(|(range, _)| *range).collect();
+            for range in led {
+                self.push(range, Input::Yield);
+            }
+        }
+        self.disk_full = full;
         for (range, bytes) in &measured.range_bytes {
             if let Some(held) = self.held.get_mut(range) {
                 held.size_bytes = *bytes;
@@ -405,14 +418,12 @@ impl Worker {
         self.measured = measured;
     }
 
-    fn view<'a>(support: &'a SupportNow, retiring: bool, cx: &Cx<'_>) -> StoreView<'a> {
-        StoreView {
-            now: cx.now,
-            wall_ms: cx.wall_ms,
-            support: &support.view,
-            abstains: support.abstains,
-            reluctant: retiring,
-        }
+    fn is_reluctant(&self) -> bool {
+        self.retiring || self.disk_full
+    }
+
+    fn view<'a>(support: &'a SupportNow, reluctant: bool, cx: &Cx<'_>) -> StoreView<'a> {
+        StoreView { now: cx.now, wall_ms: cx.wall_ms, support: &support.view, abstains: support.abstains, reluctant }
     }
 
     fn fleet_now(cx: &Cx<'_>) -> Timestamp {

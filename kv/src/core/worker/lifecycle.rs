@@ -65,7 +65,7 @@ impl Worker {
             Err(fault) => return self.refuse_to_open(range, id, fault.to_string()),
         };
         self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, threshold)) });
-        let view = Self::view(&self.support, self.retiring, cx);
+        let view = Self::view(&self.support, self.is_reluctant(), cx);
         // On every store: elsewhere than on its first leader's, the right side so follows that leader and does not stand.
         let effects = if newborn { replica.lead_after_split(&view) } else { Vec::new() };
         let standing = replica.standing();

@@ -37,7 +37,7 @@ impl Worker {
     }
 
     fn make_report(&mut self, cx: &Cx<'_>) -> StoreReport {
-        let view = Self::view(&self.support, self.retiring, cx);
+        let view = Self::view(&self.support, self.is_reluctant(), cx);
         let mut ranges = Vec::new();
         for (range, held) in &mut self.held {
             let rates = held.load.look(cx.now);
@@ -68,7 +68,7 @@ impl Worker {
             workers: self.config.workers,
             disk_total_bytes: self.measured.disk_total_bytes,
             disk_free_bytes: self.measured.disk_free_bytes,
-            disk_ok: !self.measured.disk_stalls,
+            disk_ok: !self.measured.disk_stalls && !self.disk_full,
             cores: self.measured.cores,
             used_millicores: self.measured.used_millicores,
             replicas: self.held.len() as u64,

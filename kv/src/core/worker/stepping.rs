@@ -31,8 +31,9 @@ impl Worker {
     }
 
     fn step(&mut self, range: RangeId, input: Input, cx: &Cx<'_>) {
+        let reluctant = self.is_reluctant();
         let Some(held) = self.held.get_mut(&range) else { return self.refuse_input(input, cx) };
-        let view = Self::view(&self.support, self.retiring, cx);
+        let view = Self::view(&self.support, reluctant, cx);
         let effects = held.replica.step(input, &view);
         self.carry_all(range, effects, cx);
     }
