@@ -55,6 +55,16 @@ fn hash(parts: &[u64]) -> u64 {
     h ^ (h >> 33)
 }
 
+/// 50 to 150 ms, doubling to 2 s: a moment of the last two thirds of the wait, different for each replica and attempt.
+/// The longest wait is spread like the first; candidates that all waited just that long would split the vote for ever.
+fn retry_wait(who: &[u64; 3], attempt: u32) -> Duration {
+    let longest = (limits::STAND_RETRY_MAX * (1 << attempt.min(6))).min(limits::STAND_RETRY_CEILING);
+    let shortest = longest.mul_f64(limits::STAND_RETRY_MIN.div_duration_f64(limits::STAND_RETRY_MAX));
+    let spread = longest - shortest;
+    let jitter = u128::from(hash(&[who[0], who[1], who[2], u64::from(attempt)])) % spread.as_micros();
+    shortest + Duration::from_micros(u64::try_from(jitter).unwrap_or(0))
+}
+
 impl Replica {
     /// Plans and carries out elections; called at the end of every step.
     pub(crate) fn consider_standing(&mut self, view: &StoreView<'_>) {
@@ -107,13 +117,8 @@ impl Replica {
         u32::try_from(if view.reluctant { last } else { mine }).unwrap_or(u32::MAX)
     }
 
-    /// 50 to 150 ms, doubling to 2 s; different for each replica, or candidates would split the vote for ever.
     fn retry_wait(&self) -> Duration {
-        let spread = (limits::STAND_RETRY_MAX - limits::STAND_RETRY_MIN).as_micros();
-        let seed = [self.config.seed, self.id.0, self.raw.raft.term, u64::from(self.election.attempt)];
-        let jitter = u64::try_from(u128::from(hash(&seed)) % spread).unwrap_or(0);
-        let first = limits::STAND_RETRY_MIN + Duration::from_micros(jitter);
-        (first * (1 << self.election.attempt.min(6))).min(limits::STAND_RETRY_CEILING)
+        retry_wait(&[self.config.seed, self.id.0, self.raw.raft.term], self.election.attempt)
     }
 
     /// This replica answered a candidate: after a yes it is patient, after a no its own log is the better one.
@@ -245,5 +250,25 @@ impl Replica {
             .max_by_key(|r| (matched(r), r.replica))
             .map(|r| r.replica);
         best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two voters of three that stood together must part at the next attempt, at the ceiling as at the first.
+    #[test]
+    fn waits_differ_between_replicas_at_every_attempt() {
+        for attempt in 0..20 {
+            let mut close = 0;
+            for term in 0..100 {
+                let [a, b] = [1, 2].map(|id| retry_wait(&[7, id, term], attempt));
+                let longest = (limits::STAND_RETRY_MAX * (1 << attempt.min(6))).min(limits::STAND_RETRY_CEILING);
+                assert!(a >= longest / 4 && a <= longest, "{a:?} at attempt {attempt}");
+                close += u32::from(a.abs_diff(b) < longest / 20);
+            }
+            assert!(close < 30, "attempt {attempt}: {close} of 100 pairs stand together again");
+        }
     }
 }
