@@ -171,8 +171,8 @@ impl LogSpans {
                 Ok(None)
             }
             LogOp::SetReplica { record, .. } => {
-                let removed =
-                    if let ReplicaRecord::Tombstone { .. } = record { std::mem::take(span).all() } else { None };
+                let ends = matches!(record, ReplicaRecord::Tombstone { clearing: false, .. });
+                let removed = if ends { std::mem::take(span).all() } else { None };
                 span.record = Some(*record);
                 Ok(removed)
             }

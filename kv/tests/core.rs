@@ -158,6 +158,26 @@ fn everything_acknowledged_is_there_after_all_stores_crashed() {
     assert!(fleet.stores.values().all(|s| s.alarms.is_empty()));
 }
 
+/// The left side of a split was removed from a store and had its tombstone synced when the power went, before the data of
+/// either side was persisted. The right side has voted and acknowledged: it must come back with everything.
+#[test]
+fn right_side_of_a_split_survives_the_removal_of_its_left_side_and_a_crash() {
+    let mut fleet = spread(3, 2);
+    let split = AdminRequest::Split { at: key("m"), right: RangeId(0) };
+    fleet.admin(store(1), REST, split).unwrap();
+    fleet.must(store(1), put("z", "26"));
+    fleet.run(20);
+    let right = fleet.stores[&store(2)].range_of(&key("z"));
+    assert!(right != REST && fleet.has_data(store(2), right));
+    fleet.crash(store(2));
+    fleet.remove_replica_on_disk(store(2), REST);
+    fleet.start(store(2));
+    fleet.run(20);
+    assert_eq!(fleet.stores[&store(2)].alarms, Vec::<String>::new());
+    assert!(fleet.has_data(store(2), right), "what the data instance lost was replayed from a dead replica's log");
+    assert!(fleet.standing(store(2), REST).is_none() && !fleet.has_data(store(2), REST));
+}
+
 #[test]
 fn lost_store_comes_back_and_catches_up() {
     let mut fleet = spread(3, 1);

@@ -54,7 +54,8 @@ pub enum ReplicaRecord {
         /// The staged snapshot.
         snapshot: SnapshotId,
     },
-    /// Replicas below `next` must never act again; `clearing`: their data is still being deleted.
+    /// Replicas below `next` must never act again; `clearing`: their data is still being deleted. The log goes with the end of
+    /// the clearing: until then it is what brings back the right side of a split that the data instance has not persisted.
     Tombstone {
         /// The smallest id that may live here again.
         next: ReplicaId,

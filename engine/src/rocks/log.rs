@@ -151,7 +151,7 @@ fn add(batch: &mut WriteBatch, op: &LogOp) {
             put(batch, &range_key(*range, START), numbers(&[start.index.0, start.term.0]));
         }
         LogOp::SetReplica { range, record } => {
-            if let ReplicaRecord::Tombstone { .. } = record {
+            if let ReplicaRecord::Tombstone { clearing: false, .. } = record {
                 batch.delete(range_key(*range, HARD_STATE));
                 batch.delete(range_key(*range, START));
             }

@@ -137,7 +137,7 @@ fn tombstone_takes_the_log_with_it(twin: &mut dyn Twin) {
     let state = HardState { term: Term(4), vote: ReplicaId(2), commit: LogIndex(1) };
     let ops = [live(R, 1), start(R, 5, 5), append(R, 6, &[5, 5]), LogOp::SetHardState { range: R, state }];
     twin.log().write_synced(&ops).unwrap();
-    let record = ReplicaRecord::Tombstone { next: ReplicaId(2), clearing: true };
+    let record = ReplicaRecord::Tombstone { next: ReplicaId(2), clearing: false };
     twin.log().write_synced(&[LogOp::SetReplica { range: R, record }]).unwrap();
     for _ in 0..2 {
         let (start, hard_state) = (LogStart::default(), HardState::default());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use holdfast_engine::{Engines, Fault, LoadedLog, LogOp, ReplicaRecord};
 use holdfast_replica::{CheckLevel, Opening, RangeState, SurvivalGoal};
 use holdfast_types::storage::{HardState, LogStart};
-use holdfast_types::{Incarnation, KeyRange, RangeId, ReplicaId, StoreId, Term};
+use holdfast_types::{Incarnation, KeyRange, RangeId, ReplicaId, StoreId, Term, limits};
 
 use super::identity::{Identity, read_counters};
 use super::message::RangeHint;
@@ -214,6 +214,7 @@ fn classify(engines: &Engines, log: LoadedLog, damage: Option<String>) -> Result
     let state = match state {
         Err(reason) => return Ok(quarantined(reason)),
         Ok(None) if log.start.index.0 == 0 => return Ok(Found::Waiting { replica }),
+        Ok(None) if has_lived(&log) => return Ok(quarantined("there is a log of the range, and no data".to_owned())),
         Ok(None) => return Ok(Found::Unborn { replica, start: log.start, hard_state: log.hard_state }),
         Ok(Some(state)) => state,
     };
@@ -222,6 +223,14 @@ fn classify(engines: &Engines, log: LoadedLog, damage: Option<String>) -> Result
         Err(Fault::Damage { doing, detail }) => Ok(quarantined(format!("{doing}: {detail}"))),
         Err(fault) => Err(fault),
     }
+}
+
+/// A right side that is not born yet has just what the split wrote beforehand. More than that was promised to somebody.
+fn has_lived(log: &LoadedLog) -> bool {
+    let unborn = log.start.index.0 == limits::FIRST_LOG_INDEX
+        && log.last == log.start.index
+        && log.hard_state.term.0 <= limits::FIRST_LOG_TERM + 1;
+    !unborn
 }
 
 /// Range states without a log: their raft state is lost, so they must not act; their replica is replaced.

@@ -87,6 +87,7 @@ fn unreadable_state_quarantines_its_range_and_no_other() {
 fn records_of_the_dead_are_found_as_they_were() {
     let (_disk, engines) = founded();
     let set = |range, record| LogOp::SetReplica { range: RangeId(range), record };
+    let voted = HardState { term: Term(7), vote: ReplicaId(2), commit: LogIndex(5) };
     let ops = [
         set(100, ReplicaRecord::Tombstone { next: ReplicaId(4), clearing: false }),
         set(101, ReplicaRecord::Tombstone { next: ReplicaId(5), clearing: true }),
@@ -94,6 +95,9 @@ fn records_of_the_dead_are_found_as_they_were() {
         set(103, ReplicaRecord::Live { replica: ReplicaId(7) }),
         set(104, ReplicaRecord::Live { replica: ReplicaId(8) }),
         LogOp::SetStart { range: RangeId(104), start: LogStart { index: LogIndex(5), term: Term(5) } },
+        set(105, ReplicaRecord::Live { replica: ReplicaId(9) }),
+        LogOp::SetStart { range: RangeId(105), start: LogStart { index: LogIndex(5), term: Term(5) } },
+        LogOp::SetHardState { range: RangeId(105), state: voted },
     ];
     engines.log.write_synced(&ops).unwrap();
     let recovered = recover(&engines).unwrap();
@@ -102,4 +106,6 @@ fn records_of_the_dead_are_found_as_they_were() {
     assert!(matches!(what(&recovered, RangeId(102)), Found::Quarantined { reason: None, .. }));
     assert_eq!(*what(&recovered, RangeId(103)), Found::Waiting { replica: ReplicaId(7) });
     assert!(matches!(what(&recovered, RangeId(104)), Found::Unborn { replica: ReplicaId(8), .. }));
+    let lived = what(&recovered, RangeId(105));
+    assert!(matches!(lived, Found::Quarantined { reason: Some(_), .. }), "it voted, so it is not unborn: {lived:?}");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::memory::{Crash, MemoryDisk};
-use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, ReadTier};
+use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
 use holdfast_kv::core::effect::{AdminOutcome, Effect};
 use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
 use holdfast_kv::core::garbage;
@@ -205,6 +205,15 @@ impl Fleet {
     pub fn crash(&mut self, id: StoreId) {
         self.stores.remove(&id);
         self.disks[&id].crash(&Crash::default());
+    }
+
+    /// The tombstone of a removed replica reached the disk of a store that is down, and nothing after it.
+    pub fn remove_replica_on_disk(&mut self, id: StoreId, range: RangeId) {
+        let engines = self.disks[&id].open().unwrap();
+        let log = engines.log.load().unwrap().into_iter().find(|log| log.range == range).expect("it has the range");
+        let ReplicaRecord::Live { replica } = log.record else { panic!("{:?}", log.record) };
+        let record = ReplicaRecord::Tombstone { next: replica.next(), clearing: true };
+        engines.log.write_synced(&[LogOp::SetReplica { range, record }]).unwrap();
     }
 
     /// A copy of a store's disk as it is now.

@@ -37,24 +37,33 @@ pub(super) fn repeat_install(engines: &Engines, log: &mut LoadedLog) -> Result<(
     Ok(())
 }
 
-/// Replays every log whose range has a state; right sides of splits come to life on the way and take their turn.
+/// Replays every log whose range has a state; right sides of splits come to life on the way and take their turn. The logs of
+/// the dead are replayed too, as far as it goes: the right side of a split may live on, and the data instance have lost it.
 pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<Replayed>, Fault> {
     let mut waiting: BTreeMap<RangeId, LoadedLog> = logs.into_iter().map(|log| (log.range, log)).collect();
     let mut done = BTreeMap::new();
     loop {
         let mut next = None;
         for (range, log) in &waiting {
-            let alive = matches!(log.record, ReplicaRecord::Live { .. });
-            if alive && !matches!(stored_state(engines, *range)?, Ok(None)) {
+            let has_log = match log.record {
+                ReplicaRecord::Live { .. } | ReplicaRecord::Quarantined { .. } => true,
+                ReplicaRecord::Tombstone { clearing, .. } => clearing,
+                ReplicaRecord::Installing { .. } => false,
+            };
+            if has_log && !matches!(stored_state(engines, *range)?, Ok(None)) {
                 next = Some(*range);
                 break;
             }
         }
         let Some(range) = next else { break };
         let log = waiting.remove(&range).expect("just seen");
-        let ReplicaRecord::Live { replica } = log.record else { continue };
-        let damage = match replay(engines, &log, replica, &mut waiting) {
+        let living = match log.record {
+            ReplicaRecord::Live { replica } => Some(replica),
+            _ => None,
+        };
+        let damage = match replay(engines, &log, living, &mut waiting) {
             Ok(()) => None,
+            Err(Fault::Damage { .. }) if living.is_none() => None,
             Err(Fault::Damage { doing, detail }) => Some(format!("{doing}: {detail}")),
             Err(fault) => return Err(fault),
         };
@@ -74,7 +83,7 @@ pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<
 fn replay(
     engines: &Engines,
     log: &LoadedLog,
-    replica: ReplicaId,
+    living: Option<ReplicaId>,
     others: &mut BTreeMap<RangeId, LoadedLog>,
 ) -> Result<(), Fault> {
     let damage = |detail: String| Fault::Damage { doing: format!("replaying {}", log.range), detail };
@@ -90,12 +99,18 @@ fn replay(
             let newest = super::newest_term(log);
             return Err(damage(format!("{first} is wanted, the log begins after {} ({newest})", log.start.index)));
         }
-        let entries = engines.log.entries(log.range, first, committed, limits::REPLAY_PAGE_BYTES)?;
+        // Of the dead one entry at a time: their replay ends at the first one that they had not applied yet.
+        let page_bytes = if living.is_some() { limits::REPLAY_PAGE_BYTES } else { 1 };
+        let entries = engines.log.entries(log.range, first, committed, page_bytes)?;
         let reader = SnapshotReader::of(engines.data.snapshot());
+        let replica = living.unwrap_or(ReplicaId(0));
         let page = replay_page(state, replica, &entries, &reader).map_err(|fault| damage(fault.to_string()))?;
         for (right, ops) in page.born {
             // A right side that the log instance knows keeps what it has: it may have lived for long.
             if !others.contains_key(&right) && !has_log(engines, right)? {
+                if living.is_none() {
+                    return Ok(());
+                }
                 engines.log.write_synced(&ops)?;
                 let mut born = empty_log(right);
                 apply_ops(&mut born, &ops);
