@@ -20,6 +20,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Ports are taken from here on, below those that the kernel gives to outgoing connections.
 const FIRST_PORT: u16 = 10_000;
 const LAST_PORT: u16 = 30_000;
+/// With fixed ports each store has this many: clients, store streams, heartbeats, HTTP, and some to spare.
+const PORTS_OF_A_STORE: u16 = 10;
 
 /// What kind of fleet is wanted.
 #[derive(Clone, Debug)]
@@ -82,14 +84,34 @@ impl LocalFleet {
         Ok(Self { options, stores })
     }
 
-    /// Starts every store, founds the fleet on the first and waits until all are members and every range is spread.
+    /// Gives the stores fixed ports instead of free ones, ten each: store `i` serves clients at `first + 10 i`, stores at the next
+    /// two, HTTP at the one after. To be called before the start.
+    pub fn use_ports_from(&mut self, first: u16) -> anyhow::Result<()> {
+        let mut base = first;
+        for store in &mut self.stores {
+            let end = base.checked_add(PORTS_OF_A_STORE).context("there are no ports beyond 65535")?;
+            for port in base..base + 4 {
+                ensure!(FreePorts::is_free(port), "port {port} is in use");
+            }
+            let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+            (store.client, store.store, store.http) = (at(base), at(base + 1), at(base + 3));
+            base = end;
+        }
+        Ok(())
+    }
+
+    /// Starts every store, founds the fleet on the first if its data knows of none, and waits until all are members and every
+    /// range is spread.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        let is_founded = self.stores[0].data_dir.join("directory.json").exists();
         for index in 0..self.stores.len() {
             self.start_store(index)?;
         }
         self.wait_listening(0).await?;
-        let mut fleet = self.fleet_client(0).await?;
-        fleet.init(v1::InitRequest::default()).await.context("founding the fleet")?;
+        if !is_founded {
+            let mut fleet = self.fleet_client(0).await?;
+            fleet.init(v1::InitRequest::default()).await.context("founding the fleet")?;
+        }
         self.wait_spread(Duration::from_secs(60)).await
     }
 
@@ -181,6 +203,12 @@ impl LocalFleet {
         let pid = Pid::from_raw(child.id().try_into()?).context("a process id is not 0")?;
         kill_process(pid, signal)?;
         Ok(())
+    }
+
+    /// The process id of a store that was started and whose end was not seen yet.
+    #[must_use]
+    pub fn pid(&self, index: usize) -> Option<u32> {
+        self.stores[index].child.as_ref().map(Child::id)
     }
 
     /// True while the store's process runs.
