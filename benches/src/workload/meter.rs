@@ -46,10 +46,22 @@ fn per_second(count: u64, lasting: Duration) -> f64 {
     if lasting.is_zero() { 0.0 } else { count as f64 / lasting.as_secs_f64() }
 }
 
+/// The slowest operation of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Slowest {
+    /// How long it took.
+    pub latency: Duration,
+    /// The part of the run in which it ended.
+    pub phase: Phase,
+    /// How long that part had lasted when the operation began; zero when it began in an earlier part.
+    pub began: Duration,
+}
+
 /// Counts operations; shared by all clients of a load.
 pub struct Meter {
     sites: Vec<Mutex<SiteMeter>>,
     phase: Mutex<PhaseMeter>,
+    slowest: Mutex<Option<Slowest>>,
     counts: [AtomicU64; PHASES],
     errors: AtomicU64,
     ambiguous: AtomicU64,
@@ -90,6 +102,7 @@ impl Meter {
                 since: Instant::now(),
                 lasted: [Duration::ZERO; PHASES],
             }),
+            slowest: Mutex::new(None),
             counts: Default::default(),
             errors: AtomicU64::new(0),
             ambiguous: AtomicU64::new(0),
@@ -126,7 +139,20 @@ impl Meter {
         self.stale_reads.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The slowest operation so far.
+    #[must_use]
+    pub fn slowest(&self) -> Option<Slowest> {
+        *self.slowest.lock()
+    }
+
     fn took(&self, site: usize, latency: Duration) {
+        let mut slowest = self.slowest.lock();
+        if slowest.is_none_or(|s| latency > s.latency) {
+            let phase = self.phase.lock();
+            let began = phase.since.elapsed().saturating_sub(latency);
+            *slowest = Some(Slowest { latency, phase: phase.now, began });
+        }
+        drop(slowest);
         self.sites[site % self.sites.len()].lock().since_last.record(latency);
     }
 

@@ -16,7 +16,7 @@ use holdfast_client::{Client, Options, SiteName};
 use holdfast_types::ClientId;
 use tokio::task::JoinSet;
 
-pub use self::meter::{Meter, Phase, SiteSample};
+pub use self::meter::{Meter, Phase, SiteSample, Slowest};
 use crate::record::{Record, Verdict};
 
 /// Counters that all clients increment.

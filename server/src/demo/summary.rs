@@ -31,6 +31,10 @@ pub struct Summary {
     pub stale_reads: u64,
     /// The longest that any one operation took, retries included.
     pub max_stall_ms: f64,
+    /// The part of the run in which that operation ended.
+    pub max_stall_phase: &'static str,
+    /// How long that part had lasted when the operation began.
+    pub max_stall_began_ms: f64,
     /// Half of the operations were at least this fast.
     pub p50_ms: f64,
     /// All but one in a hundred were at least this fast.
@@ -47,6 +51,7 @@ impl Summary {
     /// Puts together what was measured.
     pub fn new(args: &DemoArgs, meter: &Meter, record: &Record, verdict: Verdict) -> Self {
         let all = meter.latencies();
+        let slowest = meter.slowest();
         let round = |value: f64| (value * 100.0).round() / 100.0;
         Self {
             sites: args.sites,
@@ -60,6 +65,8 @@ impl Summary {
             ambiguous: meter.ambiguous(),
             stale_reads: meter.stale_reads(),
             max_stall_ms: round(all.max_ms()),
+            max_stall_phase: slowest.map_or("none", |s| phase_name(s.phase)),
+            max_stall_began_ms: round(slowest.map_or(0.0, |s| s.began.as_secs_f64() * 1_000.0)),
             p50_ms: round(all.percentile_ms(50.0)),
             p99_ms: round(all.percentile_ms(99.0)),
             throughput_before: round(meter.throughput(Phase::Before)),
@@ -82,7 +89,7 @@ impl Summary {
         };
         format!(
             "\n{verdict}\n\n  acknowledged writes   {}\n  lost                  {}\n  done more than once   {}\n  errors                {} \
-             (ambiguous: {})\n  stale reads           {}\n  longest stall         {:.0} ms\n  latency               p50 {:.2} ms, \
+             (ambiguous: {})\n  stale reads           {}\n  longest stall         {:.0} ms, {}\n  latency               p50 {:.2} ms, \
              p99 {:.2} ms\n  throughput            {:.0}/s before, {:.0}/s with the site gone, {:.0}/s with it back\n",
             self.acknowledged,
             self.lost,
@@ -91,11 +98,22 @@ impl Summary {
             self.ambiguous,
             self.stale_reads,
             self.max_stall_ms,
+            self.max_stall_phase,
             self.p50_ms,
             self.p99_ms,
             self.throughput_before,
             self.throughput_during,
             self.throughput_after,
         )
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Loading => "while loading",
+        Phase::Before => "with all sites up",
+        Phase::During => "with the site gone",
+        Phase::After => "with the site back",
+        Phase::Done => "at the end",
     }
 }
