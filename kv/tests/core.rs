@@ -366,3 +366,45 @@ fn new_ranges_are_found_led_and_moved_wherever_their_worker_is() {
     }
     fleet.assert_everything_was_given_back();
 }
+
+#[test]
+fn store_whose_clock_is_off_hands_its_leaders_over_and_takes_none_until_it_is_right() {
+    let mut fleet = spread(3, 2);
+    for ahead_ms in [20_000, -20_000] {
+        let wrong = fleet.leader(REST).unwrap();
+        fleet.clock_ahead_ms.insert(wrong, ahead_ms);
+        let led_elsewhere = |f: &Fleet, range| f.leader(range).is_some_and(|leader| leader != wrong);
+        let both = |f: &mut Fleet| led_elsewhere(f, REST) && led_elsewhere(f, RangeId::SYSTEM);
+        fleet.run_until(500, "hand-over", both);
+        fleet.must(wrong, put("a", "1"));
+        // It still votes: with it and one more the range outlives the third.
+        let leader = fleet.leader(REST).unwrap();
+        fleet.crash(leader);
+        fleet.run_until(1_500, "the third leads", |f| f.leader(REST).is_some());
+        assert_ne!(fleet.leader(REST), Some(wrong));
+        fleet.must(wrong, put("a", "2"));
+        fleet.start(leader);
+        // Placement and everybody else leave it alone; nothing is passed to and fro.
+        fleet.run(8_000);
+        assert_ne!(fleet.leader(REST), Some(wrong));
+        assert_ne!(fleet.leader(RangeId::SYSTEM), Some(wrong));
+        fleet.clock_ahead_ms.clear();
+        fleet.run(1_000);
+        let descriptor = fleet.standing(wrong, REST).unwrap().descriptor.clone();
+        let to = descriptor.replica_on(wrong).unwrap().replica;
+        fleet.admin(wrong, REST, AdminRequest::Transfer { to }).unwrap();
+        fleet.run_until(100, "it leads again", |f| f.leader(REST) == Some(wrong));
+    }
+    assert!(fleet.stores.values().all(|s| s.alarms.is_empty()));
+}
+
+#[test]
+fn store_whose_clock_is_off_is_not_asked_for_the_time() {
+    let mut fleet = spread(3, 1);
+    let leader = fleet.leader(REST).unwrap();
+    fleet.clock_ahead_ms.insert(leader, 60_000);
+    fleet.run_until(500, "hand-over", |f| f.leader(REST).is_some_and(|l| l != leader));
+    fleet.must(leader, put("a", "1"));
+    let newest = fleet.versions(leader).last().unwrap().1;
+    assert!(newest.ms() <= fleet.wall_ms() + 1, "{newest} was given by a leader that is right");
+}

@@ -41,7 +41,7 @@ pub struct StoreView {
     pub disk_total_bytes: u64,
     /// What is free of it.
     pub disk_free_bytes: u64,
-    /// False when its disk stalls or fails.
+    /// False when its disk stalls or fails, or its wall clock is off.
     pub disk_ok: bool,
 }
 

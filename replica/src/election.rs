@@ -18,6 +18,8 @@ pub(crate) struct Election {
     /// Set while there is no leader and this replica may become one.
     pub(crate) stand_at: Option<Moment>,
     attempt: u32,
+    /// Another candidate had to be refused since there is no leader: its log lacks what this one has.
+    log_is_needed: bool,
     /// The store is stopping: stand no more.
     pub(crate) retired: bool,
 }
@@ -35,6 +37,7 @@ impl Election {
     fn reset(&mut self) {
         self.stand_at = None;
         self.attempt = 0;
+        self.log_is_needed = false;
     }
 
     fn wait_at_least(&mut self, until: Moment) {
@@ -83,7 +86,9 @@ impl Replica {
         if at > now {
             return;
         }
-        if view.abstains || !self.is_ready_to_stand() {
+        // A store whose clock is off leaves it to others, unless they lack what only its log has: a range that nobody leads is worse.
+        let unfit = view.clock_off && !self.election.log_is_needed;
+        if view.abstains || unfit || !self.is_ready_to_stand() {
             self.election.stand_at = Some(now.after(limits::STAND_RETRY_MIN));
             return;
         }
@@ -122,7 +127,9 @@ impl Replica {
     }
 
     /// This replica answered a candidate: after a yes it is patient, after a no its own log is the better one.
-    pub(crate) fn answered_candidate(&mut self, rejected: bool, now: Moment) {
+    /// Of a pre-vote that is refused the log was the only reason.
+    pub(crate) fn answered_candidate(&mut self, rejected: bool, in_pre_vote: bool, now: Moment) {
+        self.election.log_is_needed |= rejected && in_pre_vote;
         if !rejected {
             self.election.wait_at_least(now.after(limits::STAND_RETRY_MAX));
         } else if self.election.attempt == 0
@@ -134,7 +141,7 @@ impl Replica {
 
     /// The leader that we follow asks us to stand: it has given its lease up.
     pub(crate) fn step_timeout_now(&mut self, message: Message, view: &StoreView<'_>) {
-        if view.abstains || !self.disk.is_synced() || !self.may_ever_stand() {
+        if view.abstains || view.clock_off || !self.disk.is_synced() || !self.may_ever_stand() {
             return;
         }
         self.following.end();

@@ -270,7 +270,8 @@ impl Replica {
                 }
                 MessageType::MsgTimeoutNow => self.transfer_told(),
                 MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
-                    self.answered_candidate(message.reject, view.now);
+                    let in_pre_vote = kind == MessageType::MsgRequestPreVoteResponse;
+                    self.answered_candidate(message.reject, in_pre_vote, view.now);
                 }
                 _ => {}
             }

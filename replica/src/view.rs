@@ -54,8 +54,11 @@ pub struct StoreView<'a> {
     pub wall_ms: u64,
     /// The support table.
     pub support: &'a SupportView,
-    /// The store neither votes nor stands: it has just started, or its clock or disk is in doubt.
+    /// The store neither votes nor stands: it has just started, or its disk is in doubt.
     pub abstains: bool,
+    /// The store's wall clock is off by more than the bound: it votes, but stands only where its log is needed, and takes no
+    /// leadership that is handed to it.
+    pub clock_off: bool,
     /// The store counts itself last among candidates (large apply lag, little headroom, draining).
     pub reluctant: bool,
 }

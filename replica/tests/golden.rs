@@ -304,15 +304,15 @@ impl goldenscript::Runner for Script {
                 self.group.trace = args.next_pos() == Some("on");
                 String::new()
             }
-            "abstain" | "reluctant" => {
+            "abstain" | "reluctant" | "clock-off" => {
                 let id = next_store(&mut args)?;
                 let on = args.next_pos() == Some("on");
                 let store = self.group.stores.get_mut(&id).unwrap();
-                if command.name == "abstain" {
-                    store.abstains = on
-                } else {
-                    store.reluctant = on
-                };
+                match command.name.as_str() {
+                    "abstain" => store.abstains = on,
+                    "reluctant" => store.reluctant = on,
+                    _ => store.clock_off = on,
+                }
                 String::new()
             }
             "transfer" => {

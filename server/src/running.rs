@@ -56,7 +56,7 @@ pub struct Running {
 impl Running {
     /// Fleet time as this store has it: its wall clock. Workers give their ranges' own with each answer.
     pub fn fleet_now(&self) -> Timestamp {
-        Timestamp::from_ms(self.clock.wall_ms())
+        self.store.fleet_now()
     }
 
     /// One notice for every range that this store holds.

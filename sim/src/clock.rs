@@ -19,12 +19,14 @@ pub struct StoreClock {
     base: u64,
     drift_ppm: i64,
     wall_offset_ms: i64,
+    /// Set to a time beyond the bound: so far from what it would show.
+    wrong_ms: i64,
 }
 
 impl StoreClock {
     /// A clock with its own beginning; its rate differs by at most `max_drift_ppm`, its wall clock by `max_offset`.
     pub fn new(rng: &mut Rng, max_drift_ppm: i64, max_offset: Duration) -> Self {
-        let mut clock = Self { base: rng.between(1_000_000, 10_000_000_000), drift_ppm: 0, wall_offset_ms: 0 };
+        let mut clock = Self { base: rng.between(1_000_000, 10_000_000_000), drift_ppm: 0, wall_offset_ms: 0, wrong_ms: 0 };
         let range = u64::try_from(2 * max_drift_ppm.min(MAX_DRIFT_PPM)).expect("not negative");
         clock.drift_ppm = signed(rng.between(0, range)) - max_drift_ppm.min(MAX_DRIFT_PPM);
         clock.jump(rng, max_offset);
@@ -37,6 +39,17 @@ impl StoreClock {
         let most = max_offset.min(limits::MAX_CLOCK_OFFSET / 2);
         let most = u64::try_from(most.as_millis()).expect("a bound is small");
         self.wall_offset_ms = signed(rng.between(0, 2 * most)) - signed(most);
+    }
+
+    /// The wall clock is set beyond the bound: so many milliseconds ahead, or behind. 0: it is right again.
+    pub fn set_wrong(&mut self, ahead_ms: i64) {
+        self.wrong_ms = ahead_ms;
+    }
+
+    /// True while the wall clock is beyond the bound.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        self.wrong_ms != 0
     }
 
     /// The monotonic clock at a true moment.
@@ -60,7 +73,7 @@ impl StoreClock {
     /// The wall clock at a true moment.
     #[must_use]
     pub fn wall_ms(&self, at: Moment) -> u64 {
-        (EPOCH_MS + at.0 / 1_000).saturating_add_signed(self.wall_offset_ms)
+        (EPOCH_MS + at.0 / 1_000).saturating_add_signed(self.wall_offset_ms + self.wrong_ms)
     }
 
     fn scale(&self, micros: u64) -> u64 {

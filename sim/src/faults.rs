@@ -41,8 +41,10 @@ pub enum Kind {
     NearlyFull,
     /// A sync fails: the process exits.
     FailSync,
-    /// A wall clock is set.
+    /// A wall clock is set, within the bound.
     Jump,
+    /// A wall clock is set beyond the bound.
+    WrongClock,
     /// A disk is lost with all that is on it; its store never comes back.
     Wipe,
     /// A range is split.
@@ -53,7 +55,7 @@ pub enum Kind {
     Retire,
 }
 
-const ALL: [(Kind, u64); 18] = [
+const ALL: [(Kind, u64); 19] = [
     (Kind::Crash, 6),
     (Kind::CrashAll, 1),
     (Kind::LoseSite, 3),
@@ -68,6 +70,7 @@ const ALL: [(Kind, u64); 18] = [
     (Kind::NearlyFull, 1),
     (Kind::FailSync, 2),
     (Kind::Jump, 2),
+    (Kind::WrongClock, 2),
     (Kind::Wipe, 1),
     (Kind::Split, 2),
     (Kind::Transfer, 3),
@@ -85,6 +88,8 @@ pub enum Repair {
     Thaw(StoreId),
     /// Its disk is as it should be.
     Disk(StoreId),
+    /// Its wall clock is right.
+    Clock(StoreId),
     /// These cuts heal.
     Heal(BTreeSet<(Place, Place)>),
     /// All stores of the site start.
@@ -182,6 +187,7 @@ impl World {
                 self.spoil_disk(kind, store, wait, &mut rng);
             }
             Kind::Jump => self.jump_clock(store, &mut rng),
+            Kind::WrongClock => self.set_one_clock_wrong(store, wait * 2, &mut rng),
             Kind::Wipe => self.wipe_one(store),
             Kind::Split => self.split_somewhere(&mut rng),
             Kind::Transfer => self.transfer_somewhere(&mut rng),
@@ -220,6 +226,16 @@ impl World {
         self.repair_after(wait, Repair::Disk(store));
     }
 
+    /// One clock at a time: two of three that are off alike would be the majority.
+    fn set_one_clock_wrong(&mut self, store: StoreId, wait: Duration, rng: &mut Rng) {
+        if self.is_any_clock_wrong() {
+            return;
+        }
+        let by_ms = i64::try_from(rng.between(1_500, 20_000)).expect("seconds");
+        self.set_clock_wrong(store, if rng.coin() { by_ms } else { -by_ms });
+        self.repair_after(wait, Repair::Clock(store));
+    }
+
     /// One disk in a run: of two lost disks no fleet of three copies promises anything.
     fn wipe_one(&mut self, store: StoreId) {
         if self.is_any_gone() {
@@ -242,6 +258,7 @@ impl World {
                 disk.set_full(false);
                 disk.set_nearly_full(false);
             }),
+            Repair::Clock(store) => self.set_clock_wrong(store, 0),
             Repair::Heal(cuts) => self.heal(&cuts),
             Repair::Return(site) => self.return_site(&site),
         }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits;
-
 /// A point on one store's monotonic clock (CLOCK_BOOTTIME, or the simulator's virtual time), in microseconds.
 /// Moments of two stores cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -110,12 +108,6 @@ impl Hlc {
     #[must_use]
     pub fn last(&self) -> Timestamp {
         self.last
-    }
-
-    /// True when the clock has run ahead of the wall by more than the bound: its store should not lead.
-    #[must_use]
-    pub fn runs_ahead(&self, wall_ms: u64) -> bool {
-        self.last.ms() > wall_ms.saturating_add(limits::MAX_CLOCK_OFFSET.as_millis().try_into().unwrap_or(u64::MAX))
     }
 }
 

@@ -68,9 +68,7 @@ impl Admission {
     /// Looks at the disk.
     pub fn measure(&self, measured: &Measurements) {
         if measured.disk_total_bytes > 0 {
-            let percent = measured.disk_total_bytes / 100 * limits::DISK_FULL_PERCENT;
-            let full = measured.disk_free_bytes < percent.max(limits::DISK_FULL_BYTES);
-            self.disk_full.store(full, Ordering::Relaxed);
+            self.disk_full.store(measured.is_disk_full(), Ordering::Relaxed);
         }
     }
 

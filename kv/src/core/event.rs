@@ -6,16 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_engine::{Fault, LogEntry, SnapshotId, SnapshotManifest};
 use holdfast_placement::StoreRecord;
-use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing, SupportView};
+use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing};
 use holdfast_types::storage::{HardState, LogStart};
 use holdfast_types::{
-    Generation, Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId,
-    Response, StoreId,
+    Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
+    limits,
 };
 
 use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
 use super::seen::{Outdated, Seen};
+use super::support::SupportChange;
 
 /// The driver's handle for an open client or administrative request; answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -98,14 +99,7 @@ pub enum Event {
         entries: Result<Vec<LogEntry>, Fault>,
     },
     /// The support table changed.
-    Support {
-        /// How it looks now.
-        view: Arc<SupportView>,
-        /// The promises withdrawn since the last picture, in order.
-        withdrawn: Vec<(StoreId, Generation)>,
-        /// This store neither votes nor stands for now.
-        abstains: bool,
-    },
+    Support(SupportChange),
     /// What was seen of other stores is to be saved.
     Seen(BTreeMap<StoreId, Seen>),
     /// Another store has seen more of this one than its disk knows.
@@ -231,4 +225,13 @@ pub struct Measurements {
     pub used_millicores: u64,
     /// A sync stalls, or stalled a moment ago.
     pub disk_stalls: bool,
+}
+
+impl Measurements {
+    /// True while writes of clients are to be refused for want of disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let percent = self.disk_total_bytes / 100 * limits::DISK_FULL_PERCENT;
+        self.disk_total_bytes > 0 && self.disk_free_bytes < percent.max(limits::DISK_FULL_BYTES)
+    }
 }

@@ -91,7 +91,7 @@ pub struct StoreReport {
     pub disk_total_bytes: u64,
     /// What is free of it.
     pub disk_free_bytes: u64,
-    /// False when the disk stalls or fails.
+    /// False when the disk stalls or fails, or the wall clock is off: others are to hold and lead more.
     pub disk_ok: bool,
     /// Cores it may use.
     pub cores: u32,

@@ -2,12 +2,14 @@
 //!
 //! - [`worker`]: events in, effects out, for the ranges of one worker; its words in [`event`], [`effect`], [`message`]
 //! - [`routing`], [`desk`], [`admission`], [`parking`], [`unled`], [`snapshots`], [`load`]: one idea each, used by the worker
-//! - [`support`]: the table of promises between stores, on a thread of its own; a restored disk is noticed there, see [`seen`]
+//! - [`support`]: the table of promises between stores, on a thread of its own; a restored disk is noticed there, see [`seen`],
+//!   and a wall clock that is off, see [`clocks`]
 //! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
 //! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
 //! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it; [`garbage`]: what of its data may go
 
 pub mod admission;
+pub mod clocks;
 pub mod desk;
 pub mod effect;
 pub mod event;

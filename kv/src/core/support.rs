@@ -16,6 +16,9 @@
 //!
 //! Questions also tell how far the asker's log has come. A store whose disk is older than what was seen of it (a restored image)
 //! is refused: it has forgotten votes and acknowledgements that others rely on.
+//!
+//! Every message tells the sender's wall clock. A store that so finds its own off by more than the bound still promises and votes, but
+//! does not lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use holdfast_replica::{Promise, Support as Received, SupportView};
 use holdfast_types::{Generation, Incarnation, Moment, StoreId, limits};
 use prost::Message as _;
 
+use super::clocks::Clocks;
 use super::seen::{Outdated, Seen};
 
 const VERSION: u32 = 1;
@@ -83,6 +87,8 @@ pub struct SupportChange {
     pub withdrawn: Vec<(StoreId, Generation)>,
     /// This store neither votes nor stands for now.
     pub abstains: bool,
+    /// This store's wall clock is off by more than the bound: so many milliseconds ahead of the others'.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// What a step of the table asks for.
@@ -129,10 +135,12 @@ pub struct Support {
     hold_until: Moment,
     withdrawn: Vec<(StoreId, Generation)>,
     counter: u64,
+    wall_ms: u64,
+    clocks: Clocks,
     /// What was seen of others is saved then, when there is news.
     save_seen_at: Moment,
     /// The view that the workers have.
-    published: Option<(Arc<SupportView>, bool)>,
+    published: Option<(Arc<SupportView>, bool, Option<i64>)>,
 }
 
 impl Support {
@@ -144,6 +152,8 @@ impl Support {
         Self {
             others: others.collect(),
             counter: config.started_at,
+            wall_ms: 0,
+            clocks: Clocks::default(),
             save_seen_at: now,
             config,
             started: now,
@@ -165,6 +175,11 @@ impl Support {
     /// The log's counter has come so far: told to others with the next questions.
     pub fn note_counter(&mut self, counter: u64) {
         self.counter = self.counter.max(counter + self.config.counter_offset);
+    }
+
+    /// The wall clock shows this, in milliseconds since the Unix epoch: to be said before each message taken in and each tick.
+    pub fn note_wall(&mut self, wall_ms: u64) {
+        self.wall_ms = wall_ms;
     }
 
     /// A message came in; `incarnation` is the one of the connection's handshake. Sends answers; changes come out of the next
@@ -195,6 +210,9 @@ impl Support {
         }
         other.seen.learn(said);
         if let Some(answer) = message.answer {
+            if message.wall_ms > 0 && self.wall_ms > 0 && answer.asker_incarnation == self.config.incarnation.0 {
+                self.clocks.read(from, message.wall_ms, self.wall_ms, Moment(answer.asked_at), now);
+            }
             self.take_answer(from, incarnation, answer);
         }
         if let Some(question) = message.question {
@@ -347,9 +365,8 @@ impl Support {
     fn encode(&self, question: Option<v1::SupportQuestion>, answer: Option<v1::SupportAnswer>) -> Bytes {
         let incarnation = self.config.incarnation.0;
         let (started_at, counter) = (self.config.started_at, self.counter);
-        let message =
-            v1::SupportMessage { version: VERSION, incarnation, question, answer, started_at, counter, refusal: None };
-        message.encode_to_vec().into()
+        let said = v1::SupportMessage { version: VERSION, incarnation, question, answer, ..Default::default() };
+        v1::SupportMessage { started_at, counter, wall_ms: self.wall_ms, ..said }.encode_to_vec().into()
     }
 
     fn refuse(&self, incarnation: Incarnation, seen: Seen) -> Bytes {
@@ -368,13 +385,17 @@ impl Support {
         let received = self.others.iter().filter_map(|(s, o)| o.received.map(|r| (*s, r))).collect();
         let view = SupportView { incarnation: self.config.incarnation, given, received };
         let abstains = self.abstains(now);
-        let same = self.published.as_ref().is_some_and(|(old, was)| **old == view && *was == abstains);
+        let ahead = self.clocks.judge(self.neighbours.len(), self.config.interval, now);
+        let same = self.published.as_ref().is_some_and(|(old, was, off)| {
+            **old == view && (*was, *off) == (abstains, ahead)
+        });
         if same && self.withdrawn.is_empty() {
             return None;
         }
         let view = Arc::new(view);
-        self.published = Some((Arc::clone(&view), abstains));
-        Some(SupportChange { view, withdrawn: std::mem::take(&mut self.withdrawn), abstains })
+        self.published = Some((Arc::clone(&view), abstains, ahead));
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        Some(SupportChange { view, withdrawn, abstains, clock_ahead_ms: ahead })
     }
 }
 

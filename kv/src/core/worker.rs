@@ -118,6 +118,8 @@ struct Held {
 struct SupportNow {
     view: Arc<SupportView>,
     abstains: bool,
+    /// How far this store's wall clock is ahead of the others', when it is off by more than the bound.
+    clock_ahead_ms: Option<i64>,
     /// Stores whose promise was withdrawn and not renewed.
     lost: BTreeSet<StoreId>,
 }
@@ -184,6 +186,7 @@ impl Worker {
         let support = SupportNow {
             view: Arc::new(SupportView { incarnation: config.incarnation, ..SupportView::default() }),
             abstains: true,
+            clock_ahead_ms: None,
             lost: BTreeSet::new(),
         };
         Self {
@@ -229,7 +232,7 @@ impl Worker {
 
     /// One round: takes the events in, steps replicas, and says what is to be done. `events` is empty afterwards.
     pub fn handle(&mut self, events: &mut Vec<Event>, env: &dyn Env) -> Vec<Effect> {
-        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        let cx = self.cx(env);
         self.last_round = cx.now;
         for event in events.drain(..) {
             self.take(event, &cx);
@@ -269,7 +272,7 @@ impl Worker {
     /// How every replica here is doing.
     #[must_use]
     pub fn status(&self, env: &dyn Env) -> Vec<(RangeId, ReplicaStatus)> {
-        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        let cx = self.cx(env);
         let view = Self::view(&self.support, self.is_reluctant(), &cx);
         self.held.iter().map(|(range, held)| (*range, held.replica.status(&view))).collect()
     }
@@ -325,7 +328,7 @@ impl Worker {
             Event::EntriesFetched { range, to, entries } => {
                 self.push(range, Input::EntriesFetched { to, entries: entries.unwrap_or_default() });
             }
-            Event::Support { view, withdrawn, abstains } => self.take_support(view, &withdrawn, abstains, cx),
+            Event::Support(change) => self.take_support(change, cx),
             Event::Seen(seen) => self.log.add_aside(seen::save(&seen)),
             Event::Outdated(outdated) => self.log.add(vec![outdated.op()], Then::Outdated(outdated)),
             Event::Born(newborn) => self.give_birth(*newborn, cx),
@@ -403,11 +406,7 @@ impl Worker {
         let full = self.shared.admission.is_disk_full();
         if full && !std::mem::replace(&mut self.disk_full, full) {
             // Once: where all disks are full, leaders would otherwise be passed round without end.
-            let led: Vec<_> =
-                self.held.iter().filter(|(_, held)| held.standing.leads).map(|(range, _)| *range).collect();
-            for range in led {
-                self.push(range, Input::Yield);
-            }
+            self.yield_all();
         }
         self.disk_full = full;
         for (range, bytes) in &measured.range_bytes {
@@ -418,12 +417,33 @@ impl Worker {
         self.measured = measured;
     }
 
+    /// Hands over whatever is led here, where there is somebody to take it.
+    fn yield_all(&mut self) {
+        let led: Vec<_> = self.held.iter().filter(|(_, held)| held.standing.leads).map(|(range, _)| *range).collect();
+        for range in led {
+            self.push(range, Input::Yield);
+        }
+    }
+
     fn is_reluctant(&self) -> bool {
         self.retiring || self.disk_full
     }
 
     fn view<'a>(support: &'a SupportNow, reluctant: bool, cx: &Cx<'_>) -> StoreView<'a> {
-        StoreView { now: cx.now, wall_ms: cx.wall_ms, support: &support.view, abstains: support.abstains, reluctant }
+        StoreView {
+            now: cx.now,
+            wall_ms: cx.wall_ms,
+            support: &support.view,
+            abstains: support.abstains,
+            clock_off: support.clock_ahead_ms.is_some(),
+            reluctant,
+        }
+    }
+
+    /// A wall clock that is off is put right by what the other stores have: requests are judged, and callers told, by fleet time.
+    fn cx<'a>(&self, env: &'a dyn Env) -> Cx<'a> {
+        let ahead = self.support.clock_ahead_ms.unwrap_or(0);
+        Cx { env, now: env.now(), wall_ms: env.wall_ms().saturating_add_signed(-ahead) }
     }
 
     fn fleet_now(cx: &Cx<'_>) -> Timestamp {

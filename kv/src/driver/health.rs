@@ -1,5 +1,6 @@
 //! Who still turns its rounds: the store asks others for support only while it is fit to lead.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +8,40 @@ use holdfast_types::{Moment, limits};
 
 use crate::ports::Clock;
 
+/// What a complaint is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ComplaintKind {
+    /// The disk is slow, or full.
+    Disk,
+    /// A worker does not finish its rounds in time.
+    Workers,
+    /// The wall clock is away from those of most other stores.
+    Clock,
+    /// Another thread is late.
+    Threads,
+}
+
+/// Something that is wrong with a store; shown as a sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// About what.
+    pub kind: ComplaintKind,
+    /// A sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// The pulse of one thread. It beats at least every [`IDLE_BEAT`] while the thread turns its rounds.
 #[derive(Debug)]
 pub struct Pulse {
     name: String,
+    /// What it is about when the thread is late.
+    kind: ComplaintKind,
     last_beat: AtomicU64,
     /// When the fsync that is outstanding began; 0: none is.
     fsync_since: AtomicU64,
@@ -41,14 +72,16 @@ impl Pulse {
         since != 0 && now.since(Moment(since)) > limits::FSYNC_STALLED
     }
 
-    fn complaint(&self, now: Moment) -> Option<String> {
-        let fsync_since = self.fsync_since.load(Ordering::Acquire);
+    fn complaint(&self, now: Moment) -> Option<Complaint> {
+        let (name, fsync_since) = (&self.name, self.fsync_since.load(Ordering::Acquire));
         if fsync_since != 0 {
             let out = now.since(Moment(fsync_since));
-            return (out > limits::FSYNC_STALLED).then(|| format!("{}: fsync outstanding for {out:?}", self.name));
+            let message = || format!("{name}: fsync outstanding for {out:?}");
+            return (out > limits::FSYNC_STALLED).then(|| Complaint { kind: ComplaintKind::Disk, message: message() });
         }
         let late = now.since(Moment(self.last_beat.load(Ordering::Acquire)));
-        (late > limits::WORKER_ROUND_LATE).then(|| format!("{}: no round finished for {late:?}", self.name))
+        let message = || format!("{name}: no round finished for {late:?}");
+        (late > limits::WORKER_ROUND_LATE).then(|| Complaint { kind: self.kind, message: message() })
     }
 }
 
@@ -56,13 +89,15 @@ impl Pulse {
 #[derive(Debug, Default)]
 pub struct Health {
     pulses: parking_lot::RwLock<Vec<Arc<Pulse>>>,
+    clock_ahead_ms: parking_lot::RwLock<Option<i64>>,
 }
 
 impl Health {
     /// A pulse for a new thread; it counts as beating now.
-    pub fn pulse(&self, name: impl Into<String>, clock: &dyn Clock) -> Arc<Pulse> {
+    pub fn pulse(&self, name: impl Into<String>, kind: ComplaintKind, clock: &dyn Clock) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse {
             name: name.into(),
+            kind,
             last_beat: AtomicU64::new(clock.now().0),
             fsync_since: AtomicU64::new(0),
         });
@@ -76,9 +111,20 @@ impl Health {
         self.pulses.read().iter().any(|pulse| pulse.stalls(now))
     }
 
+    /// The wall clock was compared with other stores'; gives what was known before.
+    pub fn note_clock(&self, ahead_ms: Option<i64>) -> Option<i64> {
+        std::mem::replace(&mut self.clock_ahead_ms.write(), ahead_ms)
+    }
+
+    /// How far the wall clock is ahead of the other stores' (behind: negative), when it is off by more than the bound.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        *self.clock_ahead_ms.read()
+    }
+
     /// What is wrong, one sentence a thread; nothing: the store is fit to lead.
     #[must_use]
-    pub fn complaints(&self, now: Moment) -> Vec<String> {
+    pub fn complaints(&self, now: Moment) -> Vec<Complaint> {
         self.pulses.read().iter().filter_map(|pulse| pulse.complaint(now)).collect()
     }
 }
@@ -104,13 +150,14 @@ mod tests {
     #[test]
     fn a_stalled_fsync_is_a_complaint_and_a_slow_one_is_not() {
         let health = Health::default();
-        let pulse = health.pulse("log", &Fixed);
+        let pulse = health.pulse("log", ComplaintKind::Threads, &Fixed);
         let start = Fixed.now();
         pulse.fsync_begins(start);
         assert!(health.complaints(start.after(Duration::from_millis(1_900))).is_empty());
         assert!(!health.disk_stalls(start.after(Duration::from_millis(1_900))));
         assert!(health.disk_stalls(start.after(Duration::from_millis(2_100))));
-        assert_eq!(health.complaints(start.after(Duration::from_millis(2_100))).len(), 1);
+        let complaints = health.complaints(start.after(Duration::from_millis(2_100)));
+        assert_eq!(complaints.iter().map(|c| c.kind).collect::<Vec<_>>(), [ComplaintKind::Disk]);
         pulse.fsync_ends(start.after(Duration::from_millis(2_100)));
         assert!(health.complaints(start.after(Duration::from_millis(2_200))).is_empty());
         assert!(!health.disk_stalls(start.after(Duration::from_secs(9))), "a late thread is not a bad disk");
@@ -119,9 +166,10 @@ mod tests {
     #[test]
     fn a_thread_that_stands_still_is_a_complaint() {
         let health = Health::default();
-        let pulse = health.pulse("worker", &Fixed);
+        let pulse = health.pulse("worker", ComplaintKind::Workers, &Fixed);
         let late = Fixed.now().after(limits::WORKER_ROUND_LATE + Duration::from_millis(1));
-        assert_eq!(health.complaints(late).len(), 1);
+        let complaints = health.complaints(late);
+        assert_eq!(complaints.iter().map(|c| c.kind).collect::<Vec<_>>(), [ComplaintKind::Workers]);
         pulse.beat(late);
         assert!(health.complaints(late).is_empty());
     }

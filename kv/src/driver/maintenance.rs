@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use holdfast_engine::{DataEngine, ReadTier};
 use holdfast_replica::RangeState;
 use holdfast_types::{Moment, RangeId, limits};
+use parking_lot::RwLock;
 
 use super::health::Health;
 use super::load::ProcessLoad;
@@ -41,6 +42,8 @@ pub struct Maintenance {
     pub cores: u32,
     /// Whose syncs stall.
     pub health: Arc<Health>,
+    /// Where the newest measurements are to be seen.
+    pub measured: Arc<RwLock<Arc<Measurements>>>,
 }
 
 impl Maintenance {
@@ -95,6 +98,7 @@ impl Maintenance {
             used_millicores: load.used_millicores(now),
             disk_stalls,
         };
+        *self.measured.write() = Arc::new(measured.clone());
         self.workers.broadcast(None, &Event::Measured(measured));
     }
 

@@ -23,6 +23,7 @@ mod support_thread;
 mod worker_thread;
 
 pub use clock::SystemClock;
+pub use health::{Complaint, ComplaintKind};
 pub use shared::FaultSink;
 pub use store::{Cancellation, Ports, Store, StoreOptions};
 pub use worker_thread::StoreEnv;

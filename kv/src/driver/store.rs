@@ -12,9 +12,9 @@ use holdfast_placement::StoreRecord;
 use holdfast_replica::AdminRequest;
 use holdfast_types::validate::validate;
 use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use super::health::Health;
+use super::health::{Complaint, ComplaintKind, Health};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
@@ -22,8 +22,8 @@ use super::shared::FaultSink;
 use super::shared_map::SharedMap;
 use super::support_thread::SupportThread;
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
-use crate::core::event::{Event, RequestTicket};
-use crate::core::message::{Route, StoreMessage};
+use crate::core::event::{Event, Measurements, RequestTicket};
+use crate::core::message::{RangeHint, Route, StoreMessage};
 use crate::core::routing::{Found, RangeMap};
 use crate::core::support::Support;
 use crate::core::worker::Worker;
@@ -73,6 +73,7 @@ pub struct Store {
     stop_maintenance: Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     faults: FaultSink,
+    measured: Arc<RwLock<Arc<Measurements>>>,
 }
 
 impl Store {
@@ -99,6 +100,7 @@ impl Store {
             stop_maintenance,
             threads: Mutex::default(),
             faults: ports.faults.clone(),
+            measured: Arc::default(),
         });
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
@@ -109,7 +111,7 @@ impl Store {
                 mailbox,
                 outlets: outlets(),
                 clock: Arc::clone(&ports.clock),
-                pulse: store.health.pulse(format!("worker {index}"), &*ports.clock),
+                pulse: store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock),
                 waiting: Waiting::default(),
             };
             store.spawn(format!("worker-{index}"), move || thread.run())?;
@@ -124,6 +126,7 @@ impl Store {
             stop: stopped,
             cores: options.cores,
             health: Arc::clone(&store.health),
+            measured: Arc::clone(&store.measured),
         };
         store.spawn("maintenance".into(), move || maintenance.run())?;
         let support = SupportThread {
@@ -154,7 +157,7 @@ impl Store {
             log: Arc::clone(&engines.log),
             batches,
             workers: self.mailboxes.clone(),
-            pulse: self.health.pulse("log writer", &*ports.clock),
+            pulse: self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock),
             clock: Arc::clone(&ports.clock),
             faults: ports.faults.clone(),
         };
@@ -167,7 +170,7 @@ impl Store {
                 data: Arc::clone(&engines.data),
                 work,
                 workers: self.mailboxes.clone(),
-                pulse: self.health.pulse(format!("apply {index}"), &*ports.clock),
+                pulse: self.health.pulse(format!("apply {index}"), ComplaintKind::Threads, &*ports.clock),
                 clock: Arc::clone(&ports.clock),
                 faults: ports.faults.clone(),
             };
@@ -306,13 +309,34 @@ impl Store {
 
     /// What is wrong with this store's threads and disks; nothing: it is fit to lead.
     #[must_use]
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<Complaint> {
         self.health.complaints(self.clock.now())
     }
 
-    /// Fleet time as this store's wall clock has it; only told along with answers that no worker gave.
-    fn fleet_now(&self) -> Timestamp {
-        Timestamp::from_ms(self.clock.wall_ms())
+    /// What was measured last: disk, processors, bytes by range.
+    #[must_use]
+    pub fn measured(&self) -> Arc<Measurements> {
+        Arc::clone(&self.measured.read())
+    }
+
+    /// Something was heard of ranges elsewhere: requests go by it from here on.
+    pub fn learn(&self, hints: Vec<RangeHint>) {
+        self.mailboxes.broadcast(None, &Event::Learned(hints.clone()));
+        self.map.learned(hints);
+    }
+
+    /// How far this store's wall clock is ahead of the other stores' (behind: negative), when it is off by more than the bound. The
+    /// store is ready all the same: it votes, serves what it can and passes the rest on; but it does not lead.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        self.health.clock_ahead_ms()
+    }
+
+    /// Fleet time as this store's wall clock has it, put right when that is off; told along with answers that no worker gave.
+    #[must_use]
+    pub fn fleet_now(&self) -> Timestamp {
+        let ahead = self.health.clock_ahead_ms().unwrap_or(0);
+        Timestamp::from_ms(self.clock.wall_ms().saturating_add_signed(-ahead))
     }
 
     /// Hands leaders over; [`Store::ranges`] shows when none is left here.

@@ -54,6 +54,7 @@ impl SupportThread {
             }
             let wait = self.support.next_wake().since(self.clock.now()).min(limits::SUPPORT_HEARTBEAT);
             let heard = self.link.poll(wait.max(Duration::from_millis(1)));
+            self.support.note_wall(self.clock.wall_ms());
             for (from, incarnation, payload) in heard {
                 let output = self.support.receive(from, incarnation, &payload, self.clock.now());
                 self.carry_out(output);
@@ -69,6 +70,7 @@ impl SupportThread {
             if healthy == complained {
                 complained = !healthy;
                 if complained {
+                    let complaints: Vec<_> = complaints.iter().map(ToString::to_string).collect();
                     tracing::warn!(
                         complaints = complaints.join("; "),
                         "this store is not fit to lead and asks for no support"
@@ -78,8 +80,22 @@ impl SupportThread {
                 }
             }
             self.support.note_counter(self.log.counter().0);
+            self.support.note_wall(self.clock.wall_ms());
             let output = self.support.tick(now, healthy);
             self.carry_out(output);
+        }
+    }
+
+    fn note_clock(&self, ahead_ms: Option<i64>) {
+        let before = self.health.note_clock(ahead_ms);
+        match (before, ahead_ms) {
+            (None, Some(ahead_ms)) => tracing::error!(
+                ahead_ms,
+                "this store's wall clock differs from most other stores' by more than the bound: it does not lead until the \
+                 clock is set"
+            ),
+            (Some(_), None) => tracing::info!("this store's wall clock is right again"),
+            _ => {}
         }
     }
 
@@ -95,8 +111,8 @@ impl SupportThread {
             self.workers.deliver(0, Event::Outdated(outdated));
         }
         if let Some(changed) = output.changed {
-            let (view, withdrawn, abstains) = (changed.view, changed.withdrawn, changed.abstains);
-            self.workers.broadcast(None, &Event::Support { view, withdrawn, abstains });
+            self.note_clock(changed.clock_ahead_ms);
+            self.workers.broadcast(None, &Event::Support(changed));
         }
     }
 }

@@ -34,6 +34,7 @@ pub const REST: RangeId = RangeId(1 << 32 | 1);
 
 struct TestEnv {
     now: Moment,
+    wall_ms: u64,
     engines: Engines,
 }
 
@@ -43,7 +44,7 @@ impl Env for TestEnv {
     }
 
     fn wall_ms(&self) -> u64 {
-        1_700_000_000_000 + self.now.0 / 1_000
+        self.wall_ms
     }
 
     fn snapshot(&self) -> Arc<dyn DataSnapshot> {
@@ -76,6 +77,8 @@ pub struct Fleet {
     admin_answers: BTreeMap<RequestTicket, Result<AdminOutcome, Rejected>>,
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(StoreId, StoreId)>,
+    /// Wall clocks that are off.
+    pub clock_ahead_ms: BTreeMap<StoreId, i64>,
     /// Stores that found themselves outdated and want to be stopped.
     pub stopped: BTreeSet<StoreId>,
 }
@@ -150,6 +153,7 @@ impl Fleet {
             answers: BTreeMap::new(),
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
+            clock_ahead_ms: BTreeMap::new(),
             stopped: BTreeSet::new(),
         };
         for record in &records {
@@ -182,7 +186,7 @@ impl Fleet {
             check: CheckLevel::Full,
             survival: SurvivalGoal::Site,
         };
-        let env = TestEnv { now: self.now, engines: engines.clone() };
+        let env = TestEnv { now: self.now, wall_ms: self.wall_of(id), engines: engines.clone() };
         let (workers, map) = recovered.into_workers(&setup, &env);
         let mut mailboxes: Vec<VecDeque<Event>> = workers.iter().map(|_| VecDeque::new()).collect();
         let measured = Measurements {
@@ -284,9 +288,14 @@ impl Fleet {
     /// The last index of a range's log at its leader.
     pub fn last_index(&self, range: RangeId) -> u64 {
         let store = &self.stores[&self.leader(range).expect("somebody leads")];
-        let env = TestEnv { now: self.now, engines: store.engines.clone() };
+        let env = TestEnv { now: self.now, wall_ms: self.wall_ms(), engines: store.engines.clone() };
         let statuses = store.workers.iter().flat_map(|w| w.status(&env));
         statuses.filter(|(of, _)| *of == range).map(|(_, status)| status.last.0).max().unwrap()
+    }
+
+    /// What the wall clock of a store shows.
+    fn wall_of(&self, id: StoreId) -> u64 {
+        self.wall_ms().saturating_add_signed(self.clock_ahead_ms.get(&id).copied().unwrap_or(0))
     }
 
     pub fn wall_ms(&self) -> u64 {
@@ -327,7 +336,7 @@ impl Fleet {
 
     pub fn describe(&self, id: StoreId) -> Vec<String> {
         let store = &self.stores[&id];
-        let env = TestEnv { now: self.now, engines: store.engines.clone() };
+        let env = TestEnv { now: self.now, wall_ms: self.wall_of(id), engines: store.engines.clone() };
         let statuses = store.workers.iter().flat_map(|w| w.status(&env));
         let lines = statuses.map(|(range, status)| format!("{id} {range} {status}"));
         let plans = store.workers.iter().map(Worker::placement_status);
@@ -339,9 +348,10 @@ impl Fleet {
     }
 
     fn tick_support(&mut self, id: StoreId) {
-        let now = self.now;
+        let (now, wall_ms) = (self.now, self.wall_of(id));
         let Some(store) = self.stores.get_mut(&id) else { return };
         if store.support.next_wake() <= now {
+            store.support.note_wall(wall_ms);
             store.support.note_counter(store.engines.log.counter().0);
             let output = store.support.tick(now, true);
             self.carry_support(id, output);
@@ -359,18 +369,16 @@ impl Fleet {
         }
         if let Some(change) = output.changed {
             for mailbox in &mut store.mailboxes {
-                mailbox.push_back(Event::Support {
-                    view: Arc::clone(&change.view),
-                    withdrawn: change.withdrawn.clone(),
-                    abstains: change.abstains,
-                });
+                mailbox.push_back(Event::Support(change.clone()));
             }
         }
         for (to, bytes) in output.send {
             if self.cut.contains(&(id, to)) {
                 continue;
             }
+            let wall_ms = self.wall_of(to);
             let Some(other) = self.stores.get_mut(&to) else { continue };
+            other.support.note_wall(wall_ms);
             let answer = other.support.receive(id, incarnation, &bytes, self.now);
             self.carry_support(to, answer);
         }
@@ -393,14 +401,14 @@ impl Fleet {
     }
 
     fn round(&mut self, id: StoreId, worker: usize) -> bool {
-        let now = self.now;
+        let (now, wall_ms) = (self.now, self.wall_of(id));
         let Some(store) = self.stores.get_mut(&id) else { return false };
         let due = store.workers[worker].next_wake().is_some_and(|at| at <= now);
         if store.mailboxes[worker].is_empty() && !due {
             return false;
         }
         let mut events: Vec<_> = store.mailboxes[worker].drain(..).collect();
-        let env = TestEnv { now, engines: store.engines.clone() };
+        let env = TestEnv { now, wall_ms, engines: store.engines.clone() };
         let effects = store.workers[worker].handle(&mut events, &env);
         store.workers[worker].check().unwrap();
         for effect in effects {

@@ -55,6 +55,7 @@ pub struct Store {
     pub id: StoreId,
     pub support: SupportView,
     pub abstains: bool,
+    pub clock_off: bool,
     pub reluctant: bool,
     pub alive: bool,
     pub replicas: BTreeMap<RangeId, Replica>,
@@ -359,6 +360,7 @@ impl Group {
             wall_ms: now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
+            clock_off: store.clock_off,
             reluctant: store.reluctant,
         };
         let effects = replica.step(input, &view);
@@ -380,6 +382,7 @@ impl Group {
             wall_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
+            clock_off: store.clock_off,
             reluctant: store.reluctant,
         };
         store.replicas.get(&range).map(|r| r.status(&view))
@@ -476,6 +479,7 @@ impl Group {
             wall_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
+            clock_off: store.clock_off,
             reluctant: store.reluctant,
         };
         let effects = opened.lead_after_split(&view);
@@ -646,6 +650,7 @@ impl Group {
             wall_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
+            clock_off: store.clock_off,
             reluctant: store.reluctant,
         };
         let Some(replica) = store.replicas.get(&reading.range) else { return true };

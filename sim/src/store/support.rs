@@ -38,6 +38,7 @@ impl Process {
     }
 
     pub(super) fn support_heard(&mut self, from: StoreId, incarnation: Incarnation, bytes: &Bytes, at: &mut At<'_>) {
+        self.support.table.note_wall(at.clock.wall_ms(at.hub.now));
         let output = self.support.table.receive(from, incarnation, bytes, at.now());
         self.carry_out_support(output, at);
         self.tick_support(at);
@@ -47,6 +48,7 @@ impl Process {
         let now = at.now();
         let healthy = self.is_healthy(now);
         self.support.table.note_counter(self.log.counter().0);
+        self.support.table.note_wall(at.clock.wall_ms(at.hub.now));
         let output = self.support.table.tick(now, healthy);
         self.carry_out_support(output, at);
         let due = at.clock.global(self.support.table.next_wake()).max(at.hub.now);
@@ -76,8 +78,7 @@ impl Process {
             for (store, generation) in &changed.withdrawn {
                 at.hub.note(|| format!("{} withdraws {generation} from {store}", at.me));
             }
-            let event = Event::Support { view: changed.view, withdrawn: changed.withdrawn, abstains: changed.abstains };
-            self.tell_all(None, &event, at);
+            self.tell_all(None, &Event::Support(changed), at);
         }
     }
 }

@@ -91,6 +91,18 @@ impl World {
         }
     }
 
+    /// Sets a wall clock beyond the bound: so many milliseconds ahead, or behind; 0: it is right again.
+    pub fn set_clock_wrong(&mut self, store: StoreId, ahead_ms: i64) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            self.hub.note(|| format!("the clock of {store} is {ahead_ms} ms ahead"));
+            known.clock.set_wrong(ahead_ms);
+        }
+    }
+
+    pub(crate) fn is_any_clock_wrong(&self) -> bool {
+        self.stores.values().any(|store| store.clock.is_wrong())
+    }
+
     /// Cuts directions.
     pub fn cut(&mut self, pairs: &BTreeSet<(Place, Place)>, how: Cut) {
         self.hub.note(|| format!("cut ({how:?}): {pairs:?}"));
@@ -128,6 +140,7 @@ impl World {
         for store in stores {
             self.disk(store, |disk| disk.stalled_until = holdfast_types::Moment::ZERO);
             self.repair(Repair::Disk(store));
+            self.repair(Repair::Clock(store));
             self.thaw(store);
             self.start_store(store);
         }

@@ -32,7 +32,7 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
             Body::Located(v1::Located { locate_id: id.0, hints: hints.into_iter().map(hint_of).collect() })
         }
         StoreMessage::Admin { id, range, request, timeout_ms, hops } => {
-            Body::Admin(v1::Admin { forward_id: id.0, range_id: range.0, timeout_ms, hops, request: admin_of(request) })
+            Body::Admin(v1::AdminCall { forward_id: id.0, range_id: range.0, timeout_ms, hops, request: admin_of(request) })
         }
         StoreMessage::AdminAnswer { id, outcome } => Body::AdminAnswer(v1::AdminAnswer {
             forward_id: id.0,
@@ -180,8 +180,8 @@ fn hints(hints: Vec<v1::RangeHint>) -> Converted<Vec<RangeHint>> {
 }
 
 /// `None` for what never travels: garbage is collected by the store that leads.
-fn admin_of(request: AdminRequest) -> Option<v1::admin::Request> {
-    use v1::admin::Request;
+fn admin_of(request: AdminRequest) -> Option<v1::admin_call::Request> {
+    use v1::admin_call::Request;
     let ids = |ids: Vec<ReplicaId>| ids.into_iter().map(|id| id.0).collect();
     Some(match request {
         AdminRequest::Split { at, .. } => Request::Split(v1::AdminSplit { at: at.raw().clone() }),
@@ -202,8 +202,8 @@ fn admin_of(request: AdminRequest) -> Option<v1::admin::Request> {
     })
 }
 
-fn admin_request_of(request: v1::admin::Request) -> Converted<AdminRequest> {
-    use v1::admin::Request;
+fn admin_request_of(request: v1::admin_call::Request) -> Converted<AdminRequest> {
+    use v1::admin_call::Request;
     let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
     Ok(match request {
         Request::Split(m) => AdminRequest::Split { at: key(m.at)?, right: RangeId(0) },

@@ -16,7 +16,7 @@ use crate::core::routing::worker_of;
 impl Worker {
     /// Takes in what was found of a range at start. A replica that cannot be opened is quarantined, not a reason to stop.
     pub fn open(&mut self, found: FoundRange, env: &dyn Env) {
-        let cx = Cx { env, now: env.now(), wall_ms: env.wall_ms() };
+        let cx = self.cx(env);
         let range = found.range;
         match found.what {
             Found::Live(opening) => self.open_replica(range, *opening, false, &cx),

@@ -23,6 +23,10 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        if self.support.clock_ahead_ms.is_some() {
+            // What came back, or could not be handed over before.
+            self.yield_all();
+        }
         self.raise_thresholds(cx);
         self.ask_for_damaged(cx);
         let report = self.make_report(cx);
@@ -68,7 +72,7 @@ impl Worker {
             workers: self.config.workers,
             disk_total_bytes: self.measured.disk_total_bytes,
             disk_free_bytes: self.measured.disk_free_bytes,
-            disk_ok: !self.measured.disk_stalls && !self.disk_full,
+            disk_ok: !self.measured.disk_stalls && !self.disk_full && self.support.clock_ahead_ms.is_none(),
             cores: self.measured.cores,
             used_millicores: self.measured.used_millicores,
             replicas: self.held.len() as u64,

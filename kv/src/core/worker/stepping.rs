@@ -1,15 +1,14 @@
 //! Stepping replicas and carrying out what they ask for.
 
-use std::sync::Arc;
-
 use holdfast_engine::Fault;
 use holdfast_replica::{Applied, Cause, Effect as Asked, Input, Outcome, Standing, SupportView, Ticket};
-use holdfast_types::{Generation, RangeId, Rejected, StoreId};
+use holdfast_types::{RangeId, Rejected, StoreId};
 
 use super::log::Then;
 use super::{Cx, Worker};
 use crate::core::effect::{AdminOutcome, Effect, TrafficCause};
 use crate::core::message::StoreMessage;
+use crate::core::support::SupportChange;
 use crate::ports::Class;
 
 /// Ranges that are told in one round that support changed.
@@ -163,18 +162,13 @@ impl Worker {
         self.wake_located(cx);
     }
 
-    pub(super) fn take_support(
-        &mut self,
-        view: Arc<SupportView>,
-        withdrawn: &[(StoreId, Generation)],
-        abstains: bool,
-        cx: &Cx<'_>,
-    ) {
+    pub(super) fn take_support(&mut self, change: SupportChange, cx: &Cx<'_>) {
+        let SupportChange { view, withdrawn, abstains, clock_ahead_ms } = change;
         let changed = changed_stores(&self.support.view, &view);
         let began = self.support.abstains && !abstains;
         self.support.view = view;
         self.support.abstains = abstains;
-        for (store, _) in withdrawn {
+        for (store, _) in &withdrawn {
             self.support.lost.insert(*store);
         }
         let given = &self.support.view.given;
@@ -182,13 +176,17 @@ impl Worker {
         self.support.lost.retain(|store| !given.contains_key(store));
         let some_came_back = self.support.lost.len() < before;
         let ranges: Vec<_> = self.held.keys().copied().collect();
-        for (store, generation) in withdrawn {
+        for (store, generation) in &withdrawn {
             for range in &ranges {
                 self.push(*range, Input::Withdrawn { store: *store, generation: *generation });
             }
         }
+        let was_off = std::mem::replace(&mut self.support.clock_ahead_ms, clock_ahead_ms).is_some();
+        if clock_ahead_ms.is_some() && !was_off {
+            self.yield_all();
+        }
         self.run_inputs(cx);
-        for (store, _) in withdrawn {
+        for (store, _) in &withdrawn {
             self.store_lost(*store, cx);
         }
         if some_came_back && self.desk.waiting() > 0 {
