@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient;
+use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Key, KeyspaceId};
 use rustix::process::{Pid, Signal, kill_process};
@@ -211,6 +213,23 @@ impl LocalFleet {
         self.stores[index].child.as_ref().map(Child::id)
     }
 
+    /// Kills every store that runs.
+    pub fn kill_running(&mut self) {
+        for store in &mut self.stores {
+            if let Some(mut child) = store.child.take() {
+                // It may have ended by itself.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+
+    /// The processes of all stores that were started and not ended.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.stores.iter().filter_map(|store| store.child.as_ref().map(Child::id)).collect()
+    }
+
     /// True while the store's process runs.
     pub fn is_running(&mut self, index: usize) -> bool {
         self.stores[index].child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
@@ -237,10 +256,22 @@ impl LocalFleet {
 
     /// Connects to the fleet service of a store.
     pub async fn fleet_client(&self, index: usize) -> anyhow::Result<FleetClient<Channel>> {
+        Ok(FleetClient::new(self.channel(index).await?))
+    }
+
+    async fn channel(&self, index: usize) -> anyhow::Result<Channel> {
         let address = format!("http://{}", self.stores[index].client);
         let endpoint =
             Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
-        Ok(FleetClient::new(endpoint.connect().await?))
+        Ok(endpoint.connect().await?)
+    }
+
+    /// Connects to the admin service of a store.
+    pub async fn admin_client(&self, index: usize) -> anyhow::Result<AdminClient<Channel>> {
+        let address = format!("http://{}", self.stores[index].client);
+        let endpoint =
+            Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
+        Ok(AdminClient::new(endpoint.connect().await?))
     }
 
     /// Waits until a store answers.
@@ -339,16 +370,8 @@ impl LocalFleet {
     }
 
     async fn split_once(&mut self, key: &bytes::Bytes) -> anyhow::Result<()> {
-        let mut fleet = self.fleet_client(0).await?;
-        let bounds = Some(v1::KeyRange { start: key.clone(), end: None });
-        let located = fleet.locate(v1::LocateRequest { bounds, limit: 1, ..v1::LocateRequest::default() }).await?;
-        let range = located.into_inner().ranges.into_iter().next().context("no range is known for the key")?;
-        let descriptor = range.descriptor.context("a range has a descriptor")?;
-        if descriptor.bounds.is_some_and(|bounds| bounds.start == *key) {
-            return Ok(());
-        }
-        let range = Some(v1::RangeExpected { range_id: descriptor.range_id, epoch: descriptor.epoch });
-        fleet.split_range(v1::SplitRangeRequest { range, key: key.clone() }).await?;
+        let mut admin = AdminClient::new(self.channel(0).await?);
+        admin.split_range(v1::SplitRangeRequest { key: key.clone(), expected_epoch: None }).await?;
         Ok(())
     }
 
@@ -380,13 +403,7 @@ impl LocalFleet {
 
 impl Drop for LocalFleet {
     fn drop(&mut self) {
-        for store in &mut self.stores {
-            if let Some(mut child) = store.child.take() {
-                // It may have ended by itself.
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        self.kill_running();
     }
 }
 
@@ -403,13 +420,13 @@ fn tail(log: &str) -> String {
 }
 
 /// Finds free ports below the kernel's ephemeral ones, so that a store that is down keeps its port.
-struct FreePorts {
+pub(crate) struct FreePorts {
     next: u16,
 }
 
 impl FreePorts {
     /// Begins at a place that differs between processes, so that fleets started at the same time seldom meet.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let span = u32::from(LAST_PORT - FIRST_PORT);
         let offset = std::process::id().wrapping_mul(61) % span;
         Self { next: FIRST_PORT + u16::try_from(offset).expect("the remainder is below the span") }
@@ -426,7 +443,8 @@ impl FreePorts {
         }
     }
 
-    fn next(&mut self) -> anyhow::Result<SocketAddr> {
+    /// The next free one.
+    pub(crate) fn next(&mut self) -> anyhow::Result<SocketAddr> {
         for _ in FIRST_PORT..LAST_PORT {
             let port = self.next;
             self.advance(1);
@@ -452,6 +470,13 @@ impl FreePorts {
 /// A folder for one run under the system's temporary one; removed when dropped.
 pub fn scratch(prefix: &str) -> anyhow::Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix(prefix).tempdir()?)
+}
+
+/// The same below another folder, if one is given.
+pub fn scratch_in(folder: Option<&Path>, prefix: &str) -> anyhow::Result<tempfile::TempDir> {
+    let Some(folder) = folder else { return scratch(prefix) };
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
+    made.with_context(|| format!("making a folder in {}", folder.display()))
 }
 
 /// The `holdfast` program beside the running one (both built by the same cargo call).

@@ -25,7 +25,7 @@ pub(crate) trait VersionCursor {
 pub(crate) fn visible(timestamp: Timestamp, version: Version, now: Timestamp) -> Option<VersionedValue> {
     match version {
         Version::Value { expires_at: Some(end), .. } if end <= now => None,
-        Version::Value { value, .. } => Some(VersionedValue { value, timestamp }),
+        Version::Value { value, expires_at } => Some(VersionedValue { value, timestamp, expires_at }),
         Version::Tombstone => None,
     }
 }

@@ -30,5 +30,5 @@ pub use headroom::{Headroom, headroom};
 pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
 pub use planner::{Held, Plan, explain, plan};
 pub use policy::{MoveLimits, Policies, Policy, SurvivalGoal};
-pub use state::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
+pub use state::{KeyspaceRecord, SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

@@ -5,19 +5,25 @@
 //! | `id/next-store` | the next store id to give |
 //! | `store/<id>` | [`StoreRecord`] |
 //! | `site/<label>` | [`SiteRecord`] |
+//! | `id/next-keyspace` | the next keyspace id to give |
+//! | `keyspace/<name>` | [`KeyspaceRecord`] |
 //! | `range/<id>` | the range's descriptor, as last reported |
 //! | `policy/<keyspace>` | [`crate::Policy`] |
 //! | `operator/<range>` | [`crate::Operator`] in flight |
 //!
 //! Ids are written as 16 (keyspaces: 8) hexadecimal digits, so that keys sort by number.
 
-use holdfast_types::{Key, KeyRange, KeyspaceId, RangeId, Rejected, SiteName, StoreId, Timestamp};
+use holdfast_types::{Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, SiteName, StoreId, Timestamp};
 
 /// The name of one fact.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum StateKey {
     /// The next store id.
     NextStore,
+    /// The next keyspace id.
+    NextKeyspace,
+    /// A keyspace with a name.
+    Keyspace(KeyspaceName),
     /// A store.
     Store(StoreId),
     /// A site.
@@ -31,6 +37,8 @@ pub enum StateKey {
 }
 
 const NEXT_STORE: &str = "id/next-store";
+const NEXT_KEYSPACE: &str = "id/next-keyspace";
+const KEYSPACE: &str = "keyspace/";
 const STORE: &str = "store/";
 const SITE: &str = "site/";
 const RANGE: &str = "range/";
@@ -43,6 +51,8 @@ impl StateKey {
     pub fn key(&self) -> Key {
         let name = match self {
             Self::NextStore => NEXT_STORE.to_owned(),
+            Self::NextKeyspace => NEXT_KEYSPACE.to_owned(),
+            Self::Keyspace(name) => format!("{KEYSPACE}{name}"),
             Self::Store(id) => format!("{STORE}{:016x}", id.0),
             Self::Site(label) => format!("{SITE}{label}"),
             Self::Range(id) => format!("{RANGE}{:016x}", id.0),
@@ -58,6 +68,10 @@ impl StateKey {
         let name = std::str::from_utf8(key.user_key()).ok()?;
         let parsed = if name == NEXT_STORE {
             Self::NextStore
+        } else if name == NEXT_KEYSPACE {
+            Self::NextKeyspace
+        } else if let Some(keyspace) = name.strip_prefix(KEYSPACE) {
+            Self::Keyspace(KeyspaceName::new(keyspace).ok()?)
         } else if let Some(id) = name.strip_prefix(STORE) {
             Self::Store(StoreId(hex(id)?))
         } else if let Some(label) = name.strip_prefix(SITE) {
@@ -83,6 +97,12 @@ impl StateKey {
     #[must_use]
     pub fn all_sites() -> KeyRange {
         all(SITE)
+    }
+
+    /// All keyspaces with a name.
+    #[must_use]
+    pub fn all_keyspaces() -> KeyRange {
+        all(KEYSPACE)
     }
 
     /// All range descriptors.
@@ -153,6 +173,17 @@ pub struct SiteRecord {
     pub identity: Option<String>,
 }
 
+/// A keyspace with a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyspaceRecord {
+    /// Its id.
+    pub id: KeyspaceId,
+    /// Its name.
+    pub name: KeyspaceName,
+    /// When it was made, in fleet time.
+    pub created_at: Timestamp,
+}
+
 /// Decides whether a store that claims `label` and proves `identity` may join, and gives the site's record to keep.
 ///
 /// A label without an identity so far is bound to the first one that comes.
@@ -185,6 +216,8 @@ mod tests {
     fn names_round_trip_and_lie_in_their_range() {
         let keys = [
             (StateKey::NextStore, None),
+            (StateKey::NextKeyspace, None),
+            (StateKey::Keyspace(KeyspaceName::new("orders").unwrap()), Some(StateKey::all_keyspaces())),
             (StateKey::Store(StoreId(7)), Some(StateKey::all_stores())),
             (StateKey::Site(SiteName::new("site-a").unwrap()), Some(StateKey::all_sites())),
             (StateKey::Range(RangeId(u64::MAX)), Some(StateKey::all_ranges())),
@@ -195,7 +228,8 @@ mod tests {
             assert_eq!(StateKey::parse(&key.key()), Some(key.clone()));
             assert!(all.is_none_or(|all| all.contains(&key.key())), "{key:?}");
         }
-        for foreign in ["store/7", "store/+000000000000007", "site/", "other", "policy/0000000100000000"] {
+        for foreign in ["store/7", "store/+000000000000007", "site/", "keyspace/No", "other", "policy/0000000100000000"]
+        {
             assert_eq!(StateKey::parse(&Key::bound(KeyspaceId::SYSTEM, foreign.as_bytes())), None, "{foreign}");
         }
         let elsewhere = Key::bound(KeyspaceId::DEFAULT, StateKey::NextStore.key().user_key());

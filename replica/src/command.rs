@@ -334,6 +334,7 @@ pub(crate) fn encode_outcome(outcome: &WriteOutcome) -> Option<v1::StoredOutcome
                 existed: actual.is_some(),
                 value,
                 timestamp,
+                expires_at: actual.as_ref().and_then(|a| a.expires_at).map_or(0, |at| at.0),
             })
         }
         WriteOutcome::RangeDeleted { deleted, resume } => {
@@ -351,7 +352,8 @@ pub(crate) fn decode_outcome(stored: Option<v1::StoredOutcome>) -> Result<WriteO
     };
     Ok(match required(stored.outcome, "a stored outcome")? {
         stored_outcome::Outcome::ConditionFailed(failed) => {
-            let value = VersionedValue { value: failed.value, timestamp: Timestamp(failed.timestamp) };
+            let expires_at = (failed.expires_at != 0).then_some(Timestamp(failed.expires_at));
+            let value = VersionedValue { value: failed.value, timestamp: Timestamp(failed.timestamp), expires_at };
             WriteOutcome::ConditionFailed { index: failed.index, actual: failed.existed.then_some(value) }
         }
         stored_outcome::Outcome::RangeDeleted(deleted) => {

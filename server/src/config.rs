@@ -1,9 +1,11 @@
 //! The configuration of a store: defaults, then the file, then the environment, then flags.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use holdfast_proto::v1;
 use holdfast_types::{SiteName, limits};
 use serde::Deserialize;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub workers: usize,
     /// End when standard input ends.
     pub end_with_stdin: bool,
+    /// Where values come from that are not defaults, by key.
+    sources: BTreeMap<&'static str, v1::SettingSource>,
 }
 
 /// One value, for `config show`.
@@ -72,6 +76,8 @@ pub struct Explained {
     pub key: &'static str,
     /// What `start` would use.
     pub value: String,
+    /// What it would be if nobody said anything; empty: there is no default.
+    pub default: String,
     /// What it means.
     pub meaning: &'static str,
 }
@@ -86,6 +92,7 @@ impl Config {
                 toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))?
             }
         };
+        let sources = sources(args, &file);
         let Some(site) = args.site.clone().or(file.site) else {
             bail!("no site given: pass --site NAME, set HOLDFAST_SITE, or put `site = \"NAME\"` into the file");
         };
@@ -107,8 +114,7 @@ impl Config {
             Some("quorum") => true,
             Some(other) => bail!("reads = {other:?} is not known: use \"lease\" or \"quorum\""),
         };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = args.workers.or(file.workers).unwrap_or((cores / 4).clamp(1, 8));
+        let workers = args.workers.or(file.workers).unwrap_or_else(default_workers);
         let most = usize::from(limits::MAX_WORKERS);
         if !(1..=most).contains(&workers) {
             bail!("workers = {workers} is out of bounds: use 1 to {most}");
@@ -127,32 +133,117 @@ impl Config {
             fleet_token: args.fleet_token.clone().or(file.fleet_token).unwrap_or_default(),
             workers,
             end_with_stdin: args.end_with_stdin,
+            sources,
         })
+    }
+
+    /// Every value as the admin API shows it, and the limits of the program.
+    pub fn settings(&self) -> Vec<v1::Setting> {
+        let values = self.explain().into_iter().map(|row| v1::Setting {
+            name: row.key.to_owned(),
+            value: if row.value == "-" { String::new() } else { row.value },
+            default_value: row.default,
+            source: self.sources.get(row.key).copied().unwrap_or(v1::SettingSource::Default).into(),
+            description: row.meaning.to_owned(),
+        });
+        values.chain(built_in()).collect()
     }
 
     /// Every value and its meaning.
     pub fn explain(&self) -> Vec<Explained> {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
-        let row = |key, value, meaning| Explained { key, value, meaning };
+        let row = |key, value, default: &str, meaning| Explained { key, value, default: default.to_owned(), meaning };
+        let port = |port: u16| format!("127.0.0.1:{port}");
+        let reads = if self.quorum_reads { "quorum" } else { "lease" };
+        let token = if self.fleet_token.is_empty() { "-" } else { "(set)" };
         vec![
-            row("site", self.site.to_string(), "label of the Kubernetes cluster this store runs in"),
-            row("site-id", text(&self.site_id), "proof of the site: UID of its kube-system namespace"),
-            row("data-dir", self.data_dir.display().to_string(), "where the data lives"),
-            row("join", self.join.join(","), "client addresses of stores of the fleet to join"),
-            row("listen", self.listen.to_string(), "client gRPC"),
-            row("listen-store", self.listen_store.to_string(), "store-to-store streams; heartbeats on the next port"),
-            row("listen-http", self.listen_http.to_string(), "health and metrics"),
-            row("advertise", text(&self.advertise), "client address that others reach this store by"),
-            row("advertise-store", text(&self.advertise_store), "store-to-store address that others reach it by"),
-            row("reads", if self.quorum_reads { "quorum" } else { "lease" }.into(), "how reads are made linearizable"),
+            row("site", self.site.to_string(), "", "label of the Kubernetes cluster this store runs in"),
+            row("site-id", text(&self.site_id), "", "proof of the site: UID of its kube-system namespace"),
+            row("data-dir", self.data_dir.display().to_string(), "", "where the data lives"),
+            row("join", self.join.join(","), "", "client addresses of stores of the fleet to join"),
+            row("listen", self.listen.to_string(), &port(CLIENT_PORT), "client gRPC"),
             row(
-                "fleet-token",
-                if self.fleet_token.is_empty() { "-" } else { "(set)" }.into(),
-                "shared secret of the fleet",
+                "listen-store",
+                self.listen_store.to_string(),
+                &port(STORE_PORT),
+                "store-to-store streams; heartbeats on the next port",
             ),
-            row("workers", self.workers.to_string(), "worker threads that own the replicas"),
+            row("listen-http", self.listen_http.to_string(), &port(HTTP_PORT), "health and metrics"),
+            row("advertise", text(&self.advertise), "", "client address that others reach this store by"),
+            row("advertise-store", text(&self.advertise_store), "", "store-to-store address that others reach it by"),
+            row("reads", reads.into(), "lease", "how reads are made linearizable"),
+            row("fleet-token", token.into(), "", "shared secret of the fleet"),
+            row(
+                "workers",
+                self.workers.to_string(),
+                &default_workers().to_string(),
+                "worker threads that own the replicas",
+            ),
         ]
     }
+}
+
+fn default_workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 4).clamp(1, 8)
+}
+
+/// Where each value comes from that somebody gave.
+fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingSource> {
+    // clap has merged flags and environment; a flag wins, so the command line tells them apart.
+    let on_command_line = |key: &str| {
+        let flag = format!("--{key}");
+        std::env::args().any(|arg| arg.strip_prefix(&flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+    };
+    let given = [
+        ("site", args.site.is_some(), file.site.is_some()),
+        ("site-id", args.site_id.is_some(), file.site_id.is_some()),
+        ("data-dir", args.data_dir.is_some(), file.data_dir.is_some()),
+        ("join", !args.join.is_empty(), !file.join.is_empty()),
+        ("listen", args.listen.is_some(), file.listen.is_some()),
+        ("listen-store", args.listen_store.is_some(), file.listen_store.is_some()),
+        ("listen-http", args.listen_http.is_some(), file.listen_http.is_some()),
+        ("advertise", args.advertise.is_some(), file.advertise.is_some()),
+        ("advertise-store", args.advertise_store.is_some(), file.advertise_store.is_some()),
+        ("reads", args.reads.is_some(), file.reads.is_some()),
+        ("fleet-token", args.fleet_token.is_some(), file.fleet_token.is_some()),
+        ("workers", args.workers.is_some(), file.workers.is_some()),
+    ];
+    let source = |(key, by_caller, by_file)| match (by_caller, by_file) {
+        (true, _) if on_command_line(key) => Some((key, v1::SettingSource::Flag)),
+        (true, _) => Some((key, v1::SettingSource::Environment)),
+        (false, true) => Some((key, v1::SettingSource::File)),
+        (false, false) => None,
+    };
+    given.into_iter().filter_map(source).collect()
+}
+
+/// What cannot be configured, but is good to know.
+fn built_in() -> impl Iterator<Item = v1::Setting> {
+    let ms = |duration: std::time::Duration| format!("{} ms", duration.as_millis());
+    let bytes = |bytes: usize| format!("{bytes} B");
+    let split_bytes = usize::try_from(limits::SPLIT_RANGE_BYTES).unwrap_or(usize::MAX);
+    [
+        ("limit.key-bytes", bytes(limits::MAX_KEY_BYTES), "a key is at most this long"),
+        ("limit.value-bytes", bytes(limits::MAX_VALUE_BYTES), "a value is at most this long"),
+        ("limit.batch-keys", limits::MAX_BATCH_KEYS.to_string(), "keys of one batch"),
+        ("limit.batch-bytes", bytes(limits::MAX_BATCH_BYTES), "bytes of one atomic batch"),
+        ("limit.deadline", ms(limits::MAX_DEADLINE), "a longer deadline of a request is cut to this"),
+        ("limit.support-interval", ms(limits::SUPPORT_INTERVAL), "a store that is silent for this long loses its leaders"),
+        ("limit.clock-offset", ms(limits::MAX_CLOCK_OFFSET), "a store whose clock is further off does not lead"),
+        ("limit.split-bytes", bytes(split_bytes), "a larger range is split"),
+        ("limit.gc-retention", ms(limits::GC_RETENTION), "how long old versions can be read"),
+        ("limit.disk-full-percent", limits::DISK_FULL_PERCENT.to_string(), "writes are refused with less free disk"),
+        ("limit.events-kept", limits::EVENTS_KEPT.to_string(), "events that a store remembers"),
+    ]
+    .into_iter()
+    .map(|(name, value, description)| v1::Setting {
+        name: name.to_owned(),
+        default_value: value.clone(),
+        value,
+        source: v1::SettingSource::BuiltIn.into(),
+        description: description.to_owned(),
+    })
 }
 
 fn address(given: Option<String>, port: u16, name: &str) -> anyhow::Result<SocketAddr> {
@@ -178,6 +269,30 @@ mod tests {
         std::fs::write(&path, "sight = \"b\"\n").unwrap();
         let error = format!("{:#}", Config::load(&args(Some(path))).unwrap_err());
         assert!(error.contains("sight"), "{error}");
+    }
+
+    #[test]
+    fn each_setting_says_where_it_comes_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holdfast.toml");
+        std::fs::write(&path, "workers = 3\nfleet-token = \"hush\"\n").unwrap();
+        let settings = Config::load(&args(Some(path))).unwrap().settings();
+        let of = |name: &str| settings.iter().find(|setting| setting.name == name).unwrap();
+        assert_eq!((of("workers").source(), &of("workers").value[..]), (v1::SettingSource::File, "3"));
+        // Given, and not on the command line of this test.
+        assert_eq!(of("site").source(), v1::SettingSource::Environment);
+        assert_eq!((of("reads").source(), &of("reads").default_value[..]), (v1::SettingSource::Default, "lease"));
+        assert_eq!(of("limit.key-bytes").source(), v1::SettingSource::BuiltIn);
+        assert!(settings.iter().all(|setting| !setting.value.contains("hush")), "secrets are not shown");
+    }
+
+    #[test]
+    fn more_workers_than_a_store_can_have_are_refused() {
+        let with = |workers| Config::load(&StartArgs { workers: Some(workers), ..args(None) });
+        let error = with(17).unwrap_err().to_string();
+        assert!(error.contains("17") && error.contains("1 to 16"), "{error}");
+        assert!(with(0).is_err());
+        assert_eq!(with(16).unwrap().workers, 16);
     }
 
     #[test]

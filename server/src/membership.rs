@@ -1,19 +1,13 @@
 //! How a store becomes a member: what the fleet keeps of it in the system range. Runs on any store; the requests find the
 //! system range by themselves.
 
-use std::time::Duration;
-
 use holdfast_kv::core::records;
 use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
-use holdfast_types::{
-    Condition, Expected, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, SiteName, StoreId,
-    VersionedValue, limits,
-};
+use holdfast_types::{Condition, Expected, Rejected, SiteName, StoreId, limits};
 
 use crate::running::Running;
+use crate::system::{self, all, damaged, get, put, write};
 
-/// How long one request to the system range may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a join is begun again when another one came first.
 const MAX_TRIES: usize = 16;
 
@@ -33,8 +27,8 @@ pub struct Applicant {
 /// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet.
 pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Rejected> {
     for _ in 0..MAX_TRIES {
-        let stores = all(running, StateKey::all_stores(), records::decode_store).await?;
-        let sites = all(running, StateKey::all_sites(), records::decode_site).await?;
+        let stores = all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store).await?;
+        let sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
         let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
         let attempt = if applicant.store == StoreId::NONE {
             admit(running, applicant, &site).await?
@@ -112,66 +106,5 @@ fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::T
         site_identity: applicant.site_identity.clone(),
         addresses: applicant.addresses.clone(),
         joined_at,
-    }
-}
-
-fn put(key: holdfast_types::Key, value: bytes::Bytes) -> Mutation {
-    Mutation { key, value: Some(value), expires_at: None }
-}
-
-fn damaged(bad: holdfast_proto::convert::BadMessage) -> Rejected {
-    Rejected::Unavailable(format!("a record of the system range cannot be read: {bad}"))
-}
-
-fn unexpected(response: &Response) -> Rejected {
-    Rejected::Unavailable(format!("the system range gave an unexpected answer: {response:?}"))
-}
-
-fn request(request: Request) -> RangeRequest {
-    RangeRequest { range: None, write: None, request }
-}
-
-async fn get(running: &Running, key: &holdfast_types::Key) -> Result<Option<VersionedValue>, Rejected> {
-    match running.ask(request(Request::Get { keys: vec![key.clone()], at: None }), PATIENCE).await? {
-        Response::Got { mut values } => Ok(values.pop().flatten()),
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// True when it was written, false when a condition did not hold.
-async fn write(running: &Running, conditions: Vec<Condition>, mutations: Vec<Mutation>) -> Result<bool, Rejected> {
-    match running.ask(request(Request::Write { conditions, mutations }), PATIENCE).await? {
-        Response::Written { .. } => Ok(true),
-        Response::ConditionFailed { .. } => Ok(false),
-        other => Err(unexpected(&other)),
-    }
-}
-
-async fn all<T>(
-    running: &Running,
-    mut bounds: KeyRange,
-    decode: impl Fn(&[u8]) -> Result<T, holdfast_proto::convert::BadMessage>,
-) -> Result<Vec<T>, Rejected> {
-    let mut found = Vec::new();
-    loop {
-        let scan = Request::Scan {
-            bounds: bounds.clone(),
-            reverse: false,
-            max_rows: limits::MAX_SCAN_ROWS,
-            max_bytes: limits::MAX_SCAN_BYTES,
-            at: None,
-        };
-        match running.ask(request(scan), PATIENCE).await? {
-            Response::Scanned { rows, resume, .. } => {
-                for row in rows {
-                    found.push(decode(&row.value.value).map_err(damaged)?);
-                }
-                match resume {
-                    None => return Ok(found),
-                    Some(resume) => bounds.start = resume,
-                }
-            }
-            other => return Err(unexpected(&other)),
-        }
     }
 }

@@ -1,11 +1,12 @@
 //! A store that is a member of its fleet, as the services see it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use holdfast_kv::core::message::RangeHint;
-use holdfast_kv::driver::Store;
+use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Clock, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
 use holdfast_placement::StoreRecord;
@@ -19,6 +20,8 @@ use holdfast_types::{
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::directory::Directory;
+use crate::events::EventLog;
+use crate::history::History;
 use crate::requests::{Kind, RequestCounters};
 use crate::wire::Incoming;
 
@@ -51,12 +54,28 @@ pub struct Running {
     pub clock: Arc<dyn Clock>,
     /// What clients asked and how it ended.
     pub requests: Arc<RequestCounters>,
+    /// What happened here.
+    pub events: Arc<EventLog>,
 }
 
 impl Running {
     /// Fleet time as this store has it: its wall clock. Workers give their ranges' own with each answer.
     pub fn fleet_now(&self) -> Timestamp {
         self.store.fleet_now()
+    }
+
+    /// What is wrong with this store now.
+    pub fn complaints(&self) -> Vec<Complaint> {
+        let mut complaints = self.store.complaints();
+        if self.store.measured().is_disk_full() {
+            let message = "the disk is nearly full, writes are refused: add space or stores".to_owned();
+            complaints.push(Complaint { kind: ComplaintKind::Disk, message });
+        }
+        if let Some(ahead_ms) = self.store.clock_ahead_ms() {
+            let message = format!("the wall clock is {ahead_ms} ms ahead of most other stores': set it");
+            complaints.push(Complaint { kind: ComplaintKind::Clock, message });
+        }
+        complaints
     }
 
     /// One notice for every range that this store holds.
@@ -141,12 +160,18 @@ pub struct ServerState {
     /// When the process started.
     pub started: Instant,
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
+    draining: AtomicBool,
 }
 
 impl ServerState {
     /// A process that is no member yet.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { running: ArcSwapOption::empty(), started: Instant::now(), stop: parking_lot::Mutex::default() })
+        Arc::new(Self {
+            running: ArcSwapOption::empty(),
+            started: Instant::now(),
+            stop: parking_lot::Mutex::default(),
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// The store, once it is a member.
@@ -157,6 +182,16 @@ impl ServerState {
     /// The store became a member.
     pub fn set_running(&self, running: Arc<Running>) {
         self.running.store(Some(running));
+    }
+
+    /// The store begins to hand its leaders over.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// True while the store hands its leaders over to be stopped.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Keeps what ends the streams of clients.
@@ -188,12 +223,14 @@ pub struct Link {
     pub directory: Arc<Directory>,
     /// Who hears of ranges.
     pub notices: broadcast::Sender<Arc<RangeNotice>>,
+    /// What becomes events.
+    pub history: History,
 }
 
 impl Link {
-    /// A link to `directory`.
-    pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, notices: broadcast::channel(NOTICES).0 }
+    /// A link to `directory`, for a store whose events go to `events`.
+    pub fn new(directory: Arc<Directory>, store: StoreId, events: Arc<EventLog>) -> Self {
+        Self { directory, notices: broadcast::channel(NOTICES).0, history: History::new(store, events) }
     }
 }
 
@@ -219,5 +256,6 @@ impl PlacementLink for Link {
 
     fn standing(&self, standing: &Standing) {
         self.notify(&standing.descriptor, standing.leader.map(|(_, store)| store), standing.term);
+        self.history.standing(standing);
     }
 }

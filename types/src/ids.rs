@@ -85,6 +85,8 @@ impl KeyspaceId {
     pub const SYSTEM: KeyspaceId = KeyspaceId(0);
     /// Where keys go when no keyspace is named.
     pub const DEFAULT: KeyspaceId = KeyspaceId(1);
+    /// The first id that is given to a keyspace with a name. Programs may number keyspaces of their own below it.
+    pub const FIRST_NAMED: KeyspaceId = KeyspaceId(256);
 }
 
 impl StoreId {
@@ -144,6 +146,46 @@ impl SiteName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The name of a keyspace. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyspaceName(Arc<str>);
+
+impl KeyspaceName {
+    /// The name of [`KeyspaceId::DEFAULT`].
+    pub const DEFAULT: &str = "default";
+    /// The name of [`KeyspaceId::SYSTEM`].
+    pub const SYSTEM: &str = "system";
+
+    /// A keyspace's name is a letter from `a` to `z`, then up to 62 of `a-z`, `0-9` and `_`: an identifier in SQL too.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.len() > 63 || !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(legal) {
+            return Err(format!(
+                "keyspace name {name:?} is not a letter from a to z and up to 62 of a-z, 0-9 and '_': choose one like \"orders\""
+            ));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyspaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyspaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

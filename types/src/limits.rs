@@ -165,6 +165,8 @@ pub const GC_PAGE_EVERY: Duration = Duration::from_millis(50);
 pub const GC_RECORDS_EVERY: Duration = Duration::from_secs(120);
 /// A range larger than this is split.
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
+/// Events that one store remembers of what happened there: a few days of a quiet fleet, and all of the loss of a site.
+pub const EVENTS_KEPT: usize = 4_096;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 

@@ -65,6 +65,9 @@ pub enum Rejected {
     /// The deadline passed before the request was begun; nothing was done.
     #[error("the deadline passed before the request was begun")]
     DeadlineExceeded,
+    /// Nobody may do this by this way, however often it is asked. Nothing was done.
+    #[error("not allowed: {0}")]
+    Forbidden(String),
     /// The store cannot serve this now (no quorum, quarantined replica, stopping, disk full). Nothing was done.
     #[error("unavailable: {0}")]
     Unavailable(String),
@@ -87,6 +90,7 @@ impl Rejected {
             | Self::Ambiguous(_)
             | Self::Unavailable(_) => true,
             Self::Invalid(_)
+            | Self::Forbidden(_)
             | Self::SpansRanges { .. }
             | Self::StaleSequence
             | Self::RequestReused

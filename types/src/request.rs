@@ -39,6 +39,8 @@ pub struct VersionedValue {
     pub value: Bytes,
     /// When it was written, in fleet time; the version of the key.
     pub timestamp: Timestamp,
+    /// From this point of fleet time on it is gone; `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a key must look like for a conditional write to happen.

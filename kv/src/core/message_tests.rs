@@ -66,7 +66,7 @@ fn every_message() -> Vec<StoreMessage> {
     let key = Key::bound(KeyspaceId(1), b"k");
     let request =
         RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key.clone()], at: None } };
-    let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9) };
+    let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(9), expires_at: None };
     let outcome = Ok(Response::Got { values: vec![Some(value), None] });
     let manifest = SnapshotManifest {
         id: SnapshotId(1 << 100),

@@ -1,10 +1,10 @@
 //! The values that placement keeps in the system range, encoded.
 
 use bytes::Bytes;
-use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_placement::{KeyspaceRecord, SiteRecord, StoreAddresses, StoreRecord};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
-use holdfast_types::{RangeDescriptor, SiteName, StoreId, Timestamp};
+use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp};
 use prost::Message as _;
 
 /// The version that this program writes.
@@ -82,6 +82,21 @@ pub fn decode_range(bytes: &[u8]) -> Result<RangeDescriptor, BadMessage> {
     message.descriptor.ok_or_else(|| BadMessage::malformed("a range's record has no descriptor"))?.try_into()
 }
 
+/// Encodes a keyspace's record.
+#[must_use]
+pub fn encode_keyspace(record: &KeyspaceRecord) -> Bytes {
+    let (id, name) = (record.id.0, record.name.to_string());
+    v1::KeyspaceRecord { version: VERSION, id, name, created_at: record.created_at.0 }.encode_to_vec().into()
+}
+
+/// Decodes a keyspace's record.
+pub fn decode_keyspace(bytes: &[u8]) -> Result<KeyspaceRecord, BadMessage> {
+    let message = v1::KeyspaceRecord::decode(bytes)?;
+    known("a keyspace's record", message.version)?;
+    let name = KeyspaceName::new(&message.name).map_err(BadMessage::Malformed)?;
+    Ok(KeyspaceRecord { id: KeyspaceId(message.id), name, created_at: Timestamp(message.created_at) })
+}
+
 /// Encodes the next id of a kind.
 #[must_use]
 pub fn encode_next_id(next: u64) -> Bytes {
@@ -110,6 +125,12 @@ mod tests {
         };
         assert_eq!(decode_store(&encode_store(&record)), Ok(record));
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));
+        let keyspace = KeyspaceRecord {
+            id: KeyspaceId(256),
+            name: KeyspaceName::new("orders").unwrap(),
+            created_at: Timestamp(9),
+        };
+        assert_eq!(decode_keyspace(&encode_keyspace(&keyspace)), Ok(keyspace));
         let newer = v1::NextId { version: 2, next: 7 }.encode_to_vec();
         assert!(matches!(decode_next_id(&newer), Err(BadMessage::UnknownVersion { found: 2, .. })));
     }

@@ -373,13 +373,15 @@ impl TryFrom<v1::RangeRequest> for RangeRequest {
 
 impl From<VersionedValue> for v1::VersionedValue {
     fn from(value: VersionedValue) -> Self {
-        Self { value: value.value, timestamp: value.timestamp.0 }
+        let expires_at = value.expires_at.map_or(0, |at| at.0);
+        Self { value: value.value, timestamp: value.timestamp.0, expires_at }
     }
 }
 
 impl From<v1::VersionedValue> for VersionedValue {
     fn from(value: v1::VersionedValue) -> Self {
-        Self { value: value.value, timestamp: Timestamp(value.timestamp) }
+        let expires_at = optional_timestamp(value.expires_at);
+        Self { value: value.value, timestamp: Timestamp(value.timestamp), expires_at }
     }
 }
 
@@ -466,9 +468,12 @@ pub fn outcome(response: v1::RangeResponse) -> Converted<Result<Response, Reject
 impl From<Rejected> for v1::Rejection {
     fn from(rejected: Rejected) -> Self {
         use rejection::Reason;
-        // The three reasons with a text of their own carry it as it is, so that it comes back unchanged.
+        // The reasons with a text of their own carry it as it is, so that it comes back unchanged.
         let message = match &rejected {
-            Rejected::Invalid(text) | Rejected::Ambiguous(text) | Rejected::Unavailable(text) => text.clone(),
+            Rejected::Invalid(text)
+            | Rejected::Ambiguous(text)
+            | Rejected::Forbidden(text)
+            | Rejected::Unavailable(text) => text.clone(),
             other => other.to_string(),
         };
         let reason = match rejected {
@@ -491,6 +496,7 @@ impl From<Rejected> for v1::Rejection {
             }
             Rejected::Ambiguous(_) => Reason::Ambiguous(v1::Ambiguous {}),
             Rejected::DeadlineExceeded => Reason::DeadlineExceeded(v1::DeadlineExceeded {}),
+            Rejected::Forbidden(_) => Reason::Forbidden(v1::Forbidden {}),
             Rejected::Unavailable(_) => Reason::Unavailable(v1::Unavailable {}),
         };
         Self { message, reason: Some(reason) }
@@ -519,6 +525,7 @@ impl TryFrom<v1::Rejection> for Rejected {
             Reason::BelowGcThreshold(below) => Self::BelowGcThreshold { threshold: Timestamp(below.threshold) },
             Reason::Ambiguous(_) => Self::Ambiguous(message),
             Reason::DeadlineExceeded(_) => Self::DeadlineExceeded,
+            Reason::Forbidden(_) => Self::Forbidden(message),
             Reason::Unavailable(_) => Self::Unavailable(message),
         })
     }

@@ -24,7 +24,11 @@ fn timestamp() -> impl Strategy<Value = Timestamp> {
 }
 
 fn versioned() -> impl Strategy<Value = VersionedValue> {
-    (bytes(), timestamp()).prop_map(|(value, timestamp)| VersionedValue { value, timestamp })
+    (bytes(), timestamp(), option::of(timestamp())).prop_map(|(value, timestamp, expires_at)| VersionedValue {
+        value,
+        timestamp,
+        expires_at,
+    })
 }
 
 fn a_condition() -> impl Strategy<Value = Condition> {
@@ -131,6 +135,7 @@ fn rejected() -> impl Strategy<Value = Rejected> {
         ".{0,9}".prop_map(Rejected::Ambiguous),
         Just(Rejected::DeadlineExceeded),
         ".{0,9}".prop_map(Rejected::Unavailable),
+        ".{0,9}".prop_map(Rejected::Forbidden),
     ]
 }
 

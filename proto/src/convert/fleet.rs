@@ -1,6 +1,6 @@
 //! Conversions for `fleet.proto`, where types exist. The other messages are plain.
 
-use holdfast_types::{Located, RangeEpoch, RangeId, Term};
+use holdfast_types::{Located, Term};
 
 use super::BadMessage;
 use super::common::required;
@@ -25,20 +25,5 @@ impl TryFrom<v1::LocatedRange> for Located {
             leader: located.leader.map(TryInto::try_into).transpose()?,
             term: Term(located.term),
         })
-    }
-}
-
-impl From<(RangeId, RangeEpoch)> for v1::RangeExpected {
-    fn from((range, epoch): (RangeId, RangeEpoch)) -> Self {
-        Self { range_id: range.0, epoch: Some(epoch.into()) }
-    }
-}
-
-impl TryFrom<v1::RangeExpected> for (RangeId, RangeEpoch) {
-    type Error = BadMessage;
-
-    fn try_from(expected: v1::RangeExpected) -> Result<Self, BadMessage> {
-        let epoch = required(expected.epoch, "the epoch of the range")?;
-        Ok((RangeId(expected.range_id), epoch.into()))
     }
 }

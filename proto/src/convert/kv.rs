@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_types::{
     Condition, Key, KeyRange, KeyspaceId, Located, Mutation, RangeRequest, Request, Response, Row, Term, Timestamp,
-    limits,
+    VersionedValue, limits,
 };
 
 use super::BadMessage;
@@ -193,7 +193,9 @@ impl TryFrom<Response> for v1::ScanResponse {
 
 impl From<Row> for v1::KeyValue {
     fn from(row: Row) -> Self {
-        Self { key: user_key(&row.key), value: row.value.value, version: row.value.timestamp.0 }
+        let VersionedValue { value, timestamp, expires_at } = row.value;
+        let expires_at_ms = expires_at.map_or(0, Timestamp::ms);
+        Self { key: user_key(&row.key), value, version: timestamp.0, expires_at_ms }
     }
 }
 
@@ -227,7 +229,7 @@ impl TryFrom<v1::RangeNotice> for Located {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::{Expected, VersionedValue};
+    use holdfast_types::Expected;
 
     use super::*;
 
@@ -263,12 +265,14 @@ mod tests {
 
     #[test]
     fn answers_carry_user_keys() {
-        let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(5) };
+        let expires_at = Some(Timestamp::from_ms(7));
+        let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(5), expires_at };
         let row = Row { key: Key::bound(KeyspaceId(3), b"k"), value };
         let resume = Some(Key::bound(KeyspaceId(3), b"m"));
         let page = v1::ScanResponse::try_from(Response::Scanned { rows: vec![row], resume, at: Timestamp(6) });
         let page = page.expect("fits");
-        assert_eq!((&page.rows[0].key[..], page.rows[0].version), (&b"k"[..], 5));
+        let row = &page.rows[0];
+        assert_eq!((&row.key[..], row.version, row.expires_at_ms), (&b"k"[..], 5, 7));
         assert_eq!(page.resume.as_deref(), Some(&b"m"[..]));
         assert!(v1::GetResponse::try_from(Response::Written { timestamp: Timestamp(1) }).is_err());
     }

@@ -41,6 +41,7 @@ pub fn code(rejected: &Rejected) -> Code {
         Rejected::StaleSequence | Rejected::PastLastMoment { .. } => Code::Aborted,
         Rejected::BelowGcThreshold { .. } => Code::OutOfRange,
         Rejected::Ambiguous(_) => Code::Unknown,
+        Rejected::Forbidden(_) => Code::PermissionDenied,
         Rejected::DeadlineExceeded => Code::DeadlineExceeded,
     }
 }

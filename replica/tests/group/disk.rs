@@ -117,7 +117,7 @@ impl Data {
 impl Reader for Data {
     fn get(&self, key: &Key, at: Timestamp, _: Timestamp) -> Result<Option<VersionedValue>, ReadFault> {
         Ok(self.newest_version(key, at)?.and_then(|(timestamp, version)| match version {
-            Version::Value { value, .. } => Some(VersionedValue { value, timestamp }),
+            Version::Value { value, expires_at } => Some(VersionedValue { value, timestamp, expires_at }),
             Version::Tombstone => None,
         }))
     }

@@ -33,8 +33,12 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
 }
 
 fn any_outcome() -> impl Strategy<Value = WriteOutcome> {
-    let actual = (any_bytes(), any::<u64>())
-        .prop_map(|(value, timestamp)| VersionedValue { value, timestamp: Timestamp(timestamp) });
+    let expires_at = proptest::option::of((1..=u64::MAX).prop_map(Timestamp));
+    let actual = (any_bytes(), any::<u64>(), expires_at).prop_map(|(value, timestamp, expires_at)| VersionedValue {
+        value,
+        timestamp: Timestamp(timestamp),
+        expires_at,
+    });
     prop_oneof![
         3 => Just(WriteOutcome::Written),
         1 => (0u32..9, proptest::option::of(actual))

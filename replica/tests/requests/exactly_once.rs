@@ -325,7 +325,7 @@ fn known_slots_are_bounded() {
         }
     }
     assert!(cache.len() <= limits::SLOT_CACHE_RECORDS);
-    let actual = VersionedValue { value: Bytes::from("heavy"), timestamp: Timestamp::ZERO };
+    let actual = VersionedValue { value: Bytes::from("heavy"), timestamp: Timestamp::ZERO, expires_at: None };
     cache.put(ClientId(0), Slot(0), Some(record(Some(actual))));
     assert_eq!(cache.get(ClientId(0), Slot(0)), None, "a record with a value is looked up");
 }

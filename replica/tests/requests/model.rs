@@ -110,7 +110,7 @@ impl Reader for Model {
     fn get(&self, key: &Key, at: Timestamp, now: Timestamp) -> Result<Option<VersionedValue>, ReadFault> {
         Ok(match self.newest_version(key, at)? {
             Some((timestamp, Version::Value { value, expires_at })) if expires_at.is_none_or(|end| end > now) => {
-                Some(VersionedValue { value, timestamp })
+                Some(VersionedValue { value, timestamp, expires_at })
             }
             _ => None,
         })

@@ -1,24 +1,20 @@
-//! The fleet service: looking at a fleet and changing it.
+//! The fleet service: what clients learn the fleet from, and how stores join it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
-use holdfast_proto::v1::change_replicas_request::Change;
 use holdfast_proto::v1::fleet_server::Fleet;
-use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{Key, KeyRange, RangeId, Rejected, ReplicaId, SiteName, StoreId};
+use holdfast_types::{KeyRange, Rejected, SiteName, StoreId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
 
-/// How long an administrative change may take.
-const ADMIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Ranges of one answer when the caller names no limit, and at most.
 const LOCATE_DEFAULT: u32 = 100;
 const LOCATE_MAX: u32 = 1_000;
@@ -47,25 +43,6 @@ impl FleetService {
             "the fleet token is not this fleet's: start the store with the right --fleet-token",
         ))
     }
-
-    async fn change(
-        &self,
-        expected: Option<v1::RangeExpected>,
-        request: AdminRequest,
-    ) -> Result<Response<v1::RangeChanged>, Status> {
-        let running = self.state.member()?;
-        let expected = expected.ok_or_else(|| Status::invalid_argument("name the range and its epoch"))?;
-        let range = RangeId(expected.range_id);
-        let found = running.store.ranges().into_iter().find(|found| found.descriptor.range == range);
-        if let (Some(found), Some(epoch)) = (&found, expected.epoch)
-            && found.descriptor.epoch != epoch.into()
-        {
-            let now = found.descriptor.epoch;
-            return Err(Status::failed_precondition(format!("{range} is at epoch {now:?} now: look again")));
-        }
-        let outcome = running.administer(range, request, ADMIN_PATIENCE).await.map_err(to_status)?;
-        Ok(Response::new(v1::RangeChanged { descriptor: Some(outcome.descriptor.into()) }))
-    }
 }
 
 fn rejected(error: holdfast_proto::convert::BadMessage) -> Status {
@@ -76,33 +53,14 @@ fn site_of(name: &str) -> Result<SiteName, Status> {
     SiteName::new(name).map_err(Status::invalid_argument)
 }
 
-fn store_info(running: &Running, record: &StoreRecord, replicas: &BTreeMap<StoreId, (u64, u64)>) -> v1::StoreInfo {
-    let (held, led) = replicas.get(&record.store).copied().unwrap_or_default();
+fn store_info(running: &Running, record: &StoreRecord) -> v1::StoreInfo {
     v1::StoreInfo {
         store_id: record.store.0,
         site: record.site.to_string(),
         client_address: record.addresses.client.clone(),
         store_address: record.addresses.store_to_store.clone(),
         alive: record.store == running.store_id || running.incoming.reaches(record.store),
-        replicas: held,
-        leaders: led,
-        draining: false,
-        version: String::new(),
     }
-}
-
-/// Replicas and leaders by store, as this store knows the ranges.
-fn replicas_by_store(running: &Running) -> BTreeMap<StoreId, (u64, u64)> {
-    let mut by_store: BTreeMap<StoreId, (u64, u64)> = BTreeMap::new();
-    for found in running.store.ranges() {
-        for replica in &found.descriptor.replicas {
-            by_store.entry(replica.store).or_default().0 += 1;
-        }
-        if let Some(leader) = found.leader {
-            by_store.entry(leader).or_default().1 += 1;
-        }
-    }
-    by_store
 }
 
 fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
@@ -112,13 +70,7 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
         counts.0 += 1;
         counts.1 += u32::from(store.alive);
     }
-    let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo {
-        name: name.to_owned(),
-        identity: String::new(),
-        stores,
-        alive,
-        draining: false,
-    };
+    let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo { name: name.to_owned(), stores, alive };
     sites.into_iter().map(info).collect()
 }
 
@@ -128,18 +80,14 @@ impl Fleet for FleetService {
         let Some(running) = self.state.running() else {
             return Ok(Response::new(v1::DescribeResponse::default()));
         };
-        let replicas = replicas_by_store(&running);
         let directory = running.directory.all();
-        let stores: Vec<_> = directory.values().map(|record| store_info(&running, record, &replicas)).collect();
-        let warnings = running.store.complaints();
+        let stores: Vec<_> = directory.values().map(|record| store_info(&running, record)).collect();
         Ok(Response::new(v1::DescribeResponse {
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
             now: running.fleet_now().0,
             sites: site_infos(&stores),
             stores,
-            headroom: String::new(),
-            warnings,
         }))
     }
 
@@ -179,9 +127,12 @@ impl Fleet for FleetService {
             let site = self.site.to_string();
             return Ok(Response::new(v1::StatusResponse { version, site, uptime_ms, ..v1::StatusResponse::default() }));
         };
-        let complaints = running.store.complaints();
-        let (of_disk, of_workers): (Vec<_>, Vec<_>) = complaints.into_iter().partition(|what| what.contains("fsync"));
-        let health = |what: Vec<String>| v1::Health { healthy: what.is_empty(), message: what.join("; ") };
+        let complaints = running.complaints();
+        let health = |kind: ComplaintKind| {
+            let what = complaints.iter().filter(|complaint| complaint.kind == kind);
+            let message = what.map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            Some(v1::Health { healthy: message.is_empty(), message })
+        };
         let ranges: Vec<_> = running.store.ranges().into_iter().filter(|found| found.own).collect();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Ok(Response::new(v1::StatusResponse {
@@ -190,8 +141,11 @@ impl Fleet for FleetService {
             site: running.site.to_string(),
             incarnation: running.incarnation.0,
             fleet: Some(running.fleet.into()),
-            disk: Some(health(of_disk)),
-            workers: Some(health(of_workers)),
+            disk: health(ComplaintKind::Disk),
+            workers: health(ComplaintKind::Workers),
+            clock: health(ComplaintKind::Clock),
+            threads: health(ComplaintKind::Threads),
+            draining: self.state.is_draining(),
             ranges: count(ranges.len()),
             leaders: count(ranges.iter().filter(|found| found.leader == Some(running.store_id)).count()),
             quarantined: Vec::new(),
@@ -223,8 +177,7 @@ impl Fleet for FleetService {
             },
         };
         let (store, records) = join(&running, &applicant).await.map_err(to_status)?;
-        let replicas = BTreeMap::new();
-        let stores = records.iter().map(|record| store_info(&running, record, &replicas)).collect();
+        let stores = records.iter().map(|record| store_info(&running, record)).collect();
         Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
     }
 
@@ -238,53 +191,5 @@ impl Fleet for FleetService {
         self.init.try_send(sender).map_err(|_| refused())?;
         let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] }))
-    }
-
-    async fn split_range(&self, request: Request<v1::SplitRangeRequest>) -> Result<Response<v1::RangeChanged>, Status> {
-        let request = request.into_inner();
-        if request.key.is_empty() {
-            // Between stores it means the middle of the data.
-            return Err(to_status(Rejected::invalid("name the key to split at")));
-        }
-        let at = Key::from_raw(request.key).map_err(to_status)?;
-        // The leader's store names the right range: ids come from its own counter.
-        self.change(request.range, AdminRequest::Split { at, right: RangeId(0) }).await
-    }
-
-    async fn change_replicas(
-        &self,
-        request: Request<v1::ChangeReplicasRequest>,
-    ) -> Result<Response<v1::RangeChanged>, Status> {
-        let request = request.into_inner();
-        let replicas = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
-        let change = match request.change {
-            Some(Change::AddLearner(add)) => {
-                MembershipChange::AddLearner { store: StoreId(add.store_id), site: site_of(&add.site)? }
-            }
-            Some(Change::Reconfigure(change)) => {
-                MembershipChange::Reconfigure { promote: replicas(change.promote), demote: replicas(change.demote) }
-            }
-            Some(Change::RemoveLearner(remove)) => {
-                MembershipChange::RemoveLearner { replica: ReplicaId(remove.replica_id) }
-            }
-            None => return Err(Status::invalid_argument("name the change")),
-        };
-        self.change(request.range, AdminRequest::ChangeMembership(change)).await
-    }
-
-    async fn transfer_leader(
-        &self,
-        request: Request<v1::TransferLeaderRequest>,
-    ) -> Result<Response<v1::RangeChanged>, Status> {
-        let running = self.state.member()?;
-        let request = request.into_inner();
-        let range = RangeId(request.range.unwrap_or_default().range_id);
-        let store = StoreId(request.store_id);
-        let found = running.store.ranges().into_iter().find(|found| found.descriptor.range == range);
-        let target = found.and_then(|found| found.descriptor.replica_on(store).map(|replica| replica.replica));
-        let to = target.ok_or_else(|| {
-            Status::failed_precondition(format!("{range} has no replica on {store} that is known here"))
-        })?;
-        self.change(request.range, AdminRequest::Transfer { to }).await
     }
 }

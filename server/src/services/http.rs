@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use holdfast_kv::driver::Complaint;
 
 use crate::metrics;
 use crate::running::ServerState;
@@ -24,7 +25,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
 /// The process turns its rounds, or has none to turn yet.
 async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
     match state.running().map(|running| running.store.complaints()) {
-        Some(complaints) if !complaints.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, complaints.join("\n") + "\n"),
+        Some(complaints) if !complaints.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, lines(&complaints)),
         _ => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
@@ -39,10 +40,14 @@ async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
             if complaints.is_empty() {
                 (StatusCode::OK, "ok\n".to_owned())
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, complaints.join("\n") + "\n")
+                (StatusCode::SERVICE_UNAVAILABLE, lines(&complaints))
             }
         }
     }
+}
+
+fn lines(complaints: &[Complaint]) -> String {
+    complaints.iter().map(|complaint| format!("{complaint}\n")).collect()
 }
 
 /// The process listens: a store that waits for `init` has started too.

@@ -1,5 +1,6 @@
 //! What a store serves: the public service, the fleet service, health and metrics.
 
+pub mod admin;
 pub mod fleet;
 pub mod http;
 pub mod kv;

@@ -340,34 +340,50 @@ async fn garbage_on_any_port_hurts_nobody() {
 async fn malformed_changes_of_the_fleet_get_refusals() {
     beside_others(async |scene| {
         let mut fleet = scene.fleet.fleet_client(1).await.unwrap();
+        let mut admin = scene.fleet.admin_client(1).await.unwrap();
         let range = scene.range_of(1, "row/00001").await.unwrap().descriptor.unwrap();
-        let expected = Some(v1::RangeExpected { range_id: range.range_id, epoch: range.epoch });
-        let split = |range, key| v1::SplitRangeRequest { range, key };
-        for (place, refused) in [
-            fleet.split_range(split(None, raw_key("row/00002"))).await,
-            fleet.split_range(split(expected, Bytes::new())).await,
-            fleet.split_range(split(expected, Bytes::from_static(b"\0\0"))).await,
-            fleet.split_range(split(expected, range.bounds.clone().unwrap().start)).await,
-            fleet.split_range(split(expected, raw_key("zzz"))).await,
-            fleet.split_range(split(Some(v1::RangeExpected { range_id: 0xdead, epoch: None }), raw_key("x"))).await,
-            fleet.change_replicas(v1::ChangeReplicasRequest { range: expected, change: None }).await,
-            fleet.transfer_leader(v1::TransferLeaderRequest { range: expected, store_id: 0xdead }).await,
-            fleet.transfer_leader(v1::TransferLeaderRequest { range: None, store_id: 1 }).await,
+        let (range_id, expected_epoch) = (range.range_id, range.epoch);
+        let split = |key| v1::SplitRangeRequest { key, expected_epoch: None };
+        let transfer = |range_id, to| v1::TransferLeaderRequest { range_id, expected_epoch: None, to };
+        let change = |range_id, change| v1::ChangeReplicasRequest { range_id, expected_epoch, change };
+        let to_store = |store| Some(v1::transfer_leader_request::To::StoreId(store));
+        let to_site = |site: &str| Some(v1::transfer_leader_request::To::Site(site.into()));
+        let stranger = v1::change_replicas_request::Change::AddLearner(v1::AddLearner { store_id: 0xdead });
+        let too_long = [&raw_key("")[..], &[b'k'; 5_000]].concat();
+        for (place, code) in [
+            admin.split_range(split(Bytes::new())).await.err(),
+            admin.split_range(split(Bytes::from_static(b"\0\0"))).await.err(),
+            admin.split_range(split(Bytes::from_static(b"\0\0\0\0in the system range"))).await.err(),
+            admin.split_range(split(too_long.into())).await.err(),
+            admin.change_replicas(change(range_id, None)).await.err(),
+            admin.change_replicas(change(range_id, Some(stranger))).await.err(),
+            admin.transfer_leader(transfer(range_id, None)).await.err(),
+            admin.transfer_leader(transfer(range_id, to_site("No such name!"))).await.err(),
         ]
         .into_iter()
         .enumerate()
         {
-            let status = refused.err().unwrap_or_else(|| panic!("malformed change {place} was made"));
+            let status = code.unwrap_or_else(|| panic!("malformed change {place} was made"));
+            assert!(matches!(refusal::<()>(Err(status)), Rejected::Invalid(_)), "{place}");
+        }
+        let remove = v1::change_replicas_request::Change::RemoveLearner(v1::RemoveLearner { replica_id: 1 });
+        for (code, refused) in [
+            (Code::NotFound, admin.change_replicas(change(0xdead, Some(remove))).await.err()),
+            (Code::NotFound, admin.transfer_leader(transfer(0xdead, to_store(1))).await.err()),
+            (Code::FailedPrecondition, admin.transfer_leader(transfer(range_id, to_store(0xdead))).await.err()),
+            (Code::FailedPrecondition, admin.transfer_leader(transfer(range_id, to_site("elsewhere"))).await.err()),
+        ] {
+            let status = refused.expect("a refusal");
+            assert_eq!(status.code(), code, "{status:?}");
             assert!(!status.message().is_empty(), "{status:?}");
         }
-        // All voters away, or a site twice: refused, whatever the order.
+        // All voters away: refused.
         let all: Vec<_> = range.replicas.iter().map(|replica| replica.replica_id).collect();
-        let change = v1::change_replicas_request::Change::Reconfigure(v1::Reconfigure { promote: vec![], demote: all });
-        let request = v1::ChangeReplicasRequest { range: expected, change: Some(change) };
-        assert!(fleet.change_replicas(request).await.is_err());
-        let stale = v1::RangeEpoch { membership: 0, bounds: u64::MAX };
-        let stale = Some(v1::RangeExpected { range_id: range.range_id, epoch: Some(stale) });
-        let refused = fleet.split_range(split(stale, raw_key("row/00002"))).await.unwrap_err();
+        let none_left = v1::change_replicas_request::Change::Reconfigure(v1::Reconfigure { promote: vec![], demote: all });
+        assert!(admin.change_replicas(change(range_id, Some(none_left))).await.is_err());
+        let stale = Some(v1::RangeEpoch { membership: 0, bounds: u64::MAX });
+        let stale = v1::SplitRangeRequest { key: raw_key("row/00002"), expected_epoch: stale };
+        let refused = admin.split_range(stale).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
         let bounds = Some(v1::KeyRange { start: raw_key("b"), end: Some(raw_key("a")) });
         let none = fleet.locate(v1::LocateRequest { bounds, ..Default::default() }).await;
@@ -403,7 +419,7 @@ async fn any_grpc_tool_can_list_the_services_and_ask_for_their_health() {
         panic!("a list of services was expected")
     };
     let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    for name in ["holdfast.v1.Kv", "holdfast.v1.Fleet", "grpc.health.v1.Health"] {
+    for name in ["holdfast.v1.Kv", "holdfast.v1.Fleet", "holdfast.v1.Admin", "grpc.health.v1.Health"] {
         assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
     }
     let described = answers.message().await.unwrap().unwrap().message_response;

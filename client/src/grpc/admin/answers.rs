@@ -1,0 +1,612 @@
+//! What the admin API answers, in plain types.
+
+use std::time::Duration;
+
+use holdfast_proto::convert::BadMessage;
+use holdfast_proto::v1;
+use holdfast_types::{
+    FleetId, Incarnation, Key, KeyspaceId, RangeDescriptor, RangeId, SiteName, StoreId, Term, Timestamp,
+};
+
+use super::AdminError;
+
+/// A store that did not answer in time when it was asked for its part of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SilentStore {
+    /// Which.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// The sites of a fleet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sites {
+    /// By name.
+    pub sites: Vec<SiteStatus>,
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The store that answered.
+    pub store: StoreId,
+    /// Fleet time there.
+    pub now: Timestamp,
+    /// What the survivors have to spare when the worst site is lost; `None`: not known.
+    pub headroom: Option<String>,
+    /// Warnings for the operator, a sentence each.
+    pub warnings: Vec<String>,
+    /// Stores that did not answer in time.
+    pub silent: Vec<SilentStore>,
+}
+
+/// One site.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SiteStatus {
+    /// Its label.
+    pub name: SiteName,
+    /// The identity that its label is bound to; `None`: none, or not known now.
+    pub identity: Option<String>,
+    /// Stores that are members.
+    pub stores: u32,
+    /// Of these, stores that answered.
+    pub alive: u32,
+    /// Stores of it hand their leaders over for planned work.
+    pub draining: bool,
+    /// Replicas on the stores that answered.
+    pub replicas: u64,
+    /// Of these, leaders.
+    pub leaders: u64,
+    /// What the survivors have to spare when this site is lost; `None`: not known.
+    pub headroom: Option<String>,
+}
+
+/// The stores of a fleet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stores {
+    /// By id.
+    pub stores: Vec<StoreStatus>,
+    /// Stores that did not answer in time.
+    pub silent: Vec<SilentStore>,
+}
+
+/// One store. What only it can know is empty or 0 when it did not answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreStatus {
+    /// Its id.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// Where clients reach it: host:port.
+    pub client_address: String,
+    /// Where stores reach it: host:port.
+    pub store_address: String,
+    /// Health and metrics: host:port.
+    pub http_address: String,
+    /// It answered.
+    pub alive: bool,
+    /// The version of its program.
+    pub version: String,
+    /// Counts its starts.
+    pub incarnation: Incarnation,
+    /// Since its process started.
+    pub uptime: Duration,
+    /// Replicas there.
+    pub replicas: u64,
+    /// Of these, leaders.
+    pub leaders: u64,
+    /// It hands its leaders over to be stopped.
+    pub draining: bool,
+    /// Size of its disk.
+    pub disk_total_bytes: u64,
+    /// What is free of it.
+    pub disk_free_bytes: u64,
+    /// Processor cores that it may use.
+    pub cores: u32,
+    /// What it is doing, in thousandths of a core.
+    pub used_millicores: u64,
+    /// Replicas that it keeps but does not use.
+    pub quarantined: Vec<QuarantinedRange>,
+    /// What is wrong with it now.
+    pub complaints: Vec<Complaint>,
+    /// Headroom by lost site; only from the store that plans.
+    pub headroom: Vec<SiteHeadroom>,
+}
+
+/// A replica that a store keeps but does not use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuarantinedRange {
+    /// Which.
+    pub range: RangeId,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a complaint is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ComplaintKind {
+    /// The disk is slow, or full.
+    Disk,
+    /// A worker does not finish its rounds in time.
+    Workers,
+    /// The wall clock is away from those of most other stores.
+    Clock,
+    /// Another thread is late.
+    Threads,
+    /// A kind that this client does not know.
+    Other,
+}
+
+/// Something that is wrong with a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// About what.
+    pub kind: ComplaintKind,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What the survivors have to spare when a site is lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SiteHeadroom {
+    /// The site whose loss was played through.
+    pub lost_site: SiteName,
+    /// "lose a: needs 1.50x, has 1.38x, site b binds".
+    pub sentence: String,
+    /// False: the loss could not be borne.
+    pub enough: bool,
+    /// What the store that binds would use, in thousandths of what it can.
+    pub utilisation_permille: u64,
+}
+
+/// A page of ranges.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangePage {
+    /// In the order of their keys.
+    pub ranges: Vec<RangeStatus>,
+    /// Where to go on; `None`: these were the last ones.
+    pub resume: Option<Key>,
+    /// Stores that did not answer in time.
+    pub silent: Vec<SilentStore>,
+}
+
+/// One range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangeStatus {
+    /// Bounds, replicas and epoch, the newest that any store knows.
+    pub descriptor: RangeDescriptor,
+    /// The store that leads it.
+    pub leader: Option<StoreId>,
+    /// The site of that store.
+    pub leader_site: Option<SiteName>,
+    /// The raft term of that leader; 0: not known.
+    pub term: Term,
+    /// Roughly its bytes on disk; `None`: not measured.
+    pub approximate_bytes: Option<u64>,
+    /// The name of the keyspace in which it begins.
+    pub keyspace: Option<String>,
+    /// A store that answered says that it leads the range; false: hearsay.
+    pub confirmed: bool,
+}
+
+/// Events, the newest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Events {
+    /// The newest first.
+    pub events: Vec<Event>,
+    /// There are older ones that the limit left out.
+    pub more: bool,
+    /// Stores that did not answer in time.
+    pub silent: Vec<SilentStore>,
+}
+
+/// Something that happened at a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// What kind.
+    pub kind: EventKind,
+    /// Fleet time at the store.
+    pub at: Timestamp,
+    /// Where it happened.
+    pub store: StoreId,
+    /// The site of that store.
+    pub site: SiteName,
+    /// The range that it concerns.
+    pub range: Option<RangeId>,
+    /// The store that it concerns, if that is another one.
+    pub other_store: Option<StoreId>,
+    /// A sentence.
+    pub message: String,
+    /// The start of the store that noted it.
+    pub incarnation: Incarnation,
+    /// Its number since that start.
+    pub sequence: u64,
+}
+
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What happened.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+            /// A kind that this client does not know.
+            Other,
+        }
+
+        impl EventKind {
+            /// As a word for tables.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Other => "other",
+                }
+            }
+
+            fn from_v1(kind: v1::EventKind) -> Self {
+                match kind {
+                    $(v1::EventKind::$name => Self::$name,)*
+                    v1::EventKind::Unspecified => Self::Other,
+                }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// A store's process became ready.
+    StoreStarted = "store started",
+    /// A store stopped in order.
+    StoreStopped = "store stopped",
+    /// A store lost the connection to another one.
+    StoreLost = "store lost",
+    /// A store hears another one that it did not hear before.
+    StoreHeard = "store heard",
+    /// A replica became leader.
+    LeaderElected = "leader elected",
+    /// A leader was followed by another one.
+    LeaderHandedOver = "leader handed over",
+    /// A range was cut in two.
+    RangeSplit = "range split",
+    /// A range has other replicas, or other roles for them.
+    ReplicasChanged = "replicas changed",
+    /// A replica was found damaged, and is kept but not used.
+    ReplicaQuarantined = "replica quarantined",
+    /// A quarantined replica was replaced and its data deleted.
+    ReplicaCleared = "replica cleared",
+    /// A store's disk is so full that it refuses writes.
+    DiskFull = "disk full",
+    /// There is room on a store's disk again.
+    DiskOk = "disk ok",
+    /// A store's disk, threads or clock are not fit for leading.
+    Unfit = "unfit",
+    /// They are again.
+    Fit = "fit",
+    /// Placement began a change.
+    OperatorBegun = "operator begun",
+    /// A change of placement was done, or given up.
+    OperatorFinished = "operator finished",
+    /// Something that must not happen.
+    Alarm = "alarm",
+}
+
+/// The configuration of a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// In the order of the documentation.
+    pub settings: Vec<Setting>,
+    /// Whose they are.
+    pub store: StoreId,
+    /// The site of that store.
+    pub site: SiteName,
+}
+
+/// One value of a store's configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// As in the configuration file.
+    pub name: String,
+    /// What the store uses; secrets are not shown.
+    pub value: String,
+    /// What it would be if nobody said anything; `None`: there is no default.
+    pub default: Option<String>,
+    /// Where the value comes from.
+    pub source: SettingSource,
+    /// What it means.
+    pub description: String,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SettingSource {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File,
+    /// The environment.
+    Environment,
+    /// The command line.
+    Flag,
+    /// It cannot be changed.
+    BuiltIn,
+    /// A source that this client does not know.
+    Other,
+}
+
+impl SettingSource {
+    /// As a word for tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Flag => "flag",
+            Self::BuiltIn => "built in",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A keyspace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keyspace {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: KeyspaceId,
+    /// When it was made; `None`: it has always been there.
+    pub created_at: Option<Timestamp>,
+    /// Clients may write into it.
+    pub writable: bool,
+}
+
+/// Two ranges meet at a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Split {
+    /// The range that ends there; `None`: not known yet, or none does.
+    pub left: Option<RangeDescriptor>,
+    /// The range that begins there; `None`: not known yet.
+    pub right: Option<RangeDescriptor>,
+    /// False: a range began there before.
+    pub changed: bool,
+}
+
+/// A leadership that went over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transferred {
+    /// The range and who leads it now.
+    pub range: RangeStatus,
+    /// False: it was led from there before.
+    pub changed: bool,
+}
+
+fn site(name: &str) -> Result<SiteName, BadMessage> {
+    SiteName::new(name).map_err(BadMessage::Malformed)
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn all<Q, A: TryFrom<Q, Error = BadMessage>>(list: Vec<Q>) -> Result<Vec<A>, BadMessage> {
+    list.into_iter().map(TryInto::try_into).collect()
+}
+
+impl TryFrom<v1::SilentStore> for SilentStore {
+    type Error = BadMessage;
+
+    fn try_from(silent: v1::SilentStore) -> Result<Self, BadMessage> {
+        Ok(Self { store: StoreId(silent.store_id), site: site(&silent.site)?, reason: silent.reason })
+    }
+}
+
+impl TryFrom<v1::ListSitesResponse> for Sites {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ListSitesResponse) -> Result<Self, AdminError> {
+        let fleet = answer.fleet.ok_or_else(|| BadMessage::malformed("the answer names no fleet"))?;
+        Ok(Self {
+            sites: all(answer.sites)?,
+            fleet: fleet.into(),
+            store: StoreId(answer.store_id),
+            now: Timestamp(answer.now),
+            headroom: some(answer.headroom),
+            warnings: answer.warnings,
+            silent: all(answer.silent)?,
+        })
+    }
+}
+
+impl TryFrom<v1::SiteStatus> for SiteStatus {
+    type Error = BadMessage;
+
+    fn try_from(status: v1::SiteStatus) -> Result<Self, BadMessage> {
+        Ok(Self {
+            name: site(&status.name)?,
+            identity: some(status.identity),
+            stores: status.stores,
+            alive: status.alive,
+            draining: status.draining,
+            replicas: status.replicas,
+            leaders: status.leaders,
+            headroom: some(status.headroom),
+        })
+    }
+}
+
+impl TryFrom<v1::ListStoresResponse> for Stores {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ListStoresResponse) -> Result<Self, AdminError> {
+        Ok(Self { stores: all(answer.stores)?, silent: all(answer.silent)? })
+    }
+}
+
+impl TryFrom<v1::StoreStatus> for StoreStatus {
+    type Error = BadMessage;
+
+    fn try_from(status: v1::StoreStatus) -> Result<Self, BadMessage> {
+        let quarantined = status.quarantined.into_iter();
+        Ok(Self {
+            store: StoreId(status.store_id),
+            site: site(&status.site)?,
+            client_address: status.client_address,
+            store_address: status.store_address,
+            http_address: status.http_address,
+            alive: status.alive,
+            version: status.version,
+            incarnation: Incarnation(status.incarnation),
+            uptime: Duration::from_millis(status.uptime_ms),
+            replicas: status.replicas,
+            leaders: status.leaders,
+            draining: status.draining,
+            disk_total_bytes: status.disk_total_bytes,
+            disk_free_bytes: status.disk_free_bytes,
+            cores: status.cores,
+            used_millicores: status.used_millicores,
+            quarantined: quarantined
+                .map(|q| QuarantinedRange { range: RangeId(q.range_id), reason: q.reason })
+                .collect(),
+            complaints: status.complaints.into_iter().map(Into::into).collect(),
+            headroom: all(status.headroom)?,
+        })
+    }
+}
+
+impl From<v1::Complaint> for Complaint {
+    fn from(complaint: v1::Complaint) -> Self {
+        let kind = match complaint.kind() {
+            v1::ComplaintKind::Disk => ComplaintKind::Disk,
+            v1::ComplaintKind::Workers => ComplaintKind::Workers,
+            v1::ComplaintKind::Clock => ComplaintKind::Clock,
+            v1::ComplaintKind::Threads => ComplaintKind::Threads,
+            v1::ComplaintKind::Unspecified => ComplaintKind::Other,
+        };
+        Self { kind, message: complaint.message }
+    }
+}
+
+impl TryFrom<v1::SiteHeadroom> for SiteHeadroom {
+    type Error = BadMessage;
+
+    fn try_from(headroom: v1::SiteHeadroom) -> Result<Self, BadMessage> {
+        Ok(Self {
+            lost_site: site(&headroom.lost_site)?,
+            sentence: headroom.sentence,
+            enough: headroom.enough,
+            utilisation_permille: headroom.utilisation_permille,
+        })
+    }
+}
+
+impl TryFrom<v1::ListRangesResponse> for RangePage {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ListRangesResponse) -> Result<Self, AdminError> {
+        let resume = answer.resume.map(holdfast_proto::convert::common::key).transpose()?;
+        Ok(Self { ranges: all(answer.ranges)?, resume, silent: all(answer.silent)? })
+    }
+}
+
+impl TryFrom<v1::RangeStatus> for RangeStatus {
+    type Error = BadMessage;
+
+    fn try_from(status: v1::RangeStatus) -> Result<Self, BadMessage> {
+        let descriptor = status.descriptor.ok_or_else(|| BadMessage::malformed("a range has no descriptor"))?;
+        Ok(Self {
+            descriptor: descriptor.try_into()?,
+            leader: (status.leader_store != 0).then_some(StoreId(status.leader_store)),
+            leader_site: some(status.leader_site).map(|name| site(&name)).transpose()?,
+            term: Term(status.term),
+            approximate_bytes: (status.approximate_bytes != 0).then_some(status.approximate_bytes),
+            keyspace: some(status.keyspace),
+            confirmed: status.confirmed,
+        })
+    }
+}
+
+impl TryFrom<v1::ListEventsResponse> for Events {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ListEventsResponse) -> Result<Self, AdminError> {
+        Ok(Self { events: all(answer.events)?, more: answer.more, silent: all(answer.silent)? })
+    }
+}
+
+impl TryFrom<v1::Event> for Event {
+    type Error = BadMessage;
+
+    fn try_from(event: v1::Event) -> Result<Self, BadMessage> {
+        Ok(Self {
+            kind: EventKind::from_v1(event.kind()),
+            at: Timestamp(event.at),
+            store: StoreId(event.store_id),
+            site: site(&event.site)?,
+            range: (event.range_id != 0).then_some(RangeId(event.range_id)),
+            other_store: (event.other_store != 0).then_some(StoreId(event.other_store)),
+            message: event.message,
+            incarnation: Incarnation(event.incarnation),
+            sequence: event.sequence,
+        })
+    }
+}
+
+impl TryFrom<v1::ListSettingsResponse> for Settings {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ListSettingsResponse) -> Result<Self, AdminError> {
+        let settings = answer.settings.into_iter().map(Into::into).collect();
+        Ok(Self { settings, store: StoreId(answer.store_id), site: site(&answer.site)? })
+    }
+}
+
+impl From<v1::Setting> for Setting {
+    fn from(setting: v1::Setting) -> Self {
+        let source = match setting.source() {
+            v1::SettingSource::Default => SettingSource::Default,
+            v1::SettingSource::File => SettingSource::File,
+            v1::SettingSource::Environment => SettingSource::Environment,
+            v1::SettingSource::Flag => SettingSource::Flag,
+            v1::SettingSource::BuiltIn => SettingSource::BuiltIn,
+            v1::SettingSource::Unspecified => SettingSource::Other,
+        };
+        Self {
+            name: setting.name,
+            value: setting.value,
+            default: some(setting.default_value),
+            source,
+            description: setting.description,
+        }
+    }
+}
+
+impl From<v1::Keyspace> for Keyspace {
+    fn from(keyspace: v1::Keyspace) -> Self {
+        Self {
+            name: keyspace.name,
+            id: KeyspaceId(keyspace.id),
+            created_at: (keyspace.created_at != 0).then_some(Timestamp(keyspace.created_at)),
+            writable: keyspace.writable,
+        }
+    }
+}
+
+impl TryFrom<v1::SplitRangeResponse> for Split {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::SplitRangeResponse) -> Result<Self, AdminError> {
+        let left = answer.left.map(TryInto::try_into).transpose()?;
+        let right = answer.right.map(TryInto::try_into).transpose()?;
+        Ok(Self { left, right, changed: answer.changed })
+    }
+}
+
+impl TryFrom<v1::TransferLeaderResponse> for Transferred {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::TransferLeaderResponse) -> Result<Self, AdminError> {
+        let range = answer.range.ok_or_else(|| BadMessage::malformed("the answer names no range"))?;
+        Ok(Self { range: range.try_into()?, changed: answer.changed })
+    }
+}

@@ -1,0 +1,50 @@
+//! Events of all stores, and the settings of one.
+
+use holdfast_proto::v1;
+use holdfast_types::{StoreId, Timestamp, limits};
+use tonic::Status;
+
+use super::AdminService;
+use crate::events::merge;
+use crate::running::Running;
+
+/// Events of one answer when the caller names no limit.
+const EVENTS_DEFAULT: u32 = 100;
+
+impl AdminService {
+    /// The newest events, of this store or of all.
+    pub(super) async fn events(&self, running: &Running, request: v1::ListEventsRequest) -> v1::ListEventsResponse {
+        let limit = if request.limit == 0 { EVENTS_DEFAULT } else { request.limit };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(limits::EVENTS_KEPT);
+        let (mut events, mut more) = running.events.newest(limit, Timestamp(request.since));
+        if request.only_this_store {
+            return v1::ListEventsResponse { events, more, silent: Vec::new() };
+        }
+        let asked = v1::ListEventsRequest { only_this_store: true, ..request };
+        let gathered =
+            self.others.ask_all(running, move |mut client| async move { client.list_events(asked).await }).await;
+        for answer in gathered.answers.into_values() {
+            more |= answer.more;
+            events.extend(answer.events);
+        }
+        let (events, left_out) = merge(events, limit);
+        v1::ListEventsResponse { events, more: more || left_out, silent: gathered.silent }
+    }
+
+    /// The configuration of one store.
+    pub(super) async fn settings(
+        &self,
+        running: &Running,
+        request: v1::ListSettingsRequest,
+    ) -> Result<v1::ListSettingsResponse, Status> {
+        let store = StoreId(request.store_id);
+        if store == StoreId::NONE || store == running.store_id {
+            let (store_id, site) = (running.store_id.0, running.site.to_string());
+            return Ok(v1::ListSettingsResponse { settings: self.settings.clone(), store_id, site });
+        }
+        let record = running.directory.all().get(&store).cloned();
+        let record = record.ok_or_else(|| Status::not_found(format!("{store} is no store of this fleet")))?;
+        let answer = self.others.ask(&record, |mut client| async move { client.list_settings(request).await }).await;
+        answer.map_err(|status| Status::unavailable(format!("{store} does not answer: {}", status.message())))
+    }
+}

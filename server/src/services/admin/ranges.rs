@@ -1,0 +1,220 @@
+//! Ranges as the stores of the fleet know them together.
+
+use std::collections::BTreeMap;
+
+use holdfast_kv::Found;
+use holdfast_kv::core::message::RangeHint;
+use holdfast_kv::core::routing::RangeMap;
+use holdfast_proto::convert::common::key;
+use holdfast_proto::convert::status::to_status;
+use holdfast_proto::v1;
+use holdfast_proto::v1::list_ranges_request::Which;
+use holdfast_types::{Key, KeyRange, KeyspaceId, RangeDescriptor, RangeId, StoreId, Term};
+use tonic::Status;
+
+use super::AdminService;
+use super::keyspaces;
+use crate::running::Running;
+
+/// Ranges of one answer when the caller names no limit, and at most.
+const RANGES_DEFAULT: u32 = 100;
+const RANGES_MAX: u32 = 1_000;
+
+/// What is asked for, understood.
+struct Wanted {
+    bounds: KeyRange,
+    only: Option<RangeId>,
+    limit: usize,
+}
+
+impl Wanted {
+    fn has(&self, descriptor: &RangeDescriptor) -> bool {
+        descriptor.bounds.overlaps(&self.bounds) && self.only.is_none_or(|range| range == descriptor.range)
+    }
+}
+
+/// What the stores that answered say beyond descriptors and leaders.
+#[derive(Default)]
+struct Details {
+    /// Who says of itself that it leads, in which term.
+    leads: BTreeMap<RangeId, (Term, StoreId)>,
+    /// Bytes, as the leader has them, or else anyone.
+    bytes: BTreeMap<RangeId, (bool, u64)>,
+}
+
+impl AdminService {
+    /// A page of ranges.
+    pub(super) async fn ranges(
+        &self,
+        running: &Running,
+        request: v1::ListRangesRequest,
+    ) -> Result<v1::ListRangesResponse, Status> {
+        let only_this_store = request.only_this_store;
+        let wanted = wanted(running, request.clone()).await?;
+        if only_this_store {
+            let (ranges, resume) = own(running, &wanted);
+            return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
+        }
+        let (mut ranges, resume, silent) = self.merged(running, &wanted).await;
+        let names = self.names.by_id(running).await;
+        for range in &mut ranges {
+            let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
+            let keyspace = start.and_then(|bounds| key(bounds.start.clone()).ok()).map(|start| start.keyspace());
+            range.keyspace = keyspace.and_then(|id| names.get(&id)).cloned().unwrap_or_default();
+        }
+        Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent })
+    }
+
+    /// One range, by the newest that the stores know of it.
+    pub(super) async fn range(&self, running: &Running, range: RangeId) -> Option<v1::RangeStatus> {
+        let wanted = Wanted { bounds: KeyRange::all(), only: Some(range), limit: 1 };
+        self.merged(running, &wanted).await.0.into_iter().next()
+    }
+
+    /// The range that holds a key, by the newest that the stores know.
+    pub(super) async fn range_of(&self, running: &Running, key: &Key) -> Option<v1::RangeStatus> {
+        let bounds = KeyRange { start: key.clone(), end: Some(key.next()) };
+        self.merged(running, &Wanted { bounds, only: None, limit: 1 }).await.0.into_iter().next()
+    }
+
+    /// Asks everybody. What nobody that answered holds is told from hearsay.
+    async fn merged(
+        &self,
+        running: &Running,
+        wanted: &Wanted,
+    ) -> (Vec<v1::RangeStatus>, Option<Key>, Vec<v1::SilentStore>) {
+        let asked = v1::ListRangesRequest {
+            which: Some(match wanted.only {
+                Some(range) => Which::RangeId(range.0),
+                None => Which::Bounds(wanted.bounds.clone().into()),
+            }),
+            limit: u32::try_from(wanted.limit).unwrap_or(RANGES_MAX),
+            only_this_store: true,
+            ..v1::ListRangesRequest::default()
+        };
+        let gathered = self.others.ask_all(running, move |mut client| {
+            let asked = asked.clone();
+            async move { client.list_ranges(asked).await }
+        });
+        let gathered = gathered.await;
+        let (mine, my_resume) = own(running, wanted);
+        // Beyond the first place where some store stopped nothing is known for sure.
+        let mut resume = my_resume;
+        let mut map = RangeMap::new();
+        for found in running.store.ranges().iter().filter(|found| wanted.has(&found.descriptor)) {
+            map.learn(found.hint());
+        }
+        let mut details = Details::default();
+        details.take(running.store_id, mine, &mut map);
+        for (store, answer) in gathered.answers {
+            if let Some(stopped) = answer.resume.and_then(|resume| key(resume).ok()) {
+                resume = Some(resume.map_or(stopped.clone(), |known: Key| known.min(stopped)));
+            }
+            details.take(store, answer.ranges, &mut map);
+        }
+        let mut all = map.all();
+        all.retain(|found| wanted.has(&found.descriptor));
+        if let Some(resume) = &resume {
+            all.retain(|found| found.descriptor.bounds.start < *resume);
+        }
+        if all.len() > wanted.limit {
+            resume = Some(all[wanted.limit].descriptor.bounds.start.clone());
+            all.truncate(wanted.limit);
+        }
+        (all.into_iter().map(|found| details.status(found)).collect(), resume, gathered.silent)
+    }
+}
+
+impl Details {
+    fn take(&mut self, store: StoreId, ranges: Vec<v1::RangeStatus>, map: &mut RangeMap) {
+        for range in ranges {
+            let Some(Ok(descriptor)) = range.descriptor.map(RangeDescriptor::try_from) else { continue };
+            let (id, term) = (descriptor.range, Term(range.term));
+            let leads = range.confirmed && range.leader_store == store.0;
+            if leads && self.leads.get(&id).is_none_or(|(known, _)| *known < term) {
+                self.leads.insert(id, (term, store));
+            }
+            let bytes = self.bytes.entry(id).or_default();
+            if leads || !bytes.0 {
+                *bytes = (leads, range.approximate_bytes.max(if leads { 0 } else { bytes.1 }));
+            }
+            let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
+            map.learn(RangeHint { descriptor, term, leader });
+        }
+    }
+
+    fn status(&self, found: Found) -> v1::RangeStatus {
+        let leads = self.leads.get(&found.descriptor.range).copied();
+        // A leader's own word counts, unless somebody has heard of a later term.
+        let confirmed = leads.filter(|(term, _)| *term >= found.term);
+        let (term, leader) = confirmed.map_or((found.term, found.leader), |(term, store)| (term, Some(store)));
+        let bytes = self.bytes.get(&found.descriptor.range).map_or(0, |(_, bytes)| *bytes);
+        status(&found.descriptor, leader, term, bytes, confirmed.is_some())
+    }
+}
+
+fn status(
+    descriptor: &RangeDescriptor,
+    leader: Option<StoreId>,
+    term: Term,
+    approximate_bytes: u64,
+    confirmed: bool,
+) -> v1::RangeStatus {
+    let site = leader.and_then(|store| descriptor.replica_on(store)).map(|replica| replica.site.to_string());
+    v1::RangeStatus {
+        descriptor: Some(descriptor.clone().into()),
+        leader_store: leader.unwrap_or(StoreId::NONE).0,
+        leader_site: site.unwrap_or_default(),
+        term: term.0,
+        approximate_bytes,
+        keyspace: String::new(),
+        confirmed,
+    }
+}
+
+/// Ranges with a replica here, and where to go on.
+fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
+    let mut found = running.store.ranges();
+    found.retain(|found| found.own && wanted.has(&found.descriptor));
+    let resume = found.get(wanted.limit).map(|next| next.descriptor.bounds.start.clone());
+    found.truncate(wanted.limit);
+    let sizes = running.store.measured();
+    let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
+    let ranges = found.iter().map(|found| {
+        let bytes = sizes.get(&found.descriptor.range).copied().unwrap_or(0);
+        status(&found.descriptor, found.leader, found.term, bytes, found.leader == Some(running.store_id))
+    });
+    (ranges.collect(), resume)
+}
+
+/// Understands a request.
+async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wanted, Status> {
+    let bad = |bad: holdfast_proto::convert::BadMessage| super::invalid(bad.to_string());
+    let limit = if request.limit == 0 { RANGES_DEFAULT } else { request.limit.min(RANGES_MAX) };
+    let mut wanted =
+        Wanted { bounds: KeyRange::all(), only: None, limit: usize::try_from(limit).expect("a thousand fits") };
+    match request.which {
+        None => {}
+        Some(Which::Bounds(bounds)) => {
+            wanted.bounds = bounds.try_into().map_err(bad)?;
+            if wanted.bounds.is_empty() {
+                return Err(super::invalid("no key lies in these bounds: the start must lie before the end"));
+            }
+        }
+        Some(Which::RangeId(range)) => wanted.only = Some(RangeId(range)),
+        Some(Which::Keyspace(name)) => {
+            let keyspace = keyspaces::find(running, &name).await.map_err(to_status)?;
+            let keyspace = keyspace.ok_or_else(|| Status::not_found(format!("there is no keyspace {name:?}")))?;
+            wanted.bounds = bounds_of(KeyspaceId(keyspace.id));
+        }
+    }
+    if let Some(resume) = request.resume {
+        let resume = key(resume).map_err(bad)?;
+        wanted.bounds.start = wanted.bounds.start.max(resume);
+    }
+    Ok(wanted)
+}
+
+fn bounds_of(keyspace: KeyspaceId) -> KeyRange {
+    KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) }
+}

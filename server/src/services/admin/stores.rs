@@ -1,0 +1,128 @@
+//! Stores and sites: each store by its own word, as far as it answers.
+
+use std::collections::BTreeMap;
+
+use holdfast_kv::core::records;
+use holdfast_kv::driver::ComplaintKind;
+use holdfast_placement::{StateKey, StoreRecord};
+use holdfast_proto::v1;
+use holdfast_types::StoreId;
+
+use super::AdminService;
+use crate::running::Running;
+use crate::{others, system};
+
+impl AdminService {
+    /// This store by its own word.
+    pub(super) fn own_status(&self, running: &Running) -> v1::StoreStatus {
+        let ranges = running.store.ranges();
+        let here = ranges.iter().filter(|found| found.own);
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let measured = running.store.measured();
+        let known = running.directory.all().get(&running.store_id).cloned();
+        v1::StoreStatus {
+            store_id: running.store_id.0,
+            site: running.site.to_string(),
+            alive: true,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation: running.incarnation.0,
+            uptime_ms: u64::try_from(self.state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            replicas: count(here.clone().count()),
+            leaders: count(here.filter(|found| found.leader == Some(running.store_id)).count()),
+            draining: self.state.is_draining(),
+            disk_total_bytes: measured.disk_total_bytes,
+            disk_free_bytes: measured.disk_free_bytes,
+            cores: measured.cores,
+            used_millicores: measured.used_millicores,
+            complaints: running.complaints().iter().map(complaint).collect(),
+            ..known.map(|record| kept(&record)).unwrap_or_default()
+        }
+    }
+
+    /// All stores, by id, and who did not answer.
+    pub(super) async fn stores(&self, running: &Running) -> (Vec<v1::StoreStatus>, Vec<v1::SilentStore>) {
+        let asked = self.others.ask_all(running, |mut client| async move {
+            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
+        });
+        let gathered = asked.await;
+        let mut stores: BTreeMap<StoreId, v1::StoreStatus> =
+            running.directory.all().values().map(|record| (record.store, kept(record))).collect();
+        stores.insert(running.store_id, self.own_status(running));
+        for (store, answer) in gathered.answers {
+            // Whoever answers at the address of a store that is gone is not that store.
+            if let Some(status) = answer.stores.into_iter().find(|status| status.store_id == store.0) {
+                stores.insert(store, status);
+            }
+        }
+        (stores.into_values().collect(), gathered.silent)
+    }
+
+    /// All sites, by name.
+    pub(super) async fn sites(&self, running: &Running) -> v1::ListSitesResponse {
+        let bounds = StateKey::all_sites();
+        let identities = system::all(running, bounds, others::OTHERS_WITHIN, records::decode_site);
+        let ((stores, silent), identities) = tokio::join!(self.stores(running), identities);
+        let mut sites: BTreeMap<String, v1::SiteStatus> = BTreeMap::new();
+        let (mut warnings, mut headroom) = (Vec::new(), Vec::new());
+        for store in stores {
+            let site = sites.entry(store.site.clone()).or_default();
+            site.name.clone_from(&store.site);
+            site.stores += 1;
+            site.alive += u32::from(store.alive);
+            site.draining |= store.draining;
+            site.replicas += store.replicas;
+            site.leaders += store.leaders;
+            let name = StoreId(store.store_id);
+            warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
+            let damaged = store.quarantined.iter();
+            warnings.extend(damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)));
+            headroom.extend(store.headroom);
+        }
+        warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
+        for identity in identities.into_iter().flatten() {
+            if let Some(site) = sites.get_mut(identity.label.as_str()) {
+                site.identity = identity.identity.unwrap_or_default();
+            }
+        }
+        for lost in &headroom {
+            if let Some(site) = sites.get_mut(&lost.lost_site) {
+                site.headroom.clone_from(&lost.sentence);
+            }
+            if !lost.enough {
+                warnings.push(format!("the loss of a site could not be borne: {}", lost.sentence));
+            }
+        }
+        let worst = headroom.iter().max_by_key(|lost| (!lost.enough, lost.utilisation_permille));
+        v1::ListSitesResponse {
+            sites: sites.into_values().collect(),
+            fleet: Some(running.fleet.into()),
+            store_id: running.store_id.0,
+            now: running.fleet_now().0,
+            headroom: worst.map(|worst| worst.sentence.clone()).unwrap_or_default(),
+            warnings,
+            silent,
+        }
+    }
+}
+
+/// What the fleet keeps of a store.
+fn kept(record: &StoreRecord) -> v1::StoreStatus {
+    v1::StoreStatus {
+        store_id: record.store.0,
+        site: record.site.to_string(),
+        client_address: record.addresses.client.clone(),
+        store_address: record.addresses.store_to_store.clone(),
+        http_address: record.addresses.http.clone(),
+        ..v1::StoreStatus::default()
+    }
+}
+
+fn complaint(complaint: &holdfast_kv::driver::Complaint) -> v1::Complaint {
+    let kind = match complaint.kind {
+        ComplaintKind::Disk => v1::ComplaintKind::Disk,
+        ComplaintKind::Workers => v1::ComplaintKind::Workers,
+        ComplaintKind::Clock => v1::ComplaintKind::Clock,
+        ComplaintKind::Threads => v1::ComplaintKind::Threads,
+    };
+    v1::Complaint { kind: kind.into(), message: complaint.message.clone() }
+}

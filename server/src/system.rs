@@ -1,0 +1,79 @@
+//! Reading and writing what the fleet keeps in the system range, by requests like any client's.
+
+use std::time::Duration;
+
+use holdfast_proto::convert::BadMessage;
+use holdfast_types::{
+    Condition, Key, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, VersionedValue, limits,
+};
+
+use crate::running::Running;
+
+/// How long one request to the system range may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A mutation that puts a record.
+pub fn put(key: Key, value: bytes::Bytes) -> Mutation {
+    Mutation { key, value: Some(value), expires_at: None }
+}
+
+/// A record that this program cannot read.
+pub fn damaged(bad: BadMessage) -> Rejected {
+    Rejected::Unavailable(format!("a record of the system range cannot be read: {bad}"))
+}
+
+fn unexpected(response: &Response) -> Rejected {
+    Rejected::Unavailable(format!("the system range gave an unexpected answer: {response:?}"))
+}
+
+fn request(request: Request) -> RangeRequest {
+    RangeRequest { range: None, write: None, request }
+}
+
+/// One record.
+pub async fn get(running: &Running, key: &Key) -> Result<Option<VersionedValue>, Rejected> {
+    match running.ask(request(Request::Get { keys: vec![key.clone()], at: None }), PATIENCE).await? {
+        Response::Got { mut values } => Ok(values.pop().flatten()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// True when it was written, false when a condition did not hold.
+pub async fn write(running: &Running, conditions: Vec<Condition>, mutations: Vec<Mutation>) -> Result<bool, Rejected> {
+    match running.ask(request(Request::Write { conditions, mutations }), PATIENCE).await? {
+        Response::Written { .. } => Ok(true),
+        Response::ConditionFailed { .. } => Ok(false),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// All records within bounds, page by page, each within `patience`.
+pub async fn all<T>(
+    running: &Running,
+    mut bounds: KeyRange,
+    patience: Duration,
+    decode: impl Fn(&[u8]) -> Result<T, BadMessage>,
+) -> Result<Vec<T>, Rejected> {
+    let mut found = Vec::new();
+    loop {
+        let scan = Request::Scan {
+            bounds: bounds.clone(),
+            reverse: false,
+            max_rows: limits::MAX_SCAN_ROWS,
+            max_bytes: limits::MAX_SCAN_BYTES,
+            at: None,
+        };
+        match running.ask(request(scan), patience).await? {
+            Response::Scanned { rows, resume, .. } => {
+                for row in rows {
+                    found.push(decode(&row.value.value).map_err(damaged)?);
+                }
+                match resume {
+                    None => return Ok(found),
+                    Some(resume) => bounds.start = resume,
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
