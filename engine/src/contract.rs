@@ -47,6 +47,9 @@ pub enum Fault {
     /// The data directory belongs to another process, fleet or store.
     #[error("{0}")]
     Identity(String),
+    /// A thread of the store panicked: what it left undone is not known.
+    #[error("a bug in Holdfast: {0}")]
+    Bug(String),
     /// No space is left.
     #[error("no space left while {0}")]
     Full(String),

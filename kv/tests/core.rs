@@ -7,7 +7,7 @@ mod fleet;
 use fleet::{Fleet, REST, get, key, put, spread, store};
 use holdfast_placement::Policies;
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{RangeId, Rejected, ReplicaId, Response};
+use holdfast_types::{RangeId, RangeRequest, Rejected, ReplicaId, Request, Response, Timestamp};
 use std::time::Duration;
 
 #[test]
@@ -407,4 +407,77 @@ fn store_whose_clock_is_off_is_not_asked_for_the_time() {
     fleet.must(leader, put("a", "1"));
     let newest = fleet.versions(leader).last().unwrap().1;
     assert!(newest.ms() <= fleet.wall_ms() + 1, "{newest} was given by a leader that is right");
+}
+
+#[test]
+fn store_whose_disk_is_full_hands_its_leaders_over_once_and_writes_go_on() {
+    let mut fleet = spread(3, 2);
+    let full = fleet.leader(REST).unwrap();
+    fleet.measure_disk(full, 1 << 20);
+    fleet.run_until(500, "hand-over", |f| f.leader(REST).is_some_and(|leader| leader != full));
+    let leader = fleet.leader(REST).unwrap();
+    fleet.must(leader, put("a", "1"));
+    for id in 1..=3 {
+        fleet.measure_disk(store(id), 1 << 20);
+    }
+    fleet.run(3_000);
+    let leader = fleet.leader(REST).unwrap();
+    for _ in 0..5 {
+        for id in 1..=3 {
+            fleet.measure_disk(store(id), 1 << 20);
+        }
+        fleet.run(1_000);
+        assert_eq!(fleet.leader(REST), Some(leader), "where all are full nothing is passed round");
+    }
+    assert_eq!(fleet.value(full, "a").as_deref(), Some("1"), "reads are served");
+}
+
+#[test]
+fn read_at_a_timestamp_ahead_of_fleet_time_is_refused() {
+    let mut fleet = spread(3, 1);
+    fleet.must(store(1), put("a", "1"));
+    let mut read_at = |ahead_ms: u64| {
+        let at = Timestamp::from_ms(fleet.wall_ms() + ahead_ms);
+        let request = Request::Get { keys: vec![key("a")], at: Some(at) };
+        let ticket = fleet.ask(store(1), RangeRequest { range: None, write: None, request });
+        fleet.run_until(5_000, "an answer", |f| f.answer(ticket).is_some());
+        fleet.answer(ticket).unwrap()
+    };
+    assert!(matches!(read_at(0), Ok(Response::Got { .. })));
+    assert!(matches!(read_at(60_000), Err(Rejected::Invalid(_))), "a later write may still land below it");
+}
+
+/// A learner that is cut off misses its own removal. The keys that it goes on holding are another range's by now, which is to
+/// come to its store.
+#[test]
+fn replica_that_missed_its_removal_gives_way_to_the_range_that_comes() {
+    let mut fleet = four_stores(&Policies::default());
+    let spare = store(without_replica(&fleet, REST).unwrap());
+    let leader = fleet.leader(REST).unwrap();
+    let add = |range| {
+        let site = fleet::site_of(spare);
+        (range, AdminRequest::ChangeMembership(MembershipChange::AddLearner { store: spare, site }))
+    };
+    let (range, request) = add(REST);
+    let learner = fleet.admin(leader, range, request).unwrap().descriptor.replica_on(spare).unwrap().replica;
+    fleet.run_until(1_000, "the learner has its data", |f| f.has_data(spare, REST));
+    for id in (1..=4).map(store).filter(|id| *id != spare) {
+        fleet.cut.insert((id, spare));
+        fleet.cut.insert((spare, id));
+    }
+    let gone = |f: &Fleet| f.standing(leader, REST).is_some_and(|s| s.descriptor.replica(learner).is_none());
+    if !gone(&fleet) {
+        let remove = AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: learner });
+        let _ = fleet.admin(leader, REST, remove);
+    }
+    fleet.run_until(5_000, "the removal", |f| gone(f));
+    fleet.admin(leader, REST, AdminRequest::Split { at: key("m"), right: RangeId(0) }).unwrap();
+    let right = fleet.stores[&leader].range_of(&key("z"));
+    fleet.cut.clear();
+    fleet.run(1_000);
+    assert!(fleet.has_data(spare, REST), "nobody told it");
+    let (range, request) = add(right);
+    fleet.admin(leader, range, request).unwrap();
+    fleet.run_until(8_000, "the new range has come", |f| f.has_data(spare, right));
+    assert!(fleet.standing(spare, REST).is_none());
 }

@@ -13,7 +13,7 @@ use holdfast_replica::command::{Command, CommandBody, EvaluatedWrite, WriteOutco
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{Input, StagedSnapshot};
 use holdfast_types::storage::{DataOp, SnapshotId};
-use holdfast_types::{LogIndex, Mutation, ReplicaId, Request, StoreId, Term, Timestamp};
+use holdfast_types::{LogIndex, Mutation, RangeDescriptor, ReplicaId, Request, StoreId, Term, Timestamp};
 
 use self::group::{Group, RANGE};
 
@@ -83,6 +83,63 @@ fn snapshot_whose_data_is_older_than_its_message_is_not_taken() {
     group.step(to, RANGE, Input::SnapshotStaged { from_store: from, envelope, staged });
     let after = group.status_of(to, RANGE).unwrap();
     assert_eq!((after.role, after.committed, after.last), (before.role, before.committed, before.last));
+    assert!(group.events.iter().any(|event| event.ends_with("declines a snapshot")), "{:?}", group.events);
+}
+
+/// What is staged takes one of the store's few places for snapshots: whoever does not take it must say so.
+#[test]
+fn snapshot_of_a_term_that_is_over_is_declined() {
+    let mut group = led_group(3);
+    let from = leader(&group);
+    let to = *group.stores.keys().find(|id| **id != from).unwrap();
+    put(&mut group, from, "a");
+    let stale = state(&group, from);
+    let envelope = group.stores[&from].replicas[&RANGE].snapshot_message(ReplicaId(to.0), &stale).unwrap();
+    group.kill(from);
+    group.advance(Duration::from_secs(2));
+    assert_ne!(leader(&group), from);
+    let before = group.status_of(to, RANGE).unwrap();
+    group.events.clear();
+    let staged = StagedSnapshot { snapshot: SnapshotId(9), range_state: stale.encode() };
+    group.step(to, RANGE, Input::SnapshotStaged { from_store: from, envelope, staged });
+    assert_eq!(group.events, [format!("{to}: declines a snapshot")]);
+    let after = group.status_of(to, RANGE).unwrap();
+    assert_eq!((after.role, after.committed, after.last), (before.role, before.committed, before.last));
+}
+
+/// A learner hears nothing more from its range once it is removed: the store may hear it elsewhere.
+#[test]
+fn replica_that_missed_its_removal_goes_when_the_store_hears_of_it_and_only_then() {
+    let mut group = led_group(3);
+    let at = *group.stores.keys().last().unwrap();
+    let mut heard = state(&group, at).descriptor;
+    let hear = |group: &mut Group, descriptor: &RangeDescriptor| {
+        group.step(at, RANGE, Input::Heard { descriptor: Box::new(descriptor.clone()) });
+        group.run();
+        group.stores[&at].replicas.contains_key(&RANGE)
+    };
+    assert!(hear(&mut group, &heard), "it is named");
+    let mine = heard.replicas.iter().position(|r| r.store == at).unwrap();
+    let removed = heard.replicas.remove(mine);
+    heard.next_replica = removed.replica;
+    assert!(hear(&mut group, &heard), "a descriptor from before it came");
+    heard.next_replica = removed.replica.next();
+    assert!(!hear(&mut group, &heard), "ids are never used again: it was removed");
+}
+
+#[test]
+fn leader_that_is_told_to_yield_hands_over_or_stays_where_nobody_else_can_lead() {
+    let mut group = led_group(3);
+    let first = leader(&group);
+    group.step(first, RANGE, Input::Yield);
+    group.run();
+    let second = leader(&group);
+    assert_ne!(second, first);
+    let mut alone = led_group(1);
+    let only = leader(&alone);
+    alone.step(only, RANGE, Input::Yield);
+    put(&mut alone, only, "a");
+    assert_eq!(leader(&alone), only);
 }
 
 #[test]

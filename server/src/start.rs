@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use holdfast_engine::{EngineOptions, Engines};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, Founding, WorkerSetup};
@@ -18,6 +18,7 @@ use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, Syste
 use holdfast_kv::ports::Clock;
 use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
 use holdfast_raft_transport::{
@@ -30,8 +31,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::events::{self, EventLog};
 use crate::membership::{Applicant, join};
 use crate::running::{Link, Running, ServerState};
+use crate::services::admin::AdminService;
 use crate::services::fleet::{FleetService, InitCommand};
 use crate::services::http;
 use crate::services::kv::KvService;
@@ -73,7 +76,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         ended = live(&config, engines, &state, inits, stream_listener, faults) => ended,
         () = told_to_stop(config.end_with_stdin) => Ok(()),
-        _ = fault.changed() => bail!("the disk failed; start the store again when it is well"),
+        fault = fault_of(&mut fault) => Err(fault),
     }?;
     stop(&state).await;
     Ok(())
@@ -97,10 +100,28 @@ async fn live(
     let (running, stopped) = start_store(config, engines, clock, stream_listener, faults, &stores)?;
     let running = Arc::new(running);
     tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
+    note_start(&running);
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
     announce(config, &running).await;
     std::future::pending().await
+}
+
+/// The first event of this start; from now on events are kept.
+fn note_start(running: &Arc<Running>) {
+    let (version, incarnation) = (env!("CARGO_PKG_VERSION"), running.incarnation.0);
+    let message = format!("{} started, for the {incarnation}. time, with version {version}", running.store_id);
+    running.events.note(v1::EventKind::StoreStarted, None, None, message);
+    let kept = Arc::clone(&running.events);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(events::SAVE_EVERY).await;
+            let kept = Arc::clone(&kept);
+            if tokio::task::spawn_blocking(move || kept.save()).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then.
@@ -265,7 +286,15 @@ fn start_store(
 
     let directory = Arc::new(open_directory(config, identity.store, &transport, &support_link)?);
     directory.learn(stores);
-    let link = Arc::new(Link::new(Arc::clone(&directory)));
+    let events = EventLog::open(
+        &config.data_dir,
+        identity.store,
+        identity.site.clone(),
+        identity.incarnation,
+        Arc::clone(&clock),
+    );
+    let events = Arc::new(events);
+    let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
     let support = Support::new(recovered.support(), clock.now());
     let setup = WorkerSetup {
@@ -301,6 +330,7 @@ fn start_store(
         stopped,
         clock,
         requests: Arc::default(),
+        events,
     };
     Ok((running, stop))
 }
@@ -393,35 +423,53 @@ async fn serve_clients(
     let kv = KvServer::new(KvService { state: Arc::clone(&state) })
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
+    let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings()))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
     let fleet = FleetService { state, init, fleet_token: config.fleet_token.clone(), site: config.site.clone() };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KvServer<KvService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors are those that were compiled in");
+    let reflected = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Python's library and older tools ask by the name that the service had before it was stable.
+    let reflection_alpha = reflected().build_v1alpha().expect("the descriptors are those that were compiled in");
+    let reflection = reflected().build_v1().expect("the descriptors are those that were compiled in");
     let served = tonic::transport::Server::builder()
         .initial_stream_window_size(CLIENT_WINDOW_BYTES)
         .initial_connection_window_size(CLIENT_WINDOW_BYTES)
         .tcp_nodelay(true)
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
+        .add_service(admin)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(reflection_alpha)
         .serve_with_incoming(TcpListenerStream::new(listener));
     if let Err(error) = served.await {
         tracing::error!(%error, "the client port is gone");
     }
 }
 
-fn fault_sink() -> (FaultSink, watch::Receiver<bool>) {
-    let (sender, receiver) = watch::channel(false);
-    let sink = FaultSink::new(Arc::new(move |_| {
+/// Where faults of the store's threads come to be heard, as sentences.
+fn fault_sink() -> (FaultSink, watch::Receiver<Option<String>>) {
+    let (sender, receiver) = watch::channel(None);
+    let sink = FaultSink::new(Arc::new(move |fault| {
         // The receiver lives as long as the process.
-        let _ = sender.send(true);
+        let _ = sender.send(Some(fault.to_string()));
     }));
     (sink, receiver)
+}
+
+/// Waits for a fault: the process ends with it, and its exit code is not 0.
+async fn fault_of(faults: &mut watch::Receiver<Option<String>>) -> anyhow::Error {
+    match faults.wait_for(Option::is_some).await {
+        Ok(fault) => anyhow::anyhow!("{}; start the store again when that is mended", fault.as_deref().unwrap_or("a fault")),
+        // Nobody is left who could report one.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Returns on SIGTERM, on an interrupt, and at the end of standard input if that was asked for.
@@ -467,6 +515,7 @@ async fn stdin_end() {
 /// Hands leaders over, ends streams, flushes.
 async fn stop(state: &ServerState) {
     let Some(running) = state.running() else { return };
+    state.set_draining();
     running.store.retire();
     let deadline = tokio::time::Instant::now() + RETIRE_WITHIN;
     let leads = || running.store.ranges().iter().any(|found| found.own && found.leader == Some(running.store_id));
@@ -479,5 +528,21 @@ async fn stop(state: &ServerState) {
         tracing::error!("the store did not stop in order");
     }
     running.transport.stop().await;
+    running.events.note(v1::EventKind::StoreStopped, None, None, format!("{} stopped in order", running.store_id));
+    running.events.save();
     tracing::info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_of_any_thread_ends_the_process_with_its_words() {
+        let (sink, mut faults) = fault_sink();
+        sink.report(&holdfast_engine::Fault::Bug("thread worker 1 panicked: no replica 7".into()));
+        sink.report(&holdfast_engine::Fault::Full("flushing".into()));
+        let error = fault_of(&mut faults).await.to_string();
+        assert!(error.starts_with("a bug in Holdfast: thread worker 1 panicked: no replica 7;"), "{error}");
+    }
 }

@@ -18,7 +18,7 @@ use super::health::{Complaint, ComplaintKind, Health};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
-use super::shared::FaultSink;
+use super::shared::{FaultSink, guarded};
 use super::shared_map::SharedMap;
 use super::support_thread::SupportThread;
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
@@ -204,19 +204,13 @@ impl Store {
         })
     }
 
-    /// Starts a thread. A panic in one of them is a bug that no other thread can repair: the process ends, others take over.
+    /// Starts a thread; a panic in it is reported as a fault.
     fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         let faults = self.faults.clone();
         let thread_name = name.clone();
-        let guarded = move || {
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-                let detail = "it panicked: a bug in Holdfast".to_owned();
-                faults.report(&Fault::Io { doing: format!("running thread {thread_name}"), detail });
-            }
-        };
         let thread = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(guarded)
+            .spawn(move || guarded(&thread_name, &faults, run))
             .map_err(|error| Fault::Io { doing: format!("starting thread {name}"), detail: error.to_string() })?;
         self.threads.lock().push(thread);
         Ok(())

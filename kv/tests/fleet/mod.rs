@@ -101,6 +101,10 @@ fn record(store: StoreId, site: SiteName) -> StoreRecord {
     }
 }
 
+fn healthy() -> Measurements {
+    Measurements { disk_free_bytes: 90 << 30, disk_total_bytes: 100 << 30, cores: 2, ..Measurements::default() }
+}
+
 pub fn key(user: &str) -> Key {
     Key::new(KeyspaceId::DEFAULT, user.as_bytes()).unwrap()
 }
@@ -189,15 +193,9 @@ impl Fleet {
         let env = TestEnv { now: self.now, wall_ms: self.wall_of(id), engines: engines.clone() };
         let (workers, map) = recovered.into_workers(&setup, &env);
         let mut mailboxes: Vec<VecDeque<Event>> = workers.iter().map(|_| VecDeque::new()).collect();
-        let measured = Measurements {
-            disk_free_bytes: 90 << 30,
-            disk_total_bytes: 100 << 30,
-            cores: 2,
-            ..Measurements::default()
-        };
         for mailbox in &mut mailboxes {
             mailbox.push_back(Event::Directory(Arc::clone(&self.directory)));
-            mailbox.push_back(Event::Measured(measured.clone()));
+            mailbox.push_back(Event::Measured(healthy()));
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
@@ -253,6 +251,15 @@ impl Fleet {
         let store = self.stores.get_mut(&id).expect("it is running");
         for mailbox in &mut store.mailboxes {
             mailbox.push_back(Event::Retire);
+        }
+    }
+
+    /// The store measures that its disk has so many bytes left of 100 GiB.
+    pub fn measure_disk(&mut self, id: StoreId, free_bytes: u64) {
+        let measured = Measurements { disk_free_bytes: free_bytes, ..healthy() };
+        let store = self.stores.get_mut(&id).expect("it is running");
+        for mailbox in &mut store.mailboxes {
+            mailbox.push_back(Event::Measured(measured.clone()));
         }
     }
 

@@ -64,3 +64,13 @@ async fn every_acknowledged_write_is_there_after_all_six_stores_were_killed_at_o
     let Some(scene) = Scene::start(2).await else { return };
     kill_everything_under_load(scene).await;
 }
+
+/// Where there are two sites no range can have three voters: the fleet is ready with two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_of_two_sites_gets_ready_and_serves() {
+    let Some(mut scene) = Scene::prepare(2, 1).await else { return };
+    scene.fleet.start().await.unwrap();
+    let client = scene.client().await;
+    client.put("two", "sites").await.unwrap();
+    assert_eq!(client.get("two").await.unwrap().unwrap().value, "sites");
+}
