@@ -4,15 +4,16 @@ WORKSPACE = --release --workspace --locked
 # How many seeds `make seeds` tries, and the first of them.
 SEEDS ?= 10000
 FIRST ?= 0
-# Arguments of the demo: make demo ARGS="--seconds 10"
+# Arguments of the demo: make demo ARGS="--seconds 10"; of the comparison: make bench ARGS="--rounds 5"
 ARGS ?=
 
 .PHONY: help deps deps-build demo build build-tests test verify verify-format verify-lints verify-docs verify-deps \
-	verify-rules fix planted advisories seeds
+	verify-rules fix planted advisories seeds bench deps-bench
 
 help:
 	@echo 'make deps        install what is missing for everything below, or print the line that would'
 	@echo 'make demo        three sites on this machine, a load, one site killed (ARGS="--seconds 10")'
+	@echo 'make bench       the same work for Holdfast, for etcd and for the floor: five minutes (ARGS="--rounds 5")'
 	@echo 'make test        every test'
 	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
 	@echo 'make fix         write what can be put right by machine: format, lints'
@@ -28,6 +29,12 @@ deps-build:
 
 demo: build
 	@target/release/holdfast demo $(ARGS)
+
+deps-bench:
+	@.ci/deps bench
+
+bench: build deps-bench
+	@target/release/holdfast-bench compare --peer etcd --short $(ARGS)
 
 build: deps-build
 	$(CARGO) build $(WORKSPACE)

@@ -41,6 +41,19 @@ impl Latencies {
         if self.0.is_empty() { 0.0 } else { us_to_ms(self.0.value_at_percentile(percent)) }
     }
 
+    /// The average, in milliseconds.
+    #[must_use]
+    pub fn mean_ms(&self) -> f64 {
+        self.0.mean() / 1_000.0
+    }
+
+    /// How many took longer than this.
+    #[must_use]
+    pub fn slower_than(&self, limit: Duration) -> u64 {
+        let us = u64::try_from(limit.as_micros()).unwrap_or(MAX_US);
+        self.0.len() - self.0.count_between(0, us)
+    }
+
     /// The slowest, in milliseconds.
     #[must_use]
     pub fn max_ms(&self) -> f64 {

@@ -1,11 +1,25 @@
-//! Workloads, histograms, the recorder of acknowledged writes, and fleets of real processes on this machine. Layer 3.
+//! Workloads, latency histograms, the recorder of acknowledged writes, and fleets of real processes. Layer 3.
 //!
-//! - [`fleet`]: real `holdfast` processes on loopback
-//! - [`latency`]: how long operations took
-//! - [`record`]: what was acknowledged, and whether the store still has exactly that
-//! - [`workload`]: clients that load a fleet and keep a record
+//! ```text
+//!   the demo and the tests                    holdfast-bench (measures; not shipped)
+//!   ----------------------                    --------------------------------------
+//!   workload  clients that judge what         work     which operations on which keys
+//!             they read                       contest  the stores: Holdfast, etcd, the floor
+//!   record    what was acknowledged           drive    clients in closed and open loops, recorder
+//!                                             fault    faults at planned moments
+//!   fleet     processes on loopback (both)    compare  the same work in turns: medians, ratios
+//!   latency   histograms (both)               report   tables, JSON, plots;  machine  what it ran on
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod compare;
+pub mod contest;
+pub mod drive;
+pub mod fault;
 pub mod fleet;
 pub mod latency;
+pub mod machine;
 pub mod record;
+pub mod report;
+pub mod work;
 pub mod workload;

@@ -50,8 +50,7 @@ impl Load {
     pub async fn connect(options: LoadOptions, meter: Arc<Meter>) -> anyhow::Result<Self> {
         let mut connections = Vec::new();
         for site in &options.sites {
-            let client_options =
-                Options { site: Some(SiteName::new(site).map_err(anyhow::Error::msg)?), ..Options::default() };
+            let client_options = Options::new().site(SiteName::new(site).map_err(anyhow::Error::msg)?);
             connections.push(Client::connect(options.addresses.clone(), client_options).await?);
         }
         Ok(Self { options, meter, connections })

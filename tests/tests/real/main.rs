@@ -1,6 +1,7 @@
 //! Whole fleets of real processes on this machine, one at a time. Each module is one kind of trouble.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod commands;
 mod disks;
 mod hostile;

@@ -1,0 +1,48 @@
+//! A development binary: measures a fleet, alone or beside another store.
+
+mod compare;
+mod run;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::ctrl_c;
+
+/// Measures Holdfast.
+#[derive(Parser, Debug)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  holdfast-bench run --work put --value-bytes 128 --clients 64,256 --runs 3
+  holdfast-bench run --work ycsb-a --rate 5000 --seconds 30
+  holdfast-bench run --reads 80 --writes 15 --scans 5 --distribution latest
+  holdfast-bench run --work mixed --seconds 30 --rate 2000 --fault kill-site@10s,return@20s --plot loss.svg
+  holdfast-bench run --at 127.0.0.1:7001 --work get
+  holdfast-bench compare --peer etcd --short";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Measure one work on a fleet: its own, started for this, or one that runs
+    Run(Box<run::RunArguments>),
+    /// Measure the same works on Holdfast, on another store and on the floor, in turns
+    Compare(compare::CompareArguments),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let work = async {
+        match arguments.command {
+            Command::Run(arguments) => run::run(&arguments).await,
+            Command::Compare(arguments) => compare::run(&arguments).await,
+        }
+    };
+    // What is dropped here ends the processes and removes their data.
+    tokio::select! {
+        ended = work => ended,
+        _ = ctrl_c() => anyhow::bail!("interrupted"),
+    }
+}

@@ -1,0 +1,274 @@
+//! From rounds to medians, spreads and ratios.
+
+use anyhow::ensure;
+use serde::Serialize;
+
+use super::{Comparison, Measured, Series};
+use crate::report::{Table, rounded};
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Operations a second.
+    PerSecond,
+    /// Half were at least this fast.
+    P50Ms,
+    /// All but one in a hundred were.
+    P99Ms,
+}
+
+impl Metric {
+    const ALL: [Self; 3] = [Self::PerSecond, Self::P50Ms, Self::P99Ms];
+
+    fn of(self, measured: &Measured) -> f64 {
+        match self {
+            Self::PerSecond => measured.per_second,
+            Self::P50Ms => measured.p50_ms,
+            Self::P99Ms => measured.p99_ms,
+        }
+    }
+
+    /// How much better ours is than theirs: above 1 is in our favour, whatever is better, more or less.
+    fn ratio(self, ours: f64, theirs: f64) -> f64 {
+        match self {
+            Self::PerSecond => ours / theirs,
+            Self::P50Ms | Self::P99Ms => theirs / ours,
+        }
+    }
+
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::PerSecond => format!("{value:.0}"),
+            Self::P50Ms | Self::P99Ms => format!("{value:.2}"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PerSecond => "per second",
+            Self::P50Ms => "p50 ms",
+            Self::P99Ms => "p99 ms",
+        }
+    }
+}
+
+/// One line of a comparison: medians of all rounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The work's name.
+    pub work: String,
+    /// How many clients.
+    pub clients: usize,
+    /// What is compared.
+    pub metric: Metric,
+    /// Holdfast's median.
+    pub holdfast: f64,
+    /// The other store's.
+    pub peer: f64,
+    /// Above 1 is in our favour.
+    pub ratio: f64,
+    /// The least and the most of Holdfast's rounds.
+    pub holdfast_spread: [f64; 2],
+    /// Of the other store's.
+    pub peer_spread: [f64; 2],
+    /// The floor's median, if it was measured.
+    pub floor: Option<f64>,
+    /// Holdfast beside the floor: below 1, by as much as a replicated store with a network costs more.
+    pub floor_ratio: Option<f64>,
+}
+
+/// The rows of one work. An error when a store did nothing: there is no ratio then.
+pub(super) fn of(series: &Series) -> anyhow::Result<Vec<Row>> {
+    Metric::ALL.iter().map(|metric| row(series, *metric)).collect()
+}
+
+fn row(series: &Series, metric: Metric) -> anyhow::Result<Row> {
+    let (holdfast, holdfast_spread) = median_and_spread(&series.holdfast, metric);
+    let (peer, peer_spread) = median_and_spread(&series.peer, metric);
+    ensure!(
+        holdfast > 0.0 && peer > 0.0,
+        "{} with {} clients: no operation ended in half of the rounds of one of the stores: see what was said above",
+        series.work,
+        series.clients
+    );
+    let floor = (!series.floor.is_empty()).then(|| median_and_spread(&series.floor, metric).0);
+    Ok(Row {
+        work: series.work.clone(),
+        clients: series.clients,
+        metric,
+        holdfast,
+        peer,
+        ratio: rounded(metric.ratio(holdfast, peer), 3),
+        holdfast_spread,
+        peer_spread,
+        floor,
+        floor_ratio: floor.filter(|floor| *floor > 0.0).map(|floor| rounded(metric.ratio(holdfast, floor), 4)),
+    })
+}
+
+/// The median of all rounds, the least and the most.
+fn median_and_spread(rounds: &[Measured], metric: Metric) -> (f64, [f64; 2]) {
+    let mut values: Vec<_> = rounds.iter().map(|round| metric.of(round)).collect();
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(0.0);
+    (at(values.len() / 2), [at(0), at(values.len().saturating_sub(1))])
+}
+
+/// The comparison as a table, and below it what a reader must know to judge it.
+#[must_use]
+pub fn table(comparison: &Comparison) -> String {
+    let peer = comparison.peer_name.as_str();
+    let mut table =
+        Table::new(&["work", "clients", "metric", "Holdfast", "spread", peer, "spread", "ratio", "floor", "to floor"]);
+    for row in &comparison.results {
+        let text = |value: f64| row.metric.text(value);
+        let spread = |[least, most]: [f64; 2]| format!("{} to {}", text(least), text(most));
+        table.row(vec![
+            row.work.clone(),
+            row.clients.to_string(),
+            row.metric.name().to_owned(),
+            text(row.holdfast),
+            spread(row.holdfast_spread),
+            text(row.peer),
+            spread(row.peer_spread),
+            format!("{:.2}", row.ratio),
+            row.floor.map_or_else(String::new, |floor| if floor < 0.01 { "< 0.01".to_owned() } else { text(floor) }),
+            row.floor_ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+        ]);
+    }
+    let machine = &comparison.machine;
+    let versions: Vec<_> = comparison.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
+    format!(
+        "{table}\nA ratio above 1 is in Holdfast's favour; latencies are inverted. Medians of {} rounds of {} s each, {} keys, \
+         values of {} bytes.\n\n{}\n\n- {}\n- {} cores ({}), {} MiB, Linux {}, {}; fdatasync of 4 KiB: {:.3} ms (median, in this run)\n",
+        comparison.options["rounds"],
+        comparison.options["seconds"],
+        comparison.options["keys"],
+        comparison.options["value_bytes"],
+        cores_table(comparison),
+        versions.join("\n- "),
+        machine.cores,
+        machine.processor,
+        machine.memory_mib,
+        machine.kernel,
+        machine.file_system,
+        machine.fdatasync_ms,
+    )
+}
+
+/// Who used the processor, and what an operation cost the stores: medians of all rounds.
+fn cores_table(comparison: &Comparison) -> Table {
+    let median = |rounds: &[Measured], value: fn(&Measured) -> f64| {
+        let mut values: Vec<_> = rounds.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    let peer = comparison.peer_name.as_str();
+    let [stores, clients, each] = ["stores", "its clients", "us/op"].map(|what| format!("{peer} {what}"));
+    let mut table = Table::new(&[
+        "cores used",
+        "clients",
+        "Holdfast stores",
+        "its clients",
+        "Holdfast us/op",
+        &stores,
+        &clients,
+        &each,
+    ]);
+    for series in &comparison.rounds {
+        let mut cells = vec![series.work.clone(), series.clients.to_string()];
+        for rounds in [&series.holdfast, &series.peer] {
+            cells.push(format!("{:.2}", median(rounds, |round| round.store_cores)));
+            cells.push(format!("{:.2}", median(rounds, |round| round.client_cores)));
+            cells.push(format!("{:.0}", median(rounds, |round| round.store_cores * 1e6 / round.per_second.max(1.0))));
+        }
+        table.row(cells);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+
+    fn measured(per_second: f64, p50_ms: f64, p99_ms: f64) -> Measured {
+        Measured { per_second, p50_ms, p99_ms, errors: 0, store_cores: 1.0, client_cores: 0.5 }
+    }
+
+    /// Holdfast is twice as good in everything.
+    fn series() -> Series {
+        Series {
+            work: "put".to_owned(),
+            clients: 64,
+            holdfast: vec![measured(900.0, 1.0, 5.0), measured(1_000.0, 2.0, 10.0), measured(9_000.0, 3.0, 15.0)],
+            peer: vec![measured(500.0, 4.0, 20.0); 3],
+            floor: vec![measured(10_000.0, 0.5, 1.0); 3],
+        }
+    }
+
+    #[test]
+    fn a_ratio_above_one_is_in_our_favour_for_throughput_and_for_latency() {
+        let rows = of(&series()).unwrap();
+        assert_eq!(rows.iter().map(|row| row.metric).collect::<Vec<_>>(), Metric::ALL);
+        assert!(rows.iter().all(|row| (row.ratio - 2.0).abs() < 1e-9), "{rows:?}");
+        let floor: Vec<_> = rows.iter().map(|row| row.floor_ratio.unwrap()).collect();
+        assert_eq!(floor, [0.1, 0.25, 0.1]);
+        let worse = Series { holdfast: series().peer, peer: series().holdfast, ..series() };
+        assert!(of(&worse).unwrap().iter().all(|row| (row.ratio - 0.5).abs() < 1e-9));
+    }
+
+    #[test]
+    fn medians_and_spreads_come_from_all_rounds() {
+        let rows = of(&series()).unwrap();
+        assert!((rows[0].holdfast - 1_000.0).abs() < 1e-9);
+        assert_eq!(rows[0].holdfast_spread, [900.0, 9_000.0]);
+    }
+
+    #[test]
+    fn a_store_that_did_nothing_has_no_ratio() {
+        let idle = Series { peer: vec![measured(0.0, 0.0, 0.0); 3], ..series() };
+        assert!(of(&idle).unwrap_err().to_string().contains("put with 64 clients"));
+    }
+
+    fn comparison() -> Comparison {
+        Comparison {
+            results: of(&series()).unwrap(),
+            peer_name: "etcd".to_owned(),
+            versions: [("etcd".to_owned(), "etcd 3".to_owned())].into(),
+            machine: Machine {
+                cores: 2,
+                processor: "p".to_owned(),
+                memory_mib: 1,
+                kernel: "6".to_owned(),
+                file_system: "ext4".to_owned(),
+                fdatasync_ms: 0.5,
+            },
+            options: serde_json::json!({ "rounds": 3, "seconds": 3.0, "keys": 10, "value_bytes": 128 }),
+            rounds: vec![series()],
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_json_has_the_six_keys_that_scripts_read() {
+        let json = serde_json::to_value(comparison()).unwrap();
+        let rows = json["results"].as_array().unwrap();
+        assert_eq!(rows.len(), 3);
+        for row in rows {
+            assert!(row["work"].is_string() && row["metric"].is_string(), "{row}");
+            for key in ["clients", "holdfast", "peer", "ratio"] {
+                assert!(row[key].is_number(), "{key}: {row}");
+            }
+        }
+        assert_eq!(json["machine"]["fdatasync_ms"], 0.5);
+        assert_eq!(rows[0]["metric"], "per_second");
+    }
+
+    #[test]
+    fn the_table_says_which_way_a_ratio_goes_and_what_the_disk_takes() {
+        let text = table(&comparison());
+        assert!(text.contains("in Holdfast's favour") && text.contains("fdatasync of 4 KiB: 0.500 ms"), "{text}");
+        assert!(text.contains("| put "), "{text}");
+    }
+}
