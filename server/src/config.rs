@@ -229,7 +229,11 @@ fn built_in() -> impl Iterator<Item = v1::Setting> {
         ("limit.batch-keys", limits::MAX_BATCH_KEYS.to_string(), "keys of one batch"),
         ("limit.batch-bytes", bytes(limits::MAX_BATCH_BYTES), "bytes of one atomic batch"),
         ("limit.deadline", ms(limits::MAX_DEADLINE), "a longer deadline of a request is cut to this"),
-        ("limit.support-interval", ms(limits::SUPPORT_INTERVAL), "a store that is silent for this long loses its leaders"),
+        (
+            "limit.support-interval",
+            ms(limits::SUPPORT_INTERVAL),
+            "a store that is silent for this long loses its leaders",
+        ),
         ("limit.clock-offset", ms(limits::MAX_CLOCK_OFFSET), "a store whose clock is further off does not lead"),
         ("limit.split-bytes", bytes(split_bytes), "a larger range is split"),
         ("limit.gc-retention", ms(limits::GC_RETENTION), "how long old versions can be read"),

@@ -79,9 +79,7 @@ fn replicas(descriptor: &RangeDescriptor) -> String {
 #[cfg(test)]
 mod tests {
     use holdfast_kv::ports::Clock;
-    use holdfast_types::{
-        Incarnation, KeyRange, Moment, ReplicaDescriptor, ReplicaId, SiteName, Term, Timestamp,
-    };
+    use holdfast_types::{Incarnation, KeyRange, Moment, ReplicaDescriptor, ReplicaId, SiteName, Term, Timestamp};
 
     use super::*;
 
@@ -137,12 +135,8 @@ mod tests {
         }
         let (events, _) = events.newest(99, Timestamp::ZERO);
         let kinds: Vec<_> = events.iter().rev().map(|event| event.kind()).collect();
-        let expected = [
-            EventKind::LeaderElected,
-            EventKind::RangeSplit,
-            EventKind::ReplicasChanged,
-            EventKind::LeaderHandedOver,
-        ];
+        let expected =
+            [EventKind::LeaderElected, EventKind::RangeSplit, EventKind::ReplicasChanged, EventKind::LeaderHandedOver];
         assert_eq!(kinds, expected);
         assert_eq!(events[0].other_store, 2);
     }

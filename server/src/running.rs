@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
-use holdfast_kv::ports::{AdminReply, Clock, PlacementLink, Reply};
+use holdfast_kv::ports::{AdminReply, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
 use holdfast_placement::StoreRecord;
 use holdfast_proto::v1::RangeNotice;
@@ -50,8 +50,6 @@ pub struct Running {
     pub notices: broadcast::Sender<Arc<RangeNotice>>,
     /// Becomes true when the store stops.
     pub stopped: watch::Receiver<bool>,
-    /// The clocks.
-    pub clock: Arc<dyn Clock>,
     /// What clients asked and how it ended.
     pub requests: Arc<RequestCounters>,
     /// What happened here.

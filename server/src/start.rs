@@ -328,7 +328,6 @@ fn start_store(
         directory,
         notices,
         stopped,
-        clock,
         requests: Arc::default(),
         events,
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_client::admin::{Admin, FleetId, RangeStatus, Ranges, ReplicaDescriptor, Sites, StoreStatus};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
@@ -24,8 +25,21 @@ pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
     Ok(FleetClient::new(channel))
 }
 
+/// Connects to the first store that answers.
+async fn connect_any(addresses: &[String]) -> anyhow::Result<FleetClient<Channel>> {
+    let mut said = Vec::new();
+    for address in addresses {
+        match connect(address).await {
+            Ok(client) => return Ok(client),
+            Err(error) => said.push(format!("{error:#}")),
+        }
+    }
+    anyhow::bail!("{}; give the client address of a running store with --at", said.join("; "))
+}
+
 /// `holdfast init`.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(!args.at.contains(','), "a fleet is founded on one store: name one with --at, not {}", args.at);
     let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
     let answer = connect(&args.at).await?.init(request).await;
     let answer = answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
@@ -40,125 +54,144 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
 
 /// `holdfast status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    let mut client = connect(&args.at).await?;
-    let fleet = client.describe(v1::DescribeRequest {}).await?.into_inner();
-    let mut ranges = Vec::new();
-    if fleet.fleet.is_some() {
-        let mut request = v1::LocateRequest { limit: 1_000, ..v1::LocateRequest::default() };
-        loop {
-            let page = client.locate(request.clone()).await?.into_inner();
-            ranges.extend(page.ranges);
-            let Some(resume) = page.resume else { break };
-            request.bounds = Some(v1::KeyRange { start: resume, end: None });
+    let described = connect_any(&args.at).await?.describe(v1::DescribeRequest {}).await?.into_inner();
+    if described.fleet.is_none() {
+        if args.json {
+            println!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }));
+        } else {
+            println!("This store is not a member of a fleet yet: run `holdfast init` once, or start it with --join.");
         }
-    }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&fleet, &ranges, args.ranges))?);
         return Ok(());
     }
-    print_fleet(&fleet, &ranges);
+    let admin = Admin::connect(args.at.clone()).await?;
+    let (sites, stores, ranges) = tokio::try_join!(admin.sites(), admin.stores(), admin.all_ranges(Ranges::All))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&as_json(&sites, &stores.stores, &ranges.ranges, args.ranges))?);
+        return Ok(());
+    }
+    print_fleet(&sites, &stores.stores, &ranges.ranges);
     if args.ranges {
-        print_ranges(&ranges);
+        print_ranges(&ranges.ranges);
     }
     Ok(())
 }
 
 fn fleet_text(fleet: Option<v1::Id128>) -> String {
-    fleet.map_or_else(|| "-".into(), |id| format!("{:016x}{:016x}", id.high, id.low))
+    fleet.map_or_else(|| "-".into(), |id| FleetId::from(id).to_string())
 }
 
-fn print_fleet(fleet: &v1::DescribeResponse, ranges: &[v1::LocatedRange]) {
-    if fleet.fleet.is_none() {
-        println!("This store is not a member of a fleet yet: run `holdfast init` once, or start it with --join.");
-        return;
-    }
-    let led = ranges.iter().filter(|range| range.leader.is_some()).count();
+fn led(ranges: &[RangeStatus]) -> usize {
+    ranges.iter().filter(|range| range.leader.is_some()).count()
+}
+
+fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
     println!(
-        "Fleet {}: {} sites, {} stores, {} ranges ({led} led)",
-        fleet_text(fleet.fleet),
-        fleet.sites.len(),
-        fleet.stores.len(),
-        ranges.len()
+        "Fleet {}: {} sites, {} stores, {} ranges ({} led)",
+        sites.fleet,
+        sites.sites.len(),
+        stores.len(),
+        ranges.len(),
+        led(ranges)
     );
-    let mut table = Table::new(&["store", "site", "alive", "replicas", "leaders", "clients at", "stores at"]);
-    for store in &fleet.stores {
+    if let Some(headroom) = &sites.headroom {
+        println!("Headroom: {headroom}");
+    }
+    let heading = ["store", "site", "alive", "replicas", "leaders", "disk free", "up", "clients at", "stores at"];
+    let mut table = Table::new(&heading);
+    for store in stores {
+        let alive = match (store.alive, store.draining) {
+            (true, true) => "draining",
+            (true, false) => "yes",
+            (false, _) => "no",
+        };
+        let free = (store.disk_total_bytes > 0).then(|| store.disk_free_bytes * 100 / store.disk_total_bytes);
         table.row(vec![
-            format!("s{}", store.store_id),
-            store.site.clone(),
-            if store.alive { "yes" } else { "no" }.into(),
+            store.store.to_string(),
+            store.site.to_string(),
+            alive.into(),
             store.replicas.to_string(),
             store.leaders.to_string(),
+            free.map_or_else(|| "-".into(), |percent| format!("{percent} %")),
+            if store.alive { format!("{} s", store.uptime.as_secs()) } else { "-".into() },
             store.client_address.clone(),
             store.store_address.clone(),
         ]);
     }
     print!("{table}");
-    for warning in &fleet.warnings {
+    for warning in &sites.warnings {
         println!("warning: {warning}");
     }
 }
 
-fn print_ranges(ranges: &[v1::LocatedRange]) {
+fn print_ranges(ranges: &[RangeStatus]) {
     let mut table = Table::new(&["range", "start", "end", "leader", "replicas"]);
     for range in ranges {
-        let Some(descriptor) = &range.descriptor else { continue };
-        let bounds = descriptor.bounds.clone().unwrap_or_default();
-        let replicas: Vec<_> = descriptor.replicas.iter().map(|r| format!("s{}:{}", r.store_id, r.site)).collect();
+        let descriptor = &range.descriptor;
+        let replicas: Vec<_> = descriptor.replicas.iter().map(|r| format!("{}:{}", r.store, r.site)).collect();
         table.row(vec![
-            format!("r{}", descriptor.range_id),
-            key_text(&bounds.start),
-            bounds.end.as_ref().map_or_else(|| "/max".into(), key_text),
-            range.leader.as_ref().map_or_else(|| "-".into(), |leader| format!("s{}", leader.store_id)),
+            descriptor.range.to_string(),
+            descriptor.bounds.start.to_string(),
+            descriptor.bounds.end.as_ref().map_or_else(|| "/max".into(), ToString::to_string),
+            range.leader.map_or_else(|| "-".into(), |leader| leader.to_string()),
             replicas.join(" "),
         ]);
     }
     print!("{table}");
 }
 
-fn key_text(raw: &bytes::Bytes) -> String {
-    holdfast_types::Key::from_raw(raw.clone()).map_or_else(|_| raw.escape_ascii().to_string(), |key| key.to_string())
-}
-
-fn as_json(fleet: &v1::DescribeResponse, ranges: &[v1::LocatedRange], with_ranges: bool) -> serde_json::Value {
-    let stores: Vec<_> = fleet
-        .stores
+fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_ranges: bool) -> serde_json::Value {
+    let store_list: Vec<_> = stores
         .iter()
         .map(|store| {
             json!({
-                "store": store.store_id, "site": store.site, "alive": store.alive, "replicas": store.replicas,
-                "leaders": store.leaders, "client_address": store.client_address, "store_address": store.store_address,
+                "store": store.store.0, "site": store.site.as_str(), "alive": store.alive, "draining": store.draining,
+                "replicas": store.replicas, "leaders": store.leaders, "version": store.version,
+                "incarnation": store.incarnation.0, "uptime_ms": u64::try_from(store.uptime.as_millis()).unwrap_or(u64::MAX),
+                "disk_total_bytes": store.disk_total_bytes, "disk_free_bytes": store.disk_free_bytes,
+                "client_address": store.client_address, "store_address": store.store_address,
+            })
+        })
+        .collect();
+    let site_list: Vec<_> = sites
+        .sites
+        .iter()
+        .map(|site| {
+            json!({
+                "site": site.name.as_str(), "identity": site.identity, "stores": site.stores, "alive": site.alive,
+                "replicas": site.replicas, "leaders": site.leaders, "headroom": site.headroom,
             })
         })
         .collect();
     let mut all = json!({
-        "fleet": fleet.fleet.is_some().then(|| fleet_text(fleet.fleet)),
-        "stores": stores,
+        "fleet": sites.fleet.to_string(),
+        "sites": site_list,
+        "stores": store_list,
         "ranges": ranges.len(),
-        "ranges_led": ranges.iter().filter(|range| range.leader.is_some()).count(),
-        "warnings": fleet.warnings,
+        "ranges_led": led(ranges),
+        "headroom": sites.headroom,
+        "warnings": sites.warnings,
     });
     if with_ranges {
-        let list: Vec<_> = ranges.iter().filter_map(range_json).collect();
+        let list: Vec<_> = ranges.iter().map(range_json).collect();
         all["range_list"] = list.into();
     }
     all
 }
 
-fn range_json(range: &v1::LocatedRange) -> Option<serde_json::Value> {
-    let descriptor = range.descriptor.as_ref()?;
-    let bounds = descriptor.bounds.clone().unwrap_or_default();
-    let replicas: Vec<_> = descriptor
-        .replicas
-        .iter()
-        .map(
-            |r| json!({ "replica": r.replica_id, "store": r.store_id, "site": r.site, "role": r.role().as_str_name() }),
-        )
-        .collect();
-    Some(json!({
-        "range": descriptor.range_id,
-        "start": key_text(&bounds.start),
-        "end": bounds.end.as_ref().map(key_text),
-        "leader": range.leader.as_ref().map(|leader| leader.store_id),
+fn range_json(range: &RangeStatus) -> serde_json::Value {
+    let descriptor = &range.descriptor;
+    let replica = |r: &ReplicaDescriptor| {
+        let role = v1::ReplicaRole::from(r.role).as_str_name();
+        json!({ "replica": r.replica.0, "store": r.store.0, "site": r.site.as_str(), "role": role })
+    };
+    let replicas: Vec<_> = descriptor.replicas.iter().map(replica).collect();
+    json!({
+        "range": descriptor.range.0,
+        "start": descriptor.bounds.start.to_string(),
+        "end": descriptor.bounds.end.as_ref().map(ToString::to_string),
+        "keyspace": range.keyspace,
+        "leader": range.leader.map(|leader| leader.0),
+        "approximate_bytes": range.approximate_bytes,
         "replicas": replicas,
-    }))
+    })
 }

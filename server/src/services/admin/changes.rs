@@ -150,11 +150,7 @@ impl AdminService {
 
 /// The workers route by what they have heard.
 fn learn(running: &Running, found: &Looked) {
-    let hint = RangeHint {
-        descriptor: found.descriptor.clone(),
-        term: Term(found.status.term),
-        leader: found.leader,
-    };
+    let hint = RangeHint { descriptor: found.descriptor.clone(), term: Term(found.status.term), leader: found.leader };
     running.store.learn(vec![hint]);
 }
 
@@ -211,6 +207,9 @@ fn heir(
     let live = voters.filter(|replica| lives(replica.store));
     live.min_by_key(|replica| (led(replica.store), replica.store)).map(|replica| replica.replica).ok_or_else(|| {
         let voters: Vec<_> = descriptor.voters().map(|voter| format!("{} in {}", voter.store, voter.site)).collect();
-        Status::failed_precondition(format!("no live voter of {range} lies there: its voters are {}", voters.join(", ")))
+        Status::failed_precondition(format!(
+            "no live voter of {range} lies there: its voters are {}",
+            voters.join(", ")
+        ))
     })
 }

@@ -75,7 +75,9 @@ impl AdminService {
             let name = StoreId(store.store_id);
             warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
             let damaged = store.quarantined.iter();
-            warnings.extend(damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)));
+            warnings.extend(
+                damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)),
+            );
             headroom.extend(store.headroom);
         }
         warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
