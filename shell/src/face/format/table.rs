@@ -1,0 +1,230 @@
+//! Rows as a table on the terminal. Streams: widths come from the first rows, and grow when a later one needs more.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::{Cell, Heading, Layout};
+use crate::face::text;
+
+/// Rows that decide the first widths. A few screens: enough for steady columns, little to hold.
+const FIRST_ROWS: usize = 200;
+/// No column is squeezed below this.
+const LEAST_COLUMN: usize = 12;
+/// Between two columns, and around the outer ones.
+const GAP: &str = " | ";
+
+/// A table under way.
+///
+/// Invariants:
+/// - holds [`FIRST_ROWS`] rows at most
+/// - a column never becomes narrower once a row is written
+pub(super) struct Table {
+    columns: Vec<Column>,
+    /// Rows that wait for the widths; `None`: the heading is written.
+    waiting: Option<Vec<Vec<Cell>>>,
+    layout: Layout,
+    cut_cells: u64,
+}
+
+struct Column {
+    heading: String,
+    is_number: bool,
+    width: usize,
+    /// Cells are cut to this.
+    limit: usize,
+}
+
+impl Table {
+    pub(super) fn new(headings: &[Heading], layout: Layout) -> Self {
+        let limit = layout.cell.unwrap_or(usize::MAX);
+        let columns = headings.iter().map(|heading| {
+            let name = text::visible(&heading.name).into_owned();
+            Column { width: text::width(&name), heading: name, is_number: heading.is_number, limit }
+        });
+        Self { columns: columns.collect(), waiting: Some(Vec::new()), layout, cut_cells: 0 }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<Cell>, out: &mut dyn Write) -> io::Result<()> {
+        let cells: Vec<_> = cells.into_iter().map(Cell::made_visible).collect();
+        if let Some(waiting) = &mut self.waiting {
+            waiting.push(cells);
+            if waiting.len() < FIRST_ROWS {
+                return Ok(());
+            }
+            return self.settle(out);
+        }
+        self.write_row(&cells, out)
+    }
+
+    /// Writes what waits: the widths are what they are.
+    pub(super) fn settle(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        for row in &waiting {
+            for (column, cell) in self.columns.iter_mut().zip(row) {
+                column.width = column.width.max(text::width(&cell.text).min(column.limit));
+            }
+        }
+        self.squeeze();
+        self.write_heading(out)?;
+        waiting.iter().try_for_each(|row| self.write_row(row, out))
+    }
+
+    /// Ends the table; gives how many cells were cut.
+    pub(super) fn finish(mut self, out: &mut dyn Write) -> io::Result<u64> {
+        self.settle(out)?;
+        Ok(self.cut_cells)
+    }
+
+    /// Makes the widest columns narrower until a row fits the screen, if rows are to fit it.
+    fn squeeze(&mut self) {
+        let Some(screen) = self.layout.screen else { return };
+        let gaps = GAP.len() * self.columns.len().saturating_sub(1) + 2;
+        let mut excess = (self.columns.iter().map(|column| column.width).sum::<usize>() + gaps).saturating_sub(screen);
+        while excess > 0 {
+            let Some(widest) = self.columns.iter_mut().max_by_key(|column| column.width) else { return };
+            let next = widest.width.saturating_sub(excess).max(LEAST_COLUMN);
+            // The second widest may be the widest after that: go down in small steps.
+            let next = next.max(widest.width.saturating_sub(8));
+            if next >= widest.width {
+                return;
+            }
+            excess -= (widest.width - next).min(excess);
+            widest.width = next;
+            widest.limit = next;
+        }
+    }
+
+    fn write_heading(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (mut names, mut rule) = (String::new(), String::new());
+        for (index, column) in self.columns.iter().enumerate() {
+            let (heading, _) = text::cut(&column.heading, column.limit.max(1));
+            let room = column.width.saturating_sub(text::width(&heading));
+            let before = room / 2;
+            let _ = write!(names, "{}{}", if index > 0 { GAP } else { " " }, " ".repeat(before));
+            names.push_str(&heading);
+            names.push_str(&" ".repeat(room - before));
+            rule.push_str(if index > 0 { "-+-" } else { "-" });
+            rule.push_str(&"-".repeat(column.width));
+        }
+        rule.push('-');
+        writeln!(out, "{}\n{rule}", names.trim_end())
+    }
+
+    fn write_row(&mut self, cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
+        let mut line = String::new();
+        for (index, (column, cell)) in self.columns.iter_mut().zip(cells).enumerate() {
+            let (shown, is_cut) = text::cut(&cell.text, column.limit);
+            self.cut_cells += u64::from(is_cut);
+            let wide = text::width(&shown);
+            // Later rows line up with this one, if not with those above.
+            column.width = column.width.max(wide);
+            let room = " ".repeat(column.width - wide);
+            line.push_str(if index > 0 { GAP } else { " " });
+            if column.is_number {
+                line.push_str(&room);
+                line.push_str(&shown);
+            } else {
+                line.push_str(&shown);
+                line.push_str(&room);
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        out.write_all(line.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FREE: Layout = Layout { screen: None, cell: None };
+
+    fn headings(names: &[&str]) -> Vec<Heading> {
+        names.iter().map(|name| Heading { name: name.trim_end_matches('#').into(), is_number: name.ends_with('#') }).collect()
+    }
+
+    fn cells(texts: &[&str]) -> Vec<Cell> {
+        texts.iter().map(|text| Cell { text: (*text).into(), ..Cell::default() }).collect()
+    }
+
+    fn shown(names: &[&str], rows: &[&[&str]], layout: Layout) -> (String, u64) {
+        let mut out = Vec::new();
+        let mut table = Table::new(&headings(names), layout);
+        rows.iter().for_each(|row| table.row(cells(row), &mut out).unwrap());
+        let cut = table.finish(&mut out).unwrap();
+        (String::from_utf8(out).unwrap(), cut)
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() {
+        let rows: &[&[&str]] = &[&["ant", "1"], &["butterfly", "1234"]];
+        let expected = concat!(
+            "    key    |  n\n",
+            "-----------+------\n",
+            " ant       |    1\n",
+            " butterfly | 1234\n"
+        );
+        assert_eq!(shown(&["key", "n#"], rows, FREE).0, expected);
+    }
+
+    #[test]
+    fn a_table_without_rows_has_its_heading() {
+        assert_eq!(shown(&["key", "value"], &[], FREE).0, " key | value\n-----+-------\n");
+    }
+
+    #[test]
+    fn wide_letters_line_up() {
+        let rows: &[&[&str]] = &[&["東京", "x"], &["a", "y"]];
+        assert_eq!(shown(&["k", "v"], rows, FREE).0, "  k   | v\n------+---\n 東京 | x\n a    | y\n");
+    }
+
+    #[test]
+    fn a_cell_beyond_the_limit_is_cut_and_counted() {
+        let (text, cut) = shown(&["k"], &[&["abcdef"]], Layout { cell: Some(4), ..FREE });
+        assert_eq!((text.as_str(), cut), ("  k\n------\n abc…\n", 1));
+    }
+
+    #[test]
+    fn the_widest_column_gives_way_until_a_row_fits_the_screen() {
+        let long = "x".repeat(100);
+        let rows: &[&[&str]] = &[&["key-0001", &long, "2026-11-22 20:15:00"]];
+        let (text, cut) = shown(&["key", "value", "version"], rows, Layout { screen: Some(60), cell: None });
+        assert!(text.lines().all(|line| text::width(line) <= 60), "{text}");
+        assert!(text.contains("key-0001") && text.contains("2026-11-22 20:15:00"));
+        assert_eq!(cut, 1);
+    }
+
+    #[test]
+    fn no_column_vanishes_on_a_small_screen() {
+        let long = "x".repeat(100);
+        let row: Vec<&str> = vec![&long; 8];
+        let (text, cut) = shown(&["a", "b", "c", "d", "e", "f", "g", "h"], &[&row], Layout { screen: Some(20), cell: None });
+        assert_eq!((text.matches("xxxxxxxxxxx…").count(), cut), (8, 8));
+    }
+
+    #[test]
+    fn a_late_wide_row_widens_what_follows() {
+        let mut out = Vec::new();
+        let mut table = Table::new(&headings(&["k", "v"]), FREE);
+        for _ in 0..FIRST_ROWS {
+            table.row(cells(&["a", "b"]), &mut out).unwrap();
+        }
+        table.row(cells(&["aaaa", "b"]), &mut out).unwrap();
+        table.row(cells(&["a", "b"]), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(" a | b\n aaaa | b\n a    | b\n"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_widths_are_known_and_little_is_held() {
+        let mut out = Vec::new();
+        let mut table = Table::new(&headings(&["k"]), FREE);
+        for _ in 1..FIRST_ROWS {
+            table.row(cells(&["a"]), &mut out).unwrap();
+        }
+        assert!(out.is_empty());
+        table.row(cells(&["a"]), &mut out).unwrap();
+        assert!(!out.is_empty() && table.waiting.is_none());
+    }
+}

@@ -1,0 +1,379 @@
+//! What `\?` and `\h` say.
+
+use std::fmt::Write as _;
+
+/// One topic of `\?`.
+struct Topic {
+    name: &'static str,
+    /// Other words that people look for.
+    also: &'static [&'static str],
+    summary: &'static str,
+    body: &'static str,
+}
+
+/// One statement of `\h`.
+pub(super) struct Statement {
+    pub(super) name: &'static str,
+    /// Other words that lead to it.
+    also: &'static [&'static str],
+    summary: &'static str,
+    form: &'static str,
+    notes: &'static str,
+    pub(super) examples: &'static [&'static str],
+}
+
+/// `\?`: the commands and the topics.
+pub(super) fn overview() -> String {
+    let mut text = String::from(COMMANDS);
+    text.push_str("\nTopics, with examples: \\? TOPIC\n");
+    for topic in TOPICS {
+        let _ = writeln!(text, "  {:<18}{}", topic.name, topic.summary);
+    }
+    text.push_str("\nStatements: \\h, and \\h SELECT for one of them. A statement ends with ; and may take several lines.\n");
+    text
+}
+
+/// `\? TOPIC`, or what topics there are.
+pub(super) fn topic(wanted: &str) -> Result<String, String> {
+    let wanted_lower = wanted.to_ascii_lowercase();
+    let is_it = |topic: &&Topic| topic.name == wanted_lower || topic.also.contains(&wanted_lower.as_str());
+    if let Some(topic) = TOPICS.iter().find(is_it) {
+        return Ok(format!("{}: {}\n\n{}", topic.name, topic.summary, topic.body));
+    }
+    if find_statement(wanted).is_some() {
+        return statement(wanted);
+    }
+    let names: Vec<_> = TOPICS.iter().map(|topic| topic.name).collect();
+    Err(format!("there is no topic {wanted:?}; there are {}, and \\h for statements", names.join(", ")))
+}
+
+/// `\h`: all statements in a line each.
+pub(super) fn statements() -> String {
+    let mut text = String::new();
+    for statement in STATEMENTS {
+        let _ = writeln!(text, "  {:<18}{}", statement.name, statement.summary);
+    }
+    text.push_str("\nMore on one of them: \\h SELECT\n");
+    text
+}
+
+/// `\h STATEMENT`, or what statements there are.
+pub(super) fn statement(wanted: &str) -> Result<String, String> {
+    let Some(statement) = find_statement(wanted) else {
+        let names: Vec<_> = STATEMENTS.iter().map(|statement| statement.name).collect();
+        return Err(format!("there is no statement {wanted:?}; there are {}", names.join(", ")));
+    };
+    let mut text = format!("{}: {}\n\n", statement.name, statement.summary);
+    for line in statement.form.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text.push('\n');
+    if !statement.notes.is_empty() {
+        text.push_str(statement.notes);
+        text.push('\n');
+    }
+    text.push_str("Examples:\n");
+    for example in statement.examples {
+        let _ = writeln!(text, "  {example}");
+    }
+    Ok(text)
+}
+
+/// The statement whose name fits best: `show` alone leads to the first that begins so.
+fn find_statement(wanted: &str) -> Option<&'static Statement> {
+    let wanted = wanted.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_uppercase();
+    let exact = STATEMENTS.iter().find(|s| s.name == wanted || s.also.contains(&wanted.as_str()));
+    exact.or_else(|| {
+        let first = wanted.split(' ').next().unwrap_or_default();
+        let mut all = STATEMENTS.iter();
+        (!first.is_empty()).then(|| all.find(|s| s.name.split(' ').next() == Some(first) || s.also.contains(&first)))?
+    })
+}
+
+const COMMANDS: &str = r#"Commands of the shell:
+  \?  [TOPIC]       this help, or a topic of it
+  \h  [STATEMENT]   how a statement is written, with examples
+  \d  [NAME]        the keyspaces, or one of them: columns, ranges, where they are
+  \q                leave (so does Ctrl-D)
+  \timing [on|off]  show how long each statement took
+  \format [NAME]    table, csv, tsv, json or jsonl
+  \pager [on|off]   show long results through $PAGER, or less
+  \width [COLUMNS]  cut the cells of tables to this width; 0 shows all of them, auto fits the screen
+  \c  [ADDR...]     connect to other stores, or to the same ones again
+  \i  FILE          run the statements of a file
+  \r                forget the statement that is being typed (so does Ctrl-C)
+  \echo TEXT        print a line
+"#;
+
+const TOPICS: &[Topic] = &[
+    Topic {
+        name: "keys",
+        also: &["key", "where", "ranges", "prefix", "like"],
+        summary: "how a WHERE clause becomes ranges of keys",
+        body: r#"Rows lie in the order of their keys. What WHERE says of the key decides what is read; the rest is a filter on it.
+
+  SELECT * FROM words WHERE key = 'apple';                       one key
+  SELECT * FROM words WHERE key IN ('apple', 'pear');            some keys
+  SELECT * FROM words WHERE key LIKE 'app%';                     a prefix; so does key STARTS WITH 'app'
+  SELECT * FROM words WHERE key >= 'b' AND key < 'c' LIMIT 10;   a range
+  SELECT * FROM words ORDER BY key DESC LIMIT 3;                 the last three: read from the end
+  SELECT COUNT(*) FROM words WHERE key BETWEEN 'a' AND 'b';
+
+EXPLAIN before a statement shows what it would read, and warns of a full scan.
+"#,
+    },
+    Topic {
+        name: "values",
+        also: &["value", "json", "bytes", "null", "literals", "text"],
+        summary: "text, bytes, JSON and null",
+        body: r#"A keyspace is a relation of four columns: key, value, version (when it was written) and expires (when it will be gone, or null).
+Keys and values are bytes. What is UTF-8 is shown as text, the rest as a bytes literal.
+
+  'it''s'                  text; a quote in it is doubled
+  x'00ff'                  bytes
+  JSON '{"a": 1}'          JSON, checked; -> and ->> reach into it
+  value ->> 'name'         a field of a JSON value as text, null where there is none
+  value -> 'address'       the same as JSON
+"#,
+    },
+    Topic {
+        name: "keyspaces",
+        also: &["keyspace", "relations", "tables"],
+        summary: "what can be selected from",
+        body: r#"Each keyspace is a relation (key, value, version, expires). The one that everything uses unless told otherwise has the number 1.
+
+  \d                       the keyspaces
+  SELECT * FROM main LIMIT 5;
+"#,
+    },
+    Topic {
+        name: "fleet",
+        also: &["sites", "stores", "leaders", "events", "operations", "admin"],
+        summary: "sites, stores, ranges, leaders, and moving them",
+        body: r#"  SHOW SITES;                            stores of each site, and how many are alive
+  SHOW STORES;
+  SHOW RANGES;                           bounds, replicas and leader of each range
+  SHOW LEADERS;                          how many ranges each store leads
+  SHOW EVENTS;                           what happened lately
+  SHOW SETTINGS;
+  SPLIT AT 'm';                          cut the range that holds the key in two
+  MOVE LEADER OF RANGE 4 TO SITE b;      hand the lead of a range over
+"#,
+    },
+    Topic {
+        name: "formats",
+        also: &["format", "csv", "tsv", "jsonl", "table", "output", "export"],
+        summary: "table, csv, tsv, json and jsonl",
+        body: r#"On a terminal results are tables; elsewhere they are tsv. --format, or \format, says otherwise.
+
+  table   for people. Control characters are escaped; wide cells are cut to fit, and a note says so: \width 0 shows all of them
+  csv     RFC 4180 with a heading, lines end with a line feed; null is empty, an empty text is written with quotes
+  tsv     with a heading, one line a row; \t \n \r \\ are escaped, null is \N
+  json    one array of objects; bytes that are not text are {"$hex": "00ff"}
+  jsonl   one object a line
+
+  holdfast sql -e 'SELECT * FROM main' --format csv > all.csv
+  holdfast sql -e 'SELECT key FROM main' | wc -l
+"#,
+    },
+    Topic {
+        name: "scripts",
+        also: &["script", "exit", "codes", "errors", "-e", "-f"],
+        summary: "statements from files and pipes, and how they end",
+        body: r#"  holdfast sql -e 'SELECT COUNT(*) FROM main' -e 'SHOW SITES'
+  holdfast sql -f setup.sql
+  holdfast sql < setup.sql
+  holdfast sql --on-error continue --echo -f many.sql
+
+Results go to standard output, everything else to standard error. A script stops at its first error unless --on-error continue.
+
+  exit code  0  everything was done
+             1  a statement failed
+             2  the command line was not understood
+             3  no store could be reached
+           130  interrupted by Ctrl-C
+"#,
+    },
+    Topic {
+        name: "editing",
+        also: &["edit", "history", "tab", "keys of the keyboard", "completion"],
+        summary: "the line editor, history and completion",
+        body: r#"  Tab               completes keywords, keyspaces, columns and sites; twice: shows what there is
+  Up, Down          earlier statements; Ctrl-R searches them
+  Ctrl-C            forgets the line at the prompt; stops a statement that runs
+  Ctrl-D            leaves, on an empty line
+  Ctrl-A, Ctrl-E    beginning and end of the line; Ctrl-W a word back; Ctrl-U all of the line
+
+The history is in ~/.local/share/holdfast/history (XDG_DATA_HOME is minded); HOLDFAST_HISTORY moves it, and switches it off when empty. A line that
+begins with a space is not kept.
+"#,
+    },
+];
+
+/// The statements, shortest way first.
+const STATEMENTS: &[Statement] = &[
+    Statement {
+        name: "SELECT",
+        also: &["COUNT", "MIN", "MAX", "WHERE", "ORDER BY", "LIMIT", "OFFSET", "LIKE", "QUERY"],
+        summary: "reads rows, counts them, finds the first and the last key",
+        form: r#"SELECT * | COLUMN [AS NAME], ... | COUNT(*) | MIN(key) | MAX(key)
+FROM KEYSPACE
+[WHERE CONDITION]
+[ORDER BY key [ASC | DESC]]
+[LIMIT N] [OFFSET N]"#,
+        notes: r#"Columns: key, value, version, expires, and fields of JSON values: value ->> 'name' (text), value -> 'name' (JSON).
+Conditions: = <> < <= > >=, BETWEEN, IN (...), LIKE 'abc%', STARTS WITH 'abc', IS [NOT] NULL, AND, OR, NOT.
+Conditions on the key decide what is read; all others are checked row by row.
+"#,
+        examples: &[
+            "SELECT * FROM default WHERE key = 'apple';",
+            "SELECT key, value ->> 'name' AS name FROM default WHERE key LIKE 'app%' LIMIT 10;",
+            "SELECT COUNT(*) FROM default WHERE key >= 'a' AND key < 'b';",
+            "SELECT key FROM default ORDER BY key DESC LIMIT 3;",
+        ],
+    },
+    Statement {
+        name: "INSERT",
+        also: &["VALUES"],
+        summary: "writes rows whose keys must not exist",
+        form: "INSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
+        notes: "Rows of one range are written all or nothing; an existing key is an error, and nothing of that range is written then.\n",
+        examples: &[
+            "INSERT INTO default (key, value) VALUES ('apple', 'red');",
+            "INSERT INTO default (key, value) VALUES ('a', JSON '{\"n\": 1}'), ('b', x'00ff');",
+        ],
+    },
+    Statement {
+        name: "UPSERT",
+        also: &["REPLACE", "PUT"],
+        summary: "writes rows whether their keys exist or not",
+        form: "UPSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
+        notes: "",
+        examples: &[
+            "UPSERT INTO default (key, value) VALUES ('apple', 'green');",
+            "UPSERT INTO default (key, value, expires) VALUES ('session', 'x', NOW() + INTERVAL '10 minutes');",
+        ],
+    },
+    Statement {
+        name: "UPDATE",
+        also: &["SET"],
+        summary: "changes rows that exist",
+        form: "UPDATE KEYSPACE SET value = VALUE [, expires = TIME] WHERE CONDITION",
+        notes: "",
+        examples: &["UPDATE default SET value = 'yellow' WHERE key = 'apple';"],
+    },
+    Statement {
+        name: "DELETE",
+        also: &["TRUNCATE"],
+        summary: "deletes rows",
+        form: "DELETE FROM KEYSPACE WHERE CONDITION",
+        notes: "WHERE true deletes all of them.\n",
+        examples: &["DELETE FROM default WHERE key = 'apple';", "DELETE FROM default WHERE key LIKE 'tmp/%';"],
+    },
+    Statement {
+        name: "EXPLAIN",
+        also: &["ANALYZE", "EXPLAIN ANALYZE", "PLAN"],
+        summary: "shows what a statement would read; ANALYZE does it, and shows what it took",
+        form: "EXPLAIN [ANALYZE] STATEMENT",
+        notes: "EXPLAIN ANALYZE carries the statement out: a DELETE deletes.\n",
+        examples: &[
+            "EXPLAIN SELECT * FROM default WHERE key LIKE 'app%';",
+            "EXPLAIN ANALYZE SELECT COUNT(*) FROM default WHERE key >= 'a' AND key < 'b';",
+        ],
+    },
+    Statement {
+        name: "CREATE KEYSPACE",
+        also: &["CREATE", "CREATE TABLE"],
+        summary: "makes a keyspace with a name",
+        form: "CREATE KEYSPACE NAME",
+        notes: "",
+        examples: &["CREATE KEYSPACE orders;"],
+    },
+    Statement {
+        name: "SHOW",
+        also: &["SHOW SITES", "SHOW STORES", "SHOW RANGES", "SHOW LEADERS", "SHOW EVENTS", "SHOW SETTINGS", "SHOW KEYSPACES"],
+        summary: "looks at the fleet: sites, stores, ranges, leaders, events, settings, keyspaces",
+        form: r#"SHOW SITES | STORES | LEADERS | KEYSPACES
+SHOW RANGES [FROM KEYSPACE NAME]
+SHOW EVENTS [LIMIT N]
+SHOW SETTINGS [FOR STORE N]"#,
+        notes: "",
+        examples: &["SHOW STORES;", "SHOW RANGES FROM KEYSPACE default;", "SHOW EVENTS LIMIT 20;"],
+    },
+    Statement {
+        name: "SPLIT",
+        also: &["SPLIT AT"],
+        summary: "cuts the range that holds a key in two",
+        form: "SPLIT [KEYSPACE NAME] AT KEY",
+        notes: "",
+        examples: &["SPLIT AT 'm';"],
+    },
+    Statement {
+        name: "MOVE LEADER",
+        also: &["MOVE", "TRANSFER"],
+        summary: "hands the lead of a range over to a store in another site",
+        form: "MOVE LEADER OF RANGE N TO SITE NAME",
+        notes: "",
+        examples: &["MOVE LEADER OF RANGE 4 TO SITE b;"],
+    },
+];
+
+/// The names of the topics, for completion.
+pub(super) fn topic_names() -> impl Iterator<Item = &'static str> {
+    TOPICS.iter().map(|topic| topic.name)
+}
+
+/// The names of the statements, for completion.
+pub(super) fn statement_names() -> impl Iterator<Item = &'static str> {
+    STATEMENTS.iter().map(|statement| statement.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_and_statement_is_listed_and_found_by_its_name_in_any_case() {
+        for found in TOPICS {
+            assert!(overview().contains(found.name));
+            assert!(topic(&found.name.to_uppercase()).unwrap().starts_with(found.name));
+            assert!(found.also.iter().all(|also| topic(also).is_ok()));
+        }
+        for found in STATEMENTS {
+            assert!(statements().contains(found.name));
+            assert!(statement(&found.name.to_lowercase()).unwrap().starts_with(found.name));
+            assert!(!found.examples.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_example_can_be_typed_as_it_stands() {
+        for example in STATEMENTS.iter().flat_map(|statement| statement.examples) {
+            let statement = example.strip_suffix(';').expect("an example ends with a semicolon");
+            assert!(crate::lang::parse(statement).is_ok(), "{example}");
+        }
+    }
+
+    #[test]
+    fn the_first_word_is_enough_to_find_a_statement() {
+        assert!(statement("move leader of range 3").unwrap().starts_with("MOVE LEADER"));
+        assert!(topic("select").unwrap().starts_with("SELECT"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_answered_with_what_there_is() {
+        assert!(topic("weather").unwrap_err().contains("keys, values"));
+        assert!(statement("drop").unwrap_err().contains("SELECT, "));
+        assert!(statement("").is_err());
+    }
+
+    #[test]
+    fn help_fits_a_line_of_the_screen_and_has_no_tabs() {
+        let mut all = vec![overview(), statements()];
+        all.extend(TOPICS.iter().map(|found| topic(found.name).unwrap()));
+        all.extend(STATEMENTS.iter().map(|found| statement(found.name).unwrap()));
+        for line in all.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= 150 && !line.contains('\t'), "{line}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Text as a terminal shows it: what would move the cursor is escaped, widths are counted in terminal columns.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Stands for what was cut off.
+pub(super) const ELLIPSIS: char = '…';
+
+/// Escapes what would not be seen, or would move the cursor: control characters, and marks that change the direction of text.
+/// A backslash stays as it is: JSON is full of them, and a table is for reading.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            c if is_hidden(c) && u32::from(c) < 0x100 => {
+                let _ = write!(shown, "\\x{:02x}", u32::from(c));
+            }
+            c if is_hidden(c) => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_hidden(c: char) -> bool {
+    // Beside control characters: line separators, directional marks and the byte order mark, which terminals obey or swallow.
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// How many columns of a terminal the text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text in at most so many columns; `true` when something was cut off, which the last column says.
+pub(super) fn cut(text: &str, columns: usize) -> (Cow<'_, str>, bool) {
+    // Most cells are short and plain: their bytes are their columns at most.
+    if text.len() <= columns || width(text) <= columns {
+        return (Cow::Borrowed(text), false);
+    }
+    let mut taken = 0;
+    let mut kept = String::with_capacity(columns);
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if taken + wide + 1 > columns {
+            break;
+        }
+        taken += wide;
+        kept.push(c);
+    }
+    kept.push(ELLIPSIS);
+    (Cow::Owned(kept), true)
+}
+
+/// A count with its noun: `1 row`, `1,234 rows`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// A number with its thousands set apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// Bytes as people read them: `999 B`, `4.2 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = count as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{amount:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_cell_moves_the_cursor() {
+        assert_eq!(visible("a\tb\r\n\u{1b}[2J\u{7f}\u{85}"), "a\\tb\\r\\n\\x1b[2J\\x7f\\x85");
+        assert_eq!(visible("safe\u{202e}gnp.exe"), "safe\\u{202e}gnp.exe");
+        assert!(matches!(visible("Zoë 東京 \\ {\"a\":1}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn wide_letters_are_cut_by_columns_and_not_by_bytes() {
+        assert_eq!(cut("東京都", 6), (Cow::Borrowed("東京都"), false));
+        assert_eq!(cut("東京都", 5), (Cow::Owned("東京…".to_owned()), true));
+        assert_eq!(cut("東京都", 4), (Cow::Owned("東…".to_owned()), true));
+        assert_eq!(cut("abc", 3), (Cow::Borrowed("abc"), false));
+        assert_eq!(cut("abcd", 3), (Cow::Owned("ab…".to_owned()), true));
+        // A letter and its accent are two characters and one column.
+        assert_eq!(cut("e\u{301}e\u{301}", 2), (Cow::Borrowed("e\u{301}e\u{301}"), false));
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_bytes_rounded() {
+        assert_eq!((grouped(0).as_str(), grouped(999).as_str(), grouped(1000).as_str()), ("0", "999", "1,000"));
+        assert_eq!((counted(1, "row"), counted(1_234_567, "row")), ("1 row".into(), "1,234,567 rows".into()));
+        assert_eq!((bytes(1023), bytes(1024), bytes(5 * 1024 * 1024)), ("1023 B".into(), "1.0 KiB".into(), "5.0 MiB".into()));
+    }
+}
