@@ -1,11 +1,38 @@
 //! What a caller is told when a call did not succeed.
 
+use std::time::Duration;
+
 use holdfast_types::Rejected;
 
 /// Why a call failed, and what to do.
+///
+/// ```
+/// use holdfast_client::ClientError;
+/// # use holdfast_client::mock::{Fault, Mock};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mock = Mock::start()?;
+/// # let client = mock.client().await?;
+/// # mock.inject(Fault::lose_answer().forever());
+/// # let client = client.with_deadline(std::time::Duration::from_millis(200));
+/// match client.put("k", "v").await {
+///     Ok(version) => println!("written as {version}"),
+///     // It may have been written: read before deciding.
+///     Err(error) if error.is_ambiguous() => println!("perhaps: {error}"),
+///     // Nothing was done, and another try may help.
+///     Err(error) if error.is_temporary() => println!("later: {error}"),
+///     // Nothing was done, and the same call will fail again.
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
-    /// The fleet refused, for good: nothing was done. The refusal says what to do.
+    /// The fleet refused, or the client did before sending: nothing was done. The refusal says what to do. One that time
+    /// could heal comes only when the retry policy ended the call before its deadline, or the fleet was busy until then.
     #[error(transparent)]
     Rejected(#[from] Rejected),
     /// A write of which it is not known whether it was applied; it was not applied twice. Read it back, or repeat it only if
@@ -37,6 +64,25 @@ impl ClientError {
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Ambiguous(_) | Self::Closed | Self::Protocol(_))
+    }
+
+    /// True when nothing was done and the same call may succeed later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Rejected(rejected) => rejected.may_retry() && !rejected.is_ambiguous(),
+            Self::DeadlineExceeded { .. } | Self::TooManyCalls | Self::Unreachable(_) => true,
+            Self::Ambiguous(_) | Self::Closed | Self::Protocol(_) => false,
+        }
+    }
+
+    /// How long the fleet asked to wait; `None`: it did not say.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(Rejected::Busy { retry_after }) => Some(*retry_after),
+            _ => None,
+        }
     }
 }
 

@@ -1,8 +1,4 @@
 //! The Rust client of Holdfast. Layer 2.
-//!
-//! - [`core`]: PURE. Routing, retries, slots; the simulator's clients run it too
-//! - `Client` (feature `grpc`): the client itself, asynchronous; `blocking::Client` for programs without a runtime
-//! - [`ClientError`]: what a caller is told, and what to do
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(feature = "grpc")]
@@ -11,9 +7,23 @@ pub mod core;
 mod error;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "mock")]
+pub mod mock;
+#[cfg(feature = "grpc")]
+pub mod observe;
+#[cfg(feature = "grpc")]
+mod span;
 
+pub use core::{RetryCause, RetryPolicy};
 pub use error::ClientError;
 #[cfg(feature = "grpc")]
-pub use grpc::{Batch, Client, KeyValue, Options, Scan, WriteOutcome};
+pub use grpc::admin;
+#[cfg(feature = "grpc")]
+pub use grpc::{
+    Batch, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, WriteOutcome,
+};
+pub use holdfast_types::Rejected;
 #[cfg(feature = "grpc")]
 pub use holdfast_types::{Expected, KeyspaceId, SiteName, Timestamp, VersionedValue};
+#[cfg(feature = "grpc")]
+pub use span::KeySpan;

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use clap::Args;
-use holdfast_client::{Client, KeyValue, KeyspaceId, Options};
+use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options};
 use serde_json::json;
 
 /// Where a one-shot command goes.
 #[derive(Args, Debug, Clone)]
 pub struct Target {
-    /// Client addresses of stores
-    #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    /// Client addresses of stores, separated by commas; any store takes any request
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
-    /// Keyspace
-    #[arg(long, default_value_t = 1)]
+    /// The keyspace, by its number
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub keyspace: u32,
     /// Print JSON
     #[arg(long)]
@@ -54,16 +54,16 @@ pub struct DeleteArgs {
 /// `holdfast scan`.
 #[derive(Args, Debug)]
 pub struct ScanArgs {
-    /// The first key; the start of the keyspace by default
-    #[arg(default_value = "")]
+    /// The first key [default: the start of the keyspace]
+    #[arg(default_value = "", hide_default_value = true)]
     pub start: String,
-    /// The first key that is not shown; the end of the keyspace by default
+    /// The first key that is not shown any more [default: the end of the keyspace]
     pub end: Option<String>,
     /// From the end to the start
     #[arg(long)]
     pub reverse: bool,
     /// At most this many rows
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
     /// Where
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct ScanArgs {
 }
 
 async fn connect(target: &Target) -> anyhow::Result<Client> {
-    let options = Options { keyspace: KeyspaceId(target.keyspace), ..Options::default() };
+    let options = Options::new().keyspace(KeyspaceId(target.keyspace));
     Ok(Client::connect(target.at.clone(), options).await?)
 }
 
@@ -122,14 +122,19 @@ pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
 /// `holdfast scan`.
 pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
     let client = connect(&args.target).await?;
-    let mut scan = client.scan(&args.start, args.end.as_deref()).limit(args.limit);
+    let mut scan = client.scan(KeySpan::new(&args.start, args.end.as_deref().map(str::as_bytes))).limit(args.limit);
     if args.reverse {
         scan = scan.reverse();
     }
+    let mut shown = 0;
     while let Some(page) = scan.next_page().await? {
         for row in &page {
             print_row(row, args.target.json);
+            shown += 1;
         }
+    }
+    if shown == args.limit {
+        eprintln!("{shown} rows shown; there may be more: --limit shows more of them.");
     }
     Ok(())
 }

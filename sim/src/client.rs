@@ -6,7 +6,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_client::core::{Action, CallId, ClientCore, CoreOptions, Event, KnownStore};
+use holdfast_client::core::{Action, CallId, ClientCore, CoreOptions, Event, KnownStore, RetryPolicy};
 use holdfast_types::{ClientId, Key, Moment, SiteName, StoreId};
 
 use self::links::Link;
@@ -148,7 +148,7 @@ impl Client {
         hub.note(|| format!("client {} call {}: {request:?}", self.index, call.0));
         self.open.insert(call, open);
         let deadline = hub.now.after(within);
-        self.tell(Event::Call { call, request, deadline }, hub);
+        self.tell(Event::Call { call, request, deadline, retry: RetryPolicy::default() }, hub);
         call
     }
 
@@ -171,7 +171,7 @@ impl Client {
             }
             Action::Abandon { store, attempt } => self.abandon(store, attempt, hub),
             Action::Locate { locate, via, bounds, reverse } => self.locate(locate, via, bounds, reverse, hub),
-            Action::Finish { call, outcome } => {
+            Action::Finish { call, outcome, .. } => {
                 hub.note(|| format!("client {} call {} ends: {outcome:?}", self.index, call.0));
                 if let Some(open) = self.open.remove(&call) {
                     self.workload.finish(open, outcome, hub);

@@ -7,6 +7,7 @@ use holdfast_types::{
 use super::calls::{LookUp, Open};
 use super::event::{Action, AttemptId, CallId};
 use super::machine::ClientCore;
+use super::policy::RetryCause;
 use crate::ClientError;
 
 impl ClientCore {
@@ -54,15 +55,28 @@ impl ClientCore {
             Rejected::SpansRanges { split_key } if matches!(pending.request, Request::Get { .. }) => {
                 self.cut_at(call, open, &split_key, now, actions);
             }
-            Rejected::Busy { retry_after } => self.pause(call, retry_after, now),
+            Rejected::Busy { retry_after } => {
+                if self.may_retry(call, RetryCause::Busy, now, actions) {
+                    self.pause(call, retry_after, now);
+                }
+            }
             Rejected::PastLastMoment { .. } => self.past_last_moment(call, now, actions),
-            Rejected::DeadlineExceeded => self.pause(call, limits::CLIENT_POLL_MIN, now),
+            Rejected::DeadlineExceeded => {
+                if self.may_retry(call, RetryCause::Unavailable, now, actions) {
+                    self.pause(call, limits::CLIENT_POLL_MIN, now);
+                }
+            }
             Rejected::Ambiguous(_) | Rejected::Unavailable(_) => {
+                let is_lost = rejected.is_ambiguous();
+                let cause = if is_lost { RetryCause::Lost } else { RetryCause::Unavailable };
                 // The store may have passed it on in vain: whoever it believed to lead does not.
                 self.avoid(call, store);
-                self.wait(call, now);
+                if self.may_retry(call, cause, now, actions) {
+                    self.wait(call, now);
+                }
             }
             Rejected::Invalid(_)
+            | Rejected::Forbidden(_)
             | Rejected::SpansRanges { .. }
             | Rejected::StaleSequence
             | Rejected::RequestReused
@@ -89,7 +103,11 @@ impl ClientCore {
         }
         match leader {
             Some(_) => self.redirect(call, now, actions),
-            None => self.wait(call, now),
+            None => {
+                if self.may_retry(call, RetryCause::Unavailable, now, actions) {
+                    self.wait(call, now);
+                }
+            }
         }
     }
 
@@ -161,12 +179,48 @@ impl ClientCore {
         self.finish(call, Err(error), now, actions);
     }
 
+    /// Whether the policy of a call lets it be sent again. If not, the call is over.
+    pub(super) fn may_retry(
+        &mut self,
+        call: CallId,
+        cause: RetryCause,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(pending) = self.calls.get_mut(call) else { return false };
+        let allowed = pending.retry.allows(cause, pending.patience.retries);
+        if allowed {
+            pending.patience.retries += 1;
+        } else {
+            self.give_up(call, now, actions);
+        }
+        allowed
+    }
+
+    /// Ends a call that may not be sent again, though its deadline lies ahead.
+    pub(super) fn give_up(&mut self, call: CallId, now: Moment, actions: &mut Vec<Action>) {
+        let Some(pending) = self.calls.get_mut(call) else { return };
+        let last = pending.last.take();
+        let error = if pending.request.is_write() && pending.attempts.is_uncertain() {
+            let attempts = pending.attempts.count;
+            ClientError::Ambiguous(format!("an attempt is lost, and the retry policy ends after {attempts} of them"))
+        } else {
+            match last {
+                Some(last) => ClientError::Rejected(last),
+                None => ClientError::DeadlineExceeded { last: None },
+            }
+        };
+        self.finish(call, Err(error), now, actions);
+    }
+
     /// Sends again at once, unless stores send the call around in circles.
     fn redirect(&mut self, call: CallId, now: Moment, actions: &mut Vec<Action>) {
         let Some(pending) = self.calls.get_mut(call) else { return };
         pending.patience.redirects += 1;
         if pending.patience.redirects % (limits::CLIENT_MAX_REDIRECTS + 1) == 0 {
-            self.wait(call, now);
+            if self.may_retry(call, RetryCause::Unavailable, now, actions) {
+                self.wait(call, now);
+            }
         } else {
             self.route(call, now, actions);
         }

@@ -6,7 +6,8 @@ use holdfast_types::{
     Key, KeyRange, KeyspaceId, Moment, RangeEpoch, RangeId, Rejected, Request, Sequence, Slot, StoreId, Timestamp,
 };
 
-use super::event::{AttemptId, CallId};
+use super::event::{AttemptId, CallId, Effort};
+use super::policy::RetryPolicy;
 use super::ranges::Point;
 
 /// An attempt without an answer.
@@ -97,6 +98,8 @@ pub(crate) struct Patience {
     pub(crate) waits: u32,
     pub(crate) redirects: u32,
     pub(crate) slow: u32,
+    /// Attempts granted by the policy.
+    pub(crate) retries: u32,
 }
 
 /// A part of a get over several ranges.
@@ -113,6 +116,9 @@ pub(crate) struct Part {
 pub(crate) struct Pending {
     pub(crate) request: Request,
     pub(crate) deadline: Moment,
+    pub(crate) retry: RetryPolicy,
+    /// No attempt but the first begins at or after it.
+    pub(crate) last_start: Moment,
     pub(crate) write: Option<WriteName>,
     pub(crate) attempts: Attempts,
     pub(crate) patience: Patience,
@@ -128,24 +134,41 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(request: Request, deadline: Moment, part: Option<Part>) -> Self {
+    pub(crate) fn new(request: Request, deadline: Moment, now: Moment, retry: RetryPolicy) -> Self {
         Self {
             request,
             deadline,
+            retry,
+            last_start: now.after(retry.budget_left_from_start()),
             write: None,
             attempts: Attempts::default(),
             patience: Patience::default(),
             look_up: LookUp::None,
             avoid: None,
             last: None,
-            part,
+            part: None,
             state: State::Paused,
             wake: deadline,
         }
     }
 
+    /// A part of this call, which takes over what is left of its patience.
+    pub(crate) fn part(&self, request: Request, part: Part) -> Self {
+        Self {
+            last_start: self.last_start,
+            patience: Patience { retries: 0, ..self.patience },
+            part: Some(part),
+            ..Self::new(request, self.deadline, Moment::ZERO, self.retry)
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// What it took so far.
+    pub(crate) fn effort(&self) -> Effort {
+        Effort { attempts: self.attempts.count, retries: self.patience.retries }
     }
 }
 
@@ -194,7 +217,10 @@ impl Calls {
     /// From now on `call` is in `state` and is looked at again at `wake`, or at its deadline if that is earlier.
     pub(crate) fn set(&mut self, call: CallId, state: State, wake: Moment) {
         let Some(pending) = self.pending.get_mut(&call) else { return };
-        let wake = wake.min(pending.deadline);
+        let mut wake = wake.min(pending.deadline);
+        if state != State::Sent && pending.attempts.count > 0 {
+            wake = wake.min(pending.last_start);
+        }
         if wake != pending.wake {
             self.timers.remove(&(pending.wake, call));
             self.timers.insert((wake, call));

@@ -11,7 +11,7 @@ use holdfast_types::{
 use proptest::prelude::*;
 
 use super::fixture::{bounds, hint, key, located};
-use super::{Action, AttemptId, CallId, ClientCore, CoreOptions, Event, KnownStore, LocateId};
+use super::{Action, AttemptId, CallId, ClientCore, CoreOptions, Event, KnownStore, LocateId, RetryPolicy};
 use crate::ClientError;
 
 /// One thing that happens; numbers choose among what there is.
@@ -91,7 +91,7 @@ impl World {
                     }
                     self.open.push((store, attempt, request.request));
                 }
-                Action::Finish { call, outcome } => {
+                Action::Finish { call, outcome, .. } => {
                     let deadline = self.calls.remove(&call).expect("finished once");
                     if outcome != Err(ClientError::TooManyCalls) && outcome.is_err() && !is_answer(&outcome) {
                         assert!(self.now >= deadline, "{outcome:?} before its deadline");
@@ -127,7 +127,7 @@ impl World {
                 self.last += 1;
                 let deadline = self.now.after(Duration::from_millis(deadline_ms));
                 self.calls.insert(CallId(self.last), deadline);
-                self.event(Event::Call { call: CallId(self.last), request: request(kind, at), deadline });
+                self.event(Event::Call { call: CallId(self.last), request: request(kind, at), deadline, retry: RetryPolicy::default() });
             }
             Happening::Cancel(which) => {
                 if let Some(call) = pick(&self.calls.keys().copied().collect::<Vec<_>>(), which) {
@@ -235,7 +235,7 @@ fn answer(request: &Request, how: u8) -> Result<Response, Rejected> {
 fn success(request: &Request) -> Response {
     match request {
         Request::Get { keys, .. } => {
-            let value = VersionedValue { value: Bytes::new(), timestamp: Timestamp(1) };
+            let value = VersionedValue { value: Bytes::new(), timestamp: Timestamp(1), expires_at: None };
             Response::Got { values: vec![Some(value); keys.len()] }
         }
         Request::Scan { .. } => Response::Scanned { rows: vec![], resume: None, at: Timestamp(1) },

@@ -6,6 +6,7 @@ use holdfast_types::{
     ClientId, KeyRange, Located, Moment, RangeRequest, Rejected, Request, Response, SiteName, StoreId, Timestamp,
 };
 
+use super::policy::RetryPolicy;
 use crate::ClientError;
 
 /// Names a call of this client. The caller counts them; ids from [`CallId::FIRST_INTERNAL`] on are the core's own.
@@ -59,6 +60,22 @@ pub struct CoreOptions {
     pub seed: u64,
 }
 
+/// What a call took.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Effort {
+    /// Attempts sent to stores, redirected ones and those of parts included.
+    pub attempts: u32,
+    /// Of these, the ones that were sent because an earlier one was refused for a while, or lost.
+    pub retries: u32,
+}
+
+impl Effort {
+    pub(crate) fn add(&mut self, other: Effort) {
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.retries = self.retries.saturating_add(other.retries);
+    }
+}
+
 /// A store of the fleet, as the core must know it. Addresses are the driver's affair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownStore {
@@ -80,6 +97,8 @@ pub enum Event {
         request: Request,
         /// Until when an answer is of use.
         deadline: Moment,
+        /// How it is tried again.
+        retry: RetryPolicy,
     },
     /// Nobody waits for the call any more; it is not finished.
     Cancel {
@@ -184,6 +203,8 @@ pub enum Action {
         call: CallId,
         /// How it ended.
         outcome: Result<Response, ClientError>,
+        /// What it took.
+        effort: Effort,
     },
     /// Send [`Event::Timer`] at this moment; replaces the timer before.
     SetTimer {

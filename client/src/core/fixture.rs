@@ -37,7 +37,7 @@ pub(crate) fn located(range: u64, bounds_epoch: u64, start: &str, end: &str, lea
 }
 
 pub(crate) fn value(text: &str) -> VersionedValue {
-    VersionedValue { value: Bytes::copy_from_slice(text.as_bytes()), timestamp: Timestamp(7) }
+    VersionedValue { value: Bytes::copy_from_slice(text.as_bytes()), timestamp: Timestamp(7), expires_at: None }
 }
 
 pub(crate) fn row(user: &str) -> Row {

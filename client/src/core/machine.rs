@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_types::{
-    ClientId, KeyRange, Located, Moment, RangeRequest, Rejected, Request, Response, Timestamp, limits, validate,
+    ClientId, KeyRange, Located, Moment, RangeRequest, Rejected, Request, Response, StoreId, Timestamp, limits,
+    validate,
 };
 
 use super::calls::{Calls, LookUp, Part, Pending, State};
 use super::clock::FleetClock;
-use super::event::{Action, CallId, CoreOptions, Event};
+use super::event::{Action, CallId, CoreOptions, Effort, Event};
 use super::locates::Locates;
+use super::policy::{RetryCause, RetryPolicy};
 use super::ranges::RangeCache;
 use super::slots::Slots;
 use super::spanning::Gather;
@@ -62,7 +64,9 @@ impl ClientCore {
     /// Takes an event and adds what is to be done to `actions`. `now` never goes back.
     pub fn handle(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) {
         match event {
-            Event::Call { call, request, deadline } => self.begin(call, request, deadline, now, actions),
+            Event::Call { call, request, deadline, retry } => {
+                self.begin(call, request, deadline, retry, now, actions);
+            }
             Event::Cancel { call } => self.cancel(call, now, actions),
             Event::Answer { store, attempt, outcome, fleet_now } => {
                 self.stores.heard(store, now);
@@ -81,8 +85,7 @@ impl ClientCore {
             Event::StreamDown { store } => {
                 self.stores.down(store, now);
                 for call in self.calls.lose(store) {
-                    self.avoid(call, store);
-                    self.route(call, now, actions);
+                    self.lost(call, store, now, actions);
                 }
             }
             Event::Located { locate, found, fleet_now } => {
@@ -135,17 +138,26 @@ impl ClientCore {
 
     // ---- beginning and ending
 
-    fn begin(&mut self, call: CallId, request: Request, deadline: Moment, now: Moment, actions: &mut Vec<Action>) {
+    fn begin(
+        &mut self,
+        call: CallId,
+        request: Request,
+        deadline: Moment,
+        retry: RetryPolicy,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
         assert!(call < CallId::FIRST_INTERNAL, "the upper names are the core's");
+        let effort = Effort::default();
         let request = RangeRequest { range: None, write: None, request };
         // Stores may be configured to less; that they say themselves.
         if let Err(rejected) = validate(&request, limits::HARD_MAX_VALUE_BYTES) {
-            actions.push(Action::Finish { call, outcome: Err(ClientError::Rejected(rejected)) });
+            actions.push(Action::Finish { call, outcome: Err(ClientError::Rejected(rejected)), effort });
         } else if self.calls.len() >= limits::CLIENT_MAX_CALLS {
-            actions.push(Action::Finish { call, outcome: Err(ClientError::TooManyCalls) });
+            actions.push(Action::Finish { call, outcome: Err(ClientError::TooManyCalls), effort });
         } else {
             let deadline = deadline.min(now.after(limits::MAX_DEADLINE));
-            self.calls.insert(call, Pending::new(request.request, deadline, None));
+            self.calls.insert(call, Pending::new(request.request, deadline, now, retry));
             self.route(call, now, actions);
         }
     }
@@ -166,9 +178,25 @@ impl ClientCore {
         actions: &mut Vec<Action>,
     ) {
         let Some(pending) = self.take_out(call, now, actions) else { return };
+        let effort = pending.effort();
         match pending.part {
-            None => actions.push(Action::Finish { call, outcome }),
-            Some(part) => self.finish_part(call, &part, outcome, now, actions),
+            None => actions.push(Action::Finish { call, outcome, effort }),
+            Some(part) => {
+                if let Some(gather) = self.gathers.get_mut(&part.whole) {
+                    gather.effort.add(effort);
+                }
+                self.finish_part(call, &part, outcome, now, actions);
+            }
+        }
+    }
+
+    /// The stream that carried the current attempt of a call is gone.
+    fn lost(&mut self, call: CallId, store: StoreId, now: Moment, actions: &mut Vec<Action>) {
+        let Some(pending) = self.calls.get_mut(call) else { return };
+        pending.last = Some(Rejected::Unavailable(format!("the connection to {store} broke")));
+        self.avoid(call, store);
+        if self.may_retry(call, RetryCause::Lost, now, actions) {
+            self.route(call, now, actions);
         }
     }
 
@@ -181,6 +209,7 @@ impl ClientCore {
         actions: &mut Vec<Action>,
     ) {
         let Some(gather) = self.gathers.get_mut(&part.whole) else { return };
+        let effort = gather.effort;
         gather.parts.remove(&call);
         let taken = outcome.and_then(|response| {
             gather.take(&part.positions, response).map_err(|misfit| ClientError::Protocol(misfit.0))
@@ -193,7 +222,7 @@ impl ClientCore {
             Err(error) => Err(error),
         };
         self.cancel(part.whole, now, actions);
-        actions.push(Action::Finish { call: part.whole, outcome: whole });
+        actions.push(Action::Finish { call: part.whole, outcome: whole, effort });
     }
 
     /// Takes a call out of everything: nobody waits for its attempts any more, its slot is free.
@@ -230,23 +259,22 @@ impl ClientCore {
     /// Replaces a get by gets of its parts; each group holds positions of its keys.
     pub(super) fn split_get(&mut self, call: CallId, groups: Vec<Vec<usize>>, now: Moment, actions: &mut Vec<Action>) {
         let Some(pending) = self.calls.remove(call) else { return };
-        let Request::Get { keys, at } = pending.request else { unreachable!("only gets are cut") };
-        let (whole, positions) = match pending.part {
-            Some(part) => (part.whole, part.positions),
+        let Request::Get { keys, at } = &pending.request else { unreachable!("only gets are cut") };
+        let (whole, positions) = match &pending.part {
+            Some(part) => (part.whole, part.positions.clone()),
             None => (call, (0..keys.len()).collect()),
         };
         let gather = self.gathers.entry(whole).or_insert_with(|| Gather::new(keys.len()));
         gather.parts.remove(&call);
+        gather.effort.add(pending.effort());
         let mut parts = Vec::with_capacity(groups.len());
         for group in groups {
             self.last_part += 1;
             let part = CallId(self.last_part);
             gather.parts.insert(part);
-            let request = Request::Get { keys: group.iter().map(|i| keys[*i].clone()).collect(), at };
+            let request = Request::Get { keys: group.iter().map(|i| keys[*i].clone()).collect(), at: *at };
             let positions = group.iter().map(|i| positions[*i]).collect();
-            let mut piece = Pending::new(request, pending.deadline, Some(Part { whole, positions }));
-            piece.patience = pending.patience;
-            self.calls.insert(part, piece);
+            self.calls.insert(part, pending.part(request, Part { whole, positions }));
             parts.push(part);
         }
         parts.into_iter().for_each(|part| self.route(part, now, actions));

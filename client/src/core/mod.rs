@@ -9,6 +9,7 @@
 //! - `machine`: events in, actions out; begins and ends calls
 //! - `routing`: which range, which store, under which name
 //! - `answers`: what each typed refusal leads to
+//! - `policy`: how often and how long a call is tried again
 //! - `calls`, `ranges`, `stores`, `slots`, `clock`, `locates`: what it remembers
 //! - [`spanning`]: what touches several ranges
 
@@ -22,7 +23,10 @@ mod event;
 mod fixture;
 mod locates;
 mod machine;
+mod policy;
 mod ranges;
+#[cfg(test)]
+mod retry_tests;
 mod routing;
 mod slots;
 pub mod spanning;
@@ -30,8 +34,9 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Action, AttemptId, CallId, CoreOptions, Event, KnownStore, LocateId};
+pub use event::{Action, AttemptId, CallId, CoreOptions, Effort, Event, KnownStore, LocateId};
 pub use machine::ClientCore;
+pub use policy::{RetryCause, RetryPolicy};
 pub use spanning::{DeletePager, Misfit, ScanPager};
 #[cfg(feature = "grpc")]
 pub(crate) use stores::mix;

@@ -7,6 +7,7 @@ use holdfast_types::{KeyRange, Moment, RangeRequest, Rejected, Request, RequestI
 use super::calls::{Calls, LookUp, Open, State, WriteName};
 use super::event::{Action, AttemptId, CallId};
 use super::machine::ClientCore;
+use super::policy::RetryCause;
 use super::ranges::Point;
 use super::spanning;
 use super::stores::{Choice, doubled, mix};
@@ -24,6 +25,9 @@ impl ClientCore {
         if pending.deadline <= now || pending.attempts.count >= AttemptId::MAX_NUMBER {
             // Expires at the deadline, by the timer.
             return self.calls.set(call, State::Paused, pending_deadline(&self.calls, call));
+        }
+        if pending.attempts.count > 0 && pending.last_start <= now {
+            return self.give_up(call, now, actions);
         }
         if let Some(groups) = self.groups(&pending.request) {
             return self.split_get(call, groups, now, actions);
@@ -109,7 +113,8 @@ impl ClientCore {
 
     /// Lets a call wait for news; it goes on unbidden after a while that grows.
     pub(super) fn wait(&mut self, call: CallId, now: Moment) {
-        let wait = self.next_wait(call, limits::CLIENT_POLL_MIN);
+        let first = self.calls.get(call).map_or(limits::CLIENT_POLL_MIN, |pending| pending.retry.backoff_bounds().0);
+        let wait = self.next_wait(call, first);
         self.calls.set(call, State::Waiting, now.after(wait));
     }
 
@@ -119,12 +124,13 @@ impl ClientCore {
         self.calls.set(call, State::Paused, now.after(wait));
     }
 
-    /// `first`, doubled with each wait of the call up to the longest poll, and up to half as much again, by hash.
+    /// `first`, doubled with each wait of the call up to the longest wait of its policy, and up to half as much again, by hash.
     fn next_wait(&mut self, call: CallId, first: Duration) -> Duration {
         let Some(pending) = self.calls.get_mut(call) else { return first };
         let waits = pending.patience.waits;
         pending.patience.waits += 1;
-        let wait = doubled(first, waits, limits::CLIENT_POLL_MAX.max(first));
+        let (_, longest) = pending.retry.backoff_bounds();
+        let wait = doubled(first, waits, longest.max(first));
         let percent = u32::try_from(self.salt(call, waits) % 50).expect("below 50");
         wait + wait * percent / 100
     }
@@ -148,12 +154,18 @@ impl ClientCore {
             let look_again = now.after(limits::ATTEMPT_TIMEOUT).min(sent_at.after(slow));
             return self.calls.set(call, State::Sent, look_again);
         }
-        pending.attempts.give_up();
-        pending.avoid = Some(store);
         if silent {
             pending.last = Some(Rejected::Unavailable(format!("{store} did not answer")));
             self.stores.suspect(store, now);
-        } else {
+        }
+        if !pending.retry.allows(RetryCause::Lost, pending.patience.retries) || pending.last_start <= now {
+            // Another attempt is not allowed: this one may still be answered.
+            return self.calls.set(call, State::Sent, Moment::MAX);
+        }
+        pending.patience.retries += 1;
+        pending.attempts.give_up();
+        pending.avoid = Some(store);
+        if !silent {
             pending.patience.slow += 1;
         }
         self.route(call, now, actions);

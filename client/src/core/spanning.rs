@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{Key, KeyRange, Request, Response, Row, Timestamp, VersionedValue, limits};
 
-use super::event::CallId;
+use super::event::{CallId, Effort};
 
 /// An answer that does not fit the request: a defect of the store, or of another version.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -144,13 +144,15 @@ fn advance(rest: KeyRange, resume: Key, reverse: bool) -> Result<Option<KeyRange
 pub(crate) struct Gather {
     values: Vec<Option<VersionedValue>>,
     missing: usize,
+    /// What ended parts took.
+    pub(crate) effort: Effort,
     /// The parts under way.
     pub(crate) parts: BTreeSet<CallId>,
 }
 
 impl Gather {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { values: vec![None; keys], missing: keys, parts: BTreeSet::new() }
+        Self { values: vec![None; keys], missing: keys, effort: Effort::default(), parts: BTreeSet::new() }
     }
 
     /// Takes the answer of a part whose keys stand at `positions` of the whole.

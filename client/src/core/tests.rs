@@ -9,25 +9,29 @@ use holdfast_types::{
 };
 
 use super::fixture::{bounds, hint, key, located, row, value};
-use super::{Action, AttemptId, CallId, ClientCore, CoreOptions, Event, KnownStore, ScanPager};
+use super::{
+    Action, AttemptId, CallId, ClientCore, CoreOptions, Effort, Event, KnownStore, RetryPolicy, ScanPager,
+};
 use crate::ClientError;
 
 /// An attempt as a store sees it.
 #[derive(Clone, Debug)]
-struct Sent {
-    store: u64,
+pub(super) struct Sent {
+    pub(super) store: u64,
     attempt: AttemptId,
-    request: RangeRequest,
+    pub(super) request: RangeRequest,
 }
 
-struct Script {
+pub(super) struct Script {
     core: ClientCore,
+    pub(super) retry: RetryPolicy,
+    pub(super) effort: Effort,
     now: Moment,
     timer: Option<Moment>,
-    sent: Vec<Sent>,
+    pub(super) sent: Vec<Sent>,
     located: usize,
     abandoned: Vec<AttemptId>,
-    finished: Vec<(u64, Result<Response, ClientError>)>,
+    pub(super) finished: Vec<(u64, Result<Response, ClientError>)>,
     last_call: u64,
     locates: Vec<(super::LocateId, KeyRange, bool)>,
 }
@@ -39,6 +43,8 @@ impl Script {
         let core = ClientCore::new(CoreOptions { client: ClientId(9), site: Some(site("a")), seed: 1 });
         let mut script = Script {
             core,
+            retry: RetryPolicy::default(),
+            effort: Effort::default(),
             now: Moment(1_000_000),
             timer: None,
             sent: vec![],
@@ -56,13 +62,13 @@ impl Script {
     }
 
     /// The same, and it knows range 1 over everything that tests use, led by store 2.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut script = Self::blank();
         script.event(Event::Notice(located(1, 1, "a", "z", Some(2))));
         script
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         let mut actions = vec![];
         self.core.handle(event, self.now, &mut actions);
         for action in actions {
@@ -72,21 +78,24 @@ impl Script {
                 }
                 Action::Abandon { attempt, .. } => self.abandoned.push(attempt),
                 Action::Locate { locate, bounds, reverse, .. } => self.locates.push((locate, bounds, reverse)),
-                Action::Finish { call, outcome } => self.finished.push((call.0, outcome)),
+                Action::Finish { call, outcome, effort } => {
+                    self.effort = effort;
+                    self.finished.push((call.0, outcome));
+                }
                 Action::SetTimer { at } => self.timer = Some(at),
             }
         }
     }
 
-    fn call(&mut self, request: Request, deadline_ms: u64) -> u64 {
+    pub(super) fn call(&mut self, request: Request, deadline_ms: u64) -> u64 {
         self.last_call += 1;
         let deadline = self.now.after(Duration::from_millis(deadline_ms));
-        self.event(Event::Call { call: CallId(self.last_call), request, deadline });
+        self.event(Event::Call { call: CallId(self.last_call), request, deadline, retry: self.retry });
         self.last_call
     }
 
     /// Virtual time passes; timers fire when they should.
-    fn sleep(&mut self, ms: u64) {
+    pub(super) fn sleep(&mut self, ms: u64) {
         let until = self.now.after(Duration::from_millis(ms));
         while let Some(at) = self.timer.filter(|at| *at <= until) {
             self.now = self.now.max(at);
@@ -96,21 +105,21 @@ impl Script {
         self.now = until;
     }
 
-    fn answer(&mut self, sent: &Sent, outcome: Result<Response, Rejected>) {
+    pub(super) fn answer(&mut self, sent: &Sent, outcome: Result<Response, Rejected>) {
         let store = StoreId(sent.store);
         self.event(Event::Answer { store, attempt: sent.attempt, outcome, fleet_now: Timestamp::ZERO });
     }
 
     /// The attempts sent since the last look; there must be one.
     #[track_caller]
-    fn one(&mut self) -> Sent {
+    pub(super) fn one(&mut self) -> Sent {
         let mut sent = std::mem::take(&mut self.sent);
         assert_eq!(sent.len(), 1, "{sent:?}");
         sent.remove(0)
     }
 
     #[track_caller]
-    fn outcome(&mut self) -> Result<Response, ClientError> {
+    pub(super) fn outcome(&mut self) -> Result<Response, ClientError> {
         assert_eq!(self.finished.len(), 1, "{:?}", self.finished);
         self.finished.remove(0).1
     }
@@ -122,7 +131,7 @@ impl Script {
     }
 }
 
-fn put(user: &str) -> Request {
+pub(super) fn put(user: &str) -> Request {
     let value = Some(Bytes::from_static(b"v"));
     Request::Write { conditions: vec![], mutations: vec![Mutation { key: key(user), value, expires_at: None }] }
 }
@@ -132,23 +141,23 @@ fn put_if_absent(user: &str) -> Request {
     Request::Write { conditions: vec![Condition { key: key(user), expected: Expected::Absent }], mutations }
 }
 
-fn get(keys: &[&str]) -> Request {
+pub(super) fn get(keys: &[&str]) -> Request {
     Request::Get { keys: keys.iter().map(|k| key(k)).collect(), at: None }
 }
 
-fn got(values: &[&str]) -> Response {
+pub(super) fn got(values: &[&str]) -> Response {
     Response::Got { values: values.iter().map(|v| Some(value(v))).collect() }
 }
 
-fn written() -> Response {
+pub(super) fn written() -> Response {
     Response::Written { timestamp: Timestamp(5) }
 }
 
-fn not_leader(leader: Option<u64>) -> Rejected {
+pub(super) fn not_leader(leader: Option<u64>) -> Rejected {
     Rejected::NotLeader { range: holdfast_types::RangeId(1), leader: leader.map(hint) }
 }
 
-fn busy() -> Rejected {
+pub(super) fn busy() -> Rejected {
     Rejected::Busy { retry_after: Duration::from_millis(25) }
 }
 

@@ -1,63 +1,91 @@
 //! The handle that applications hold.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_proto::convert::kv::bounds;
 use holdfast_types::{
-    ClientId, Expected, Key, KeyspaceId, Mutation, Request, Response, SiteName, Timestamp, VersionedValue, limits,
+    ClientId, Expected, Key, KeyspaceId, Mutation, Request, Response, Timestamp, VersionedValue, limits,
 };
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::batch::{Batch, WriteOutcome};
 use super::driver::{Command, Driver};
 use super::fleet::describe_patiently;
+use super::options::Options;
 use super::scan::Scan;
-use crate::ClientError;
-use crate::core::{CallId, ClientCore, CoreOptions, DeletePager};
+use crate::core::{ClientCore, CoreOptions, DeletePager, RetryPolicy};
+use crate::{ClientError, KeySpan};
 
-/// How a client behaves.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Options {
-    /// Where the client runs; its stores are preferred. `None`: outside of every site.
-    pub site: Option<SiteName>,
-    /// Where keys are.
-    pub keyspace: KeyspaceId,
-    /// How long a call may take, retries included; at most [`limits::MAX_DEADLINE`].
-    pub deadline: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { site: None, keyspace: KeyspaceId::DEFAULT, deadline: limits::DEFAULT_DEADLINE }
-    }
-}
-
-struct Shared {
+/// What all clones of a client share.
+pub(super) struct Shared {
     /// Unbounded, but holds no more calls than there are permits, and a cancellation for each.
-    commands: mpsc::UnboundedSender<Command>,
-    permits: Semaphore,
-    last_call: AtomicU64,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) permits: Semaphore,
+    pub(super) last_call: AtomicU64,
     start: Instant,
     fleet_ahead_ms: Arc<AtomicU64>,
 }
 
-/// A client of one fleet. Cheap to clone; the last clone that is dropped closes it.
+/// A client of one fleet. Cheap to clone, and clones share everything; the last one that is dropped closes it.
 ///
-/// Every write is applied at most once however often it had to be tried. Dropping the future of a call is safe: its answer is
-/// ignored, and a write may or may not be applied.
+/// - Every operation on keys of one range is linearizable.
+/// - Every write is applied at most once however often it had to be tried; when the client could not find out in time, it says
+///   [`ClientError::Ambiguous`].
+/// - Every call ends by the deadline of the [`Options`].
+/// - Every call is cancel-safe: dropping its future ends it at once, and leaves the client as it was. A write that was dropped
+///   may or may not be applied, once at most, perhaps a little later.
+///
+/// It must be made within a tokio runtime, and lives as long as that; calls may come from any task.
+///
+/// ```
+/// # use holdfast_client::mock::Mock;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mock = Mock::start()?;
+/// # let addresses = mock.addresses();
+/// use holdfast_client::{Client, Options};
+///
+/// let client = Client::connect(addresses, Options::new()).await?;
+/// client.put("greeting", "hello").await?;
+/// let greeting = client.get("greeting").await?.expect("just written");
+/// assert_eq!(&greeting.value[..], b"hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-    options: Options,
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: Options,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_flight = limits::CLIENT_MAX_CALLS - self.shared.permits.available_permits();
+        f.debug_struct("Client").field("options", &self.options).field("calls_in_flight", &in_flight).finish()
+    }
 }
 
 impl Client {
-    /// Learns the fleet from any of these addresses (host:port). Tries for as long as the deadline of the options.
+    /// Learns the fleet from any of these addresses (host:port); one that answers is enough. Tries for as long as the deadline of
+    /// the options, because stores may be starting.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when no store answered that belongs to a fleet.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use holdfast_client::{Client, Options, SiteName};
+    ///
+    /// let options = Options::new().site(SiteName::new("site-a")?);
+    /// let client = Client::connect(["store-0.site-a:7300", "store-0.site-b:7300"], options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect<A: Into<String>>(
         addresses: impl IntoIterator<Item = A>,
         options: Options,
@@ -83,6 +111,7 @@ impl Client {
             replies: BTreeMap::new(),
             inbound,
             fleet_ahead_ms: Arc::clone(&fleet_ahead_ms),
+            observer: options.observer.clone(),
         };
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);
@@ -90,7 +119,23 @@ impl Client {
         Ok(Self { shared: Arc::new(shared), options })
     }
 
+    // ---- the same client, otherwise
+
     /// The same client with another deadline for each call.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// use std::time::Duration;
+    ///
+    /// let quick = client.with_deadline(Duration::from_millis(500));
+    /// quick.get("k").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         let mut other = self.clone();
@@ -99,6 +144,21 @@ impl Client {
     }
 
     /// The same client, reading and writing in another keyspace.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// use holdfast_client::KeyspaceId;
+    ///
+    /// let sessions = client.with_keyspace(KeyspaceId(7));
+    /// sessions.put("k", "v").await?;
+    /// assert!(client.get("k").await?.is_none(), "the default keyspace has its own keys");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_keyspace(&self, keyspace: KeyspaceId) -> Self {
         let mut other = self.clone();
@@ -106,20 +166,107 @@ impl Client {
         other
     }
 
+    /// The same client with another retry policy.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::{Fault, Mock};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// # mock.inject(Fault::busy(std::time::Duration::from_secs(1)));
+    /// use holdfast_client::RetryPolicy;
+    ///
+    /// let hasty = client.with_retry(RetryPolicy::none());
+    /// let error = hasty.get("k").await.unwrap_err();
+    /// println!("{error}; come back in {:?}", error.retry_after());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryPolicy) -> Self {
+        let mut other = self.clone();
+        other.options.retry = retry;
+        other
+    }
+
+    /// How this handle behaves. Its site and observer are those with which the client was connected.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where this handle reads and writes.
+    #[must_use]
+    pub fn keyspace_id(&self) -> KeyspaceId {
+        self.options.keyspace
+    }
+
     /// Fleet time, as far as this client knows: what versions are compared with.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.put("k", "old").await?;
+    /// let before = client.get("k").await?.expect("written").timestamp;
+    /// client.put("k", "new").await?;
+    /// let old = client.get_at("k", before).await?.expect("still kept");
+    /// assert_eq!(&old.value[..], b"old");
+    /// assert!(client.fleet_now().ms().abs_diff(before.ms()) < 60_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn fleet_now(&self) -> Timestamp {
         let local_ms = u64::try_from(self.shared.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         Timestamp::from_ms(self.shared.fleet_ahead_ms.load(Ordering::Relaxed).saturating_add(local_ms))
     }
 
-    /// Reads a key.
+    // ---- reading
+
+    /// Reads a key. `None`: it does not exist.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// let version = client.put("k", "v").await?;
+    /// let found = client.get("k").await?.expect("just written");
+    /// assert_eq!((&found.value[..], found.timestamp), (&b"v"[..], version));
+    /// assert_eq!(client.get("nothing").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<VersionedValue>, ClientError> {
-        let values = self.values(vec![self.key(key)], None).await?;
-        values.into_iter().next().ok_or_else(|| ClientError::Protocol("one value was expected".into()))
+        self.value(self.key(key), None).await
+    }
+
+    /// Reads a key as of a timestamp that has passed. Versions are kept for an hour, unless policy says otherwise; below that the
+    /// read is refused with [`Rejected::BelowGcThreshold`](crate::Rejected::BelowGcThreshold).
+    pub async fn get_at(&self, key: impl AsRef<[u8]>, at: Timestamp) -> Result<Option<VersionedValue>, ClientError> {
+        self.value(self.key(key), Some(at)).await
     }
 
     /// Reads keys, over any number of ranges; one answer a key, in order. Keys of one range are read at one timestamp.
+    /// 1 to 4,096 keys.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.put("a", "1").await?;
+    /// let found = client.batch_get(["a", "b"]).await?;
+    /// assert!(found[0].is_some() && found[1].is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn batch_get<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -127,7 +274,22 @@ impl Client {
         self.values(keys.into_iter().map(|key| self.key(key)).collect(), None).await
     }
 
-    /// Reads keys as of a timestamp.
+    /// Reads keys as of a timestamp: one snapshot, over any number of ranges.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.put("a", "1").await?;
+    /// let then = client.put("b", "1").await?;
+    /// client.delete("a").await?;
+    /// let found = client.batch_get_at(["a", "b"], then).await?;
+    /// assert!(found.iter().all(Option::is_some));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn batch_get_at<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -136,17 +298,120 @@ impl Client {
         self.values(keys.into_iter().map(|key| self.key(key)).collect(), Some(at)).await
     }
 
+    /// Reads rows in the order of their keys.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.batch(holdfast_client::Batch::new().put("a", "1").put("b", "2").put("c", "3")).await?;
+    /// let rows = client.scan("a".."c").collect().await?;
+    /// assert_eq!(rows.iter().map(|row| &row.key[..]).collect::<Vec<_>>(), [b"a", b"b"]);
+    /// let last = client.scan(..).reverse().limit(1).collect().await?;
+    /// assert_eq!(&last[0].key[..], b"c");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scan(&self, span: impl Into<KeySpan>) -> Scan {
+        Scan::new(self.clone(), &span.into())
+    }
+
+    /// Reads the rows whose keys begin with `prefix`.
+    pub fn scan_prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        self.scan(KeySpan::prefix(prefix))
+    }
+
+    // ---- writing
+
     /// Writes a key. Gives its version.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// let first = client.put("k", "v").await?;
+    /// let second = client.put(b"k", vec![0u8; 100]).await?;
+    /// assert!(second > first, "versions of a key grow");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<Timestamp, ClientError> {
-        self.write(self.key(key), Some(value.into())).await
+        self.write(self.key(key), Some(value.into()), None).await
+    }
+
+    /// Writes a key whose value vanishes after a while of fleet time. Gives its version.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// use std::time::Duration;
+    ///
+    /// client.put_for("session", "s", Duration::from_secs(600)).await?;
+    /// assert!(client.get("session").await?.expect("it lives").expires_at.is_some());
+    /// # mock.advance(Duration::from_secs(601));
+    /// # assert!(client.get("session").await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn put_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        lives: Duration,
+    ) -> Result<Timestamp, ClientError> {
+        let expires_at = self.fleet_now().after(lives);
+        self.write(self.key(key), Some(value.into()), Some(expires_at)).await
     }
 
     /// Deletes a key, whether it exists or not. Gives the version of the deletion.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.put("k", "v").await?;
+    /// client.delete("k").await?;
+    /// assert_eq!(client.get("k").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<Timestamp, ClientError> {
-        self.write(self.key(key), None).await
+        self.write(self.key(key), None, None).await
     }
 
     /// Writes a key (`None` deletes it) if it looks as expected.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// use holdfast_client::Expected;
+    ///
+    /// // A counter: read, and write if nobody was faster.
+    /// client.put("count", "41").await?;
+    /// loop {
+    ///     let old = client.get("count").await?.expect("it exists");
+    ///     let next = std::str::from_utf8(&old.value)?.parse::<u64>()? + 1;
+    ///     let expected = Expected::Version(old.timestamp);
+    ///     if client.compare_and_set("count", expected, Some(next.to_string().into())).await?.is_written() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(&client.get("count").await?.expect("it exists").value[..], b"42");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn compare_and_set(
         &self,
         key: impl AsRef<[u8]>,
@@ -161,21 +426,35 @@ impl Client {
         self.batch(batch).await
     }
 
-    /// Changes keys of one range, all or nothing. Keys of two ranges are refused with `SpansRanges`; nothing is done then.
+    /// Changes keys of one range, all or nothing. See [`Batch`] for examples and limits. Keys of two ranges are refused with
+    /// [`Rejected::SpansRanges`](crate::Rejected::SpansRanges), which says where they meet; nothing is done then.
     pub async fn batch(&self, batch: Batch) -> Result<WriteOutcome, ClientError> {
+        let keys = batch.condition_keys();
         let request = batch.into_request(self.options.keyspace, self.fleet_now());
-        WriteOutcome::from_response(self.call(request).await?)
+        WriteOutcome::from_response(self.call(request).await?, &keys)
     }
 
-    /// Deletes all keys from `start` to before `end` (`None`: to the end of the keyspace), page by page, each page atomic and with
-    /// the client's deadline for itself. Gives how many existed. After an error some pages are deleted; call again.
-    pub async fn delete_range(&self, start: impl AsRef<[u8]>, end: Option<&str>) -> Result<u64, ClientError> {
-        self.delete_range_bytes(start, end.map(str::as_bytes)).await
-    }
-
-    /// The same, for an end that is not text.
-    pub async fn delete_range_bytes(&self, start: impl AsRef<[u8]>, end: Option<&[u8]>) -> Result<u64, ClientError> {
-        let mut pager = DeletePager::new(bounds(self.options.keyspace, start.as_ref(), end));
+    /// Deletes all keys of a span, page by page, each page atomic and with the client's deadline for itself. Gives how many
+    /// existed. After an error, or when the future is dropped, some pages are deleted: call again.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// use holdfast_client::KeySpan;
+    ///
+    /// for i in 0..3 {
+    ///     client.put(format!("tmp/{i}"), "v").await?;
+    /// }
+    /// assert_eq!(client.delete_range("tmp/1"..).await?, 2);
+    /// assert_eq!(client.delete_range(KeySpan::prefix("tmp/")).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn delete_range(&self, span: impl Into<KeySpan>) -> Result<u64, ClientError> {
+        let mut pager = DeletePager::new(span.into().within(self.options.keyspace));
         while let Some(request) = pager.next_request() {
             let response = self.call(request).await?;
             pager.take(&response).map_err(|misfit| ClientError::Protocol(misfit.0))?;
@@ -183,51 +462,29 @@ impl Client {
         Ok(pager.deleted())
     }
 
-    /// Reads rows from `start` to before `end` (`None`: to the end of the keyspace).
-    pub fn scan(&self, start: impl AsRef<[u8]>, end: Option<&str>) -> Scan {
-        self.scan_bytes(start, end.map(str::as_bytes))
-    }
-
-    /// The same, for an end that is not text.
-    pub fn scan_bytes(&self, start: impl AsRef<[u8]>, end: Option<&[u8]>) -> Scan {
-        Scan::new(self.clone(), bounds(self.options.keyspace, start.as_ref(), end))
-    }
-
-    /// Any request, in raw keys. What all other calls are made of.
-    pub async fn call(&self, request: Request) -> Result<Response, ClientError> {
-        let deadline = Instant::now() + self.options.deadline.min(limits::MAX_DEADLINE);
-        let _permit = self.permit(deadline).await?;
-        let call = CallId(self.shared.last_call.fetch_add(1, Ordering::Relaxed) + 1);
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Call { call, request, deadline, reply };
-        self.shared.commands.send(command).map_err(|_| ClientError::Closed)?;
-        let mut guard = CancelOnDrop { shared: &self.shared, call: Some(call) };
-        let outcome = answer.await.map_err(|_| ClientError::Closed);
-        guard.call = None;
-        outcome?
-    }
-
-    async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, ClientError> {
-        if let Ok(permit) = self.shared.permits.try_acquire() {
-            return Ok(permit);
-        }
-        match tokio::time::timeout_at(deadline, self.shared.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_| ClientError::Closed),
-            Err(_) => Err(ClientError::TooManyCalls),
-        }
-    }
+    // ---- what these are made of
 
     fn key(&self, user_key: impl AsRef<[u8]>) -> Key {
         // Checked with the rest of the request.
         Key::bound(self.options.keyspace, user_key.as_ref())
     }
 
-    async fn write(&self, key: Key, value: Option<Bytes>) -> Result<Timestamp, ClientError> {
-        let mutations = vec![Mutation { key, value, expires_at: None }];
+    async fn write(
+        &self,
+        key: Key,
+        value: Option<Bytes>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Timestamp, ClientError> {
+        let mutations = vec![Mutation { key, value, expires_at }];
         match self.call(Request::Write { conditions: vec![], mutations }).await? {
             Response::Written { timestamp } => Ok(timestamp),
             _ => Err(ClientError::Protocol("the outcome of a write was expected".into())),
         }
+    }
+
+    async fn value(&self, key: Key, at: Option<Timestamp>) -> Result<Option<VersionedValue>, ClientError> {
+        let values = self.values(vec![key], at).await?;
+        values.into_iter().next().ok_or_else(|| ClientError::Protocol("one value was expected".into()))
     }
 
     async fn values(&self, keys: Vec<Key>, at: Option<Timestamp>) -> Result<Vec<Option<VersionedValue>>, ClientError> {
@@ -235,21 +492,6 @@ impl Client {
         match self.call(Request::Get { keys, at }).await? {
             Response::Got { values } if values.len() == asked => Ok(values),
             _ => Err(ClientError::Protocol("values were expected".into())),
-        }
-    }
-}
-
-/// Tells the driver when the caller went away.
-struct CancelOnDrop<'a> {
-    shared: &'a Shared,
-    call: Option<CallId>,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call {
-            // A closed driver has nothing left to cancel.
-            let _ = self.shared.commands.send(Command::Cancel { call });
         }
     }
 }

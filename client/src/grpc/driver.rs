@@ -18,14 +18,28 @@ use tokio::time::{Instant, Sleep};
 use super::fleet::{self, FleetPicture};
 use super::link::Link;
 use crate::ClientError;
-use crate::core::{Action, AttemptId, CallId, ClientCore, Event};
+use crate::core::{Action, AttemptId, CallId, ClientCore, Effort, Event, RetryPolicy};
+use crate::observe::{AttemptRefused, AttemptSent, Observer};
 
 /// What the handles ask of the driver.
 pub(super) enum Command {
     /// A new call.
-    Call { call: CallId, request: Request, deadline: Instant, reply: oneshot::Sender<Result<Response, ClientError>> },
+    Call { call: CallId, request: Request, deadline: Instant, retry: RetryPolicy, reply: oneshot::Sender<Ended> },
     /// The caller went away.
     Cancel { call: CallId },
+}
+
+/// How a call ended.
+pub(super) struct Ended {
+    pub(super) outcome: Result<Response, ClientError>,
+    pub(super) effort: Effort,
+}
+
+impl Ended {
+    /// Before the core heard of it, or after it was gone.
+    pub(super) fn early(error: ClientError) -> Self {
+        Self { outcome: Err(error), effort: Effort::default() }
+    }
 }
 
 /// What links and look-ups tell the driver.
@@ -57,10 +71,11 @@ pub(super) struct Driver {
     pub(super) seeds: Vec<String>,
     pub(super) addresses: BTreeMap<StoreId, String>,
     pub(super) links: BTreeMap<StoreId, Link>,
-    pub(super) replies: BTreeMap<CallId, oneshot::Sender<Result<Response, ClientError>>>,
+    pub(super) replies: BTreeMap<CallId, oneshot::Sender<Ended>>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     /// How far fleet time is ahead of our moments, for handles.
     pub(super) fleet_ahead_ms: Arc<AtomicU64>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Driver {
@@ -136,9 +151,9 @@ impl Driver {
                         }
                         Err(_) => events.push(Event::LocateFailed { locate }),
                     },
-                    Action::Finish { call, outcome } => {
+                    Action::Finish { call, outcome, effort } => {
                         if let Some(reply) = self.replies.remove(&call) {
-                            let _ = reply.send(outcome);
+                            let _ = reply.send(Ended { outcome, effort });
                         }
                     }
                     Action::SetTimer { at } => timer.as_mut().reset(self.start + Duration::from_micros(at.0)),
@@ -153,9 +168,9 @@ impl Driver {
 
     fn command(&mut self, command: Command, events: &mut Vec<Event>) {
         match command {
-            Command::Call { call, request, deadline, reply } => {
+            Command::Call { call, request, deadline, retry, reply } => {
                 self.replies.insert(call, reply);
-                events.push(Event::Call { call, request, deadline: self.moment(deadline) });
+                events.push(Event::Call { call, request, deadline: self.moment(deadline), retry });
             }
             Command::Cancel { call } => {
                 self.replies.remove(&call);
@@ -176,10 +191,15 @@ impl Driver {
     ) {
         match self.link(store) {
             Ok(link) if link.takes_calls => {
+                let number = attempt.number();
+                tracing::trace!(target: "holdfast_client", call = attempt.call().0, number, %store, "attempt");
                 let size_bytes = request.request.size_bytes();
                 let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
                 let call = v1::StreamCall { call_id: attempt.0, timeout_ms, request: Some(request.into()) };
                 link.outbox.push(call, size_bytes);
+                if let Some(observer) = &self.observer {
+                    observer.attempt_sent(&AttemptSent { store, number });
+                }
             }
             _ => events.push(Event::Unsent { store, attempt }),
         }
@@ -216,10 +236,12 @@ impl Driver {
         match heard {
             Inbound::Up { store } => {
                 self.takes_calls(store, true);
+                self.observe(|observer| observer.connected(store));
                 events.push(Event::StreamUp { store });
             }
             Inbound::Down { store, unsent: calls } => {
                 self.takes_calls(store, false);
+                self.observe(|observer| observer.disconnected(store));
                 down(store, calls, events);
             }
             Inbound::Message { store, message } => self.message(store, message, events),
@@ -231,6 +253,12 @@ impl Driver {
                 events.push(event);
             }
             Inbound::Fleet(picture) => self.describe(picture, events),
+        }
+    }
+
+    fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            tell(&**observer);
         }
     }
 
@@ -263,6 +291,11 @@ impl Driver {
             let outcome = outcome.unwrap_or_else(|bad| Err(Rejected::Ambiguous(bad)));
             if let Err(Rejected::NotLeader { leader, .. }) = &outcome {
                 self.learn_address(leader.as_ref());
+            }
+            if let Err(reason) = &outcome {
+                let number = attempt.number();
+                tracing::debug!(target: "holdfast_client", call = attempt.call().0, number, %store, %reason, "refused");
+                self.observe(|observer| observer.attempt_refused(&AttemptRefused { store, number, reason }));
             }
             events.push(Event::Answer { store, attempt, outcome, fleet_now });
         }

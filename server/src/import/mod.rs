@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueHint};
 use holdfast_client::{Client, Options};
 use holdfast_types::KeyspaceId;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,17 +30,18 @@ const VERSION: u32 = 1;
 #[derive(Args, Debug, Clone)]
 pub struct ImportArgs {
     /// The file: .csv, .tsv, .jsonl or .ndjson
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// The column that is the key; the first one by default
-    #[arg(long)]
+    /// The column that is the key [default: the first one; of JSON lines the first by name]
+    #[arg(long, value_name = "COLUMN")]
     pub key: Option<String>,
-    /// Client address of any store
-    #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    /// Client addresses of stores, separated by commas; any store takes any request
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
-    /// Keyspace to load into
-    #[arg(long, default_value_t = 1)]
+    /// The keyspace to load into, by its number
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub keyspace: u32,
-    /// Begin at the first row, whatever an earlier import reached
+    /// Begin at the first row, wherever an earlier import stopped
     #[arg(long)]
     pub restart: bool,
     /// Print the result as JSON
@@ -61,7 +62,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
     let size_bytes = std::fs::metadata(&args.file).with_context(|| format!("opening {}", args.file.display()))?.len();
     let kept = progress_file(&args.file);
     let begin_after = if args.restart { 0 } else { reached(&kept, size_bytes)? };
-    let options = Options { keyspace: KeyspaceId(args.keyspace), ..Options::default() };
+    let options = Options::new().keyspace(KeyspaceId(args.keyspace));
     let client = Client::connect(args.at.clone(), options).await?;
     let bar = ProgressBar::new_spinner();
     let style =

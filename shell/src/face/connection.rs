@@ -32,7 +32,7 @@ pub(super) struct Unreachable {
 impl Connection {
     /// One round trip: a script begins at once.
     pub(super) async fn open(addresses: Vec<String>) -> Result<Self, Unreachable> {
-        let patient = Options { deadline: CONNECT_WITHIN, ..Options::default() };
+        let patient = Options::new().deadline(CONNECT_WITHIN);
         match Client::connect(addresses.clone(), patient).await {
             Ok(client) => {
                 let client = client.with_deadline(Options::default().deadline);

@@ -75,7 +75,7 @@ async fn an_import_that_was_broken_off_goes_on_and_bad_lines_are_reported() {
     assert_eq!(result["bad"], 2);
     assert!(!kept.exists(), "nothing is left to go on with");
 
-    let rows = scene.client().await.scan("", None).collect().await.unwrap();
+    let rows = scene.client().await.scan(..).collect().await.unwrap();
     assert_eq!(rows.len(), ROWS + 1);
     let middle: Value = serde_json::from_slice(&rows[ROWS / 2].value).unwrap();
     assert_eq!(middle["id"], format!("{:06}", ROWS / 2));

@@ -33,9 +33,9 @@ async fn scans_in_both_directions_give_every_row_in_order_while_ranges_are_cut_u
     let mut ranges = BTreeSet::new();
     for cut in load::cuts(6) {
         scene.fleet.split_at(&[Bytes::from(cut)]).await.unwrap();
-        let forward = client.scan("row/", Some("row0")).pages(97, u32::MAX).collect().await.unwrap();
+        let forward = client.scan_prefix("row/").pages(97, u32::MAX).collect().await.unwrap();
         assert_eq!(forward.into_iter().map(|row| row.key).collect::<Vec<_>>(), expected);
-        let backward = client.scan("row/", Some("row0")).reverse().pages(89, u32::MAX).collect().await.unwrap();
+        let backward = client.scan_prefix("row/").reverse().pages(89, u32::MAX).collect().await.unwrap();
         assert_eq!(backward.into_iter().map(|row| row.key).collect::<Vec<_>>(), reversed);
         ranges.insert(scene.fleet.ranges(0).await.unwrap().len());
     }
@@ -44,7 +44,7 @@ async fn scans_in_both_directions_give_every_row_in_order_while_ranges_are_cut_u
         assert_eq!(thin_scan(&scene, store, false).await, expected);
         assert_eq!(thin_scan(&scene, store, true).await, reversed);
     }
-    let limited = client.scan("row/", Some("row0")).reverse().limit(7).collect().await.unwrap();
+    let limited = client.scan_prefix("row/").reverse().limit(7).collect().await.unwrap();
     assert_eq!(limited.into_iter().map(|row| row.key).collect::<Vec<_>>(), reversed[..7]);
     assert_eq!(load.finish().await, 0, "a client saw an error");
 }
@@ -76,11 +76,11 @@ async fn a_range_of_rows_is_deleted_page_by_page_over_several_ranges() {
     let page = kv.delete_range(again).await.unwrap().into_inner();
     assert!((1..=1_000).contains(&page.deleted), "{}", page.deleted);
 
-    let left = client.scan("del/", Some("del0")).collect().await.unwrap().len();
+    let left = client.scan_prefix("del/").collect().await.unwrap().len();
     assert_eq!(left, 2_400 - 10 - usize::try_from(page.deleted).unwrap());
-    let deleted = client.delete_range("del/", Some("del0")).await.unwrap();
+    let deleted = client.delete_range("del/".."del0").await.unwrap();
     assert_eq!(usize::try_from(deleted).unwrap(), left);
-    assert!(client.scan("del/", Some("del0")).collect().await.unwrap().is_empty());
+    assert!(client.scan_prefix("del/").collect().await.unwrap().is_empty());
     assert_eq!(client.get("del0").await.unwrap().unwrap().value, "a neighbour");
 }
 
