@@ -26,7 +26,8 @@ pub struct StoreClock {
 impl StoreClock {
     /// A clock with its own beginning; its rate differs by at most `max_drift_ppm`, its wall clock by `max_offset`.
     pub fn new(rng: &mut Rng, max_drift_ppm: i64, max_offset: Duration) -> Self {
-        let mut clock = Self { base: rng.between(1_000_000, 10_000_000_000), drift_ppm: 0, wall_offset_ms: 0, wrong_ms: 0 };
+        let mut clock =
+            Self { base: rng.between(1_000_000, 10_000_000_000), drift_ppm: 0, wall_offset_ms: 0, wrong_ms: 0 };
         let range = u64::try_from(2 * max_drift_ppm.min(MAX_DRIFT_PPM)).expect("not negative");
         clock.drift_ppm = signed(rng.between(0, range)) - max_drift_ppm.min(MAX_DRIFT_PPM);
         clock.jump(rng, max_offset);

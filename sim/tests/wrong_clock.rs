@@ -16,7 +16,8 @@ fn store_whose_clock_is_wrong_leads_nothing_until_it_is_right_and_no_client_noti
         let range = world.ranges().last().unwrap().range;
         let store = world.leader_of(range).unwrap();
         world.set_clock_wrong(store, ahead_ms);
-        let leads_nothing = |world: &World| world.ranges().all(|d| world.leader_of(d.range).is_some_and(|l| l != store));
+        let leads_nothing =
+            |world: &World| world.ranges().all(|d| world.leader_of(d.range).is_some_and(|l| l != store));
         world.wait("others lead what it led", Duration::from_secs(1), leads_nothing).unwrap();
         for _ in 0..50 {
             world.run_for(Duration::from_millis(100));

@@ -57,7 +57,8 @@ impl Clocks {
             let agree = 1 + readings.filter(|reading| !reading.differs_by(bound / 2)).count();
             if agree * 2 > self.readings.len() + 1 && agree > 1 {
                 self.ahead_ms = None;
-            } else if let Some(ahead) = self.middle().filter(|ahead| known.abs_diff(*ahead) > bound.unsigned_abs() / 2) {
+            } else if let Some(ahead) = self.middle().filter(|ahead| known.abs_diff(*ahead) > bound.unsigned_abs() / 2)
+            {
                 self.ahead_ms = Some(ahead);
             }
         } else {

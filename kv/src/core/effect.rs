@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_engine::{DataSnapshot, LogOp, SnapshotId, SnapshotManifest};
-use holdfast_placement::StoreRecord;
+use holdfast_placement::{Headroom, StoreRecord};
 use holdfast_replica::{ApplyTask, Evaluation, Standing};
 use holdfast_types::{
     KeyRange, LogIndex, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId, Timestamp,
@@ -41,6 +41,29 @@ pub struct AdminOutcome {
     pub descriptor: RangeDescriptor,
 }
 
+/// What the placement loop does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PlacementNews {
+    /// It began to change a range.
+    Begun {
+        /// Which.
+        range: RangeId,
+        /// The operator, for people.
+        what: String,
+    },
+    /// A change that was told of is over.
+    Ended {
+        /// Of which range.
+        range: RangeId,
+        /// The operator, for people.
+        what: String,
+        /// `None`: its first step is done; else why it is not.
+        why_not: Option<String>,
+    },
+    /// What the survivors have to spare, for the loss of each site.
+    Headroom(Vec<Headroom>),
+}
+
 /// A read that may be served: run `holdfast_replica::serve_read` on the snapshot.
 #[derive(Clone)]
 pub struct ReadTask {
@@ -61,6 +84,7 @@ pub struct ReadTask {
 }
 
 /// Everything that a worker asks its driver to do.
+#[derive(Clone)]
 pub enum Effect {
     /// Send to another store.
     Send {
@@ -224,6 +248,20 @@ pub enum Effect {
     /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start
     /// begins anew.
     Outdated(Outdated),
+    /// A replica is damaged: it is kept, not used, and waits to be replaced.
+    Quarantined {
+        /// Its range.
+        range: RangeId,
+        /// What was found now; `None`: it was found before this start.
+        reason: Option<String>,
+    },
+    /// The data of a destroyed or replaced replica is gone.
+    Cleared {
+        /// Its range.
+        range: RangeId,
+    },
+    /// What the placement loop does, for whoever looks at the fleet.
+    Placement(PlacementNews),
     /// Something is wrong that an operator must see: log it at error level and count it.
     Alarm {
         /// The range, if one.

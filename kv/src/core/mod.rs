@@ -6,9 +6,11 @@
 //!   and a wall clock that is off, see [`clocks`]
 //! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
 //! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
+//! - [`carry`]: what effects that wait for a disk come to, in whatever pool
 //! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it; [`garbage`]: what of its data may go
 
 pub mod admission;
+pub mod carry;
 pub mod clocks;
 pub mod desk;
 pub mod effect;

@@ -386,9 +386,8 @@ impl Support {
         let view = SupportView { incarnation: self.config.incarnation, given, received };
         let abstains = self.abstains(now);
         let ahead = self.clocks.judge(self.neighbours.len(), self.config.interval, now);
-        let same = self.published.as_ref().is_some_and(|(old, was, off)| {
-            **old == view && (*was, *off) == (abstains, ahead)
-        });
+        let same =
+            self.published.as_ref().is_some_and(|(old, was, off)| **old == view && (*was, *off) == (abstains, ahead));
         if same && self.withdrawn.is_empty() {
             return None;
         }

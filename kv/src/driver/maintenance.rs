@@ -15,7 +15,7 @@ use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use super::shared_map::SharedMap;
 use crate::core::event::{Event, Measurements};
-use crate::ports::Clock;
+use crate::ports::{Clock, Note, PlacementLink};
 
 /// How often free space and sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +44,8 @@ pub struct Maintenance {
     pub health: Arc<Health>,
     /// Where the newest measurements are to be seen.
     pub measured: Arc<RwLock<Arc<Measurements>>>,
+    /// Who hears of a full disk.
+    pub placement: Arc<dyn PlacementLink>,
 }
 
 impl Maintenance {
@@ -98,7 +100,12 @@ impl Maintenance {
             used_millicores: load.used_millicores(now),
             disk_stalls,
         };
-        *self.measured.write() = Arc::new(measured.clone());
+        let before = std::mem::replace(&mut *self.measured.write(), Arc::new(measured.clone()));
+        match (before.is_disk_full(), measured.is_disk_full()) {
+            (false, true) => self.placement.noted(Note::DiskFull),
+            (true, false) => self.placement.noted(Note::DiskOk),
+            _ => {}
+        }
         self.workers.broadcast(None, &Event::Measured(measured));
     }
 

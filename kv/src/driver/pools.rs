@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use holdfast_engine::{DataEngine, DataOp, Engines, Fault, SnapshotId, SnapshotManifest};
-use holdfast_replica::{ApplyTask, Evaluation, RangeState};
-use holdfast_types::{KeyRange, LogIndex, RangeId, ReplicaId};
+use holdfast_engine::{DataEngine, Engines, Fault};
+use holdfast_replica::ApplyTask;
+use holdfast_types::RangeId;
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::shared::FaultSink;
 use super::worker_thread::Mail;
-use crate::core::effect::ReadTask;
-use crate::core::event::{Event, ReadFailure, ReadTicket};
-use crate::core::garbage::{self, GarbageSearch};
-use crate::core::reader::SnapshotReader;
+use crate::core::carry;
+use crate::core::effect::Effect;
+use crate::core::event::Event;
 use crate::ports::Clock;
 
 /// The mailboxes of all workers.
@@ -106,14 +104,7 @@ impl Applier {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let reader = SnapshotReader::lazy(&*self.data);
-            let applied = match holdfast_replica::apply::run(*work.task, &reader) {
-                Ok((ops, applied)) => self.data.write(&ops).map(|()| Box::new(applied)),
-                Err(fault) => Err(Fault::Damage {
-                    doing: format!("applying entries of {}", work.range),
-                    detail: fault.to_string(),
-                }),
-            };
+            let applied = carry::apply(work.range, *work.task, &*self.data);
             if let Err(fault @ (Fault::Io { .. } | Fault::Full(_))) = &applied {
                 self.faults.report(fault);
             }
@@ -123,47 +114,12 @@ impl Applier {
     }
 }
 
-/// Work of the read pool.
-pub enum ReadWork {
-    /// A client's read.
-    Read(Box<ReadTask>),
-    /// The evaluation of a write.
-    Evaluate {
-        /// The range.
-        range: RangeId,
-        /// The work.
-        evaluation: Box<Evaluation>,
-    },
-    /// A key that cuts bounds into halves.
-    FindMiddle {
-        /// Comes back.
-        ticket: ReadTicket,
-        /// The bounds.
-        bounds: KeyRange,
-    },
-    /// A page of the walk for garbage.
-    FindGarbage(GarbageSearch),
-    /// Log entries for a follower that lags.
-    Fetch {
-        /// The range.
-        range: RangeId,
-        /// For whom.
-        to: ReplicaId,
-        /// From here,
-        first: LogIndex,
-        /// to here,
-        last: LogIndex,
-        /// about this much.
-        max_bytes: usize,
-    },
-}
-
 /// One thread of the read pool.
 pub struct ReaderThread {
     /// Both instances.
     pub engines: Engines,
     /// The work, and whose it is.
-    pub work: Receiver<(usize, ReadWork)>,
+    pub work: Receiver<(usize, Effect)>,
     /// Where results go.
     pub workers: Mailboxes,
 }
@@ -172,93 +128,9 @@ impl ReaderThread {
     /// Runs until the workers are gone.
     pub fn run(self) {
         while let Ok((worker, work)) = self.work.recv() {
-            let event = match work {
-                ReadWork::Read(task) => {
-                    let reader = SnapshotReader::of(task.snapshot);
-                    let outcome =
-                        holdfast_replica::serve_read(&task.request.request, &task.bounds, &reader, task.at, task.now)
-                            .map_err(|fault| {
-                                let doing = format!("reading {}", task.range);
-                                ReadFailure::Fault(Fault::Damage { doing, detail: fault.to_string() })
-                            })
-                            .and_then(|answer| answer.map_err(ReadFailure::Rejected));
-                    Event::ReadDone { ticket: task.ticket, outcome }
-                }
-                ReadWork::Evaluate { range, evaluation } => {
-                    let reader = SnapshotReader::of(self.engines.data.snapshot());
-                    let evaluated = Box::new(holdfast_replica::evaluate::run(*evaluation, &reader));
-                    Event::Evaluated { range, evaluated }
-                }
-                ReadWork::FindMiddle { ticket, bounds } => {
-                    Event::MiddleFound { ticket, key: self.engines.data.middle_key(&bounds) }
-                }
-                ReadWork::FindGarbage(search) => {
-                    let page = garbage::look(&*self.engines.data.snapshot(), &search);
-                    Event::GarbageFound { search, page }
-                }
-                ReadWork::Fetch { range, to, first, last, max_bytes } => {
-                    let entries = self.engines.log.entries(range, first, last, max_bytes);
-                    Event::EntriesFetched { range, to, entries }
-                }
-            };
-            self.workers.deliver(worker, event);
+            self.workers.deliver(worker, carry::read(work, &self.engines));
         }
     }
-}
-
-/// Work of the snapshot thread.
-pub enum SnapshotWork {
-    /// Build one.
-    Build {
-        /// The range.
-        range: RangeId,
-        /// For whom.
-        to: ReplicaId,
-        /// Its name.
-        snapshot: SnapshotId,
-    },
-    /// Read a piece.
-    Read {
-        /// Which.
-        snapshot: SnapshotId,
-        /// The file.
-        file: usize,
-        /// Where in it.
-        offset: u64,
-        /// At most this much.
-        max_bytes: usize,
-    },
-    /// Begin to receive.
-    Begin(Box<SnapshotManifest>),
-    /// Store a piece.
-    Store {
-        /// Which.
-        snapshot: SnapshotId,
-        /// The file.
-        file: usize,
-        /// Where in it.
-        offset: u64,
-        /// The bytes.
-        data: Bytes,
-        /// The last one of all: verify.
-        last: bool,
-    },
-    /// Put in place.
-    Install {
-        /// The range.
-        range: RangeId,
-        /// Which.
-        snapshot: SnapshotId,
-    },
-    /// Forget.
-    Drop(SnapshotId),
-    /// Delete the data of a destroyed replica.
-    Clear {
-        /// The range.
-        range: RangeId,
-        /// Its keys.
-        bounds: Option<KeyRange>,
-    },
 }
 
 /// The snapshot thread: what is slow and rare happens here, in order.
@@ -266,7 +138,7 @@ pub struct SnapshotThread {
     /// The data instance.
     pub data: Arc<dyn DataEngine>,
     /// The work, and whose it is.
-    pub work: Receiver<(usize, SnapshotWork)>,
+    pub work: Receiver<(usize, Effect)>,
     /// Where results go.
     pub workers: Mailboxes,
     /// How much waits, for the status page.
@@ -278,71 +150,9 @@ impl SnapshotThread {
     pub fn run(self) {
         while let Ok((worker, work)) = self.work.recv() {
             self.waiting.store(self.work.len(), Ordering::Relaxed);
-            if let Some(event) = self.carry_out(work) {
+            if let Some(event) = carry::snapshot(work, &*self.data) {
                 self.workers.deliver(worker, event);
             }
         }
-    }
-
-    fn carry_out(&self, work: SnapshotWork) -> Option<Event> {
-        Some(match work {
-            SnapshotWork::Build { range, to, snapshot } => {
-                Event::SnapshotBuilt { range, to, manifest: self.build(range, snapshot) }
-            }
-            SnapshotWork::Read { snapshot, file, offset, max_bytes } => {
-                let data = self.data.read_snapshot(snapshot, file, offset, max_bytes);
-                Event::SnapshotRead { snapshot, file, offset, data }
-            }
-            SnapshotWork::Begin(manifest) => {
-                let snapshot = manifest.id;
-                let received = self.data.begin_install(&manifest).and_then(|()| self.data.received(snapshot));
-                Event::SnapshotStored { snapshot, received, verified: false }
-            }
-            SnapshotWork::Store { snapshot, file, offset, data, last } => {
-                let stored =
-                    self.data.receive(snapshot, file, offset, &data).and_then(|()| self.data.received(snapshot));
-                let verified =
-                    if last { stored.and_then(|r| self.data.verify_install(snapshot).map(|()| r)) } else { stored };
-                Event::SnapshotStored { snapshot, verified: last && verified.is_ok(), received: verified }
-            }
-            SnapshotWork::Install { range, snapshot } => {
-                Event::SnapshotInstalled { range, snapshot, range_state: self.install(range, snapshot) }
-            }
-            SnapshotWork::Drop(snapshot) => {
-                if let Err(fault) = self.data.drop_snapshot(snapshot) {
-                    tracing::warn!(?snapshot, %fault, "a snapshot's files could not be removed; they go at the next start");
-                }
-                return None;
-            }
-            SnapshotWork::Clear { range, bounds } => Event::Cleared { range, outcome: self.clear(range, bounds) },
-        })
-    }
-
-    /// The bounds come from the view itself: a split may have been applied since the snapshot was asked for.
-    fn build(&self, range: RangeId, snapshot: SnapshotId) -> Result<SnapshotManifest, Fault> {
-        let view = self.data.snapshot();
-        let doing = || format!("building a snapshot of {range}");
-        let state = view
-            .range_state(range)?
-            .ok_or_else(|| Fault::Damage { doing: doing(), detail: "no range state".into() })?;
-        let state =
-            RangeState::decode(state).map_err(|bad| Fault::Damage { doing: doing(), detail: bad.to_string() })?;
-        self.data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds)
-    }
-
-    fn install(&self, range: RangeId, snapshot: SnapshotId) -> Result<Bytes, Fault> {
-        self.data.install(snapshot)?;
-        let state = self.data.range_state(range, holdfast_engine::ReadTier::All)?;
-        state.ok_or_else(|| Fault::Damage {
-            doing: format!("installing a snapshot of {range}"),
-            detail: "the snapshot holds no range state".into(),
-        })
-    }
-
-    fn clear(&self, range: RangeId, bounds: Option<KeyRange>) -> Result<(), Fault> {
-        let mut ops = vec![DataOp::RemoveRangeState { range }];
-        ops.extend(bounds.map(|bounds| DataOp::ClearKeys { bounds }));
-        self.data.write(&ops)?;
-        self.data.flush()
     }
 }

@@ -5,31 +5,31 @@ use holdfast_types::{Key, RangeId};
 use parking_lot::RwLock;
 
 use crate::core::message::RangeHint;
-use crate::core::routing::{Found, RangeMap};
+use crate::core::routing::{Found, RangeMap, worker_of};
 
 /// A [`RangeMap`] behind a lock: written when a range changes, read by every request.
 pub struct SharedMap {
     map: RwLock<RangeMap>,
-    workers: usize,
+    workers: u16,
 }
 
 impl SharedMap {
     /// A map for a store with so many workers.
     #[must_use]
-    pub fn new(map: RangeMap, workers: usize) -> Self {
+    pub fn new(map: RangeMap, workers: u16) -> Self {
         Self { map: RwLock::new(map), workers }
     }
 
     /// The worker that a range belongs to.
     #[must_use]
     pub fn worker_of(&self, range: RangeId) -> usize {
-        worker_of(range, self.workers)
+        worker_of(range, self.workers).into()
     }
 
     /// The worker that serves or forwards a request for `key`; worker 0 when nothing is known.
     #[must_use]
     pub fn worker_for(&self, key: &Key) -> usize {
-        self.map.read().find(key).map_or(0, |found| self.worker_of(found.descriptor.range))
+        self.map.read().worker_of_key(key, self.workers).into()
     }
 
     /// What is known of the range that holds `key`.
@@ -61,11 +61,4 @@ impl SharedMap {
     pub fn gone(&self, range: RangeId) {
         self.map.write().gone(range);
     }
-}
-
-/// The worker that a range belongs to.
-#[must_use]
-pub fn worker_of(range: RangeId, workers: usize) -> usize {
-    let workers = u64::try_from(workers).expect("a number of threads fits");
-    usize::try_from(range.0 % workers).expect("a remainder of a usize fits")
 }

@@ -89,7 +89,8 @@ impl Store {
         assert!(!workers.is_empty(), "a store has at least one worker");
         let (senders, receivers): (Vec<_>, Vec<Receiver<Mail>>) = workers.iter().map(|_| unbounded()).unzip();
         let mailboxes = Mailboxes::new(senders);
-        let map = Arc::new(SharedMap::new(map, workers.len()));
+        let count = u16::try_from(workers.len()).expect("at most MAX_WORKERS");
+        let map = Arc::new(SharedMap::new(map, count));
         let (stop_maintenance, stopped) = unbounded();
         let store = Arc::new(Self {
             mailboxes: mailboxes.clone(),
@@ -127,6 +128,7 @@ impl Store {
             cores: options.cores,
             health: Arc::clone(&store.health),
             measured: Arc::clone(&store.measured),
+            placement: Arc::clone(&ports.placement),
         };
         store.spawn("maintenance".into(), move || maintenance.run())?;
         let support = SupportThread {
@@ -138,6 +140,8 @@ impl Store {
             health: Arc::clone(&store.health),
             clock: ports.clock,
             faults: ports.faults,
+            placement: ports.placement,
+            lost: std::collections::BTreeSet::new(),
         };
         store.spawn("support".into(), move || support.run())?;
         Ok(store)

@@ -13,8 +13,8 @@ use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use crate::core::event::Event;
 use crate::core::seen::Outdated;
-use crate::core::support::{Output, Support};
-use crate::ports::{Clock, SupportLink};
+use crate::core::support::{Output, Support, SupportChange};
+use crate::ports::{Clock, Note, PlacementLink, SupportLink};
 
 /// Everything that the support thread needs.
 pub struct SupportThread {
@@ -34,6 +34,10 @@ pub struct SupportThread {
     pub clock: Arc<dyn Clock>,
     /// A store whose disk failed asks for no support.
     pub faults: FaultSink,
+    /// Who hears of stores that are lost and heard again.
+    pub placement: Arc<dyn PlacementLink>,
+    /// Stores whose promise was withdrawn and not renewed.
+    pub lost: BTreeSet<StoreId>,
 }
 
 impl SupportThread {
@@ -71,12 +75,12 @@ impl SupportThread {
                 complained = !healthy;
                 if complained {
                     let complaints: Vec<_> = complaints.iter().map(ToString::to_string).collect();
-                    tracing::warn!(
-                        complaints = complaints.join("; "),
-                        "this store is not fit to lead and asks for no support"
-                    );
+                    let complaints = complaints.join("; ");
+                    tracing::warn!(complaints, "this store is not fit to lead and asks for no support");
+                    self.placement.noted(Note::Unfit(complaints));
                 } else {
                     tracing::info!("this store is fit to lead again");
+                    self.placement.noted(Note::Fit);
                 }
             }
             self.support.note_counter(self.log.counter().0);
@@ -89,13 +93,32 @@ impl SupportThread {
     fn note_clock(&self, ahead_ms: Option<i64>) {
         let before = self.health.note_clock(ahead_ms);
         match (before, ahead_ms) {
-            (None, Some(ahead_ms)) => tracing::error!(
-                ahead_ms,
-                "this store's wall clock differs from most other stores' by more than the bound: it does not lead until the \
-                 clock is set"
-            ),
-            (Some(_), None) => tracing::info!("this store's wall clock is right again"),
+            (None, Some(ahead_ms)) => {
+                tracing::error!(
+                    ahead_ms,
+                    "this store's wall clock differs from most other stores' by more than the bound: it does not lead until \
+                     the clock is set"
+                );
+                self.placement.noted(Note::Unfit(format!("the wall clock is {ahead_ms} ms ahead of most others")));
+            }
+            (Some(_), None) => {
+                tracing::info!("this store's wall clock is right again");
+                self.placement.noted(Note::Fit);
+            }
             _ => {}
+        }
+    }
+
+    fn note_stores(&mut self, changed: &SupportChange) {
+        for (store, _) in &changed.withdrawn {
+            if self.lost.insert(*store) {
+                self.placement.noted(Note::StoreLost(*store));
+            }
+        }
+        let heard: Vec<_> = self.lost.iter().filter(|store| changed.view.supports(**store)).copied().collect();
+        for store in heard {
+            self.lost.remove(&store);
+            self.placement.noted(Note::StoreHeard(store));
         }
     }
 
@@ -112,6 +135,7 @@ impl SupportThread {
         }
         if let Some(changed) = output.changed {
             self.note_clock(changed.clock_ahead_ms);
+            self.note_stores(&changed);
             self.workers.broadcast(None, &Event::Support(changed));
         }
     }

@@ -11,14 +11,15 @@ use holdfast_types::{Incarnation, Moment, RangeId, RangeRequest, Rejected, Store
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::log_writer::LogBatch;
-use super::pools::{ApplyWork, Mailboxes, ReadWork, SnapshotWork};
+use super::pools::{ApplyWork, Mailboxes};
 use super::shared::FaultSink;
 use super::shared_map::SharedMap;
+use crate::core::carry::Pool;
 use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
 use crate::core::message::{Route, StoreMessage};
 use crate::core::worker::{Env, Worker};
-use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply};
+use crate::ports::{AdminReply, Clock, Note, PlacementLink, RaftSender, Reply};
 
 /// What lies in a worker's mailbox.
 pub enum Mail {
@@ -63,9 +64,9 @@ pub struct Outlets {
     /// To the apply pool, by thread.
     pub appliers: Vec<Sender<ApplyWork>>,
     /// To the read pool.
-    pub readers: Sender<(usize, ReadWork)>,
+    pub readers: Sender<(usize, Effect)>,
     /// To the snapshot thread.
-    pub snapshots: Sender<(usize, SnapshotWork)>,
+    pub snapshots: Sender<(usize, Effect)>,
     /// To the support thread.
     pub neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
     /// To the other workers.
@@ -220,11 +221,6 @@ impl Outlets {
                 let thread = usize::try_from(range.0 % self.appliers.len() as u64).expect("a remainder fits");
                 drop(self.appliers[thread].send(ApplyWork { worker, range, task }));
             }
-            Effect::Evaluate { range, evaluation } => self.read(worker, ReadWork::Evaluate { range, evaluation }),
-            Effect::Read(task) => self.read(worker, ReadWork::Read(Box::new(task))),
-            Effect::FetchEntries { range, to, first, last, max_bytes } => {
-                self.read(worker, ReadWork::Fetch { range, to, first, last, max_bytes });
-            }
             Effect::Answer { ticket, outcome, fleet_now } => {
                 if let Some(reply) = waiting.clients.remove(&ticket) {
                     reply.answer(outcome, fleet_now);
@@ -249,24 +245,27 @@ impl Outlets {
             }
             Effect::Outdated(outdated) => self.faults.report(&Fault::Identity(outdated.to_string())),
             Effect::Alarm { range, what } => {
-                let range = range.map(|range| range.to_string()).unwrap_or_default();
-                tracing::error!(%range, "{what}");
+                tracing::error!(range = range.map(|range| range.to_string()).unwrap_or_default(), "{what}");
+                self.placement.noted(Note::Alarm(range, what));
             }
+            Effect::Quarantined { range, reason } => {
+                if let Some(reason) = &reason {
+                    tracing::error!(%range, "quarantined: {reason}");
+                }
+                self.placement.noted(Note::Quarantined(range, reason));
+            }
+            Effect::Cleared { range } => self.placement.noted(Note::Cleared(range)),
+            Effect::Placement(news) => self.placement.noted(Note::Placement(news)),
             Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
             Effect::Learned(hints) => {
                 self.placement.learned(&hints);
                 self.workers.broadcast(Some(worker), &Event::Learned(hints.clone()));
                 self.map.learned(hints);
             }
-            Effect::FindMiddle { ticket, bounds } => self.read(worker, ReadWork::FindMiddle { ticket, bounds }),
-            Effect::FindGarbage(search) => self.read(worker, ReadWork::FindGarbage(search)),
-            slow @ (Effect::BuildSnapshot { .. }
-            | Effect::ReadSnapshot { .. }
-            | Effect::BeginInstall { .. }
-            | Effect::StoreSnapshot { .. }
-            | Effect::InstallSnapshot { .. }
-            | Effect::DropSnapshot { .. }
-            | Effect::Clear { .. }) => self.snapshot(worker, slow),
+            work => match Pool::of(&work) {
+                Some(Pool::Read) => drop(self.readers.send((worker, work))),
+                _ => drop(self.snapshots.send((worker, work))),
+            },
         }
     }
 
@@ -278,27 +277,5 @@ impl Outlets {
             Route::Worker(worker) => usize::from(worker).min(self.workers.workers() - 1),
         };
         self.workers.deliver(worker, Event::Message { from: me, incarnation, message });
-    }
-
-    fn read(&self, worker: usize, work: ReadWork) {
-        drop(self.readers.send((worker, work)));
-    }
-
-    fn snapshot(&self, worker: usize, effect: Effect) {
-        let work = match effect {
-            Effect::BuildSnapshot { range, to, snapshot, .. } => SnapshotWork::Build { range, to, snapshot },
-            Effect::ReadSnapshot { snapshot, file, offset, max_bytes } => {
-                SnapshotWork::Read { snapshot, file, offset, max_bytes }
-            }
-            Effect::BeginInstall { manifest } => SnapshotWork::Begin(manifest),
-            Effect::StoreSnapshot { snapshot, file, offset, data, last } => {
-                SnapshotWork::Store { snapshot, file, offset, data, last }
-            }
-            Effect::InstallSnapshot { range, snapshot } => SnapshotWork::Install { range, snapshot },
-            Effect::DropSnapshot { snapshot } => SnapshotWork::Drop(snapshot),
-            Effect::Clear { range, bounds } => SnapshotWork::Clear { range, bounds },
-            _ => unreachable!("every other effect is carried out by the worker's thread"),
-        };
-        drop(self.snapshots.send((worker, work)));
     }
 }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::memory::{Crash, MemoryDisk};
-use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
+use holdfast_engine::{DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
+use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect};
-use holdfast_kv::core::event::{Event, Measurements, ReadFailure, RequestTicket};
-use holdfast_kv::core::garbage;
+use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
-use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::routing::{RangeMap, worker_of};
@@ -530,29 +529,7 @@ impl Store {
                 Event::Persisted { batch }
             }
             Effect::Apply { range, task } => {
-                let reader = SnapshotReader::lazy(&**data);
-                let (ops, applied) = holdfast_replica::apply::run(*task, &reader).unwrap();
-                data.write(&ops).unwrap();
-                Event::Applied { range, applied: Ok(Box::new(applied)) }
-            }
-            Effect::Evaluate { range, evaluation } => {
-                let reader = SnapshotReader::of(data.snapshot());
-                let evaluated = Box::new(holdfast_replica::evaluate::run(*evaluation, &reader));
-                Event::Evaluated { range, evaluated }
-            }
-            Effect::Read(task) => {
-                let reader = SnapshotReader::of(task.snapshot);
-                let answer =
-                    holdfast_replica::serve_read(&task.request.request, &task.bounds, &reader, task.at, task.now);
-                Event::ReadDone { ticket: task.ticket, outcome: answer.unwrap().map_err(ReadFailure::Rejected) }
-            }
-            Effect::FetchEntries { range, to, first, last, max_bytes } => {
-                Event::EntriesFetched { range, to, entries: self.engines.log.entries(range, first, last, max_bytes) }
-            }
-            Effect::FindMiddle { ticket, bounds } => Event::MiddleFound { ticket, key: data.middle_key(&bounds) },
-            Effect::FindGarbage(search) => {
-                let page = garbage::look(&*data.snapshot(), &search);
-                Event::GarbageFound { search, page }
+                Event::Applied { range, applied: Ok(carry::apply(range, *task, &**data).unwrap()) }
             }
             Effect::Neighbours(stores) => {
                 self.neighbours.insert(worker, stores);
@@ -576,56 +553,15 @@ impl Store {
             }
             Effect::SetGcThreshold { range, threshold } => return data.set_gc_threshold(range, threshold),
             Effect::Alarm { range, what } => return self.alarms.push(format!("{range:?}: {what}")),
-            slow => match self.carry_snapshot(slow) {
+            Effect::Quarantined { range, reason: Some(what) } => return self.alarms.push(format!("{range:?}: {what}")),
+            Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => return,
+            work if Pool::of(&work) == Some(Pool::Read) => carry::read(work, &self.engines),
+            slow => match carry::snapshot(slow, &**data) {
                 Some(event) => event,
                 None => return,
             },
         };
         self.mailboxes[worker].push_back(event);
-    }
-
-    fn carry_snapshot(&self, effect: Effect) -> Option<Event> {
-        let data = &self.engines.data;
-        Some(match effect {
-            Effect::BuildSnapshot { range, to, snapshot, .. } => {
-                let view = data.snapshot();
-                let state = RangeState::decode(view.range_state(range).unwrap().unwrap()).unwrap();
-                let manifest = data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds);
-                Event::SnapshotBuilt { range, to, manifest }
-            }
-            Effect::ReadSnapshot { snapshot, file, offset, max_bytes } => {
-                let data = data.read_snapshot(snapshot, file, offset, max_bytes);
-                Event::SnapshotRead { snapshot, file, offset, data }
-            }
-            Effect::BeginInstall { manifest } => {
-                let received = data.begin_install(&manifest).and_then(|()| data.received(manifest.id));
-                Event::SnapshotStored { snapshot: manifest.id, received, verified: false }
-            }
-            Effect::StoreSnapshot { snapshot, file, offset, data: bytes, last } => {
-                let stored = data.receive(snapshot, file, offset, &bytes).and_then(|()| data.received(snapshot));
-                let received =
-                    if last { stored.and_then(|r| data.verify_install(snapshot).map(|()| r)) } else { stored };
-                Event::SnapshotStored { snapshot, verified: last && received.is_ok(), received }
-            }
-            Effect::InstallSnapshot { range, snapshot } => {
-                let range_state = data.install(snapshot).and_then(|()| {
-                    let state = data.range_state(range, ReadTier::All)?;
-                    state.ok_or_else(|| Fault::Damage { doing: "installing".into(), detail: "no state".into() })
-                });
-                Event::SnapshotInstalled { range, snapshot, range_state }
-            }
-            Effect::DropSnapshot { snapshot } => {
-                data.drop_snapshot(snapshot).unwrap();
-                return None;
-            }
-            Effect::Clear { range, bounds } => {
-                let mut ops = vec![DataOp::RemoveRangeState { range }];
-                ops.extend(bounds.map(|bounds| DataOp::ClearKeys { bounds }));
-                let outcome = data.write(&ops).and_then(|()| data.flush());
-                Event::Cleared { range, outcome }
-            }
-            _ => unreachable!("every other effect is carried out elsewhere"),
-        })
     }
 
     fn broadcast(&mut self, except: usize, event: &Event) {
