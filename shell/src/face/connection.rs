@@ -77,7 +77,8 @@ pub(super) fn banner(version: &str, sites: &Result<Sites, BackendError>) -> Stri
     let mut said = format!("holdfast sql {version}\n");
     match sites {
         Ok(sites) => {
-            let counts: Vec<_> = sites.sites.iter().map(|site| (u64::from(site.stores), u64::from(site.alive))).collect();
+            let counts: Vec<_> =
+                sites.sites.iter().map(|site| (u64::from(site.stores), u64::from(site.alive))).collect();
             let _ = writeln!(said, "Fleet {}: {}.", sites.fleet, extent(&counts));
             for warning in &sites.warnings {
                 let _ = writeln!(said, "warning: {warning}");

@@ -29,7 +29,9 @@ pub(super) fn overview() -> String {
     for topic in TOPICS {
         let _ = writeln!(text, "  {:<18}{}", topic.name, topic.summary);
     }
-    text.push_str("\nStatements: \\h, and \\h SELECT for one of them. A statement ends with ; and may take several lines.\n");
+    text.push_str(
+        "\nStatements: \\h, and \\h SELECT for one of them. A statement ends with ; and may take several lines.\n",
+    );
     text
 }
 
@@ -291,7 +293,15 @@ Conditions on the key decide what is read; all others are checked row by row.
     },
     Statement {
         name: "SHOW",
-        also: &["SHOW SITES", "SHOW STORES", "SHOW RANGES", "SHOW LEADERS", "SHOW EVENTS", "SHOW SETTINGS", "SHOW KEYSPACES"],
+        also: &[
+            "SHOW SITES",
+            "SHOW STORES",
+            "SHOW RANGES",
+            "SHOW LEADERS",
+            "SHOW EVENTS",
+            "SHOW SETTINGS",
+            "SHOW KEYSPACES",
+        ],
         summary: "looks at the fleet: sites, stores, ranges, leaders, events, settings, keyspaces",
         form: r#"SHOW SITES | STORES | LEADERS | KEYSPACES
 SHOW RANGES [FROM KEYSPACE NAME]

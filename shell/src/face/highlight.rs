@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn colours_change_nothing_but_the_colour() {
-        for line in ["SELECT key FROM words WHERE key = 'it''s' -- end", "é 12.5 /* open", "'open", "\\d words", "", "a;\nb"] {
+        for line in
+            ["SELECT key FROM words WHERE key = 'it''s' -- end", "é 12.5 /* open", "'open", "\\d words", "", "a;\nb"]
+        {
             let mut plain = highlight(line, false).into_owned();
             for colour in [KEYWORD, TEXT, COMMENT, NUMBER, META, RESET] {
                 plain = plain.replace(colour, "");

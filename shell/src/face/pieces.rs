@@ -229,8 +229,13 @@ mod tests {
     #[test]
     fn commands_of_the_shell_take_their_line_and_no_more() {
         let script = "\\timing on\nSELECT 1;\n  \\format csv\nSELECT '\n\\q';\\q\n";
-        let expected =
-            [(1, "meta \\timing on"), (2, "SELECT 1"), (3, "meta \\format csv"), (4, "SELECT '\n\\q'"), (5, "meta \\q")];
+        let expected = [
+            (1, "meta \\timing on"),
+            (2, "SELECT 1"),
+            (3, "meta \\format csv"),
+            (4, "SELECT '\n\\q'"),
+            (5, "meta \\q"),
+        ];
         assert_eq!(pieces(script), owned(&expected));
     }
 

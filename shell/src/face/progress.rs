@@ -1,7 +1,10 @@
 //! The line that says how far a long statement is: on standard error, on a terminal only, and gone when the result comes.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 use super::text;
 
@@ -13,43 +16,77 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// How far a statement is.
 pub(super) struct Progress {
     /// `None`: nobody watches.
-    out: Option<Box<dyn Write + Send>>,
-    started: Instant,
-    shown: Option<Instant>,
+    watched: Option<(Arc<Mutex<Line>>, JoinHandle<()>)>,
+}
+
+/// What the line says. Locked while it is written, so that nothing else is written into it.
+#[derive(Default)]
+struct Line {
+    rows: u64,
+    bytes: u64,
+    /// Something else has the terminal.
+    is_hidden: bool,
+    is_shown: bool,
 }
 
 impl Progress {
+    /// Must be called within a runtime when it is watched: the line goes on while the fleet is silent.
     pub(super) fn begin(is_watched: bool) -> Self {
-        let out: Option<Box<dyn Write + Send>> = is_watched.then(|| Box::new(io::stderr()) as _);
-        Self { out, started: Instant::now(), shown: None }
+        let watched = is_watched.then(|| {
+            let line = Arc::new(Mutex::new(Line::default()));
+            let task = tokio::spawn(keep_showing(Arc::clone(&line), Instant::now()));
+            (line, task)
+        });
+        Self { watched }
     }
 
-    /// Shows the line if it is time to. What cannot be shown is not missed.
-    pub(super) fn show(&mut self, rows: u64, bytes: u64) {
-        let Some(out) = &mut self.out else { return };
-        let waited = self.shown.map_or(self.started.elapsed() >= SHOW_AFTER, |shown| shown.elapsed() >= SHOW_EVERY);
-        if waited {
-            let _ = write!(out, "\r{}\x1b[K", line(rows, bytes, self.started.elapsed())).and_then(|()| out.flush());
-            self.shown = Some(Instant::now());
+    /// Notes how far the statement is.
+    pub(super) fn note(&self, rows: u64, bytes: u64) {
+        if let Some(mut line) = self.line() {
+            (line.rows, line.bytes) = (rows, bytes);
         }
     }
 
-    /// Takes the line away.
-    pub(super) fn clear(&mut self) {
-        let Some(out) = &mut self.out else { return };
-        if self.shown.take().is_some() {
-            let _ = write!(out, "\r\x1b[K").and_then(|()| out.flush());
+    /// Takes the line away while something else has the terminal, or lets it come again.
+    pub(super) fn hide(&self, is_hidden: bool) {
+        if let Some(mut line) = self.line() {
+            line.is_hidden = is_hidden;
+            if std::mem::take(&mut line.is_shown) {
+                // What cannot be written is not missed.
+                let _ = io::stderr().write_all(b"\r\x1b[K");
+            }
         }
+    }
+
+    fn line(&self) -> Option<MutexGuard<'_, Line>> {
+        self.watched.as_ref().map(|(line, _)| line.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.clear();
+        self.hide(true);
+        if let Some((_, task)) = &self.watched {
+            task.abort();
+        }
     }
 }
 
-fn line(rows: u64, bytes: u64, elapsed: Duration) -> String {
+async fn keep_showing(shared: Arc<Mutex<Line>>, begun: Instant) {
+    tokio::time::sleep(SHOW_AFTER).await;
+    loop {
+        {
+            let mut line = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if !line.is_hidden {
+                let text = format!("\r{}\x1b[K", said(line.rows, line.bytes, begun.elapsed()));
+                line.is_shown = io::stderr().write_all(text.as_bytes()).is_ok();
+            }
+        }
+        tokio::time::sleep(SHOW_EVERY).await;
+    }
+}
+
+fn said(rows: u64, bytes: u64, elapsed: Duration) -> String {
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = rows.saturating_mul(1_000) / elapsed_ms;
     format!(
@@ -67,17 +104,25 @@ mod tests {
 
     #[test]
     fn the_line_tells_rows_bytes_and_rate() {
-        let shown = line(104_334, 5 << 20, Duration::from_millis(2_000));
+        let shown = said(104_334, 5 << 20, Duration::from_millis(2_000));
         assert_eq!(shown, "104,334 rows read, 5.0 MiB, 52,167 rows/s, 2 s   (Ctrl-C stops)");
-        assert!(line(1, 1, Duration::ZERO).starts_with("1 row read, 1 B, "));
+        assert!(said(1, 1, Duration::ZERO).starts_with("1 row read, 1 B, "));
+    }
+
+    #[tokio::test]
+    async fn the_line_is_away_while_something_else_has_the_terminal() {
+        let progress = Progress::begin(true);
+        progress.note(7, 9);
+        progress.line().unwrap().is_shown = true;
+        progress.hide(true);
+        let line = progress.line().unwrap();
+        assert_eq!((line.rows, line.bytes, line.is_hidden, line.is_shown), (7, 9, true, false));
     }
 
     #[test]
-    fn nothing_is_shown_to_nobody_or_for_short_statements() {
-        let mut unwatched = Progress::begin(false);
-        unwatched.show(1, 1);
-        let mut short = Progress::begin(true);
-        short.show(1, 1);
-        assert!(unwatched.shown.is_none() && short.shown.is_none());
+    fn nothing_is_done_for_nobody() {
+        let unwatched = Progress::begin(false);
+        unwatched.note(1, 1);
+        assert!(unwatched.line().is_none());
     }
 }

@@ -200,7 +200,8 @@ impl Runner {
         if exists.is_ok_and(|all| all.iter().any(|keyspace| keyspace.name == name.trim_matches('"'))) {
             let mut show = Show::begin(&self.settings);
             let shown = show.columns(&columns).and_then(|()| show.rows(rows.collect()));
-            let shown = shown.and_then(|()| show.finish(&Summary { rows_returned: Some(4), ..Summary::default() }, &self.settings));
+            let shown = shown
+                .and_then(|()| show.finish(&Summary { rows_returned: Some(4), ..Summary::default() }, &self.settings));
             let outcome = outcome_of(shown, self.settings.is_interactive);
             if outcome != Outcome::Done {
                 return outcome;
@@ -283,10 +284,9 @@ fn is_silence(error: &BackendError) -> bool {
     use holdfast_client::ClientError;
     use holdfast_client::admin::AdminError;
     match error {
-        BackendError::Client(error) => matches!(
-            error,
-            ClientError::Unreachable(_) | ClientError::DeadlineExceeded { .. } | ClientError::Closed
-        ),
+        BackendError::Client(error) => {
+            matches!(error, ClientError::Unreachable(_) | ClientError::DeadlineExceeded { .. } | ClientError::Closed)
+        }
         BackendError::Admin(error) => matches!(error, AdminError::Unreachable(_)),
     }
 }
@@ -296,7 +296,11 @@ fn outcome_of(written: io::Result<()>, is_interactive: bool) -> Outcome {
         Ok(()) => Outcome::Done,
         // A pager that was left early is no end of the shell; a pipe that nobody reads is.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            if is_interactive { Outcome::Done } else { Outcome::ReaderGone }
+            if is_interactive {
+                Outcome::Done
+            } else {
+                Outcome::ReaderGone
+            }
         }
         Err(error) => {
             complain(&format!("error: cannot write the result: {error}\n"));

@@ -55,7 +55,7 @@ impl Show {
 
     /// Ends the result of a statement that was done.
     pub(super) fn finish(mut self, summary: &Summary, settings: &Settings) -> io::Result<()> {
-        self.progress.clear();
+        self.progress.hide(true);
         let mut notes = summary.notes.clone();
         if let Some(writer) = self.writer.take() {
             let rows = writer.rows();
@@ -88,7 +88,7 @@ impl Show {
 
     /// Ends the result of a statement that failed: what had come is shown.
     pub(super) fn abandon(mut self) {
-        self.progress.clear();
+        self.progress.hide(true);
         if let Some(writer) = self.writer.take() {
             // The error itself says more than a result that cannot be written.
             let _ = writer.finish(&mut self.destination);
@@ -118,23 +118,24 @@ impl Sink for Show {
     }
 
     fn rows(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()> {
-        if self.output_is_terminal {
-            self.progress.clear();
-        }
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        if self.output_is_terminal {
+            self.progress.hide(true);
+        }
         for row in &rows {
             writer.row(row, &mut self.destination)?;
         }
         if self.output_is_terminal && self.begun.elapsed() >= SETTLE_AFTER {
             writer.settle(&mut self.destination)?;
         }
+        // Once rows reach the terminal, or a pager has it, they are the progress.
+        if self.output_is_terminal {
+            self.progress.hide(!self.destination.is_holding());
+        }
         Ok(())
     }
 
     fn progress(&mut self, progress: &exec::Progress) {
-        let has_the_terminal = self.output_is_terminal && !self.destination.is_holding() && self.writer.as_ref().is_some_and(|writer| writer.rows() > 0);
-        if !has_the_terminal && !self.destination.is_paged() {
-            self.progress.show(progress.rows_scanned.max(progress.rows_changed), progress.bytes_scanned);
-        }
+        self.progress.note(progress.rows_scanned.max(progress.rows_changed), progress.bytes_scanned);
     }
 }

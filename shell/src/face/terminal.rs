@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn colours_are_left_out_where_nobody_wants_them() {
-        let with = |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
+        let with =
+            |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
         assert!(wants_colour(|_| None));
         assert!(!wants_colour(with("NO_COLOR", "1")));
         assert!(wants_colour(with("NO_COLOR", "")));

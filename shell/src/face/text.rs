@@ -120,6 +120,9 @@ mod tests {
     fn numbers_are_grouped_and_bytes_rounded() {
         assert_eq!((grouped(0).as_str(), grouped(999).as_str(), grouped(1000).as_str()), ("0", "999", "1,000"));
         assert_eq!((counted(1, "row"), counted(1_234_567, "row")), ("1 row".into(), "1,234,567 rows".into()));
-        assert_eq!((bytes(1023), bytes(1024), bytes(5 * 1024 * 1024)), ("1023 B".into(), "1.0 KiB".into(), "5.0 MiB".into()));
+        assert_eq!(
+            (bytes(1023), bytes(1024), bytes(5 * 1024 * 1024)),
+            ("1023 B".into(), "1.0 KiB".into(), "5.0 MiB".into())
+        );
     }
 }

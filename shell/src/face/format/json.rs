@@ -20,7 +20,11 @@ impl Json {
         Self { names, is_array: false, has_rows: false, line: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, values: impl Iterator<Item = serde_json::Value>, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn row(
+        &mut self,
+        values: impl Iterator<Item = serde_json::Value>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         self.line.clear();
         if self.is_array {
             self.line.extend_from_slice(if self.has_rows { b",\n" } else { b"\n" });
@@ -69,7 +73,9 @@ mod tests {
 
     #[test]
     fn an_array_is_one_document_with_and_without_rows() {
-        for rows in [vec![], vec![[json!("a"), json!(null)]], vec![[json!("a"), json!(1)], [json!("b\n"), json!({"c": []})]]] {
+        for rows in
+            [vec![], vec![[json!("a"), json!(null)]], vec![[json!("a"), json!(1)], [json!("b\n"), json!({"c": []})]]]
+        {
             let read: Vec<serde_json::Value> = serde_json::from_str(&written(true, &rows)).unwrap();
             assert_eq!(read.len(), rows.len());
         }

@@ -109,8 +109,12 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_needs_quotes_and_tells_null_from_empty() {
-        let rows: &[&[Option<&str>]] =
-            &[&[Some("plain"), Some("a,b")], &[Some("say \"hi\""), Some("two\nlines")], &[None, Some("")], &[Some(" x"), Some("é")]];
+        let rows: &[&[Option<&str>]] = &[
+            &[Some("plain"), Some("a,b")],
+            &[Some("say \"hi\""), Some("two\nlines")],
+            &[None, Some("")],
+            &[Some(" x"), Some("é")],
+        ];
         let expected = "a,b\nplain,\"a,b\"\n\"say \"\"hi\"\"\",\"two\nlines\"\n,\"\"\n\" x\",é\n";
         assert_eq!(written(Separator::Comma, rows), expected);
     }
@@ -128,7 +132,8 @@ mod tests {
 
     #[test]
     fn tsv_is_one_line_a_row_whatever_it_holds() {
-        let rows: &[&[Option<&str>]] = &[&[Some("a\tb"), Some("c\nd\r\\")], &[None, Some("\\N")], &[Some(""), Some("z")]];
+        let rows: &[&[Option<&str>]] =
+            &[&[Some("a\tb"), Some("c\nd\r\\")], &[None, Some("\\N")], &[Some(""), Some("z")]];
         assert_eq!(written(Separator::Tab, rows), "a\tb\na\\tb\tc\\nd\\r\\\\\n\\N\t\\\\N\n\tz\n");
     }
 }

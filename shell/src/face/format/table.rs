@@ -141,7 +141,10 @@ mod tests {
     const FREE: Layout = Layout { screen: None, cell: None };
 
     fn headings(names: &[&str]) -> Vec<Heading> {
-        names.iter().map(|name| Heading { name: name.trim_end_matches('#').into(), is_number: name.ends_with('#') }).collect()
+        names
+            .iter()
+            .map(|name| Heading { name: name.trim_end_matches('#').into(), is_number: name.ends_with('#') })
+            .collect()
     }
 
     fn cells(texts: &[&str]) -> Vec<Cell> {
@@ -159,12 +162,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() {
         let rows: &[&[&str]] = &[&["ant", "1"], &["butterfly", "1234"]];
-        let expected = concat!(
-            "    key    |  n\n",
-            "-----------+------\n",
-            " ant       |    1\n",
-            " butterfly | 1234\n"
-        );
+        let expected =
+            concat!("    key    |  n\n", "-----------+------\n", " ant       |    1\n", " butterfly | 1234\n");
         assert_eq!(shown(&["key", "n#"], rows, FREE).0, expected);
     }
 
@@ -199,7 +198,8 @@ mod tests {
     fn no_column_vanishes_on_a_small_screen() {
         let long = "x".repeat(100);
         let row: Vec<&str> = vec![&long; 8];
-        let (text, cut) = shown(&["a", "b", "c", "d", "e", "f", "g", "h"], &[&row], Layout { screen: Some(20), cell: None });
+        let (text, cut) =
+            shown(&["a", "b", "c", "d", "e", "f", "g", "h"], &[&row], Layout { screen: Some(20), cell: None });
         assert_eq!((text.matches("xxxxxxxxxxx…").count(), cut), (8, 8));
     }
 
