@@ -1,9 +1,9 @@
 //! What the store needs from outside; adapters live in the server, twins in the simulator.
 
 use bytes::Bytes;
-use holdfast_types::{Incarnation, Moment, Rejected, Response, StoreId, Timestamp};
+use holdfast_types::{Incarnation, Moment, RangeId, Rejected, Response, StoreId, Timestamp};
 
-use crate::core::effect::{AdminOutcome, TrafficCause};
+use crate::core::effect::{AdminOutcome, PlacementNews, TrafficCause};
 
 /// The class of a stream between two stores: one ordered stream each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -54,6 +54,31 @@ pub trait AdminReply: Send {
     fn answer(self: Box<Self>, outcome: Result<AdminOutcome, Rejected>);
 }
 
+/// Something that happened in the store and that an operator may want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// A replica is damaged; no reason: it was found before this start.
+    Quarantined(RangeId, Option<String>),
+    /// The data of a destroyed or replaced replica is gone.
+    Cleared(RangeId),
+    /// Another store is silent: what it led is led by others from here on.
+    StoreLost(StoreId),
+    /// It speaks again.
+    StoreHeard(StoreId),
+    /// The disk is so full that writes are refused.
+    DiskFull,
+    /// There is room again.
+    DiskOk,
+    /// This store is not fit to lead, and why.
+    Unfit(String),
+    /// It is again.
+    Fit,
+    /// The placement loop runs here, and did something.
+    Placement(PlacementNews),
+    /// Something that must not happen.
+    Alarm(Option<RangeId>, String),
+}
+
 /// Hears of what placement and clients should know: leaders that changed, stores that joined.
 pub trait PlacementLink: Send + Sync {
     /// The address book changed: these are all stores of the fleet.
@@ -62,4 +87,6 @@ pub trait PlacementLink: Send + Sync {
     fn learned(&self, hints: &[crate::core::message::RangeHint]);
     /// A range looks different now: bounds, replicas or leader.
     fn standing(&self, standing: &holdfast_replica::Standing);
+    /// Something happened. Called by all threads of the store: it must not wait.
+    fn noted(&self, note: Note);
 }

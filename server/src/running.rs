@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
-use holdfast_kv::ports::{AdminReply, PlacementLink, Reply};
+use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
 use holdfast_placement::StoreRecord;
-use holdfast_proto::v1::RangeNotice;
+use holdfast_proto::v1::{QuarantinedRange, RangeNotice};
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
 use holdfast_types::{
@@ -54,6 +54,8 @@ pub struct Running {
     pub requests: Arc<RequestCounters>,
     /// What happened here.
     pub events: Arc<EventLog>,
+    /// How it is with damaged replicas and headroom.
+    pub history: Arc<History>,
 }
 
 impl Running {
@@ -74,6 +76,12 @@ impl Running {
             complaints.push(Complaint { kind: ComplaintKind::Clock, message });
         }
         complaints
+    }
+
+    /// Replicas here that are kept but not used.
+    pub fn quarantined(&self) -> Vec<QuarantinedRange> {
+        let quarantined = self.history.quarantined().into_iter();
+        quarantined.map(|(range, reason)| QuarantinedRange { range_id: range.0, reason }).collect()
     }
 
     /// One notice for every range that this store holds.
@@ -222,13 +230,13 @@ pub struct Link {
     /// Who hears of ranges.
     pub notices: broadcast::Sender<Arc<RangeNotice>>,
     /// What becomes events.
-    pub history: History,
+    pub history: Arc<History>,
 }
 
 impl Link {
     /// A link to `directory`, for a store whose events go to `events`.
     pub fn new(directory: Arc<Directory>, store: StoreId, events: Arc<EventLog>) -> Self {
-        Self { directory, notices: broadcast::channel(NOTICES).0, history: History::new(store, events) }
+        Self { directory, notices: broadcast::channel(NOTICES).0, history: Arc::new(History::new(store, events)) }
     }
 }
 
@@ -255,5 +263,9 @@ impl PlacementLink for Link {
     fn standing(&self, standing: &Standing) {
         self.notify(&standing.descriptor, standing.leader.map(|(_, store)| store), standing.term);
         self.history.standing(standing);
+    }
+
+    fn noted(&self, note: Note) {
+        self.history.noted(note);
     }
 }

@@ -330,6 +330,7 @@ fn start_store(
         stopped,
         requests: Arc::default(),
         events,
+        history: Arc::clone(&link.history),
     };
     Ok((running, stop))
 }

@@ -11,20 +11,23 @@
 mod facts;
 mod records;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use holdfast_placement::{Operator, Policies, SplitPoint, Step, StoreRecord, plan};
+use holdfast_placement::{FleetView, Operator, Policies, SplitPoint, Step, StoreRecord, headroom, plan};
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{Key, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
 use self::facts::Facts;
 use self::records::Records;
-use super::effect::AdminOutcome;
+use super::effect::{AdminOutcome, PlacementNews};
 use super::message::StoreReport;
 
 /// Administrative steps of operators on their way at a time.
 const MAX_STEPS: usize = 64;
+/// How often the loss of each site is played through: it looks at every range.
+const HEADROOM_EVERY: Duration = Duration::from_secs(5);
 /// Reports that every store can send before the first plan of a new leader.
 const REPORTS_BEFORE_PLAN: u32 = 3;
 
@@ -49,6 +52,8 @@ pub enum PlacementTask {
     },
     /// The stores of the fleet are others than before.
     Directory(Arc<Vec<StoreRecord>>),
+    /// Tell whoever looks at the fleet.
+    Tell(PlacementNews),
 }
 
 /// The placement loop of one worker; asleep on all but the leader of the system range.
@@ -70,6 +75,34 @@ struct Leading {
     records: Records,
     in_flight: BTreeMap<RangeId, Operator>,
     steps: BTreeMap<u64, RangeId>,
+    told: Told,
+    headroom_at: Moment,
+}
+
+/// What was told of operators: one that is refused and planned again and again is told of once.
+#[derive(Default, Debug)]
+struct Told {
+    last: BTreeMap<RangeId, String>,
+    open: BTreeSet<RangeId>,
+    news: Vec<PlacementNews>,
+}
+
+impl Told {
+    fn begun(&mut self, range: RangeId, operator: &Operator) {
+        let what = operator.to_string();
+        if self.last.get(&range) != Some(&what) {
+            self.last.insert(range, what.clone());
+            self.open.insert(range);
+            self.news.push(PlacementNews::Begun { range, what });
+        }
+    }
+
+    fn ended(&mut self, range: RangeId, why_not: Option<String>) {
+        let what = if why_not.is_none() { self.last.remove(&range) } else { self.last.get(&range).cloned() };
+        if self.open.remove(&range) {
+            self.news.push(PlacementNews::Ended { range, what: what.unwrap_or_default(), why_not });
+        }
+    }
 }
 
 impl PlacementLoop {
@@ -118,6 +151,8 @@ impl PlacementLoop {
                 records: Records::default(),
                 in_flight: BTreeMap::new(),
                 steps: BTreeMap::new(),
+                told: Told::default(),
+                headroom_at: now,
             });
         } else if !leads {
             self.leading = None;
@@ -156,6 +191,7 @@ impl PlacementLoop {
             Err(why) => {
                 tracing::debug!(%range, %why, "a step of placement was not taken");
                 leading.in_flight.remove(&range);
+                leading.told.ended(range, Some(why.to_string()));
             }
         }
     }
@@ -174,6 +210,7 @@ impl PlacementLoop {
             leading.plan_at = now.after(limits::REPORT_EVERY);
             tasks.extend(leading.plan(&mut self.next_call, &self.directory, &self.policies, now));
         }
+        tasks.extend(leading.told.news.drain(..).map(PlacementTask::Tell));
         tasks
     }
 
@@ -195,7 +232,7 @@ impl Leading {
         now: Moment,
     ) -> Vec<PlacementTask> {
         let mut view = self.facts.view(stores, now);
-        self.in_flight.retain(|range, operator| view.ranges.get(range).is_some_and(|r| operator.is_current(r, now)));
+        self.drop_ended(&view, now);
         for (range, operator) in &self.in_flight {
             if let Some(known) = view.ranges.get_mut(range) {
                 known.pending = Some(operator.clone());
@@ -211,10 +248,32 @@ impl Leading {
             *next_call += 1;
             tracing::info!(%range, %operator, "placement acts");
             self.steps.insert(*next_call, range);
+            self.told.begun(range, &operator);
             self.in_flight.insert(range, operator);
             tasks.push(PlacementTask::Admin { call: *next_call, range, request });
         }
+        if self.headroom_at <= now {
+            self.headroom_at = now.after(HEADROOM_EVERY);
+            self.told.news.push(PlacementNews::Headroom(headroom(&view)));
+        }
         tasks
+    }
+
+    /// Forgets operators whose first step is done or can no longer be expected to be.
+    fn drop_ended(&mut self, view: &FleetView, now: Moment) {
+        let told = &mut self.told;
+        self.in_flight.retain(|range, operator| {
+            let known = view.ranges.get(range);
+            if known.is_some_and(|r| operator.is_current(r, now)) {
+                return true;
+            }
+            let step = operator.steps.first();
+            let done = known.zip(step).is_some_and(|(r, step)| step.is_finished(r, operator.epoch));
+            let late = known.is_some_and(|r| operator.is_timed_out(r, now));
+            let why_not = if late { "it was not done in time" } else { "the range has changed meanwhile" };
+            told.ended(*range, (!done).then(|| why_not.to_owned()));
+            false
+        });
     }
 }
 

@@ -148,7 +148,7 @@ impl Fleet for FleetService {
             draining: self.state.is_draining(),
             ranges: count(ranges.len()),
             leaders: count(ranges.iter().filter(|found| found.leader == Some(running.store_id)).count()),
-            quarantined: Vec::new(),
+            quarantined: running.quarantined(),
             uptime_ms,
         }))
     }

@@ -10,12 +10,13 @@ use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_server::Kv;
 use holdfast_types::validate::validate;
-use holdfast_types::{RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
+use holdfast_types::{Key, KeyRange, RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::permitted::permitted;
 use super::{spanning, stream};
 use crate::running::{Running, ServerState};
 
@@ -66,6 +67,7 @@ impl KvService {
         let running = self.state.member()?;
         let wait = patience(&request);
         let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
+        permitted(&asked).map_err(to_status)?;
         let answer = running.ask(asked, wait).await.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
@@ -147,12 +149,16 @@ async fn scan(
     let deadline = Instant::now() + wait;
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
     let at = (request.at != 0).then_some(Timestamp(request.at));
-    let mut pager = ScanPager::new(bounds, request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
+    let mut pager = ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
         let page = match spanning::page(&running, asked, deadline).await {
             Ok(page) => page,
             Err(error) => return drop(pages.send(Err(to_status(error))).await),
+        };
+        let next = match &page {
+            Answer::Scanned { resume, .. } => resume.clone(),
+            _ => None,
         };
         let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
         let rows = pager.take(page);
@@ -161,13 +167,18 @@ async fn scan(
         };
         let size: usize = rows.iter().map(|row| row.key.user_key().len() + row.value.value.len()).sum();
         bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
-        if pager.rest().is_none() {
+        if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
             message.resume = None;
         }
         if pages.send(Ok(message)).await.is_err() || bytes_left == 0 {
             return;
         }
     }
+}
+
+/// Whether a scan of these bounds has something to read after a page that stopped before `next`, or with `reverse` at it.
+fn goes_on(bounds: &KeyRange, reverse: bool, next: &Key) -> bool {
+    if reverse { *next > bounds.start } else { bounds.is_before_end(next) }
 }
 
 #[cfg(test)]

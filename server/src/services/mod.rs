@@ -4,5 +4,6 @@ pub mod admin;
 pub mod fleet;
 pub mod http;
 pub mod kv;
+mod permitted;
 mod spanning;
 mod stream;

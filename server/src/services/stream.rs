@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::permitted::permitted;
 use crate::requests::{Kind, RequestCounters};
 use crate::running::Running;
 
@@ -41,6 +42,8 @@ struct Session {
     open: Mutex<HashMap<u64, Cancellation>>,
     untaken_bytes: AtomicUsize,
     taken: Notify,
+    /// The client has said all that it will say.
+    said_all: Notify,
 }
 
 struct Answered {
@@ -75,6 +78,7 @@ pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> Receiver
         open: Mutex::default(),
         untaken_bytes: AtomicUsize::new(0),
         taken: Notify::new(),
+        said_all: Notify::new(),
     });
     let reader = tokio::spawn(read(Arc::clone(&session), calls, ready.clone()));
     tokio::spawn(async move {
@@ -108,8 +112,8 @@ async fn read(
         }
         let request = match calls.message().await {
             Ok(Some(request)) => request,
-            // The client has said all; its open calls are still answered.
-            Ok(None) => return,
+            // Its open calls are still answered.
+            Ok(None) => return session.said_all.notify_one(),
             Err(status) => {
                 let _ = ready.send(Err(status)).await;
                 session.cancel_everything();
@@ -148,6 +152,7 @@ impl Session {
             let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
             match request
                 .and_then(|request| RangeRequest::try_from(request).map_err(|bad| Rejected::invalid(bad.to_string())))
+                .and_then(|request| permitted(&request).map(|()| request))
             {
                 Ok(request) => {
                     let wait = match call.timeout_ms {
@@ -203,6 +208,7 @@ async fn write(
     }
     let mut batch = Vec::with_capacity(MAX_ANSWERS);
     let mut silent_since = Instant::now();
+    let mut ends = false;
     loop {
         let mut response = StreamResponse::default();
         let mut lives = false;
@@ -217,6 +223,7 @@ async fn write(
                 Err(RecvError::Lagged(_)) => response.notices = session.running.all_notices(),
                 Err(RecvError::Closed) => return,
             },
+            () = session.said_all.notified() => ends = true,
             () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE) => lives = !session.open.lock().is_empty(),
         }
         response.now = session.running.fleet_now().0;
@@ -226,7 +233,7 @@ async fn write(
         } else {
             pack(session, response, &mut batch, ready).await
         };
-        if !well {
+        if !well || (ends && answered.is_empty() && session.open.lock().is_empty()) {
             return;
         }
     }

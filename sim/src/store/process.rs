@@ -258,6 +258,8 @@ impl Process {
                 self.fault.get_or_insert_with(|| Fault::Identity(outdated.to_string()));
             }
             Effect::Alarm { range, what } => at.hub.alarm(at.me, range, &what),
+            Effect::Quarantined { range, reason: Some(what) } => at.hub.alarm(at.me, Some(range), &what),
+            Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => {}
             work => self.hand_to_pool(worker, work, at),
         }
     }

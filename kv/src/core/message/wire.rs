@@ -31,9 +31,13 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Located { id, hints } => {
             Body::Located(v1::Located { locate_id: id.0, hints: hints.into_iter().map(hint_of).collect() })
         }
-        StoreMessage::Admin { id, range, request, timeout_ms, hops } => {
-            Body::Admin(v1::AdminCall { forward_id: id.0, range_id: range.0, timeout_ms, hops, request: admin_of(request) })
-        }
+        StoreMessage::Admin { id, range, request, timeout_ms, hops } => Body::Admin(v1::AdminCall {
+            forward_id: id.0,
+            range_id: range.0,
+            timeout_ms,
+            hops,
+            request: admin_of(request),
+        }),
         StoreMessage::AdminAnswer { id, outcome } => Body::AdminAnswer(v1::AdminAnswer {
             forward_id: id.0,
             outcome: Some(match outcome {

@@ -43,7 +43,9 @@ impl Worker {
                 if let Some(reason) = reason {
                     let record = ReplicaRecord::Quarantined { replica };
                     self.log.add_aside(LogOp::SetReplica { range, record });
-                    self.out.push(Effect::Alarm { range: Some(range), what: reason });
+                    self.out.push(Effect::Quarantined { range, reason: Some(reason) });
+                } else {
+                    self.out.push(Effect::Quarantined { range, reason: None });
                 }
                 self.absent.insert(range, Absent::Quarantined { replica, applying: false });
             }
@@ -56,7 +58,7 @@ impl Worker {
         let versions = Versions::of(&opening.state);
         if let Err(other) = self.shared.spans.claim(range, &bounds) {
             let what = format!("{range} is not opened: its keys are held by {other}");
-            self.out.push(Effect::Alarm { range: Some(range), what });
+            self.out.push(Effect::Quarantined { range, reason: Some(what) });
             self.absent.insert(range, Absent::Quarantined { replica: id, applying: false });
             return;
         }
@@ -81,7 +83,7 @@ impl Worker {
     fn refuse_to_open(&mut self, range: RangeId, replica: ReplicaId, what: String) {
         let record = ReplicaRecord::Quarantined { replica };
         self.log.add_aside(LogOp::SetReplica { range, record });
-        self.out.push(Effect::Alarm { range: Some(range), what });
+        self.out.push(Effect::Quarantined { range, reason: Some(what) });
         self.absent.insert(range, Absent::Quarantined { replica, applying: false });
     }
 
@@ -145,7 +147,7 @@ impl Worker {
         let Some(held) = self.remove_held(range) else { return };
         self.fail_requests(range, cx);
         self.absent.insert(range, Absent::Quarantined { replica: held.id, applying: held.applying });
-        self.out.push(Effect::Alarm { range: Some(range), what: reason });
+        self.out.push(Effect::Quarantined { range, reason: Some(reason) });
         self.out.push(Effect::Gone { range });
     }
 
@@ -197,6 +199,7 @@ impl Worker {
         let record = ReplicaRecord::Tombstone { next, clearing: false };
         self.log.add_aside(LogOp::SetReplica { range, record });
         self.absent.insert(range, Absent::Tombstone { next });
+        self.out.push(Effect::Cleared { range });
         self.shared.spans.release(range);
         self.unpark_all(cx);
     }

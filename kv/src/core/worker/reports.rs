@@ -173,6 +173,10 @@ impl Worker {
                     self.tell_directory();
                     continue;
                 }
+                PlacementTask::Tell(news) => {
+                    self.out.push(Effect::Placement(news));
+                    continue;
+                }
             };
             match self.shared.admission.admit(0, false) {
                 Ok(()) => self.open_and_route(Origin::Placement(call), asked, deadline, 0, 0, cx),

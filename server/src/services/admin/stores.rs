@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
 use holdfast_kv::driver::ComplaintKind;
-use holdfast_placement::{StateKey, StoreRecord};
+use holdfast_placement::{Headroom, StateKey, StoreRecord};
 use holdfast_proto::v1;
 use holdfast_types::StoreId;
 
@@ -34,7 +34,9 @@ impl AdminService {
             disk_free_bytes: measured.disk_free_bytes,
             cores: measured.cores,
             used_millicores: measured.used_millicores,
+            quarantined: running.quarantined(),
             complaints: running.complaints().iter().map(complaint).collect(),
+            headroom: running.history.headroom().iter().map(lost_site).collect(),
             ..known.map(|record| kept(&record)).unwrap_or_default()
         }
     }
@@ -116,6 +118,15 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
         store_address: record.addresses.store_to_store.clone(),
         http_address: record.addresses.http.clone(),
         ..v1::StoreStatus::default()
+    }
+}
+
+fn lost_site(headroom: &Headroom) -> v1::SiteHeadroom {
+    v1::SiteHeadroom {
+        lost_site: headroom.lost.to_string(),
+        sentence: headroom.to_string(),
+        enough: headroom.is_enough(),
+        utilisation_permille: headroom.utilisation_permille,
     }
 }
 
