@@ -2,17 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+use crate::help;
 
 /// Holdfast: an ordered, replicated key-value store that survives the loss of a whole Kubernetes cluster.
 #[derive(Parser, Debug)]
-#[command(name = "holdfast", version, max_term_width = 110)]
+#[command(name = "holdfast", version, max_term_width = 110, after_help = help::MAIN)]
 pub struct Cli {
-    /// What to log, as `level` or `target=level,...`
-    #[arg(long, env = "HOLDFAST_LOG", default_value = "info", global = true)]
+    /// What a store logs to standard error, as `level` or `target=level,...`; other commands log warnings only
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "HOLDFAST_LOG",
+        default_value = "info",
+        global = true,
+        help_heading = "Logging"
+    )]
     pub log: String,
     /// Write log lines as JSON
-    #[arg(long, env = "HOLDFAST_LOG_JSON", global = true)]
+    #[arg(long, env = "HOLDFAST_LOG_JSON", global = true, help_heading = "Logging")]
     pub log_json: bool,
     /// What to do
     #[command(subcommand)]
@@ -22,71 +31,88 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// See it work on this machine: several sites, a load, one site killed, every acknowledged write read back
+    #[command(after_help = help::DEMO)]
+    Demo(crate::demo::DemoArgs),
+    /// Keep a fleet of several sites up on this machine, to develop and to try things on
+    #[command(after_help = help::DEV)]
+    Dev(crate::dev::DevArgs),
     /// Run a store
+    #[command(after_help = help::START)]
     Start(Box<StartArgs>),
-    /// Found a fleet on one store that waits; once only
+    /// Found a fleet on one store that waits; once in the life of the fleet
+    #[command(after_help = help::INIT)]
     Init(InitArgs),
     /// Show the fleet: sites, stores, ranges
+    #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// Run the main job on this machine: several sites, a real load, one site killed, every write read back
-    Demo(crate::demo::DemoArgs),
-    /// Run sites x stores as child processes on loopback, for application developers; stays up
-    Dev(crate::dev::DevArgs),
-    /// Load CSV, TSV or JSON lines
+    /// Show the configuration that a store would have
+    #[command(after_help = help::CONFIG)]
+    Config(ConfigArgs),
+    /// Load a file: CSV, TSV or JSON lines
+    #[command(after_help = help::IMPORT)]
     Import(crate::import::ImportArgs),
     /// Read one key
+    #[command(after_help = help::GET)]
     Get(crate::oneshot::GetArgs),
     /// Write one key
+    #[command(after_help = help::PUT)]
     Put(crate::oneshot::PutArgs),
     /// Delete one key
+    #[command(after_help = help::DELETE)]
     Delete(crate::oneshot::DeleteArgs),
-    /// List keys in order
+    /// List keys and values in the order of the keys
+    #[command(after_help = help::SCAN)]
     Scan(crate::oneshot::ScanArgs),
-    /// Explain or show the configuration
-    Config(ConfigArgs),
+    /// Print what a shell needs to complete this command line
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(crate::completions::CompletionsArgs),
+    /// Print the manual, or write all its pages
+    #[command(after_help = help::MAN)]
+    Man(crate::man::ManArgs),
 }
 
-/// `holdfast start`. Every value can come from the file, the environment or a flag; the later wins.
+/// `holdfast start`. Every value can come from its default, the file, the environment or a flag; the later wins.
 #[derive(Args, Debug, Clone, Default)]
 pub struct StartArgs {
     /// Configuration file (TOML); unknown keys are refused
-    #[arg(long, env = "HOLDFAST_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// The site this store belongs to: the label of its Kubernetes cluster
-    #[arg(long, env = "HOLDFAST_SITE")]
+    /// The site that the store belongs to: the label of its Kubernetes cluster. Must be given here or in the file
+    #[arg(long, value_name = "NAME", env = "HOLDFAST_SITE")]
     pub site: Option<String>,
-    /// The proof of the site: UID of the kube-system namespace
-    #[arg(long, env = "HOLDFAST_SITE_ID")]
+    /// The proof of the site: UID of its kube-system namespace [default: none]
+    #[arg(long, value_name = "UID", env = "HOLDFAST_SITE_ID")]
     pub site_id: Option<String>,
-    /// Where the data lives
-    #[arg(long, env = "HOLDFAST_DATA_DIR")]
+    /// Where the data lives. Must be given here or in the file
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA_DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,
-    /// Client addresses of stores of the fleet to join, comma-separated. Without one the store waits for `init`
-    #[arg(long, env = "HOLDFAST_JOIN", value_delimiter = ',')]
+    /// Client addresses of stores of the fleet to join, separated by commas. Without one the store waits for `holdfast init`
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_JOIN", value_delimiter = ',')]
     pub join: Vec<String>,
-    /// Where to listen for clients (gRPC)
-    #[arg(long, env = "HOLDFAST_LISTEN")]
+    /// Where to listen for clients (gRPC) [default: 127.0.0.1:7300]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN")]
     pub listen: Option<String>,
-    /// Where to listen for other stores: streams here, support heartbeats on the next port
-    #[arg(long, env = "HOLDFAST_LISTEN_STORE")]
+    /// Where to listen for other stores: streams here, heartbeats on the next port [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN_STORE")]
     pub listen_store: Option<String>,
-    /// Where to listen for HTTP: health and metrics
-    #[arg(long, env = "HOLDFAST_LISTEN_HTTP")]
+    /// Where to listen for HTTP: health and metrics [default: 127.0.0.1:7500]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN_HTTP")]
     pub listen_http: Option<String>,
-    /// The client address that others reach this store by, if not the listen address
-    #[arg(long, env = "HOLDFAST_ADVERTISE")]
+    /// The client address that others reach this store by [default: that of --listen]
+    #[arg(long, value_name = "HOST:PORT", env = "HOLDFAST_ADVERTISE")]
     pub advertise: Option<String>,
-    /// The store-to-store address that others reach this store by, if not the listen address
-    #[arg(long, env = "HOLDFAST_ADVERTISE_STORE")]
+    /// The store-to-store address that others reach this store by [default: that of --listen-store]
+    #[arg(long, value_name = "HOST:PORT", env = "HOLDFAST_ADVERTISE_STORE")]
     pub advertise_store: Option<String>,
-    /// `lease` reads from the leader's memory of its lease, `quorum` asks a quorum for each batch of reads
-    #[arg(long, env = "HOLDFAST_READS")]
+    /// How reads are made linearizable: by the leader's lease, or by asking a quorum for each batch of them [default: lease]
+    #[arg(long, value_name = "HOW", env = "HOLDFAST_READS", value_parser = ["lease", "quorum"])]
     pub reads: Option<String>,
-    /// The shared secret of the fleet: a store joins only with the same one
-    #[arg(long, env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true)]
+    /// The shared secret of the fleet: a store joins only with the same one [default: none]
+    #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true)]
     pub fleet_token: Option<String>,
-    /// Worker threads
-    #[arg(long, env = "HOLDFAST_WORKERS")]
+    /// Threads that own the replicas, 1 to 16 [default: a quarter of the cores, 1 to 8]
+    #[arg(long, value_name = "COUNT", env = "HOLDFAST_WORKERS")]
     pub workers: Option<usize>,
     /// End when standard input ends: for stores that run as children of another program
     #[arg(long, hide = true)]
@@ -96,11 +122,11 @@ pub struct StartArgs {
 /// `holdfast init`.
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// Client address of the store to found the fleet on
-    #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300")]
+    /// Client address of the one store to found the fleet on
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300")]
     pub at: String,
     /// The shared secret that the store was started with
-    #[arg(long, env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
     pub fleet_token: String,
     /// Print JSON
     #[arg(long)]
@@ -110,9 +136,9 @@ pub struct InitArgs {
 /// `holdfast status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Client address of any store
-    #[arg(long, env = "HOLDFAST_AT", default_value = "127.0.0.1:7300")]
-    pub at: String,
+    /// Client addresses of stores, separated by commas: the first that answers is asked
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    pub at: Vec<String>,
     /// Show every range too
     #[arg(long)]
     pub ranges: bool,
@@ -144,5 +170,6 @@ pub struct ShowArgs {
 #[derive(Subcommand, Debug)]
 pub enum ConfigCommand {
     /// Show every value that `start` would use, and what it means
+    #[command(after_help = help::CONFIG)]
     Show(Box<ShowArgs>),
 }

@@ -1,36 +1,73 @@
-//! `holdfast dev`: sites x stores as child processes on loopback, for application developers. Stays up until interrupted.
+//! `holdfast dev`: sites x stores as child processes on loopback, for application developers. Stays up until it is told to end,
+//! and kills and starts sites on demand.
 
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueHint};
 use holdfast_benches::fleet::{FleetOptions, LocalFleet, scratch};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::table::Table;
 
 /// `holdfast dev`.
 #[derive(Args, Debug, Clone)]
 pub struct DevArgs {
-    /// Sites
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    /// Sites, 1 to 9; from three on the fleet survives the loss of one
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub sites: u8,
-    /// Stores of each site
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    /// Stores of each site, 1 to 4
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stores_per_site: u8,
-    /// Keep the stores' logs and data here; by default they are removed at the end
-    #[arg(long)]
+    /// Where clients reach the first store; each store takes ten ports. 0: any free ones
+    #[arg(long, value_name = "PORT", default_value_t = crate::config::CLIENT_PORT)]
+    pub first_port: u16,
+    /// Keep the stores' logs and data here, and go on with what is there [default: removed at the end]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
-    /// Print the addresses as one JSON object
+    /// Print the stores as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 /// How long a store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked for stores that ended by themselves.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Lines that wait to be carried out.
+const LINES: usize = 16;
 
-/// Starts the fleet, prints its addresses, waits for an interrupt.
+/// What a line on standard input asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Order {
+    /// Every store of a site gets SIGKILL.
+    Kill(String),
+    /// The stores of a site that do not run are started.
+    Start(String),
+    /// Who runs.
+    Status,
+    /// The end.
+    Quit,
+}
+
+impl Order {
+    /// Reads a line; the error says what can be said.
+    fn parse(line: &str) -> Result<Self, String> {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some("kill"), Some(site), None) => Ok(Self::Kill(site.to_owned())),
+            (Some("start"), Some(site), None) => Ok(Self::Start(site.to_owned())),
+            (Some("status"), None, None) => Ok(Self::Status),
+            (Some("quit" | "exit"), None, None) => Ok(Self::Quit),
+            _ => Err(format!("{line:?} is not understood: kill SITE, start SITE, status or quit")),
+        }
+    }
+}
+
+/// Starts the fleet, prints its addresses, does what it is told until the end.
 pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
     let folder = if args.dir.is_some() { None } else { Some(scratch("holdfast-dev-")?) };
     let dir = match (&args.dir, &folder) {
@@ -45,33 +82,195 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
         stores_per_site: args.stores_per_site.into(),
         extra_args: Vec::new(),
     })?;
+    if args.first_port != 0 {
+        fleet
+            .use_ports_from(args.first_port)
+            .context("the ports cannot be had; choose others with --first-port, 0 for any that are free")?;
+    }
+    eprintln!("Starting {} sites with {} store(s) each ...", args.sites, args.stores_per_site);
     fleet.start().await?;
     print(args, &fleet);
-    tokio::signal::ctrl_c().await?;
+    let mut dev = Dev { running: vec![true; fleet.stores().len()], fleet };
+    dev.serve().await?;
     eprintln!("Stopping ...");
-    for index in 0..fleet.stores().len() {
-        if let Err(error) = fleet.stop(index, STOP_WITHIN).await {
-            eprintln!("store {index}: {error:#}");
-        }
-    }
+    dev.stop().await;
     Ok(())
 }
 
+/// The fleet while it is up.
+struct Dev {
+    fleet: LocalFleet,
+    /// Which stores ran when it was looked last.
+    running: Vec<bool>,
+}
+
+impl Dev {
+    /// Does what standard input says until Ctrl-C or `quit`.
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        let mut lines = lines()?;
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                ended = tokio::signal::ctrl_c() => return ended.context("waiting for Ctrl-C"),
+                _ = terminated.recv() => return Ok(()),
+                Some(line) = lines.recv() => {
+                    if self.take(&line) {
+                        return Ok(());
+                    }
+                }
+                _ = look.tick() => self.look(),
+            }
+        }
+    }
+
+    /// Carries out one line; true: it asks for the end.
+    fn take(&mut self, line: &str) -> bool {
+        let done = match Order::parse(line) {
+            Ok(Order::Quit) => return true,
+            Ok(Order::Status) => {
+                self.show();
+                Ok(())
+            }
+            Ok(Order::Kill(site)) => self.kill(&site),
+            Ok(Order::Start(site)) => self.start(&site),
+            Err(_) if line.trim().is_empty() => Ok(()),
+            Err(said) => Err(anyhow::Error::msg(said)),
+        };
+        if let Err(error) = done {
+            eprintln!("{error:#}");
+        }
+        false
+    }
+
+    fn kill(&mut self, site: &str) -> anyhow::Result<()> {
+        let stores = self.stores_of(site, true)?;
+        self.fleet.kill_all(&stores)?;
+        for store in stores {
+            self.running[store] = false;
+        }
+        eprintln!("{site} is killed. `start {site}` brings it back.");
+        Ok(())
+    }
+
+    fn start(&mut self, site: &str) -> anyhow::Result<()> {
+        for store in self.stores_of(site, false)? {
+            self.fleet.start_store(store)?;
+            self.running[store] = true;
+        }
+        eprintln!("{site} is started; it catches up by itself.");
+        Ok(())
+    }
+
+    /// The stores of a site that run, or that do not; none is an error.
+    fn stores_of(&self, site: &str, running: bool) -> anyhow::Result<Vec<usize>> {
+        let all = self.fleet.stores().iter().enumerate();
+        let all: Vec<_> = all.filter(|(_, store)| store.site == site).map(|(index, _)| index).collect();
+        anyhow::ensure!(!all.is_empty(), "there is no site {site:?}: `status` shows all");
+        let found: Vec<_> = all.into_iter().filter(|index| self.running[*index] == running).collect();
+        anyhow::ensure!(!found.is_empty(), "{site} {}", if running { "is down already" } else { "runs already" });
+        Ok(found)
+    }
+
+    /// Notices stores that ended by themselves or were killed from outside.
+    fn look(&mut self) {
+        for index in 0..self.running.len() {
+            if self.running[index] && !self.fleet.is_running(index) {
+                self.running[index] = false;
+                let store = &self.fleet.stores()[index];
+                let (site, log) = (store.site.clone(), store.data_dir.with_extension("log"));
+                // It is gone: this only forgets its process, so that it can be started again.
+                if let Err(error) = self.fleet.kill(index) {
+                    eprintln!("{error:#}");
+                }
+                eprintln!("A store of {site} ended; its log: {}. `start {site}` brings it back.", log.display());
+            }
+        }
+    }
+
+    fn show(&self) {
+        let mut table = Table::new(&["site", "clients connect to", "process"]);
+        for (index, store) in self.fleet.stores().iter().enumerate() {
+            let process = self.fleet.pid(index).map_or_else(|| "down".into(), |pid| pid.to_string());
+            table.row(vec![store.site.clone(), store.client.to_string(), process]);
+        }
+        print!("{table}");
+    }
+
+    async fn stop(&mut self) {
+        for index in 0..self.running.len() {
+            if self.running[index]
+                && let Err(error) = self.fleet.stop(index, STOP_WITHIN).await
+            {
+                eprintln!("store {index}: {error:#}");
+            }
+        }
+    }
+}
+
+/// The lines of standard input, as they come. None come from a terminal in whose background this runs: to read there would stop the
+/// whole program.
+fn lines() -> anyhow::Result<mpsc::Receiver<String>> {
+    let (sender, lines) = mpsc::channel(LINES);
+    let stdin = std::io::stdin();
+    let in_background =
+        rustix::termios::tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != rustix::process::getpgrp());
+    let read = move || {
+        // The end of the input, or of the receiver, ends only the reading.
+        for line in stdin.lock().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    };
+    if !in_background {
+        std::thread::Builder::new().name("stdin".into()).spawn(read).context("starting a thread")?;
+    }
+    Ok(lines)
+}
+
 fn print(args: &DevArgs, fleet: &LocalFleet) {
+    let stores = fleet.stores().iter().enumerate();
     if args.json {
-        let stores: Vec<_> = fleet
-            .stores()
-            .iter()
-            .map(|store| json!({ "site": store.site, "client": store.client, "http": store.http }))
+        let stores: Vec<_> = stores
+            .map(|(index, store)| {
+                json!({ "site": store.site, "client": store.client, "http": store.http, "process": fleet.pid(index) })
+            })
             .collect();
         println!("{}", json!({ "stores": stores }));
         return;
     }
-    let mut table = Table::new(&["site", "clients connect to", "health and metrics"]);
-    for store in fleet.stores() {
-        table.row(vec![store.site.clone(), store.client.to_string(), format!("http://{}/metrics", store.http)]);
+    let mut table = Table::new(&["site", "clients connect to", "health and metrics", "process"]);
+    for (index, store) in stores {
+        let process = fleet.pid(index).map(|pid| pid.to_string()).unwrap_or_default();
+        table.row(vec![
+            store.site.clone(),
+            store.client.to_string(),
+            format!("http://{}/metrics", store.http),
+            process,
+        ]);
     }
     print!("{table}");
-    println!("\nTry: holdfast put hello world --at {0} && holdfast get hello --at {0}", fleet.stores()[0].client);
-    println!("Interrupt (Ctrl-C) ends it.");
+    if args.first_port == crate::config::CLIENT_PORT {
+        println!("\nIn a second terminal: holdfast put greeting hello, holdfast get greeting");
+    } else {
+        println!("\nIn a second terminal: export HOLDFAST_AT={}", fleet.addresses().join(","));
+    }
+    println!("Here: kill SITE, start SITE, status, quit (or Ctrl-C)");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_and_what_is_none_says_what_could_be() {
+        assert_eq!(Order::parse(" kill  site-c "), Ok(Order::Kill("site-c".into())));
+        assert_eq!(Order::parse("start site-c"), Ok(Order::Start("site-c".into())));
+        assert_eq!(Order::parse("status"), Ok(Order::Status));
+        assert_eq!(Order::parse("quit"), Ok(Order::Quit));
+        for wrong in ["kill", "kill a b", "status now", "stop site-c"] {
+            assert!(Order::parse(wrong).unwrap_err().contains("kill SITE, start SITE"), "{wrong}");
+        }
+    }
 }

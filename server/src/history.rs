@@ -37,13 +37,7 @@ struct Seen {
 impl History {
     /// The history of a store.
     pub fn new(store: StoreId, events: Arc<EventLog>) -> Self {
-        Self {
-            store,
-            events,
-            ranges: Mutex::default(),
-            quarantined: Mutex::default(),
-            headroom: Mutex::default(),
-        }
+        Self { store, events, ranges: Mutex::default(), quarantined: Mutex::default(), headroom: Mutex::default() }
     }
 
     /// Replicas that are kept but not used, each with its reason.
@@ -75,7 +69,9 @@ impl History {
                 (EventKind::StoreLost, None, Some(store), format!("{me} hears nothing of {store} any more"))
             }
             Note::StoreHeard(store) => (EventKind::StoreHeard, None, Some(store), format!("{me} hears {store} again")),
-            Note::DiskFull => (EventKind::DiskFull, None, None, format!("the disk of {me} is nearly full: it refuses writes")),
+            Note::DiskFull => {
+                (EventKind::DiskFull, None, None, format!("the disk of {me} is nearly full: it refuses writes"))
+            }
             Note::DiskOk => (EventKind::DiskOk, None, None, format!("there is room on the disk of {me} again")),
             Note::Unfit(why) => (EventKind::Unfit, None, None, format!("{me} is not fit to lead: {why}")),
             Note::Fit => (EventKind::Fit, None, None, format!("{me} is fit to lead again")),

@@ -2,23 +2,33 @@
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
 //! - [`demo`], [`dev`], [`import`], [`oneshot`], [`status`]: the other subcommands
+//! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cli;
+mod completions;
 mod config;
 mod demo;
 mod dev;
 mod directory;
+mod events;
+#[cfg(test)]
+mod examples;
+mod help;
+mod history;
 mod import;
+mod man;
 mod membership;
 mod metrics;
 mod oneshot;
+mod others;
 mod requests;
 mod running;
 mod services;
 mod start;
 mod status;
+mod system;
 mod table;
 mod wire;
 
@@ -66,21 +76,28 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Scan(args) => oneshot::scan(&args).await.map(|()| true),
         Command::Config(args) => {
             let ConfigCommand::Show(args) = args.command;
-            let values = config::Config::load(&args.start)?.explain();
-            if args.json {
-                let values: serde_json::Map<_, _> =
-                    values.into_iter().map(|value| (value.key.to_owned(), value.value.into())).collect();
-                println!("{}", serde_json::Value::Object(values));
-                return Ok(true);
-            }
-            let mut shown = table::Table::new(&["key", "value", "meaning"]);
-            for value in values {
-                shown.row(vec![value.key.into(), value.value, value.meaning.into()]);
-            }
-            print!("{shown}");
-            Ok(true)
+            show_config(&args).map(|()| true)
         }
+        Command::Completions(args) => completions::print(&args).map(|()| true),
+        Command::Man(args) => man::run(&args).map(|()| true),
     }
+}
+
+/// `holdfast config show`.
+fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
+    let values = config::Config::load(&args.start)?.explain();
+    if args.json {
+        let values: serde_json::Map<_, _> =
+            values.into_iter().map(|value| (value.key.to_owned(), value.value.into())).collect();
+        println!("{}", serde_json::Value::Object(values));
+        return Ok(());
+    }
+    let mut shown = table::Table::new(&["key", "value", "meaning"]);
+    for value in values {
+        shown.row(vec![value.key.into(), value.value, value.meaning.into()]);
+    }
+    print!("{shown}");
+    Ok(())
 }
 
 /// Log lines go to standard error: standard output belongs to results.

@@ -466,7 +466,9 @@ fn fault_sink() -> (FaultSink, watch::Receiver<Option<String>>) {
 /// Waits for a fault: the process ends with it, and its exit code is not 0.
 async fn fault_of(faults: &mut watch::Receiver<Option<String>>) -> anyhow::Error {
     match faults.wait_for(Option::is_some).await {
-        Ok(fault) => anyhow::anyhow!("{}; start the store again when that is mended", fault.as_deref().unwrap_or("a fault")),
+        Ok(fault) => {
+            anyhow::anyhow!("{}; start the store again when that is mended", fault.as_deref().unwrap_or("a fault"))
+        }
         // Nobody is left who could report one.
         Err(_) => std::future::pending().await,
     }

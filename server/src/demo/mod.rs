@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueHint};
 use holdfast_benches::fleet::{FleetOptions, LocalFleet, scratch};
 use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase};
 
@@ -21,21 +21,21 @@ use self::summary::Summary;
 #[derive(Args, Debug, Clone)]
 pub struct DemoArgs {
     /// Load this file (CSV, TSV or JSON lines) instead of generated data
-    #[arg(long)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,
-    /// The column that is the key; the first one by default
-    #[arg(long, requires = "input")]
+    /// The column that is the key [default: the first one; of JSON lines the first by name]
+    #[arg(long, value_name = "COLUMN", requires = "input")]
     pub key: Option<String>,
-    /// Sites
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
+    /// Sites, 3 to 9
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
     pub sites: u8,
-    /// Stores of each site
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    /// Stores of each site, 1 to 4
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stores_per_site: u8,
     /// Clients that load the fleet at the same time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub clients: u16,
-    /// How long the load runs
+    /// How long the load runs; a site is gone for the second third of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..=3600))]
     pub seconds: u16,
     /// Print one JSON object and nothing else on standard output

@@ -43,7 +43,11 @@ fn invalid(what: impl Into<String>) -> Status {
 }
 
 /// Refuses to act on an old picture.
-fn check_epoch(range: holdfast_types::RangeId, now: RangeEpoch, expected: Option<v1::RangeEpoch>) -> Result<(), Status> {
+fn check_epoch(
+    range: holdfast_types::RangeId,
+    now: RangeEpoch,
+    expected: Option<v1::RangeEpoch>,
+) -> Result<(), Status> {
     match expected.map(RangeEpoch::from) {
         Some(expected) if expected != now => {
             Err(Status::failed_precondition(format!("{range} is at epoch {now:?} now, not {expected:?}: look again")))

@@ -149,7 +149,8 @@ async fn scan(
     let deadline = Instant::now() + wait;
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
     let at = (request.at != 0).then_some(Timestamp(request.at));
-    let mut pager = ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
+    let mut pager =
+        ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
         let page = match spanning::page(&running, asked, deadline).await {

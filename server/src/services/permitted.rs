@@ -13,7 +13,8 @@ pub fn permitted(request: &RangeRequest) -> Result<(), Rejected> {
         }
     };
     if touches_system {
-        let why = "keyspace 0 is the fleet's own: clients read it, and change the fleet by its Admin and Fleet services";
+        let why =
+            "keyspace 0 is the fleet's own: clients read it, and change the fleet by its Admin and Fleet services";
         return Err(Rejected::Forbidden(why.into()));
     }
     Ok(())

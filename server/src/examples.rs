@@ -1,0 +1,191 @@
+//! Every command that a help text or a document shows can be parsed, and every target of `make` that a document names exists.
+
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::Cli;
+
+/// Words that end a command in a shell.
+const ENDS: [&str; 6] = ["|", "||", "&&", "&", ";", "<"];
+/// Words that take the next one as a file.
+const REDIRECTIONS: [&str; 4] = [">", ">>", "2>", "<"];
+
+/// One command, and where it stands.
+#[derive(Debug)]
+struct Shown {
+    place: String,
+    words: Vec<String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The commands of some lines of a shell; a line that ends with a backslash goes on in the next.
+fn commands<'a>(place: &str, lines: impl Iterator<Item = &'a str>) -> Vec<Shown> {
+    let mut found = Vec::new();
+    let mut open = String::new();
+    for line in lines {
+        if let Some(part) = line.strip_suffix('\\') {
+            open.push_str(part);
+            continue;
+        }
+        open.push_str(line);
+        let text = std::mem::take(&mut open);
+        // A command within another: what is inside counts too.
+        let inner = text.split("$(").skip(1).chain(text.split("<(").skip(1));
+        let inner = inner.filter_map(|rest| rest.split(')').next()).map(ToOwned::to_owned);
+        for text in std::iter::once(text.clone()).chain(inner) {
+            let spaced = text.replace("; ", " ; ");
+            let Some(words) = shlex::split(&spaced) else { continue };
+            for words in words.split(|word| ENDS.contains(&word.as_str())) {
+                found.extend(command(words).map(|words| Shown { place: format!("{place}: {text}"), words }));
+            }
+        }
+    }
+    found
+}
+
+/// The words of one command, without assignments before it and redirections in it.
+fn command(words: &[String]) -> Option<Vec<String>> {
+    let is_assignment = |word: &&String| {
+        word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
+    let mut kept = Vec::new();
+    let mut words = words.iter().skip_while(is_assignment);
+    while let Some(word) = words.next() {
+        if REDIRECTIONS.contains(&word.as_str()) {
+            words.next();
+        } else if word != "$" {
+            kept.push(word.clone());
+        }
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The lines of a document's fenced blocks.
+fn fenced(text: &str) -> impl Iterator<Item = &str> {
+    let mut language = None;
+    text.lines().filter(move |line| {
+        if let Some(rest) = line.trim_start().strip_prefix("```") {
+            language = if language.is_some() { None } else { Some(rest) };
+            return false;
+        }
+        matches!(language, Some("" | "sh" | "bash" | "console"))
+    })
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found: Vec<_> = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)).into();
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    found.extend(docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    found
+}
+
+fn from_documents() -> Vec<Shown> {
+    let all = documents().into_iter().flat_map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        commands(&path.display().to_string(), fenced(&text))
+    });
+    all.collect()
+}
+
+fn from_help(command: &clap::Command, found: &mut Vec<Shown>) {
+    let texts = [command.get_after_help(), command.get_after_long_help()];
+    for text in texts.into_iter().flatten() {
+        let text = text.to_string();
+        found.extend(commands(command.get_name(), text.lines().filter(|line| line.starts_with("  "))));
+    }
+    command.get_subcommands().for_each(|one| from_help(one, found));
+}
+
+/// What comes after the name of the program, when it is ours.
+fn arguments(shown: &Shown) -> Option<&[String]> {
+    let (program, rest) = shown.words.split_first()?;
+    (program == "$bin" || Path::new(program).file_name().is_some_and(|name| name == "holdfast")).then_some(rest)
+}
+
+/// Why a command cannot be parsed.
+fn refusal(arguments: &[String]) -> Option<String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let words = std::iter::once("holdfast".to_owned()).chain(arguments.iter().cloned());
+    match Cli::try_parse_from(words) {
+        Err(error)
+            if !matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) =>
+        {
+            Some(error.to_string())
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn every_command_that_is_shown_can_be_parsed() {
+    let mut shown = from_documents();
+    let in_documents = shown.iter().filter(|one| arguments(one).is_some()).count();
+    from_help(&Cli::command(), &mut shown);
+    let ours: Vec<_> = shown.iter().filter_map(|one| Some((one, arguments(one)?))).collect();
+    assert!(in_documents > 10 && ours.len() > in_documents + 20, "most of them are not found: {}", ours.len());
+    let wrong = ours.iter().filter_map(|(one, arguments)| Some(format!("{}\n{}", one.place, refusal(arguments)?)));
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_subcommand_shows_examples_and_exit_codes() {
+    fn check(command: &clap::Command) {
+        let mut shown = Vec::new();
+        from_help(command, &mut shown);
+        let text = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+        let text = text.unwrap_or_default();
+        assert!(text.contains("Exit codes:"), "{}: {text}", command.get_name());
+        let own = |one: &Shown| one.words.iter().any(|word| word == command.get_name());
+        assert!(shown.iter().any(own), "{} has no example", command.get_name());
+        command.get_subcommands().filter(|one| !one.is_hide_set()).for_each(check);
+    }
+    check(&Cli::command());
+}
+
+#[test]
+fn every_argument_is_explained() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|one| !one.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_target_of_make_that_a_document_names_exists() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let shown = from_documents();
+    let targets: Vec<_> = shown.iter().filter(|one| one.words[0] == "make").collect();
+    assert!(targets.len() >= 3, "{targets:?}");
+    for one in targets {
+        for target in one.words[1..].iter().filter(|word| !word.contains('=')) {
+            let rule = format!("{target}:");
+            assert!(makefile.lines().any(|line| line.starts_with(&rule)), "{}: no such target", one.place);
+        }
+        let passed = one.words.iter().find_map(|word| word.strip_prefix("ARGS="));
+        if let Some(passed) = passed.filter(|_| one.words.iter().any(|word| word == "demo")) {
+            let words: Vec<_> = std::iter::once("demo".to_owned()).chain(shlex::split(passed).unwrap()).collect();
+            assert_eq!(refusal(&words), None, "{}", one.place);
+        }
+    }
+}
+
+#[test]
+fn commands_are_found_as_a_shell_would() {
+    let text = "X=1 target/release/holdfast get a --json | jq . && holdfast put b \"$(holdfast get c)\" > out & # d";
+    let found: Vec<_> = commands("here", text.lines()).into_iter().map(|one| one.words.join(" ")).collect();
+    assert_eq!(
+        found,
+        ["target/release/holdfast get a --json", "jq .", "holdfast put b $(holdfast get c)", "holdfast get c"]
+    );
+    let long = commands("here", "holdfast scan a \\\n  b".lines());
+    assert_eq!(long[0].words, ["holdfast", "scan", "a", "b"]);
+}

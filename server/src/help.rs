@@ -1,0 +1,206 @@
+//! What stands below the options in the help of each subcommand: examples and exit codes. The man pages have sections of the same
+//! names. Every line that begins with two spaces and names `holdfast` is a command that a test parses.
+
+/// What all subcommands end with, unless they say more.
+macro_rules! exits {
+    () => {
+        "Exit codes:\n  0  it was done\n  1  it was not, and standard error says why\n  2  the command line was not understood"
+    };
+}
+
+/// `holdfast`.
+pub const MAIN: &str = "\
+To begin:
+  holdfast demo                  # a load, one site killed, every acknowledged write read back
+  holdfast dev                   # a fleet of three sites on this machine, until Ctrl-C
+  holdfast put greeting hello    # in a second terminal
+  holdfast get greeting
+
+`holdfast help COMMAND` shows examples of each. `holdfast man` writes a manual, `holdfast completions` what a shell needs.
+
+Exit codes:
+  0  it was done; a store: it was told to stop
+  1  it was not, or the answer is no (`get`: no such key); standard error says why
+  2  the command line was not understood";
+
+/// `holdfast start`.
+pub const START: &str = "\
+Every value comes from its default, the file, the environment or the flag; the later wins.
+A store that finds no fleet waits: found one with `holdfast init`, once, or name stores of one with --join.
+SIGTERM and Ctrl-C hand its leaders over and stop it.
+
+Examples:
+  holdfast start --site a --data-dir data/a
+  holdfast start --site b --data-dir data/b --join 10.0.1.5:7300,10.0.3.5:7300 \\
+    --listen 0.0.0.0:7300 --advertise 10.0.2.5:7300 --listen-store 0.0.0.0:7400 --advertise-store 10.0.2.5:7400
+  holdfast start --config /etc/holdfast.toml
+  HOLDFAST_SITE=c HOLDFAST_DATA_DIR=/var/lib/holdfast holdfast start --log-json
+
+Exit codes:
+  0  it was told to stop, and did
+  1  it could not start, or a disk failed under it; standard error says why
+  2  the command line was not understood";
+
+/// `holdfast init`.
+pub const INIT: &str = concat!(
+    "\
+A second init is refused. Other stores join by `holdfast start --join`.
+
+Examples:
+  holdfast init
+  holdfast init --at 10.0.1.5:7300
+  HOLDFAST_FLEET_TOKEN=secret holdfast init --json
+
+",
+    exits!()
+);
+
+/// `holdfast status`.
+pub const STATUS: &str = concat!(
+    "\
+Examples:
+  holdfast status
+  holdfast status --ranges
+  holdfast status --at 10.0.1.5:7300,10.0.2.5:7300    # the first that answers
+  holdfast status --json | jq '.stores[] | select(.alive | not)'
+
+",
+    exits!()
+);
+
+/// `holdfast demo`.
+pub const DEMO: &str = "\
+Examples:
+  holdfast demo
+  holdfast demo --seconds 9
+  holdfast demo --input people.csv --key id --clients 128
+  holdfast demo --sites 5 --stores-per-site 2 --json
+
+Exit codes:
+  0  nothing was lost, nothing was done twice, nothing failed
+  1  something was, or the demo could not run
+  2  the command line was not understood";
+
+/// `holdfast dev`.
+pub const DEV: &str = concat!(
+    "\
+While it runs it takes lines from standard input:
+  kill SITE     kills every store of a site with SIGKILL
+  start SITE    starts them again on their data
+  status        shows who runs
+  quit          stops all stores and ends, as Ctrl-C does
+
+Examples:
+  holdfast dev
+  holdfast dev --sites 5
+  holdfast dev --dir data/dev                 # keeps the data; the same line goes on with it
+  holdfast dev --first-port 0 --json          # any free ports, printed for a program
+
+",
+    exits!()
+);
+
+/// `holdfast import`.
+pub const IMPORT: &str = "\
+CSV and TSV need a heading. Each row becomes one value, a JSON object, under its key column; a key that is there already is overwritten.
+An import that was broken off goes on where it stopped (FILE.holdfast-import remembers the place); --restart begins anew.
+
+Examples:
+  holdfast import people.csv
+  holdfast import people.csv --key id
+  holdfast import events.jsonl --key event_id --keyspace 2 --at 10.0.1.5:7300
+  holdfast import people.tsv --restart --json
+
+Exit codes:
+  0  every row was loaded
+  1  some rows were bad and left out, each named with its line; or it was broken off
+  2  the command line was not understood";
+
+/// `holdfast get`.
+pub const GET: &str = "\
+Examples:
+  holdfast get greeting
+  holdfast get people/7 --json | jq .version
+  holdfast get greeting --at 10.0.1.5:7300,10.0.2.5:7300
+
+Exit codes:
+  0  the value was printed
+  1  there is no such key, or it could not be read; standard error says which
+  2  the command line was not understood";
+
+/// `holdfast put`.
+pub const PUT: &str = concat!(
+    "\
+Examples:
+  holdfast put greeting hello
+  holdfast put people/7 '{\"name\":\"Ada\"}' --json
+  holdfast put greeting \"$(cat letter.txt)\" --keyspace 2
+  holdfast put -- -5 'a key that begins with a dash'
+
+",
+    exits!()
+);
+
+/// `holdfast delete`.
+pub const DELETE: &str = concat!(
+    "\
+Deleting a key that does not exist is a success.
+
+Examples:
+  holdfast delete greeting
+  holdfast delete people/7 --json
+
+",
+    exits!()
+);
+
+/// `holdfast scan`.
+pub const SCAN: &str = concat!(
+    "\
+Keys are ordered bytewise. All keys with a prefix: from the prefix to the prefix with its last byte one higher.
+
+Examples:
+  holdfast scan
+  holdfast scan people/ people0             # all that begin with people/ (0 follows / in ASCII)
+  holdfast scan b d --limit 10              # from b up to d, without d
+  holdfast scan --reverse --limit 1         # the last key
+  holdfast scan people/ --limit 100000 --json | jq -r .key
+
+",
+    exits!()
+);
+
+/// `holdfast config`.
+pub const CONFIG: &str = concat!(
+    "\
+Examples:
+  holdfast config show --site a --data-dir data/a
+  holdfast config show --config /etc/holdfast.toml --json
+
+",
+    exits!()
+);
+
+/// `holdfast completions`.
+pub const COMPLETIONS: &str = concat!(
+    "\
+Examples:
+  holdfast completions bash > ~/.local/share/bash-completion/completions/holdfast
+  holdfast completions zsh > ~/.zfunc/_holdfast                 # with `fpath+=~/.zfunc` before compinit
+  holdfast completions fish > ~/.config/fish/completions/holdfast.fish
+  source <(holdfast completions bash)                           # for this bash only
+
+",
+    exits!()
+);
+
+/// `holdfast man`.
+pub const MAN: &str = concat!(
+    "\
+Examples:
+  holdfast man | man -l -                                # the page holdfast(1)
+  holdfast man --dir ~/.local/share/man/man1             # a page for each subcommand too: man holdfast-start
+
+",
+    exits!()
+);
