@@ -31,6 +31,7 @@ use bytes::Bytes;
 use holdfast_types::{Expected, KeyspaceId, Timestamp, VersionedValue};
 use tokio::runtime::{Handle, Runtime};
 
+use crate::admin::AdminError;
 use crate::{Batch, ClientError, KeySpan, KeyValue, Options, RetryPolicy, WriteOutcome};
 
 /// The runtime of a client and its clones. Its end does not wait for anything, so it may come within another runtime.
@@ -106,6 +107,14 @@ impl Client {
     #[must_use]
     pub fn with_keyspace(&self, keyspace: KeyspaceId) -> Self {
         self.with(self.inner.with_keyspace(keyspace))
+    }
+
+    /// The same client, reading and writing in the keyspace of this name. Asks a store once; keep the handle.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] when there is none.
+    pub fn keyspace(&self, name: &str) -> Result<Self, AdminError> {
+        Ok(self.with(self.runtime.block_on(self.inner.keyspace(name))?))
     }
 
     /// The same client with another retry policy.

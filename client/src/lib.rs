@@ -19,9 +19,7 @@ pub use error::ClientError;
 #[cfg(feature = "grpc")]
 pub use grpc::admin;
 #[cfg(feature = "grpc")]
-pub use grpc::{
-    Batch, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, WriteOutcome,
-};
+pub use grpc::{Batch, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, WriteOutcome};
 pub use holdfast_types::Rejected;
 #[cfg(feature = "grpc")]
 pub use holdfast_types::{Expected, KeyspaceId, SiteName, Timestamp, VersionedValue};

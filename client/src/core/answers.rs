@@ -8,6 +8,7 @@ use super::calls::{LookUp, Open};
 use super::event::{Action, AttemptId, CallId};
 use super::machine::ClientCore;
 use super::policy::RetryCause;
+use super::ranges::Point;
 use crate::ClientError;
 
 impl ClientCore {
@@ -50,7 +51,7 @@ impl ClientCore {
         let Some(pending) = self.calls.get_mut(call) else { return };
         pending.last = Some(rejected.clone());
         match rejected {
-            Rejected::NotLeader { range, leader } => self.not_leader(call, store, range, leader, now, actions),
+            Rejected::NotLeader { range, leader } => self.not_leader(call, store, (range, leader), open, now, actions),
             Rejected::WrongRange { known } => self.wrong_range(call, open, known, now, actions),
             Rejected::SpansRanges { split_key } if matches!(pending.request, Request::Get { .. }) => {
                 self.cut_at(call, open, &split_key, now, actions);
@@ -71,8 +72,9 @@ impl ClientCore {
                 let cause = if is_lost { RetryCause::Lost } else { RetryCause::Unavailable };
                 // The store may have passed it on in vain: whoever it believed to lead does not.
                 self.avoid(call, store);
+                let better = self.knows_better(call, store, open);
                 if self.may_retry(call, cause, now, actions) {
-                    self.wait(call, now);
+                    if better { self.redirect(call, now, actions) } else { self.wait(call, now) }
                 }
             }
             Rejected::Invalid(_)
@@ -88,8 +90,8 @@ impl ClientCore {
         &mut self,
         call: CallId,
         store: StoreId,
-        range: RangeId,
-        leader: Option<LeaderHint>,
+        (range, leader): (RangeId, Option<LeaderHint>),
+        open: &Open,
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
@@ -98,7 +100,10 @@ impl ClientCore {
             self.stores.learn_one(hint.store);
         }
         self.avoid(call, store);
-        if let Some(bounds) = self.ranges.hint(range, leader.as_ref().map(|hint| hint.store)) {
+        if self.knows_better(call, store, open) {
+            return self.redirect(call, now, actions);
+        }
+        if let Some(bounds) = self.ranges.hint(range, leader.as_ref().map(|hint| hint.store), now) {
             self.wake_range(&bounds, now, actions);
         }
         match leader {
@@ -109,6 +114,12 @@ impl ClientCore {
                 }
             }
         }
+    }
+
+    /// Since the attempt was sent, another store was heard of as the leader: a refusal says nothing of that one.
+    fn knows_better(&self, call: CallId, store: StoreId, open: &Open) -> bool {
+        let point = self.calls.get(call).map(|pending| Point::of(&pending.request));
+        point.is_some_and(|point| self.ranges.has_newer_leader(&point, store, open.sent_at))
     }
 
     fn wrong_range(
@@ -123,7 +134,7 @@ impl ClientCore {
             self.ranges.refuted(range, epoch);
         }
         for descriptor in known {
-            self.ranges.learn(&Located { descriptor, leader: None, term: Term(0) });
+            self.ranges.learn(&Located { descriptor, leader: None, term: Term(0) }, now);
         }
         if let Some(pending) = self.calls.get_mut(call) {
             pending.look_up = LookUp::None;

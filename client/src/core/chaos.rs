@@ -127,7 +127,12 @@ impl World {
                 self.last += 1;
                 let deadline = self.now.after(Duration::from_millis(deadline_ms));
                 self.calls.insert(CallId(self.last), deadline);
-                self.event(Event::Call { call: CallId(self.last), request: request(kind, at), deadline, retry: RetryPolicy::default() });
+                self.event(Event::Call {
+                    call: CallId(self.last),
+                    request: request(kind, at),
+                    deadline,
+                    retry: RetryPolicy::default(),
+                });
             }
             Happening::Cancel(which) => {
                 if let Some(call) = pick(&self.calls.keys().copied().collect::<Vec<_>>(), which) {

@@ -314,7 +314,7 @@ impl ClientCore {
             if let Some(hint) = located.leader.as_ref().filter(|hint| hint.address.is_some()) {
                 self.stores.learn_one(hint.store);
             }
-            if self.ranges.learn(located) && located.leader.is_some() {
+            if self.ranges.learn(located, now) && located.leader.is_some() {
                 led.push(&located.descriptor.bounds);
             }
         }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_types::{Key, KeyRange, Located, RangeDescriptor, RangeEpoch, RangeId, Request, StoreId, Term, limits};
+use holdfast_types::{
+    Key, KeyRange, Located, Moment, RangeDescriptor, RangeEpoch, RangeId, Request, StoreId, Term, limits,
+};
 
 /// Where in the key space a request begins to be served.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct CachedRange {
     pub(crate) leader: Option<StoreId>,
     /// The term of `leader` or a lower bound of it.
     pub(crate) term: Term,
+    /// When this client heard of that leader.
+    pub(crate) led_since: Moment,
 }
 
 /// The ranges that a client remembers.
@@ -75,13 +79,13 @@ impl RangeCache {
     ///
     /// Of two descriptors that overlap the one whose bounds changed more often is newer, also when they name different ranges:
     /// the parts of a split both count on from the whole.
-    pub(crate) fn learn(&mut self, news: &Located) -> bool {
+    pub(crate) fn learn(&mut self, news: &Located, now: Moment) -> bool {
         let descriptor = &news.descriptor;
         let leader = news.leader.as_ref().map(|hint| hint.store);
         if let Some(known) = self.get_mut(descriptor.range)
             && !descriptor.epoch.is_newer_than(&known.descriptor.epoch)
         {
-            return known.take_leader(leader, news.term);
+            return known.take_leader(leader, news.term, now);
         }
         let overlapping: Vec<RangeId> = self.overlapping(&descriptor.bounds).collect();
         let is_older = |range: &RangeId| {
@@ -91,11 +95,11 @@ impl RangeCache {
         if overlapping.iter().any(is_older) {
             return false;
         }
-        let mut range = CachedRange { descriptor: descriptor.clone(), leader: None, term: Term(0) };
+        let mut range = CachedRange { descriptor: descriptor.clone(), leader: None, term: Term(0), led_since: now };
         if let Some(known) = self.get(descriptor.range) {
-            (range.leader, range.term) = (known.leader, known.term);
+            (range.leader, range.term, range.led_since) = (known.leader, known.term, known.led_since);
         }
-        range.take_leader(leader, news.term);
+        range.take_leader(leader, news.term, now);
         overlapping.into_iter().chain([descriptor.range]).for_each(|old| self.forget(old));
         self.starts.insert(descriptor.range, descriptor.bounds.start.clone());
         self.by_start.insert(descriptor.bounds.start.clone(), range);
@@ -104,11 +108,19 @@ impl RangeCache {
     }
 
     /// Somebody says that `leader` leads, without saying since when. Gives the bounds when there is a new leader to ask.
-    pub(crate) fn hint(&mut self, range: RangeId, leader: Option<StoreId>) -> Option<KeyRange> {
+    pub(crate) fn hint(&mut self, range: RangeId, leader: Option<StoreId>, now: Moment) -> Option<KeyRange> {
         let known = self.get_mut(range)?;
         let is_new = leader.is_some() && known.leader != leader;
-        known.leader = leader;
+        if known.leader != leader {
+            (known.leader, known.led_since) = (leader, now);
+        }
         is_new.then(|| known.descriptor.bounds.clone())
+    }
+
+    /// True when another leader than `store` was heard of after `since`: what that store says of an earlier moment is no news.
+    pub(crate) fn has_newer_leader(&self, point: &Point, store: StoreId, since: Moment) -> bool {
+        self.find(point)
+            .is_some_and(|known| known.leader.is_some_and(|leader| leader != store) && known.led_since > since)
     }
 
     /// A store says that a request under this epoch was sent to the wrong range: what was remembered is worth nothing.
@@ -149,11 +161,14 @@ impl RangeCache {
 }
 
 impl CachedRange {
-    fn take_leader(&mut self, leader: Option<StoreId>, term: Term) -> bool {
+    fn take_leader(&mut self, leader: Option<StoreId>, term: Term, now: Moment) -> bool {
         if term < self.term || (leader.is_none() && term == self.term) {
             return false;
         }
         let changed = (self.leader, self.term) != (leader, term);
+        if changed {
+            self.led_since = now;
+        }
         (self.leader, self.term) = (leader, term);
         changed
     }
@@ -167,8 +182,8 @@ mod tests {
     #[test]
     fn the_newest_descriptor_wins() {
         let mut cache = RangeCache::default();
-        assert!(cache.learn(&located(1, 2, "a", "m", Some(1))));
-        assert!(!cache.learn(&located(1, 1, "a", "z", None)));
+        assert!(cache.learn(&located(1, 2, "a", "m", Some(1)), Moment(0)));
+        assert!(!cache.learn(&located(1, 1, "a", "z", None), Moment(0)));
         let found = cache.find(&Point::At(key("b"))).unwrap();
         assert_eq!((found.descriptor.epoch.bounds, found.leader), (2, Some(StoreId(1))));
         assert_eq!(cache.find(&Point::At(key("m"))), None);
@@ -177,11 +192,11 @@ mod tests {
     #[test]
     fn the_parts_of_a_split_replace_the_whole() {
         let mut cache = RangeCache::default();
-        cache.learn(&located(1, 1, "a", "z", Some(1)));
-        assert!(cache.learn(&located(2, 2, "m", "z", None)), "the right part alone");
+        cache.learn(&located(1, 1, "a", "z", Some(1)), Moment(0));
+        assert!(cache.learn(&located(2, 2, "m", "z", None), Moment(0)), "the right part alone");
         assert_eq!(cache.find(&Point::At(key("b"))), None, "the whole is gone, its left part not known yet");
-        assert!(!cache.learn(&located(1, 1, "a", "z", Some(1))), "old news");
-        cache.learn(&located(1, 2, "a", "m", None));
+        assert!(!cache.learn(&located(1, 1, "a", "z", Some(1)), Moment(0)), "old news");
+        cache.learn(&located(1, 2, "a", "m", None), Moment(0));
         assert_eq!(cache.find(&Point::At(key("b"))).unwrap().descriptor.range, RangeId(1));
         assert_eq!(cache.find(&Point::At(key("m"))).unwrap().descriptor.range, RangeId(2));
     }
@@ -189,8 +204,8 @@ mod tests {
     #[test]
     fn a_reverse_scan_begins_in_the_range_of_its_last_key() {
         let mut cache = RangeCache::default();
-        cache.learn(&located(1, 1, "a", "m", None));
-        cache.learn(&located(2, 1, "m", "z", None));
+        cache.learn(&located(1, 1, "a", "m", None), Moment(0));
+        cache.learn(&located(2, 1, "m", "z", None), Moment(0));
         let at = |end: Option<&str>| cache.find(&Point::Before(end.map(key))).map(|r| r.descriptor.range.0);
         assert_eq!((at(Some("m")), at(Some("n")), at(Some("z"))), (Some(1), Some(2), Some(2)));
         assert_eq!((at(None), at(Some("a"))), (None, None));
@@ -200,9 +215,9 @@ mod tests {
     fn news_of_an_older_term_does_not_bring_an_old_leader_back() {
         let mut cache = RangeCache::default();
         let news = |leader, term| Located { term: Term(term), ..located(1, 1, "a", "z", Some(leader)) };
-        cache.learn(&news(1, 5));
-        assert!(cache.learn(&news(2, 6)));
-        assert!(!cache.learn(&news(1, 5)));
+        cache.learn(&news(1, 5), Moment(0));
+        assert!(cache.learn(&news(2, 6), Moment(0)));
+        assert!(!cache.learn(&news(1, 5), Moment(0)));
         assert_eq!(cache.find(&Point::At(key("b"))).unwrap().leader, Some(StoreId(2)));
     }
 }

@@ -9,9 +9,7 @@ use holdfast_types::{
 };
 
 use super::fixture::{bounds, hint, key, located, row, value};
-use super::{
-    Action, AttemptId, CallId, ClientCore, CoreOptions, Effort, Event, KnownStore, RetryPolicy, ScanPager,
-};
+use super::{Action, AttemptId, CallId, ClientCore, CoreOptions, Effort, Event, KnownStore, RetryPolicy, ScanPager};
 use crate::ClientError;
 
 /// An attempt as a store sees it.
@@ -250,6 +248,26 @@ fn waiting_calls_are_sent_again_when_a_new_leader_is_heard_of() {
     script.sleep(10);
     script.event(Event::Notice(Located { term: Term(2), ..located(1, 1, "a", "z", Some(3)) }));
     assert_eq!(script.one().store, 3);
+}
+
+/// The answer of a store that did not know yet comes after the notice of the new leader.
+#[test]
+fn a_refusal_from_before_the_news_of_a_new_leader_neither_undoes_it_nor_waits() {
+    let refusals = [not_leader(None), not_leader(Some(2)), Rejected::Unavailable("its leader is lost".into())];
+    for refusal in refusals {
+        let mut script = Script::new();
+        script.call(put("k"), 10_000);
+        script.event(Event::StreamDown { store: StoreId(2) });
+        let sent = script.sent.pop().unwrap();
+        assert_eq!(sent.store, 1, "the own site");
+        script.now = script.now.after(Duration::from_millis(600));
+        script.event(Event::Notice(Located { term: Term(9), ..located(1, 1, "a", "z", Some(3)) }));
+        script.sent.clear();
+        script.answer(&sent, Err(refusal.clone()));
+        assert_eq!(script.one().store, 3, "at once, after {refusal}");
+        script.call(get(&["k"]), 10_000);
+        assert_eq!(script.one().store, 3, "the next call too");
+    }
 }
 
 #[test]

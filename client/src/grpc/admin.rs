@@ -24,6 +24,7 @@
 
 mod answers;
 mod error;
+mod events;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,10 +41,11 @@ use tonic::{Code, Response, Status};
 use super::link;
 
 pub use self::answers::{
-    Complaint, ComplaintKind, Event, EventKind, Events, Keyspace, QuarantinedRange, RangePage, RangeStatus, Setting,
-    SettingSource, Settings, SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
+    Complaint, ComplaintKind, Keyspace, QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource, Settings,
+    SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
 };
 pub use self::error::AdminError;
+pub use self::events::{Event, EventKind, Events};
 pub use holdfast_types::{
     FleetId, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
     ReplicaId, Role, SiteName, StoreId, Term, Timestamp,

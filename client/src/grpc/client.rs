@@ -13,6 +13,7 @@ use holdfast_types::{
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::admin::{Admin, AdminError};
 use super::batch::{Batch, WriteOutcome};
 use super::driver::{Command, Driver};
 use super::fleet::describe_patiently;
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) last_call: AtomicU64,
     start: Instant,
     fleet_ahead_ms: Arc<AtomicU64>,
+    /// Knows keyspaces by name.
+    admin: Admin,
 }
 
 /// A client of one fleet. Cheap to clone, and clones share everything; the last one that is dropped closes it.
@@ -105,7 +108,7 @@ impl Client {
             fleet: picture.fleet,
             site: options.site.clone(),
             seed,
-            seeds,
+            seeds: seeds.clone(),
             addresses: BTreeMap::new(),
             links: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -115,7 +118,8 @@ impl Client {
         };
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);
-        let shared = Shared { commands, permits, last_call: AtomicU64::new(0), start, fleet_ahead_ms };
+        let (last_call, admin) = (AtomicU64::new(0), Admin::new(seeds));
+        let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, admin };
         Ok(Self { shared: Arc::new(shared), options })
     }
 
@@ -164,6 +168,37 @@ impl Client {
         let mut other = self.clone();
         other.options.keyspace = keyspace;
         other
+    }
+
+    /// The same client, reading and writing in the keyspace of this name. Asks a store once; keep the handle.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] when there is none: [`Admin::create_keyspace`] makes one.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.admin().create_keyspace("orders").await?;
+    /// let orders = client.keyspace("orders").await?;
+    /// orders.put("17", "two apples").await?;
+    /// assert!(client.get("17").await?.is_none(), "the default keyspace has its own keys");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn keyspace(&self, name: &str) -> Result<Self, AdminError> {
+        let found = self.shared.admin.keyspace(name).await?;
+        let missing =
+            || AdminError::NotFound(format!("there is no keyspace {name:?}: create it, or list those there are"));
+        Ok(self.with_keyspace(found.ok_or_else(missing)?.id))
+    }
+
+    /// The admin API of the same fleet, at the addresses with which the client was connected.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.shared.admin
     }
 
     /// The same client with another retry policy.

@@ -15,11 +15,10 @@ use holdfast_replica::range_state::RangeState;
 use holdfast_replica::reader::ReadFault;
 use holdfast_replica::slots::request_hash;
 use holdfast_types::{
-    Hlc, Key, KeyRange, LeaderHint, Located, LogIndex, RangeDescriptor, RangeEpoch, RangeId, RangeRequest, Rejected,
-    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, Term, Timestamp, WriteAttempt, limits,
-    validate,
+    Hlc, Key, KeyRange, KeyspaceId, LeaderHint, Located, LogIndex, RangeDescriptor, RangeEpoch, RangeId, RangeRequest,
+    Rejected, ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, Term, Timestamp, WriteAttempt,
+    limits, validate,
 };
-
 
 use super::fault::{Fault, FaultKind, take};
 use super::reader::View;
@@ -77,6 +76,8 @@ pub(super) struct MockData {
     start: Instant,
     advanced: Duration,
     last_range: u64,
+    /// By name.
+    pub(super) keyspaces: BTreeMap<String, KeyspaceId>,
 }
 
 impl MockData {
@@ -117,6 +118,7 @@ impl MockData {
             start: Instant::now(),
             advanced: Duration::ZERO,
             last_range: 1,
+            keyspaces: BTreeMap::from([("default".to_owned(), KeyspaceId::DEFAULT)]),
         })
     }
 

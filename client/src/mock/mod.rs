@@ -3,7 +3,7 @@
 //! A [`Mock`] listens on loopback and speaks the protocol of real stores, so a test runs the real client against it. What it
 //! answers is evaluated by the code of real stores on an engine in memory: versions, conditions, expiry, scans, ranges that
 //! split, request ids and completion records behave as they do in a fleet. Raft, disks and placement are left out: a write is
-//! committed when it is evaluated, and stores are all on one machine.
+//! committed when it is evaluated, and stores are all on one machine. Of the admin API it serves keyspaces, by name.
 //!
 //! [`Fault`]s make calls go wrong: delays, refusals, lost requests, lost answers. They are how a program's handling of
 //! [`ClientError::Ambiguous`](crate::ClientError::Ambiguous) is tested.
@@ -32,6 +32,7 @@
 //! ```
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "clocks, sockets and threads live here")]
 
+mod admin;
 mod data;
 mod fault;
 mod reader;
@@ -43,6 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
 use holdfast_types::{FleetId, Key, KeyspaceId, SiteName, StoreId, Timestamp, limits};
@@ -50,8 +52,8 @@ use tokio::sync::oneshot;
 use tonic::transport::server::TcpIncoming;
 
 pub use self::data::MockStats;
-pub use self::fault::Fault;
 use self::data::{Member, MockData};
+pub use self::fault::Fault;
 use self::service::{Service, Shared};
 use crate::{Client, ClientError, Options, blocking};
 
@@ -341,7 +343,8 @@ impl Running {
             let most = limits::MAX_MESSAGE_BYTES;
             let server = tonic::transport::Server::builder()
                 .add_service(KvServer::new(service.clone()).max_decoding_message_size(most))
-                .add_service(FleetServer::new(service))
+                .add_service(FleetServer::new(service.clone()))
+                .add_service(AdminServer::new(service))
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
             tokio::select! {
                 // What ends it early shows in clients that cannot connect.

@@ -108,7 +108,9 @@ impl Conversation {
     fn take(&mut self, message: v1::StreamRequest) -> Result<v1::StreamResponse, Status> {
         let fleet = message.hello.and_then(|hello| hello.fleet).map(FleetId::from);
         if fleet.is_some_and(|fleet| fleet != self.service.shared.fleet) {
-            return Err(Status::failed_precondition("this store belongs to another fleet than the one the client named"));
+            return Err(Status::failed_precondition(
+                "this store belongs to another fleet than the one the client named",
+            ));
         }
         let mut answers = Vec::with_capacity(message.calls.len());
         let shared = Arc::clone(&self.service.shared);

@@ -35,7 +35,8 @@ async fn calls_are_counted_by_operation_and_outcome() {
     assert_eq!((failed.calls, failed.response_bytes), (1, 5));
     let refused = get(Operation::Get, Outcome::Rejected);
     assert_eq!((refused.calls, refused.attempts), (1, 0), "it was never sent");
-    for operation in [Operation::BatchGet, Operation::Delete, Operation::Batch, Operation::Scan, Operation::DeleteRange] {
+    for operation in [Operation::BatchGet, Operation::Delete, Operation::Batch, Operation::Scan, Operation::DeleteRange]
+    {
         assert_eq!(get(operation, Outcome::Done).calls, 1, "{operation}");
     }
     assert_eq!(totals.snapshot().len(), 9);

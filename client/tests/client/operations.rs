@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use holdfast_client::admin::AdminError;
 use holdfast_client::mock::{Fault, Mock};
 use holdfast_client::{Batch, ClientError, Expected, KeySpan, KeyspaceId, Rejected, RetryPolicy, WriteOutcome};
 
@@ -161,4 +162,18 @@ async fn calls_in_flight_share_messages() {
     let stats = mock.stats();
     assert_eq!((written.len(), stats.calls, stats.applied), (1_000, 1_001, 1_001));
     assert!(stats.messages < 100, "{} messages", stats.messages);
+}
+
+#[tokio::test]
+async fn a_keyspace_is_found_by_its_name() {
+    let mock = Mock::start().unwrap();
+    let client = mock.client().await.unwrap();
+    let missing = client.keyspace("orders").await.unwrap_err();
+    assert!(matches!(missing, AdminError::NotFound(_)), "{missing}");
+    client.admin().create_keyspace("orders").await.unwrap();
+    let orders = client.keyspace("orders").await.unwrap();
+    orders.put("k", "v").await.unwrap();
+    assert_eq!(client.get("k").await.unwrap(), None);
+    assert_eq!(client.keyspace("default").await.unwrap().keyspace_id(), KeyspaceId::DEFAULT);
+    assert!(matches!(client.admin().create_keyspace("orders").await, Err(AdminError::AlreadyExists(_))));
 }

@@ -189,107 +189,6 @@ pub struct RangeStatus {
     pub confirmed: bool,
 }
 
-/// Events, the newest first.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Events {
-    /// The newest first.
-    pub events: Vec<Event>,
-    /// There are older ones that the limit left out.
-    pub more: bool,
-    /// Stores that did not answer in time.
-    pub silent: Vec<SilentStore>,
-}
-
-/// Something that happened at a store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Event {
-    /// What kind.
-    pub kind: EventKind,
-    /// Fleet time at the store.
-    pub at: Timestamp,
-    /// Where it happened.
-    pub store: StoreId,
-    /// The site of that store.
-    pub site: SiteName,
-    /// The range that it concerns.
-    pub range: Option<RangeId>,
-    /// The store that it concerns, if that is another one.
-    pub other_store: Option<StoreId>,
-    /// A sentence.
-    pub message: String,
-    /// The start of the store that noted it.
-    pub incarnation: Incarnation,
-    /// Its number since that start.
-    pub sequence: u64,
-}
-
-macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What happened.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        pub enum EventKind {
-            $($(#[$doc])* $name,)*
-            /// A kind that this client does not know.
-            Other,
-        }
-
-        impl EventKind {
-            /// As a word for tables.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                    Self::Other => "other",
-                }
-            }
-
-            fn from_v1(kind: v1::EventKind) -> Self {
-                match kind {
-                    $(v1::EventKind::$name => Self::$name,)*
-                    v1::EventKind::Unspecified => Self::Other,
-                }
-            }
-        }
-    };
-}
-
-event_kinds! {
-    /// A store's process became ready.
-    StoreStarted = "store started",
-    /// A store stopped in order.
-    StoreStopped = "store stopped",
-    /// A store lost the connection to another one.
-    StoreLost = "store lost",
-    /// A store hears another one that it did not hear before.
-    StoreHeard = "store heard",
-    /// A replica became leader.
-    LeaderElected = "leader elected",
-    /// A leader was followed by another one.
-    LeaderHandedOver = "leader handed over",
-    /// A range was cut in two.
-    RangeSplit = "range split",
-    /// A range has other replicas, or other roles for them.
-    ReplicasChanged = "replicas changed",
-    /// A replica was found damaged, and is kept but not used.
-    ReplicaQuarantined = "replica quarantined",
-    /// A quarantined replica was replaced and its data deleted.
-    ReplicaCleared = "replica cleared",
-    /// A store's disk is so full that it refuses writes.
-    DiskFull = "disk full",
-    /// There is room on a store's disk again.
-    DiskOk = "disk ok",
-    /// A store's disk, threads or clock are not fit for leading.
-    Unfit = "unfit",
-    /// They are again.
-    Fit = "fit",
-    /// Placement began a change.
-    OperatorBegun = "operator begun",
-    /// A change of placement was done, or given up.
-    OperatorFinished = "operator finished",
-    /// Something that must not happen.
-    Alarm = "alarm",
-}
-
 /// The configuration of a store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -381,7 +280,7 @@ pub struct Transferred {
     pub changed: bool,
 }
 
-fn site(name: &str) -> Result<SiteName, BadMessage> {
+pub(super) fn site(name: &str) -> Result<SiteName, BadMessage> {
     SiteName::new(name).map_err(BadMessage::Malformed)
 }
 
@@ -389,7 +288,7 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn all<Q, A: TryFrom<Q, Error = BadMessage>>(list: Vec<Q>) -> Result<Vec<A>, BadMessage> {
+pub(super) fn all<Q, A: TryFrom<Q, Error = BadMessage>>(list: Vec<Q>) -> Result<Vec<A>, BadMessage> {
     list.into_iter().map(TryInto::try_into).collect()
 }
 
@@ -522,32 +421,6 @@ impl TryFrom<v1::RangeStatus> for RangeStatus {
             approximate_bytes: (status.approximate_bytes != 0).then_some(status.approximate_bytes),
             keyspace: some(status.keyspace),
             confirmed: status.confirmed,
-        })
-    }
-}
-
-impl TryFrom<v1::ListEventsResponse> for Events {
-    type Error = AdminError;
-
-    fn try_from(answer: v1::ListEventsResponse) -> Result<Self, AdminError> {
-        Ok(Self { events: all(answer.events)?, more: answer.more, silent: all(answer.silent)? })
-    }
-}
-
-impl TryFrom<v1::Event> for Event {
-    type Error = BadMessage;
-
-    fn try_from(event: v1::Event) -> Result<Self, BadMessage> {
-        Ok(Self {
-            kind: EventKind::from_v1(event.kind()),
-            at: Timestamp(event.at),
-            store: StoreId(event.store_id),
-            site: site(&event.site)?,
-            range: (event.range_id != 0).then_some(RangeId(event.range_id)),
-            other_store: (event.other_store != 0).then_some(StoreId(event.other_store)),
-            message: event.message,
-            incarnation: Incarnation(event.incarnation),
-            sequence: event.sequence,
         })
     }
 }
