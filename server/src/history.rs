@@ -59,6 +59,7 @@ impl History {
         let (kind, range, other, message) = match note {
             Note::Quarantined(range, reason) => return self.quarantine(range, reason),
             Note::Cleared(range) => {
+                self.ranges.lock().remove(&range);
                 if self.quarantined.lock().remove(&range).is_none() {
                     return;
                 }

@@ -27,7 +27,7 @@ use super::message::StoreReport;
 /// Administrative steps of operators on their way at a time.
 const MAX_STEPS: usize = 64;
 /// How often the loss of each site is played through: it looks at every range.
-const HEADROOM_EVERY: Duration = Duration::from_secs(5);
+const HEADROOM_EVERY: Duration = Duration::from_secs(2);
 /// Reports that every store can send before the first plan of a new leader.
 const REPORTS_BEFORE_PLAN: u32 = 3;
 
@@ -298,5 +298,46 @@ fn request_of(step: &Step) -> AdminRequest {
             };
             AdminRequest::Split { at, right: RangeId(0) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_placement::Reason;
+    use holdfast_types::{RangeEpoch, ReplicaId};
+
+    use super::*;
+
+    fn transfer(to: u64) -> Operator {
+        let step = Step::TransferLeader { replica: ReplicaId(to), store: StoreId(to) };
+        let (range, epoch) = (RangeId(7), RangeEpoch::default());
+        Operator { range, epoch, planned_at: Moment(1), reason: Reason::BalanceLeaders, steps: vec![step] }
+    }
+
+    fn kinds(told: &mut Told) -> Vec<(bool, bool)> {
+        let kind = |news: PlacementNews| match news {
+            PlacementNews::Begun { .. } => (true, false),
+            PlacementNews::Ended { why_not, .. } => (false, why_not.is_none()),
+            PlacementNews::Headroom(_) => panic!("nobody asked for it"),
+        };
+        told.news.drain(..).map(kind).collect()
+    }
+
+    #[test]
+    fn an_operator_that_is_refused_again_and_again_is_told_of_once() {
+        const BEGUN: (bool, bool) = (true, false);
+        const DONE: (bool, bool) = (false, true);
+        const NOT_DONE: (bool, bool) = (false, false);
+        let (mut told, range) = (Told::default(), RangeId(7));
+        for _ in 0..3 {
+            told.begun(range, &transfer(2));
+            told.ended(range, Some("refused".into()));
+        }
+        assert_eq!(kinds(&mut told), [BEGUN, NOT_DONE]);
+        told.begun(range, &transfer(3));
+        told.ended(range, None);
+        assert_eq!(kinds(&mut told), [BEGUN, DONE], "another one is news");
+        told.begun(range, &transfer(3));
+        assert_eq!(kinds(&mut told), [BEGUN], "and so is one that was done before");
     }
 }

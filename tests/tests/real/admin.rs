@@ -66,7 +66,8 @@ async fn every_store_lists_sites_stores_ranges_events_and_settings_of_the_whole_
         assert_eq!(admin.range(ranges[1].descriptor.range).await.unwrap().unwrap().descriptor.range, ids(&ranges)[1]);
         let events = admin.events(1_000, None).await.unwrap();
         assert!(events.events.is_sorted_by(|newer, older| newer.at >= older.at));
-        for kind in [EventKind::StoreStarted, EventKind::LeaderElected, EventKind::RangeSplit, EventKind::ReplicasChanged]
+        for kind in
+            [EventKind::StoreStarted, EventKind::LeaderElected, EventKind::RangeSplit, EventKind::ReplicasChanged]
         {
             assert!(events.events.iter().any(|event| event.kind == kind), "{kind:?} is not among {events:#?}");
         }
@@ -137,7 +138,10 @@ async fn a_keyspace_gets_an_id_once_and_holds_rows_of_its_own() {
     let (left, right) = tokio::join!(admin.create_keyspace("left"), other.create_keyspace("right"));
     assert_ne!(left.unwrap().id, right.unwrap().id);
     let known = names(&other).await;
-    assert_eq!(known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["default", "left", "orders", "right", "system"]);
+    assert_eq!(
+        known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["default", "left", "orders", "right", "system"]
+    );
     for taken in ["default", "system"] {
         assert!(matches!(admin.create_keyspace(taken).await, Err(AdminError::AlreadyExists(_))));
     }
@@ -179,7 +183,8 @@ async fn stores_that_are_dead_or_paused_are_named_and_break_no_list() {
     scene.split_at(&["b", "d"]).await;
     // Paused, it takes connections and says nothing.
     scene.fleet.signal(2, Signal::STOP).unwrap();
-    let admin = Admin::connect([1, 2].map(|store: usize| scene.fleet.stores()[store].client.to_string())).await.unwrap();
+    let admin =
+        Admin::connect([1, 2].map(|store: usize| scene.fleet.stores()[store].client.to_string())).await.unwrap();
     check_without(&admin, 3).await;
     scene.fleet.signal(2, Signal::CONT).unwrap();
     wait::until("the store answers again", async || {
@@ -250,7 +255,8 @@ async fn hostile_questions_get_refusals() {
     assert!(none.into_inner().ranges.is_empty());
     let all = v1::ListRangesRequest { limit: u32::MAX, ..v1::ListRangesRequest::default() };
     assert_eq!(admin.list_ranges(all).await.unwrap().into_inner().ranges.len(), 2);
-    let beyond = v1::ListRangesRequest { resume: Some(Bytes::from_static(&[0xff; 64])), ..v1::ListRangesRequest::default() };
+    let beyond =
+        v1::ListRangesRequest { resume: Some(Bytes::from_static(&[0xff; 64])), ..v1::ListRangesRequest::default() };
     assert!(admin.list_ranges(beyond).await.unwrap().into_inner().ranges.len() <= 1);
     let future = v1::ListEventsRequest { limit: u32::MAX, since: u64::MAX, only_this_store: false };
     assert!(admin.list_events(future).await.unwrap().into_inner().events.is_empty());
@@ -282,7 +288,10 @@ async fn events_and_expiry_are_told_as_they_were_written() {
     assert_eq!(client.get("short").await.unwrap().unwrap().expires_at.map(Timestamp::ms), Some(expires_at_ms));
     assert_eq!(client.get("for").await.unwrap().unwrap().expires_at, None);
     let rows = client.scan(..).collect().await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.expires_at.map(Timestamp::ms)).collect::<Vec<_>>(), [None, Some(expires_at_ms)]);
+    assert_eq!(
+        rows.iter().map(|row| row.expires_at.map(Timestamp::ms)).collect::<Vec<_>>(),
+        [None, Some(expires_at_ms)]
+    );
     let got = kv.get(raw::get("short")).await.unwrap().into_inner().value.unwrap();
     assert_eq!(Timestamp(got.expires_at).ms(), expires_at_ms);
     // A store that stopped in order still shows it after its next start.

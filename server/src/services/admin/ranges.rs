@@ -19,6 +19,8 @@ use crate::running::Running;
 /// Ranges of one answer when the caller names no limit, and at most.
 const RANGES_DEFAULT: u32 = 100;
 const RANGES_MAX: u32 = 1_000;
+/// Bounds of ranges in one answer: keys may be long, and a message is limited.
+const PAGE_BYTES: usize = 2 << 20;
 
 /// What is asked for, understood.
 struct Wanted {
@@ -55,8 +57,8 @@ impl AdminService {
             let (ranges, resume) = own(running, &wanted);
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
-        let (mut ranges, resume, silent) = self.merged(running, &wanted).await;
-        let names = self.names.by_id(running).await;
+        let ((mut ranges, resume, silent), names) =
+            tokio::join!(self.merged(running, &wanted), self.names.by_id(running));
         for range in &mut ranges {
             let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
             let keyspace = start.and_then(|bounds| key(bounds.start.clone()).ok()).map(|start| start.keyspace());
@@ -117,10 +119,7 @@ impl AdminService {
         if let Some(resume) = &resume {
             all.retain(|found| found.descriptor.bounds.start < *resume);
         }
-        if all.len() > wanted.limit {
-            resume = Some(all[wanted.limit].descriptor.bounds.start.clone());
-            all.truncate(wanted.limit);
-        }
+        resume = cut(&mut all, wanted.limit).or(resume);
         (all.into_iter().map(|found| details.status(found)).collect(), resume, gathered.silent)
     }
 }
@@ -176,8 +175,7 @@ fn status(
 fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
     let mut found = running.store.ranges();
     found.retain(|found| found.own && wanted.has(&found.descriptor));
-    let resume = found.get(wanted.limit).map(|next| next.descriptor.bounds.start.clone());
-    found.truncate(wanted.limit);
+    let resume = cut(&mut found, wanted.limit);
     let sizes = running.store.measured();
     let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
     let ranges = found.iter().map(|found| {
@@ -185,6 +183,24 @@ fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>
         status(&found.descriptor, found.leader, found.term, bytes, found.leader == Some(running.store_id))
     });
     (ranges.collect(), resume)
+}
+
+/// Cuts a page to what one answer may have; gives where to go on.
+fn cut(found: &mut Vec<Found>, limit: usize) -> Option<Key> {
+    let size = |found: &Found| {
+        let bounds = &found.descriptor.bounds;
+        bounds.start.raw().len() + bounds.end.as_ref().map_or(0, |end| end.raw().len())
+    };
+    let mut bytes = 0;
+    let fits = found.iter().take(limit).take_while(|found| {
+        let before = bytes;
+        bytes += size(found);
+        before < PAGE_BYTES
+    });
+    let count = fits.count();
+    let next = found.get(count).map(|next| next.descriptor.bounds.start.clone());
+    found.truncate(count);
+    next
 }
 
 /// Understands a request.
@@ -217,4 +233,58 @@ async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wan
 
 fn bounds_of(keyspace: KeyspaceId) -> KeyRange {
     KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{RangeEpoch, ReplicaDescriptor, ReplicaId, Role, SiteName};
+
+    use super::*;
+
+    fn found(range: u64, start: &[u8], end: &[u8], bounds_epoch: u64) -> Found {
+        let bound = |key: &[u8]| Key::bound(KeyspaceId::DEFAULT, key);
+        let replica = |id| ReplicaDescriptor {
+            replica: ReplicaId(id),
+            store: StoreId(id),
+            site: SiteName::new("a").unwrap(),
+            role: Role::Voter,
+        };
+        let descriptor = RangeDescriptor {
+            range: RangeId(range),
+            bounds: KeyRange { start: bound(start), end: Some(bound(end)) },
+            epoch: RangeEpoch { membership: 1, bounds: bounds_epoch },
+            replicas: vec![replica(1), replica(2)],
+            next_replica: ReplicaId(3),
+        };
+        Found { descriptor, term: Term(5), leader: Some(StoreId(1)), own: true }
+    }
+
+    fn answer(found: &Found, leader: u64, term: u64, bytes: u64, confirmed: bool) -> v1::RangeStatus {
+        status(&found.descriptor, Some(StoreId(leader)), Term(term), bytes, confirmed)
+    }
+
+    #[test]
+    fn of_each_range_the_newest_picture_and_the_newest_leader_are_told() {
+        let (whole, left, right) = (found(7, b"a", b"z", 1), found(7, b"a", b"m", 2), found(8, b"m", b"z", 2));
+        let (mut details, mut map) = (Details::default(), RangeMap::new());
+        // An old picture, an old leader that does not know of its successor, and the one who leads.
+        details.take(StoreId(3), vec![answer(&whole, 1, 4, 90, false)], &mut map);
+        details.take(StoreId(1), vec![answer(&left, 1, 5, 50, true)], &mut map);
+        details.take(StoreId(2), vec![answer(&left, 2, 6, 40, true), answer(&right, 1, 5, 30, false)], &mut map);
+        let all: Vec<_> = map.all().into_iter().map(|found| details.status(found)).collect();
+        let seen: Vec<_> = all.iter().map(|r| (r.leader_store, r.term, r.approximate_bytes, r.confirmed)).collect();
+        assert_eq!(seen, [(2, 6, 40, true), (1, 5, 30, false)]);
+        assert_eq!(all[0].descriptor, Some(left.descriptor.into()));
+    }
+
+    #[test]
+    fn a_page_is_cut_by_count_and_by_bytes() {
+        let mut few = vec![found(1, b"a", b"b", 1), found(2, b"b", b"c", 1), found(3, b"c", b"d", 1)];
+        assert_eq!(cut(&mut few, 2), Some(Key::bound(KeyspaceId::DEFAULT, b"c")));
+        assert_eq!((few.len(), cut(&mut few, 2)), (2, None));
+        let long = vec![b'k'; PAGE_BYTES];
+        let mut heavy = vec![found(1, b"a", &long, 1), found(2, &long, b"z", 1)];
+        assert!(cut(&mut heavy, 9).is_some());
+        assert_eq!(heavy.len(), 1, "one always fits");
+    }
 }
