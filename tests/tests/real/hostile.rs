@@ -379,7 +379,8 @@ async fn malformed_changes_of_the_fleet_get_refusals() {
         }
         // All voters away: refused.
         let all: Vec<_> = range.replicas.iter().map(|replica| replica.replica_id).collect();
-        let none_left = v1::change_replicas_request::Change::Reconfigure(v1::Reconfigure { promote: vec![], demote: all });
+        let none_left =
+            v1::change_replicas_request::Change::Reconfigure(v1::Reconfigure { promote: vec![], demote: all });
         assert!(admin.change_replicas(change(range_id, Some(none_left))).await.is_err());
         let stale = Some(v1::RangeEpoch { membership: 0, bounds: u64::MAX });
         let stale = v1::SplitRangeRequest { key: raw_key("row/00002"), expected_epoch: stale };
