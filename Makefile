@@ -16,7 +16,7 @@ help:
 	@echo 'make bench       the same work for Holdfast, for etcd and for the floor: five minutes (ARGS="--rounds 5")'
 	@echo 'make test        every test'
 	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
-	@echo 'make fix         write what can be put right by machine: format, lints'
+	@echo 'make fix         write what can be put right by machine: format, lints, docs/api.md'
 	@echo 'make planted     plant each known bug and see that a test catches it'
 	@echo 'make advisories  known weaknesses of what we depend on (needs the network)'
 	@echo 'make seeds       more seeds in the simulator (SEEDS=10000 FIRST=0)'
@@ -68,6 +68,7 @@ fix: deps
 	$(CARGO) fmt --all
 	$(CARGO) clippy $(WORKSPACE) --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
+	$(CARGO) run --release --locked --quiet --package holdfast-tidy -- api > target/api.md && mv target/api.md docs/api.md
 
 planted: deps-build
 	@tests/planted/run

@@ -5,10 +5,12 @@
 //! - [`words`]: words that would mean two things, unfinished work
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
+//! - [`api`]: `docs/api.md` says what the `.proto` files say
 //!
-//! `make verify` runs it. Every problem is one line: `where: what, and what to do`.
+//! `make verify` runs it; with the argument `api` it prints what `docs/api.md` should be. Every problem is one line: `where: what, and what to do`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api;
 mod cargo;
 mod documents;
 mod layers;
@@ -25,6 +27,9 @@ pub(crate) type Problem = String;
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    if std::env::args().nth(1).as_deref() == Some("api") {
+        return print(api::document(root));
+    }
     match problems(root) {
         Ok(problems) if problems.is_empty() => {
             println!("tidy: layers, lints, words, sizes and documents are in order");
@@ -44,6 +49,19 @@ fn main() -> ExitCode {
     }
 }
 
+fn print(document: Result<String, String>) -> ExitCode {
+    match document {
+        Ok(document) => {
+            print!("{document}");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("tidy: could not write: {fault}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// Runs every check on the checkout at `root`.
 fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     let workspace = cargo::Workspace::load(root)?;
@@ -55,5 +73,6 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(words::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));
+    problems.extend(api::check(root)?);
     Ok(problems)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Folders that hold nothing of ours.
-const SKIPPED_FOLDERS: [&str; 3] = ["target", ".git", ".work"];
+const SKIPPED_FOLDERS: [&str; 4] = ["target", ".git", ".work", "node_modules"];
 /// What the checks read.
 const ENDINGS: [&str; 4] = ["rs", "proto", "md", "toml"];
 

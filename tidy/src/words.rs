@@ -24,6 +24,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("node_id: replica.0", "raft-rs's field"),
     ("peer_addr", "a socket's far end, in std and tonic"),
     ("InboundPeer", "tonic's name"),
+    ("Node.js", "the thing itself, named in full"),
+    ("clients/node", "the folder of the client for it"),
+    ("run node", "the argument that runs that client"),
+    ("python|node", "the same"),
+    ("\"node\"", "the same, in Rust"),
     ("--peer ", "the option of holdfast-bench"),
     ("--initial-cluster", "etcd's option"),
 ];
@@ -49,7 +54,8 @@ fn check_file(file: &File) -> Vec<Problem> {
         let number = at + 1;
         if !ABOUT_WORDS.contains(&file.path.as_str()) {
             let is_about_peers = ABOUT_PEERS.iter().any(|place| file.path.starts_with(place));
-            for (word, instead) in banned_words(line).into_iter().filter(|(word, _)| !is_about_peers || *word != "peer") {
+            for (word, instead) in banned_words(line).into_iter().filter(|(word, _)| !is_about_peers || *word != "peer")
+            {
                 problems.push(format!("{}:{number}: \"{word}\": say {instead}", file.path));
             }
         }

@@ -6,6 +6,7 @@ mod commands;
 mod disks;
 mod hostile;
 mod identity;
+mod languages;
 mod loss;
 mod once;
 mod paused;
