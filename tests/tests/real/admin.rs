@@ -181,24 +181,26 @@ async fn clients_read_the_system_keyspace_and_never_write_it() {
 async fn stores_that_are_dead_or_paused_are_named_and_break_no_list() {
     let Some(mut scene) = Scene::start(1).await else { return };
     scene.split_at(&["b", "d"]).await;
+    // Ids are given in the order in which stores join.
+    let third = scene.describe(2).await.store_id;
     // Paused, it takes connections and says nothing.
     scene.fleet.signal(2, Signal::STOP).unwrap();
     let admin =
         Admin::connect([1, 2].map(|store: usize| scene.fleet.stores()[store].client.to_string())).await.unwrap();
-    check_without(&admin, 3).await;
+    check_without(&admin, third).await;
     scene.fleet.signal(2, Signal::CONT).unwrap();
     wait::until("the store answers again", async || {
         admin.stores().await.ok().filter(|stores| stores.silent.is_empty())
     })
     .await;
     scene.fleet.kill(2).unwrap();
-    check_without(&admin, 3).await;
+    check_without(&admin, third).await;
     let lost = wait::until("its loss is an event", async || {
         let events = admin.events(1_000, None).await.ok()?.events;
-        events.into_iter().find(|event| event.kind == EventKind::StoreLost && event.other_store == Some(StoreId(3)))
+        events.into_iter().find(|event| event.kind == EventKind::StoreLost && event.other_store == Some(StoreId(third)))
     })
     .await;
-    assert!(lost.store != StoreId(3) && lost.at > Timestamp::ZERO, "{lost:?}");
+    assert!(lost.store != StoreId(third) && lost.at > Timestamp::ZERO, "{lost:?}");
     let range = range_of(&admin, "c").await;
     let to_the_dead = admin.transfer_leader(range.descriptor.range, None, LeaderGoesTo::site("site-c").unwrap()).await;
     assert!(matches!(to_the_dead, Err(AdminError::FailedPrecondition(_))), "{to_the_dead:?}");
@@ -295,6 +297,7 @@ async fn events_and_expiry_are_told_as_they_were_written() {
     let got = kv.get(raw::get("short")).await.unwrap().into_inner().value.unwrap();
     assert_eq!(Timestamp(got.expires_at).ms(), expires_at_ms);
     // A store that stopped in order still shows it after its next start.
+    let third = scene.describe(2).await.store_id;
     scene.fleet.stop(2, wait::PATIENCE).await.unwrap();
     scene.fleet.start_store(2).unwrap();
     scene.fleet.wait_listening(2).await.unwrap();
@@ -304,5 +307,5 @@ async fn events_and_expiry_are_told_as_they_were_written() {
         events.into_iter().find(|event| event.kind == EventKind::StoreStopped)
     })
     .await;
-    assert_eq!((stopped.store, stopped.incarnation.0), (StoreId(3), 1));
+    assert_eq!((stopped.store, stopped.incarnation.0), (StoreId(third), 1));
 }
