@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::fleet::LocalFleet;
+use crate::report::rounded;
 
 /// What happens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,7 +79,7 @@ pub async fn play(planned: &[PlannedFault], fleet: &mut LocalFleet, begun: Insta
     let mut marks = Vec::new();
     for PlannedFault { fault, at } in planned {
         sleep_until(begun + at).await;
-        let at_s = begun.elapsed().as_secs_f64();
+        let at_s = rounded(begun.elapsed().as_secs_f64(), 3);
         let what = match fault {
             Fault::KillSite(site) => {
                 let (name, stores) = stores_of(fleet, site.as_deref())?;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::report::rounded;
+
 /// Syncs of which the median counts.
 const SYNCS: usize = 100;
 /// Bytes written before each.
@@ -74,7 +76,7 @@ pub fn sync_time_ms(dir: &Path) -> anyhow::Result<f64> {
     }
     std::fs::remove_file(path)?;
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    Ok(rounded(times[times.len() / 2], 3))
 }
 
 /// CPU time that these processes have used so far. One that has ended counts as none.

@@ -53,7 +53,7 @@ impl CompareOptions {
             ],
             rounds: 3,
             warm_up: Duration::from_secs(1),
-            lasting: Duration::from_secs(3),
+            lasting: Duration::from_secs(4),
             keys: 20_000,
             value_bytes,
             seed,

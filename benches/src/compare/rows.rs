@@ -134,18 +134,19 @@ pub fn table(comparison: &Comparison) -> String {
             spread(row.peer_spread),
             format!("{:.2}", row.ratio),
             row.floor.map_or_else(String::new, |floor| if floor < 0.01 { "< 0.01".to_owned() } else { text(floor) }),
-            row.floor_ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            row.floor_ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
         ]);
     }
     let machine = &comparison.machine;
     let versions: Vec<_> = comparison.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
     format!(
         "{table}\nA ratio above 1 is in Holdfast's favour; latencies are inverted. Medians of {} rounds of {} s each, {} keys, \
-         values of {} bytes.\n\n{}\n\n- {}\n- {} cores ({}), {} MiB, Linux {}, {}; fdatasync of 4 KiB: {:.3} ms (median, in this run)\n",
+         values of {} bytes. {}\n\nCores used by the stores and by their clients, and CPU time of the stores for one operation:\n\n{}\n- {}\n- {} cores ({}), {} MiB, Linux {}, {}; fdatasync of 4 KiB: {:.3} ms (median, in this run)\n",
         comparison.options["rounds"],
         comparison.options["seconds"],
         comparison.options["keys"],
         comparison.options["value_bytes"],
+        failures(comparison),
         cores_table(comparison),
         versions.join("\n- "),
         machine.cores,
@@ -157,6 +158,19 @@ pub fn table(comparison: &Comparison) -> String {
     )
 }
 
+/// Operations that ended with an error, in a sentence.
+fn failures(comparison: &Comparison) -> String {
+    let count = |rounds: fn(&Series) -> &Vec<Measured>| {
+        comparison.rounds.iter().flat_map(rounds).map(|round| round.errors).sum::<u64>()
+    };
+    match (count(|series| &series.holdfast), count(|series| &series.peer)) {
+        (0, 0) => "No operation failed.".to_owned(),
+        (ours, theirs) => {
+            format!("FAILED OPERATIONS: {ours} of Holdfast, {theirs} of {}.", comparison.peer_name)
+        }
+    }
+}
+
 /// Who used the processor, and what an operation cost the stores: medians of all rounds.
 fn cores_table(comparison: &Comparison) -> Table {
     let median = |rounds: &[Measured], value: fn(&Measured) -> f64| {
@@ -165,17 +179,7 @@ fn cores_table(comparison: &Comparison) -> Table {
         values.get(values.len() / 2).copied().unwrap_or(0.0)
     };
     let peer = comparison.peer_name.as_str();
-    let [stores, clients, each] = ["stores", "its clients", "us/op"].map(|what| format!("{peer} {what}"));
-    let mut table = Table::new(&[
-        "cores used",
-        "clients",
-        "Holdfast stores",
-        "its clients",
-        "Holdfast us/op",
-        &stores,
-        &clients,
-        &each,
-    ]);
+    let mut table = Table::new(&["work", "clients", "Holdfast", "its clients", "us/op", peer, "its clients", "us/op"]);
     for series in &comparison.rounds {
         let mut cells = vec![series.work.clone(), series.clients.to_string()];
         for rounds in [&series.holdfast, &series.peer] {
@@ -269,6 +273,9 @@ mod tests {
     fn the_table_says_which_way_a_ratio_goes_and_what_the_disk_takes() {
         let text = table(&comparison());
         assert!(text.contains("in Holdfast's favour") && text.contains("fdatasync of 4 KiB: 0.500 ms"), "{text}");
-        assert!(text.contains("| put "), "{text}");
+        assert!(text.contains("| put ") && text.contains("No operation failed."), "{text}");
+        let mut failed = comparison();
+        failed.rounds[0].peer[1].errors = 7;
+        assert!(table(&failed).contains("0 of Holdfast, 7 of etcd"));
     }
 }

@@ -242,10 +242,11 @@ impl Session for FloorSession {
         async move { self.0.propose(key, value).await.context("the log has ended") }.boxed()
     }
 
-    fn scan(&self, start: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
+    fn scan(&self, start: Bytes, end: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
         async move {
             let map = self.0.maps[LEADER].read();
-            let rows = map.range(start..).take(usize::try_from(rows)?).map(|(key, value)| (key.clone(), value.clone()));
+            let rows =
+                map.range(start..end).take(usize::try_from(rows)?).map(|(key, value)| (key.clone(), value.clone()));
             Ok(rows.collect::<Vec<_>>().len())
         }
         .boxed()
@@ -276,7 +277,7 @@ mod tests {
             let session = &sessions[number as usize % 4];
             session.put(Bytes::from(number.to_be_bytes().to_vec()), Bytes::from_static(b"v")).await.unwrap();
         }
-        assert_eq!(sessions[0].scan(Bytes::new(), 1_000).await.unwrap(), 100);
+        assert_eq!(sessions[0].scan(Bytes::new(), Bytes::from_static(&[255]), 1_000).await.unwrap(), 100);
         assert!(sessions[1].get(Bytes::from(99u32.to_be_bytes().to_vec())).await.unwrap().is_some());
         floor.stop();
         let length = |replica: usize| folder.path().join(format!("log-{replica}")).metadata().unwrap().len();

@@ -37,8 +37,8 @@ impl Session for HoldfastSession {
         .boxed()
     }
 
-    fn scan(&self, start: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
-        async move { Ok(self.0.scan(start..).limit(rows.into()).collect().await?.len()) }.boxed()
+    fn scan(&self, start: Bytes, end: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
+        async move { Ok(self.0.scan(start..end).limit(rows.into()).collect().await?.len()) }.boxed()
     }
 
     fn replace(&self, key: Bytes, value: Bytes) -> BoxFuture<'_, anyhow::Result<bool>> {

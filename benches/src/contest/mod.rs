@@ -19,8 +19,8 @@ pub trait Session: Send + Sync {
     /// Writes a key.
     fn put(&self, key: Bytes, value: Bytes) -> BoxFuture<'_, anyhow::Result<()>>;
 
-    /// Reads up to so many rows from a key on; gives how many there were.
-    fn scan(&self, start: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>>;
+    /// Reads up to so many rows from `start` to before `end`; gives how many there were.
+    fn scan(&self, start: Bytes, end: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>>;
 
     /// Reads a key and writes it if it is still as it was read; false: another client was faster, and nothing was written.
     fn replace(&self, key: Bytes, value: Bytes) -> BoxFuture<'_, anyhow::Result<bool>>;

@@ -174,8 +174,8 @@ async fn perform(session: &dyn Session, operation: Operation, population: &Popul
             population.inserted(number);
             well(false)
         }
-        Operation::Scan(start, rows) => {
-            session.scan(start, rows).await?;
+        Operation::Scan(start, end, rows) => {
+            session.scan(start, end, rows).await?;
             well(false)
         }
         Operation::ReadModifyWrite(key, value) => {

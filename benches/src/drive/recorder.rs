@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::latency::Latencies;
+use crate::report::rounded;
 use crate::work::Kind;
 
 /// Clients share so many recorders, so that they seldom wait for each other.
@@ -128,8 +129,8 @@ impl Recorder {
             errors += std::mem::take(&mut lane.second_errors);
         }
         SecondSample {
-            at_s: at.as_secs_f64(),
-            per_second: per_second(well, lasting),
+            at_s: rounded(at.as_secs_f64(), 3),
+            per_second: rounded(per_second(well, lasting), 1),
             errors,
             p50_ms: latencies.percentile_ms(50.0),
             p99_ms: latencies.percentile_ms(99.0),

@@ -42,7 +42,7 @@ impl Session for Stalls {
         async { bail!("only reads") }.boxed()
     }
 
-    fn scan(&self, _: Bytes, _: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
+    fn scan(&self, _: Bytes, _: Bytes, _: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
         async { bail!("only reads") }.boxed()
     }
 

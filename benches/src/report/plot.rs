@@ -88,8 +88,8 @@ fn latency_panel(out: &mut String, samples: &[SecondSample], x: &dyn Fn(f64) -> 
     let values: [fn(&SecondSample) -> f64; 3] = [|s| s.max_ms, |s| s.p99_ms, |s| s.p50_ms];
     for (at, ((name, colour), value)) in LINES.iter().zip(values).enumerate() {
         // In a second in which nothing ended there is no latency: the line has a gap.
-        for piece in samples.split(|sample| sample.max_ms <= 0.0).filter(|piece| !piece.is_empty()) {
-            polyline(out, piece.iter().map(|sample| (x(sample.at_s), LATENCY.y(share(value(sample))))), colour);
+        for piece in steps(samples).split(|step| step.sample.max_ms <= 0.0).filter(|piece| !piece.is_empty()) {
+            polyline(out, piece, x, |sample| LATENCY.y(share(value(sample))), colour);
         }
         let legend_x = LEFT + 60.0 * f64::from(u8::try_from(at).unwrap_or(0));
         let _ = writeln!(out, "<text x=\"{legend_x}\" y=\"46\" fill=\"{colour}\">{name}</text>");
@@ -103,11 +103,7 @@ fn throughput_panel(out: &mut String, samples: &[SecondSample], x: &dyn Fn(f64) 
         line(out, (LEFT, y), (WIDTH - RIGHT, y), "#dddddd", "");
         label(out, LEFT - 8.0, y + 4.0, &format!("{value:.0}/s"));
     }
-    polyline(
-        out,
-        samples.iter().map(|sample| (x(sample.at_s), THROUGHPUT.y(sample.per_second / most))),
-        THROUGHPUT_COLOUR,
-    );
+    polyline(out, &steps(samples), x, |sample| THROUGHPUT.y(sample.per_second / most), THROUGHPUT_COLOUR);
     let y = THROUGHPUT.top - 8.0;
     let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{y}\" fill=\"{THROUGHPUT_COLOUR}\">operations a second</text>");
 }
@@ -135,8 +131,27 @@ fn line(out: &mut String, from: (f64, f64), to: (f64, f64), colour: &str, more: 
     );
 }
 
-fn polyline(out: &mut String, points: impl Iterator<Item = (f64, f64)>, colour: &str) {
-    let points: Vec<_> = points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+/// A sample and the time that it is about.
+struct Step<'a> {
+    from_s: f64,
+    sample: &'a SecondSample,
+}
+
+fn steps(samples: &[SecondSample]) -> Vec<Step<'_>> {
+    let starts = std::iter::once(0.0).chain(samples.iter().map(|sample| sample.at_s));
+    starts.zip(samples).map(|(from_s, sample)| Step { from_s, sample }).collect()
+}
+
+/// A line of steps: each sample is true for its whole second.
+fn polyline(
+    out: &mut String,
+    steps: &[Step<'_>],
+    x: &dyn Fn(f64) -> f64,
+    y: impl Fn(&SecondSample) -> f64,
+    colour: &str,
+) {
+    let ends = |step: &Step<'_>| [step.from_s, step.sample.at_s].map(|at_s| (x(at_s), y(step.sample)));
+    let points: Vec<_> = steps.iter().flat_map(ends).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = writeln!(
         out,
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>",

@@ -29,6 +29,19 @@ pub fn key(number: u64) -> Bytes {
     Bytes::from(format!("user{:016x}", scatter(number)))
 }
 
+/// From the key of a number on, an interval that holds about `rows` of `count` keys: where it begins, and before which key it ends.
+#[must_use]
+pub fn interval(number: u64, rows: u32, count: u64) -> (Bytes, Bytes) {
+    let width = u128::from(u64::MAX) * u128::from(rows) / u128::from(count.max(1));
+    let end = u128::from(scatter(number)) + width;
+    let end = match u64::try_from(end) {
+        Ok(end) => format!("user{end:016x}"),
+        // Behind every key.
+        Err(_) => "uses".to_owned(),
+    };
+    (key(number), Bytes::from(end))
+}
+
 /// Where a key space of [`key`]s is cut into so many ranges of equal size.
 #[must_use]
 pub fn cuts(ranges: u64) -> Vec<Bytes> {
@@ -176,6 +189,19 @@ mod tests {
         let picks: Vec<_> = (0..1_000).map(|_| chooser.pick(&mut random, population.count())).collect();
         let new = picks.iter().filter(|number| **number >= KEYS).count();
         assert!(new > 700, "only {new} of 1000 are among the third that is new");
+    }
+
+    #[test]
+    fn an_interval_holds_about_as_many_keys_as_asked_for() {
+        let keys: BTreeSet<_> = (0..10_000).map(key).collect();
+        let found: usize = (0..500)
+            .map(|number| {
+                let (start, end) = interval(number, 20, 10_000);
+                assert!(end > start && keys.contains(&start));
+                keys.range(start..end).count()
+            })
+            .sum();
+        assert!((18..=22).contains(&(found / 500)), "{found} in 500 intervals");
     }
 
     #[test]

@@ -6,6 +6,6 @@ mod keys;
 mod mix;
 mod operation;
 
-pub use self::keys::{Chooser, Distribution, Population, cuts, key};
+pub use self::keys::{Chooser, Distribution, Population, cuts, interval, key};
 pub use self::mix::{Kind, Mix, Preset, Work};
 pub use self::operation::{Operation, Operations, Values};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use super::keys::{Chooser, Population, key};
+use super::keys::{Chooser, Population, interval, key};
 use super::mix::{Kind, Work};
 
 /// One operation.
@@ -18,8 +18,8 @@ pub enum Operation {
     Update(Bytes, Bytes),
     /// Writes the new key of this number.
     Insert(u64, Bytes),
-    /// Reads so many rows from a key on.
-    Scan(Bytes, u32),
+    /// Reads the first rows of an interval: its start, its end, and how many at most.
+    Scan(Bytes, Bytes, u32),
     /// Reads a key and writes it if it is still as it was read.
     ReadModifyWrite(Bytes, Bytes),
 }
@@ -88,13 +88,18 @@ impl Operations {
         if kind == Kind::Insert {
             return Operation::Insert(self.population.claim(), self.values.next(&mut self.random));
         }
-        let key = key(self.chooser.pick(&mut self.random, self.population.count()));
+        let count = self.population.count();
+        let number = self.chooser.pick(&mut self.random, count);
+        let key = key(number);
         match kind {
             Kind::Read | Kind::Insert => Operation::Read(key),
             Kind::Update => Operation::Update(key, self.values.next(&mut self.random)),
             Kind::Scan => {
                 let (least, most) = self.work.scan_rows;
-                Operation::Scan(key, self.random.random_range(least..=most))
+                let rows = self.random.random_range(least..=most);
+                // Twice as many as are asked for, so that the limit ends most scans and the interval is no longer than need be.
+                let (start, end) = interval(number, rows.saturating_mul(2), count);
+                Operation::Scan(start, end, rows)
             }
             Kind::ReadModifyWrite => Operation::ReadModifyWrite(key, self.values.next(&mut self.random)),
         }

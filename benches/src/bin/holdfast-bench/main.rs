@@ -3,6 +3,8 @@
 mod compare;
 mod run;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use tokio::signal::ctrl_c;
 
@@ -32,7 +34,7 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let work = async {
         match arguments.command {
@@ -40,9 +42,14 @@ async fn main() -> anyhow::Result<()> {
             Command::Compare(arguments) => compare::run(&arguments).await,
         }
     };
-    // What is dropped here ends the processes and removes their data.
-    tokio::select! {
+    // What is dropped when this ends stops the processes and removes their data.
+    let ended = tokio::select! {
         ended = work => ended,
-        _ = ctrl_c() => anyhow::bail!("interrupted"),
+        _ = ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let Err(error) = ended {
+        eprintln!("holdfast-bench: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

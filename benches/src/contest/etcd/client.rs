@@ -21,8 +21,6 @@ pub mod wire {
 
 /// As long as a call of Holdfast's client may take at its defaults.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// As a range end: every key from the start on.
-const TO_THE_END: &[u8] = &[0];
 
 /// A connection to one member, made when it is needed first.
 pub fn channel(address: &str) -> anyhow::Result<Channel> {
@@ -71,10 +69,9 @@ impl Session for EtcdSession {
         .boxed()
     }
 
-    fn scan(&self, start: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
+    fn scan(&self, start: Bytes, end: Bytes, rows: u32) -> BoxFuture<'_, anyhow::Result<usize>> {
         async move {
-            let range_end = Bytes::from_static(TO_THE_END);
-            Ok(self.range(wire::RangeRequest { key: start, range_end, limit: rows.into() }).await?.len())
+            Ok(self.range(wire::RangeRequest { key: start, range_end: end, limit: rows.into() }).await?.len())
         }
         .boxed()
     }

@@ -55,20 +55,20 @@ fn said_of_version() -> anyhow::Result<String> {
 }
 
 impl Etcd {
-    /// Chooses ports and folders below `dir`; starts nothing.
+    /// Members with their data below `dir`; starts nothing. An error says how to install etcd where it is missing.
     pub fn new(dir: PathBuf) -> anyhow::Result<Self> {
         said_of_version()?;
+        Ok(Self { dir, members: Vec::new() })
+    }
+
+    /// Chooses ports that are free now: they are taken at once.
+    fn choose_members(&mut self) -> anyhow::Result<()> {
         let mut ports = FreePorts::new();
-        let mut member = |number: usize| {
-            anyhow::Ok(Member {
-                name: format!("etcd-{number}"),
-                client: ports.next()?,
-                between: ports.next()?,
-                child: None,
-            })
-        };
-        let members = (0..MEMBERS).map(&mut member).collect::<Result<_, _>>()?;
-        Ok(Self { dir, members })
+        for number in 0..MEMBERS {
+            let (client, between) = (ports.next()?, ports.next()?);
+            self.members.push(Member { name: format!("etcd-{number}"), client, between, child: None });
+        }
+        Ok(())
     }
 
     fn start_member(&mut self, number: usize) -> anyhow::Result<()> {
@@ -124,6 +124,7 @@ impl Peer for Etcd {
     fn start(&mut self) -> BoxFuture<'_, anyhow::Result<()>> {
         async move {
             std::fs::create_dir_all(&self.dir)?;
+            self.choose_members()?;
             for number in 0..self.members.len() {
                 self.start_member(number)?;
             }
