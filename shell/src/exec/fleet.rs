@@ -1,0 +1,364 @@
+//! Statements about the fleet: what the admin API answers, as tables.
+
+use std::collections::BTreeMap;
+
+use holdfast_client::admin::{AdminError, Keyspace, LeaderGoesTo, RangeStatus, Ranges, SettingSource, SilentStore, StoreStatus};
+use holdfast_types::{Key, KeyspaceId, RangeId, Role, StoreId};
+
+use super::error::ShellError;
+use super::run::Run;
+use super::sink::{Column, ColumnKind, Summary};
+use super::value::Value;
+use crate::backend::BackendError;
+use crate::lang::ast::{Name, Show};
+use crate::lang::{LangError, nearest};
+
+/// Ranges asked for at a time.
+const PAGE_RANGES: u32 = 500;
+/// Events that are shown where no number is given.
+const USUAL_EVENTS: u32 = 50;
+
+pub(super) async fn show(
+    run: &mut Run<'_>,
+    show: &Show,
+    keyspace: Option<&Keyspace>,
+) -> Result<Summary, ShellError> {
+    match show {
+        Show::Sites => sites(run).await,
+        Show::Stores => stores(run).await,
+        Show::Ranges { .. } => ranges(run, keyspace).await,
+        Show::Leaders => leaders(run).await,
+        Show::Events { limit } => events(run, limit.unwrap_or(USUAL_EVENTS)).await,
+        Show::Settings { store } => settings(run, store.map(StoreId)).await,
+        Show::Keyspaces => keyspaces(run).await,
+    }
+}
+
+fn columns(run: &mut Run<'_>, columns: &[(&str, ColumnKind)]) -> Result<(), ShellError> {
+    let columns: Vec<Column> = columns.iter().map(|(name, kind)| Column::new(*name, *kind)).collect();
+    Ok(run.sink.columns(&columns)?)
+}
+
+fn give(run: &mut Run<'_>, rows: Vec<Vec<Value>>) -> Result<(), ShellError> {
+    run.progress.rows_returned += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    if !rows.is_empty() {
+        run.sink.rows(rows)?;
+    }
+    Ok(())
+}
+
+fn shown(run: &Run<'_>, notes: Vec<String>) -> Summary {
+    Summary { verb: "SHOW", rows_returned: Some(run.progress.rows_returned), notes, ..Summary::default() }
+}
+
+pub(super) fn silent_notes(silent: &[SilentStore]) -> Vec<String> {
+    silent.iter().map(|silent| format!("{} in {} did not answer: {}", silent.store, silent.site, silent.reason)).collect()
+}
+
+fn text(text: impl ToString) -> Value {
+    Value::Text(text.to_string())
+}
+
+async fn sites(run: &mut Run<'_>) -> Result<Summary, ShellError> {
+    use ColumnKind::{Bool, Number, Text};
+    let sites = run.look(run.backend.sites()).await?;
+    columns(
+        run,
+        &[
+            ("site", Text),
+            ("stores", Number),
+            ("alive", Number),
+            ("replicas", Number),
+            ("leaders", Number),
+            ("draining", Bool),
+            ("headroom", Text),
+            ("identity", Text),
+        ],
+    )?;
+    let row = |site: holdfast_client::admin::SiteStatus| {
+        vec![
+            text(&site.name),
+            Value::count(site.stores.into()),
+            Value::count(site.alive.into()),
+            Value::count(site.replicas),
+            Value::count(site.leaders),
+            Value::Bool(site.draining),
+            Value::maybe_text(site.headroom),
+            Value::maybe_text(site.identity),
+        ]
+    };
+    give(run, sites.sites.into_iter().map(row).collect())?;
+    let mut notes = sites.warnings;
+    notes.extend(sites.headroom.map(|headroom| format!("headroom: {headroom}")));
+    notes.extend(silent_notes(&sites.silent));
+    Ok(shown(run, notes))
+}
+
+async fn stores(run: &mut Run<'_>) -> Result<Summary, ShellError> {
+    use ColumnKind::{Bool, Number, Text};
+    let stores = run.look(run.backend.stores()).await?;
+    columns(
+        run,
+        &[
+            ("store", Text),
+            ("site", Text),
+            ("alive", Bool),
+            ("address", Text),
+            ("version", Text),
+            ("uptime", Text),
+            ("replicas", Number),
+            ("leaders", Number),
+            ("draining", Bool),
+            ("disk_free", Number),
+            ("disk_total", Number),
+            ("cores", Number),
+            ("used_cores", Number),
+            ("complaints", Text),
+        ],
+    )?;
+    give(run, stores.stores.into_iter().map(store_row).collect())?;
+    let notes = silent_notes(&stores.silent);
+    Ok(shown(run, notes))
+}
+
+fn store_row(store: StoreStatus) -> Vec<Value> {
+    let known = |value: Value| if store.alive { value } else { Value::Null };
+    let mut complaints: Vec<String> = store.complaints.iter().map(|complaint| complaint.message.clone()).collect();
+    complaints.extend(store.quarantined.iter().map(|held| format!("{} is quarantined: {}", held.range, held.reason)));
+    let seconds = std::time::Duration::from_secs(store.uptime.as_secs());
+    // Thousandths of a core are far below 2^52.
+    #[expect(clippy::cast_precision_loss, reason = "thousandths of a core are few")]
+    let used_cores = store.used_millicores as f64 / 1_000.0;
+    vec![
+        text(store.store),
+        text(&store.site),
+        Value::Bool(store.alive),
+        text(&store.client_address),
+        known(text(&store.version)),
+        known(text(humantime::format_duration(seconds))),
+        known(Value::count(store.replicas)),
+        known(Value::count(store.leaders)),
+        known(Value::Bool(store.draining)),
+        if store.disk_total_bytes > 0 { Value::count(store.disk_free_bytes) } else { Value::Null },
+        if store.disk_total_bytes > 0 { Value::count(store.disk_total_bytes) } else { Value::Null },
+        known(Value::count(store.cores.into())),
+        known(Value::Float(used_cores)),
+        Value::maybe_text((!complaints.is_empty()).then(|| complaints.join("; "))),
+    ]
+}
+
+/// A bound of a range as its keyspace knows it; `None`: it lies at the end of the keyspace or beyond.
+fn bound(key: Option<&Key>, keyspace: KeyspaceId) -> Value {
+    match key {
+        Some(key) if key.keyspace() == keyspace && !key.user_key().is_empty() => {
+            Value::from_bytes(&bytes::Bytes::copy_from_slice(key.user_key()))
+        }
+        _ => Value::Null,
+    }
+}
+
+fn replicas(range: &RangeStatus) -> String {
+    let replicas = range.descriptor.replicas.iter().map(|replica| {
+        let role = match replica.role {
+            Role::Voter => "",
+            Role::Learner => " (learner)",
+            Role::IncomingVoter => " (incoming)",
+            Role::OutgoingVoter => " (outgoing)",
+        };
+        format!("{} {}{role}", replica.site, replica.store)
+    });
+    replicas.collect::<Vec<_>>().join(", ")
+}
+
+async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summary, ShellError> {
+    use ColumnKind::{Bool, Data, Number, Text};
+    columns(
+        run,
+        &[
+            ("range", Text),
+            ("keyspace", Text),
+            ("start", Data),
+            ("end", Data),
+            ("leader_site", Text),
+            ("leader_store", Text),
+            ("replicas", Text),
+            ("bytes", Number),
+            ("confirmed", Bool),
+        ],
+    )?;
+    let which = || keyspace.map_or(Ranges::All, |keyspace| Ranges::Keyspace(keyspace.name.clone()));
+    let mut silent: Vec<SilentStore> = Vec::new();
+    let mut resume = None;
+    loop {
+        let page = run.look(run.backend.ranges(which(), resume, PAGE_RANGES)).await?;
+        let row = |range: &RangeStatus| {
+            let bounds = &range.descriptor.bounds;
+            let within = keyspace.map_or(bounds.start.keyspace(), |keyspace| keyspace.id);
+            let name = keyspace.map(|keyspace| keyspace.name.clone()).or_else(|| range.keyspace.clone());
+            vec![
+                text(range.descriptor.range),
+                Value::maybe_text(name),
+                bound(Some(&bounds.start), within),
+                bound(bounds.end.as_ref(), within),
+                range.leader_site.as_ref().map_or(Value::Null, text),
+                range.leader.map_or(Value::Null, text),
+                text(replicas(range)),
+                range.approximate_bytes.map_or(Value::Null, Value::count),
+                Value::Bool(range.confirmed),
+            ]
+        };
+        give(run, page.ranges.iter().map(row).collect())?;
+        run.tell();
+        silent.extend(page.silent.into_iter().filter(|new| silent.iter().all(|known| known.store != new.store)).collect::<Vec<_>>());
+        resume = page.resume;
+        if resume.is_none() {
+            return Ok(shown(run, silent_notes(&silent)));
+        }
+    }
+}
+
+async fn leaders(run: &mut Run<'_>) -> Result<Summary, ShellError> {
+    use ColumnKind::{Number, Text};
+    let mut led: BTreeMap<(Option<String>, Option<StoreId>), (u64, u64)> = BTreeMap::new();
+    let mut notes = Vec::new();
+    let mut resume = None;
+    loop {
+        let page = run.look(run.backend.ranges(Ranges::All, resume, PAGE_RANGES)).await?;
+        for range in &page.ranges {
+            let place = (range.leader_site.as_ref().map(ToString::to_string), range.leader);
+            let (count, bytes) = led.entry(place).or_default();
+            *count += 1;
+            *bytes += range.approximate_bytes.unwrap_or(0);
+        }
+        notes.extend(silent_notes(&page.silent));
+        resume = page.resume;
+        if resume.is_none() {
+            break;
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    if let Some((count, _)) = led.get(&(None, None)) {
+        notes.push(format!("{count} ranges have no leader that is known"));
+    }
+    columns(run, &[("site", Text), ("store", Text), ("ranges_led", Number), ("bytes_led", Number)])?;
+    let row = |((site, store), (count, bytes)): ((Option<String>, Option<StoreId>), (u64, u64))| {
+        vec![Value::maybe_text(site), store.map_or(Value::Null, text), Value::count(count), Value::count(bytes)]
+    };
+    give(run, led.into_iter().map(row).collect())?;
+    Ok(shown(run, notes))
+}
+
+async fn events(run: &mut Run<'_>, limit: u32) -> Result<Summary, ShellError> {
+    use ColumnKind::{Text, Time};
+    let events = run.look(run.backend.events(limit)).await?;
+    columns(run, &[("at", Time), ("site", Text), ("store", Text), ("kind", Text), ("range", Text), ("message", Text)])?;
+    let row = |event: holdfast_client::admin::Event| {
+        vec![
+            Value::Time(event.at),
+            text(&event.site),
+            text(event.store),
+            text(event.kind.as_str()),
+            event.range.map_or(Value::Null, text),
+            text(event.message),
+        ]
+    };
+    give(run, events.events.into_iter().map(row).collect())?;
+    let mut notes = silent_notes(&events.silent);
+    if events.more {
+        notes.push(format!("there are older ones: SHOW EVENTS LIMIT {}", limit.saturating_mul(4)));
+    }
+    Ok(shown(run, notes))
+}
+
+async fn settings(run: &mut Run<'_>, store: Option<StoreId>) -> Result<Summary, ShellError> {
+    use ColumnKind::Text;
+    let settings = run.look(run.backend.settings(store)).await?;
+    columns(run, &[("name", Text), ("value", Text), ("default", Text), ("source", Text), ("description", Text)])?;
+    let row = |setting: holdfast_client::admin::Setting| {
+        let source = match setting.source {
+            SettingSource::Default => "default",
+            SettingSource::File => "file",
+            SettingSource::Environment => "environment",
+            SettingSource::Flag => "flag",
+            SettingSource::BuiltIn => "built in",
+            SettingSource::Other => "other",
+        };
+        vec![
+            text(setting.name),
+            text(setting.value),
+            Value::maybe_text(setting.default),
+            text(source),
+            text(setting.description),
+        ]
+    };
+    give(run, settings.settings.into_iter().map(row).collect())?;
+    Ok(shown(run, vec![format!("of {} in {}", settings.store, settings.site)]))
+}
+
+async fn keyspaces(run: &mut Run<'_>) -> Result<Summary, ShellError> {
+    use ColumnKind::{Bool, Number, Text, Time};
+    let keyspaces = run.look(run.backend.keyspaces()).await?;
+    columns(run, &[("name", Text), ("id", Number), ("created", Time), ("writable", Bool)])?;
+    let row = |keyspace: Keyspace| {
+        let created = keyspace.created_at.map_or(Value::Null, Value::Time);
+        vec![text(keyspace.name), Value::count(keyspace.id.0.into()), created, Value::Bool(keyspace.writable)]
+    };
+    give(run, keyspaces.into_iter().map(row).collect())?;
+    Ok(shown(run, vec![]))
+}
+
+fn done(verb: &'static str, message: String) -> Summary {
+    Summary { verb, message: Some(message), ..Summary::default() }
+}
+
+pub(super) async fn split(run: &mut Run<'_>, keyspace: KeyspaceId, key: &[u8]) -> Result<Summary, ShellError> {
+    let split = run.look(run.backend.split(keyspace, key)).await?;
+    let right = split.right.map(|right| right.range);
+    let message = match (split.changed, split.left, right) {
+        (true, Some(left), Some(right)) => format!("{} ends before the key now, {right} begins there", left.range),
+        (true, ..) => "the range was cut".to_owned(),
+        (false, _, Some(right)) => format!("{right} begins there already, nothing was changed"),
+        (false, ..) => "a range begins there already, nothing was changed".to_owned(),
+    };
+    Ok(done("SPLIT", message))
+}
+
+pub(super) async fn move_leader(run: &mut Run<'_>, range: RangeId, site: &Name) -> Result<Summary, ShellError> {
+    let sites = run.look(run.backend.sites()).await?;
+    let known: Vec<String> = sites.sites.iter().map(|site| site.name.to_string()).collect();
+    if !known.contains(&site.text) {
+        let error = LangError::new(site.span, format!("there is no site {}", site.text));
+        let near = nearest(&site.text, known.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("the sites are {}", known.join(", ")),
+        };
+        return Err(error.hint(hint).into());
+    }
+    let to = LeaderGoesTo::site(&site.text).map_err(BackendError::from)?;
+    let moved = match run.look(run.backend.transfer_leader(range, to)).await {
+        Err(ShellError::Fleet { source: BackendError::Admin(AdminError::NotFound(_)), .. }) => {
+            return Err(ShellError::Refused {
+                message: format!("there is no range {range}"),
+                hint: Some("SHOW RANGES lists the ranges".into()),
+            });
+        }
+        moved => moved?,
+    };
+    let store = moved.range.leader.map_or_else(|| "a store that is not known yet".to_owned(), |store| store.to_string());
+    let led = format!("{range} is led by {store} in {}", site.text);
+    Ok(done("MOVE", if moved.changed { led } else { format!("{led} already, nothing was changed") }))
+}
+
+pub(super) async fn create_keyspace(run: &mut Run<'_>, name: &Name) -> Result<(Keyspace, Summary), ShellError> {
+    let made = match run.look(run.backend.create_keyspace(&name.text)).await {
+        Err(ShellError::Fleet { source: BackendError::Admin(AdminError::AlreadyExists(_)), .. }) => {
+            let error = LangError::new(name.span, format!("there is a keyspace {} already", name.text));
+            return Err(error.hint("SHOW KEYSPACES lists all").into());
+        }
+        made => made?,
+    };
+    let message = format!("keyspace {} has the id {}", made.name, made.id.0);
+    Ok((made, done("CREATE", message)))
+}

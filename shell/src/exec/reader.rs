@@ -1,0 +1,71 @@
+//! Reads the rows of a set of keys, page by page, in order or against it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use holdfast_types::{Key, KeyRange, KeyspaceId, limits};
+
+use super::error::ShellError;
+use super::run::Run;
+use crate::backend::{ScanPage, StoredRow};
+use crate::plan::{KeySet, Step};
+
+/// Single keys that are read with one request.
+pub(super) const KEYS_AT_A_TIME: usize = 512;
+/// Rows of the first page of a scan: something is seen at once. Later pages are full ones.
+const FIRST_PAGE_ROWS: u32 = 500;
+
+/// Rows of a set of keys, still to be read.
+pub(super) struct RowReader {
+    keyspace: KeyspaceId,
+    descending: bool,
+    steps: VecDeque<Step>,
+    /// What is left of the scan that is under way.
+    rest: Option<KeyRange>,
+    page_rows: u32,
+}
+
+impl RowReader {
+    pub(super) fn new(keyspace: KeyspaceId, keys: &KeySet, descending: bool) -> Self {
+        let steps = keys.steps(descending, KEYS_AT_A_TIME).into();
+        Self { keyspace, descending, steps, rest: None, page_rows: FIRST_PAGE_ROWS }
+    }
+
+    /// The next rows; `None`: all are read. May be empty although more is to come. `wanted` bounds what is asked for, where no more
+    /// rows are of use.
+    pub(super) async fn next_page(
+        &mut self,
+        run: &mut Run<'_>,
+        wanted: Option<u64>,
+    ) -> Result<Option<Vec<StoredRow>>, ShellError> {
+        let wanted = wanted.map_or(u32::MAX, |wanted| u32::try_from(wanted.max(1)).unwrap_or(u32::MAX));
+        if let Some(bounds) = self.rest.take() {
+            return self.scan(run, bounds, wanted).await.map(Some);
+        }
+        match self.steps.pop_front() {
+            None => Ok(None),
+            Some(Step::Scan(interval)) => self.scan(run, interval.within(self.keyspace), wanted).await.map(Some),
+            Some(Step::Keys(mut keys)) => {
+                let at_once = usize::try_from(wanted).unwrap_or(usize::MAX);
+                if keys.len() > at_once {
+                    self.steps.push_front(Step::Keys(keys.split_off(at_once)));
+                }
+                self.get(run, keys).await.map(Some)
+            }
+        }
+    }
+
+    async fn scan(&mut self, run: &mut Run<'_>, bounds: KeyRange, wanted: u32) -> Result<Vec<StoredRow>, ShellError> {
+        let max_rows = self.page_rows.min(wanted);
+        self.page_rows = limits::MAX_SCAN_ROWS;
+        let page = run.scan_page(ScanPage { bounds, reverse: self.descending, max_rows }).await?;
+        self.rest = page.rest;
+        Ok(page.rows)
+    }
+
+    async fn get(&mut self, run: &mut Run<'_>, keys: Vec<Bytes>) -> Result<Vec<StoredRow>, ShellError> {
+        let keys: Vec<Key> = keys.iter().map(|key| Key::bound(self.keyspace, key)).collect();
+        let values = run.batch_get(keys.clone()).await?;
+        Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some(StoredRow { key, value: value? })).collect())
+    }
+}

@@ -1,0 +1,197 @@
+//! One statement being carried out: every request goes through here, so that it can be cancelled, counted and timed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_client::admin::{RangeStatus, Ranges, SilentStore};
+use holdfast_types::{Key, KeyRange, KeyspaceId, RangeId, Timestamp, VersionedValue};
+use tokio::time::Instant;
+
+use super::error::ShellError;
+use super::session::Cancel;
+use super::sink::{Progress, Sink};
+use crate::backend::{Backend, BackendError, Change, Deleted, Page, ScanPage, Written};
+
+/// Ranges asked for at a time.
+const PAGE_RANGES: u32 = 1_000;
+
+/// What was done in one range.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
+}
+
+/// Which range holds what, as it was when the statement began.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Layout {
+    /// In the order of their keys.
+    pub(super) ranges: Vec<RangeStatus>,
+    pub(super) silent: Vec<SilentStore>,
+}
+
+impl Layout {
+    pub(super) fn holding(&self, key: &Key) -> Option<&RangeStatus> {
+        let behind = self.ranges.partition_point(|range| range.descriptor.bounds.start <= *key);
+        let range = self.ranges.get(behind.checked_sub(1)?)?;
+        range.descriptor.bounds.contains(key).then_some(range)
+    }
+
+    /// The range in which a page begins that is read against the order of keys.
+    fn holding_end(&self, bounds: &KeyRange) -> Option<&RangeStatus> {
+        self.ranges.iter().rev().find(|range| range.descriptor.bounds.overlaps(bounds))
+    }
+}
+
+/// What is watched for EXPLAIN ANALYZE.
+#[derive(Default, Debug)]
+pub(super) struct Watch {
+    pub(super) layout: Layout,
+    /// By range; `None`: of no range that is known, or of several.
+    pub(super) tallies: BTreeMap<Option<RangeId>, Tally>,
+}
+
+/// One statement being carried out.
+pub(super) struct Run<'a> {
+    pub(super) backend: &'a dyn Backend,
+    cancel: &'a Cancel,
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) progress: Progress,
+    /// When the statement began, in fleet time.
+    pub(super) now: Timestamp,
+    pub(super) watch: Option<Watch>,
+    /// Nothing is given out: EXPLAIN ANALYZE.
+    pub(super) quiet: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(backend: &'a dyn Backend, cancel: &'a Cancel, sink: &'a mut dyn Sink) -> Self {
+        let (progress, now) = (Progress::default(), backend.fleet_now());
+        Self { backend, cancel, sink, progress, now, watch: None, quiet: false }
+    }
+
+    /// Carries out one request, unless the statement is cancelled first; then the request is dropped.
+    pub(super) async fn look<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, ShellError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(ShellError::Cancelled { done: None }),
+            answer = request => Ok(answer?),
+        }
+    }
+
+    async fn request<T>(
+        &mut self,
+        range: Option<RangeId>,
+        request: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, ShellError> {
+        let began = Instant::now();
+        let answer = self.look(request).await;
+        self.progress.requests += 1;
+        if let Some(watch) = &mut self.watch {
+            let tally = watch.tallies.entry(range).or_default();
+            tally.requests += 1;
+            tally.time += began.elapsed();
+        }
+        answer
+    }
+
+    fn count(&mut self, range: Option<RangeId>, rows: u64, bytes: u64) {
+        if let Some(watch) = &mut self.watch {
+            let tally = watch.tallies.entry(range).or_default();
+            tally.rows += rows;
+            tally.bytes += bytes;
+        }
+    }
+
+    fn range_of(&self, key: &Key) -> Option<RangeId> {
+        Some(self.watch.as_ref()?.layout.holding(key)?.descriptor.range)
+    }
+
+    pub(super) async fn scan_page(&mut self, page: ScanPage) -> Result<Page, ShellError> {
+        let range = match (&self.watch, page.reverse) {
+            (Some(watch), true) => watch.layout.holding_end(&page.bounds).map(|range| range.descriptor.range),
+            _ => self.range_of(&page.bounds.start),
+        };
+        let backend = self.backend;
+        let page = self.request(range, backend.scan_page(page)).await?;
+        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
+        let bytes = page.rows.iter().map(crate::backend::StoredRow::size_bytes).sum();
+        self.progress.rows_scanned += rows;
+        self.progress.bytes_scanned += bytes;
+        self.count(range, rows, bytes);
+        Ok(page)
+    }
+
+    pub(super) async fn batch_get(&mut self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, ShellError> {
+        let range = self.range_of_all(keys.iter());
+        let key_bytes: usize = keys.iter().map(|key| key.user_key().len()).sum();
+        let backend = self.backend;
+        let values = self.request(range, backend.batch_get(keys)).await?;
+        let found = u64::try_from(values.iter().flatten().count()).unwrap_or(u64::MAX);
+        let value_bytes: usize = values.iter().flatten().map(|value| value.value.len()).sum();
+        let bytes = u64::try_from(key_bytes + value_bytes).unwrap_or(u64::MAX);
+        self.progress.rows_scanned += found;
+        self.progress.bytes_scanned += bytes;
+        self.count(range, found, bytes);
+        Ok(values)
+    }
+
+    pub(super) async fn write(&mut self, changes: Vec<Change>) -> Result<Written, ShellError> {
+        let range = self.range_of_all(changes.iter().map(|change| &change.key));
+        let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
+        let size = |change: &Change| change.key.user_key().len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
+        let bytes = u64::try_from(changes.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX);
+        let backend = self.backend;
+        let written = self.request(range, backend.write(changes)).await?;
+        if matches!(written, Written::Done { .. }) {
+            self.progress.rows_changed += count;
+            self.count(range, count, bytes);
+        }
+        Ok(written)
+    }
+
+    pub(super) async fn delete_page(&mut self, bounds: KeyRange) -> Result<Deleted, ShellError> {
+        let range = self.range_of(&bounds.start);
+        let backend = self.backend;
+        let deleted = self.request(range, backend.delete_page(bounds)).await?;
+        self.progress.rows_changed += deleted.keys;
+        self.count(range, deleted.keys, 0);
+        Ok(deleted)
+    }
+
+    fn range_of_all<'k>(&self, mut keys: impl Iterator<Item = &'k Key>) -> Option<RangeId> {
+        let first = self.range_of(keys.next()?)?;
+        keys.all(|key| self.range_of(key) == Some(first)).then_some(first)
+    }
+
+    /// All ranges that hold keys of a keyspace.
+    pub(super) async fn layout(&mut self, keyspace: KeyspaceId) -> Result<Layout, ShellError> {
+        let bounds = KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) };
+        let mut layout = Layout::default();
+        let mut resume = None;
+        loop {
+            let backend = self.backend;
+            let page = self.look(backend.ranges(Ranges::Within(bounds.clone()), resume, PAGE_RANGES)).await?;
+            layout.ranges.extend(page.ranges);
+            for silent in page.silent {
+                if layout.silent.iter().all(|known| known.store != silent.store) {
+                    layout.silent.push(silent);
+                }
+            }
+            resume = page.resume;
+            if resume.is_none() {
+                return Ok(layout);
+            }
+        }
+    }
+
+    /// Tells how far it has come.
+    pub(super) fn tell(&mut self) {
+        self.sink.progress(&self.progress);
+    }
+}

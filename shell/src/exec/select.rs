@@ -1,0 +1,159 @@
+//! SELECT.
+
+use holdfast_client::admin::Keyspace;
+
+use super::error::ShellError;
+use super::reader::RowReader;
+use super::run::Run;
+use super::sink::{Column, ColumnKind, Summary};
+use super::value::Value;
+use crate::backend::StoredRow;
+use crate::lang::ast::{Aggregate, Item, Output, Scalar, Select};
+use crate::plan::{KeyPlan, RowView};
+
+pub(super) async fn run(run: &mut Run<'_>, keyspace: &Keyspace, select: &Select) -> Result<Summary, ShellError> {
+    let plan = KeyPlan::of(select.filter.as_ref());
+    match &select.output {
+        Output::Rows(items) => rows(run, keyspace, select, &plan, items).await,
+        Output::Aggregates(items) => together(run, keyspace, &plan, items).await,
+    }
+}
+
+fn summary(rows: u64) -> Summary {
+    Summary { verb: "SELECT", rows_returned: Some(rows), ..Summary::default() }
+}
+
+async fn rows(
+    run: &mut Run<'_>,
+    keyspace: &Keyspace,
+    select: &Select,
+    plan: &KeyPlan,
+    items: &[Item<Scalar>],
+) -> Result<Summary, ShellError> {
+    if !run.quiet {
+        let columns: Vec<Column> = items.iter().map(|item| Column::new(item.name.clone(), kind(&item.what))).collect();
+        run.sink.columns(&columns)?;
+    }
+    let mut to_skip = select.offset;
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    let mut reader = RowReader::new(keyspace.id, &plan.keys, select.descending);
+    while left > 0 {
+        // Rows that are dropped by a condition are not known before they are read.
+        let wanted = (plan.residual.is_none() && select.limit.is_some()).then(|| left.saturating_add(to_skip));
+        let Some(page) = reader.next_page(run, wanted).await? else { break };
+        let mut out = Vec::new();
+        for row in &page {
+            let view = RowView::new(row, run.now);
+            if !is_wanted(plan, &view) {
+                continue;
+            }
+            if to_skip > 0 {
+                to_skip -= 1;
+                continue;
+            }
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            run.progress.rows_returned += 1;
+            if !run.quiet {
+                out.push(items.iter().map(|item| view.value(&item.what)).collect());
+            }
+        }
+        if !out.is_empty() {
+            run.sink.rows(out)?;
+        }
+        run.tell();
+    }
+    Ok(summary(run.progress.rows_returned))
+}
+
+pub(super) fn is_wanted(plan: &KeyPlan, view: &RowView<'_>) -> bool {
+    plan.residual.as_ref().is_none_or(|filter| view.fulfils(filter) == Some(true))
+}
+
+fn kind(scalar: &Scalar) -> ColumnKind {
+    match scalar {
+        Scalar::Key | Scalar::Value => ColumnKind::Data,
+        Scalar::Version => ColumnKind::Version,
+        Scalar::Expires => ColumnKind::Time,
+        Scalar::Field { as_text: true, .. } => ColumnKind::Text,
+        Scalar::Field { as_text: false, .. } => ColumnKind::Json,
+    }
+}
+
+/// COUNT, MIN and MAX: one row for all rows.
+async fn together(
+    run: &mut Run<'_>,
+    keyspace: &Keyspace,
+    plan: &KeyPlan,
+    items: &[Item<Aggregate>],
+) -> Result<Summary, ShellError> {
+    let columns: Vec<Column> = items
+        .iter()
+        .map(|item| {
+            let is_key = matches!(item.what, Aggregate::MinKey | Aggregate::MaxKey);
+            Column::new(item.name.clone(), if is_key { ColumnKind::Data } else { ColumnKind::Number })
+        })
+        .collect();
+    let counts: Vec<&Aggregate> =
+        items.iter().map(|item| &item.what).filter(|what| matches!(what, Aggregate::Count | Aggregate::CountOf(_))).collect();
+    let mut counted = if counts.is_empty() { vec![] } else { count(run, keyspace, plan, &counts).await? };
+    counted.reverse();
+    let mut cells = Vec::with_capacity(items.len());
+    for item in items {
+        cells.push(match &item.what {
+            Aggregate::Count | Aggregate::CountOf(_) => Value::count(counted.pop().expect("one count for each")),
+            Aggregate::MinKey => end(run, keyspace, plan, false).await?,
+            Aggregate::MaxKey => end(run, keyspace, plan, true).await?,
+        });
+    }
+    run.progress.rows_returned = 1;
+    if !run.quiet {
+        run.sink.columns(&columns)?;
+        run.sink.rows(vec![cells])?;
+    }
+    run.tell();
+    Ok(summary(1))
+}
+
+async fn count(
+    run: &mut Run<'_>,
+    keyspace: &Keyspace,
+    plan: &KeyPlan,
+    counts: &[&Aggregate],
+) -> Result<Vec<u64>, ShellError> {
+    let mut counted = vec![0; counts.len()];
+    let mut reader = RowReader::new(keyspace.id, &plan.keys, false);
+    while let Some(page) = reader.next_page(run, None).await? {
+        for row in &page {
+            let view = RowView::new(row, run.now);
+            if !is_wanted(plan, &view) {
+                continue;
+            }
+            for (count, what) in counted.iter_mut().zip(counts) {
+                let counts = match what {
+                    Aggregate::CountOf(scalar) => !view.is_null(scalar),
+                    _ => true,
+                };
+                *count += u64::from(counts);
+            }
+        }
+        run.tell();
+    }
+    Ok(counted)
+}
+
+/// The first or the last key: one row, where no condition has to be asked of rows.
+async fn end(run: &mut Run<'_>, keyspace: &Keyspace, plan: &KeyPlan, last: bool) -> Result<Value, ShellError> {
+    let mut reader = RowReader::new(keyspace.id, &plan.keys, last);
+    let wanted = plan.residual.is_none().then_some(1);
+    while let Some(page) = reader.next_page(run, wanted).await? {
+        let is_it = |row: &&StoredRow| is_wanted(plan, &RowView::new(row, run.now));
+        if let Some(found) = page.iter().find(is_it) {
+            return Ok(RowView::new(found, run.now).value(&Scalar::Key));
+        }
+        run.tell();
+    }
+    Ok(Value::Null)
+}

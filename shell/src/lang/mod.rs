@@ -1,0 +1,29 @@
+//! From text to statements. No IO.
+//!
+//! - [`split_statements`], [`is_complete`], [`open_at_end`]: several statements in one text, and those that go on
+//! - [`parse`]: one statement; `sqlparser` reads SQL, [`ast`] says what of it is ours
+//! - [`LangError`]: what is wrong, where, and what to write instead
+//! - [`complete`](complete()): what may come next
+
+pub mod ast;
+mod complete;
+mod dialect;
+mod display;
+mod error;
+mod expression;
+mod fleet;
+mod literal;
+mod query;
+mod split;
+mod statement;
+mod tokens;
+mod write;
+
+pub use complete::{Candidate, CandidateKind, Completion, Names, complete, keywords};
+pub(crate) use error::nearest;
+pub use error::{LangError, Span};
+#[cfg(test)]
+pub(crate) use expression::like_pattern;
+pub(crate) use literal::time_ms;
+pub use split::{Open, Piece, is_complete, open_at_end, split_statements};
+pub use statement::parse;
