@@ -295,7 +295,6 @@ impl v1::fleet_server::Fleet for Service {
             now: data.now().0,
             sites: sites.into_values().collect(),
             stores: stores.collect(),
-            ..Default::default()
         }))
     }
 
