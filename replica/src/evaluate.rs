@@ -1,6 +1,7 @@
 //! Evaluation: reads what a request depends on, on a snapshot, and says what it comes to. Runs off the worker when it may
 //! read from disk; everything it needs is in it.
 
+use holdfast_types::validate::check_got;
 use holdfast_types::{
     Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, Timestamp, VersionedValue,
     limits,
@@ -188,7 +189,16 @@ pub fn serve_read(
 ) -> Result<Result<Response, Rejected>, ReadFault> {
     match request {
         Request::Get { keys, .. } => {
-            let values = keys.iter().map(|key| reader.get(key, at, now)).collect::<Result<_, _>>()?;
+            let mut values = Vec::with_capacity(keys.len());
+            let mut bytes = 0;
+            for key in keys {
+                let value = reader.get(key, at, now)?;
+                bytes += value.as_ref().map_or(0, |found| found.value.len());
+                if let Err(rejected) = check_got(bytes) {
+                    return Ok(Err(rejected));
+                }
+                values.push(value);
+            }
             Ok(Ok(Response::Got { values }))
         }
         Request::Scan { bounds: asked, reverse, max_rows, max_bytes, .. } => {

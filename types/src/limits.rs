@@ -12,6 +12,8 @@ pub const MAX_VALUE_BYTES: usize = 1 << 20;
 pub const HARD_MAX_VALUE_BYTES: usize = 4 << 20;
 /// Keys of one batch, batch get or atomic batch.
 pub const MAX_BATCH_KEYS: usize = 4_096;
+/// Bytes of the values that one get answers: with the other answers that share its message they must fit into one message.
+pub const MAX_GET_BYTES: usize = 6 << 20;
 /// Bytes of one atomic batch: must fit into one raft entry.
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 /// One message of any of our protocols, with room for the largest batch and its envelope.
@@ -262,6 +264,8 @@ const _: () = {
     assert!(HARD_MAX_VALUE_BYTES <= MAX_BATCH_BYTES);
     assert!(MAX_BATCH_BYTES < MAX_ENTRY_BYTES);
     assert!(MAX_ENTRY_BYTES < MAX_MESSAGE_BYTES);
+    assert!(HARD_MAX_VALUE_BYTES <= MAX_GET_BYTES);
+    assert!(MAX_GET_BYTES + (MAX_SCAN_BYTES as usize) < MAX_MESSAGE_BYTES);
     assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());

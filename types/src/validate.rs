@@ -41,6 +41,17 @@ pub fn validate(request: &RangeRequest, max_value_bytes: usize) -> Result<(), Re
     }
 }
 
+/// Refuses a get whose values have more bytes together than one answer takes.
+pub fn check_got(bytes: usize) -> Result<(), Rejected> {
+    let most = limits::MAX_GET_BYTES;
+    if bytes > most {
+        return Err(Rejected::invalid(format!(
+            "the values have more than {most} B together: read fewer keys at a time"
+        )));
+    }
+    Ok(())
+}
+
 fn check_attempt(write: &WriteAttempt, request: &Request) -> Result<(), Rejected> {
     if !request.is_write() {
         return Err(Rejected::invalid("a read has no request id: leave it out"));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_types::validate::check_got;
 use holdfast_types::{Key, RangeRequest, Rejected, Request, Response, Timestamp, VersionedValue, limits};
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ pub async fn get(
     let mut open: Vec<usize> = (0..keys.len()).collect();
     open.sort_by(|left, right| keys[*left].cmp(&keys[*right]));
     let mut at_most = usize::MAX;
+    let mut bytes = 0;
     while let Some(first) = open.first() {
         let end = running.store.locate(&keys[*first]).and_then(|found| found.descriptor.bounds.end);
         let within = |i: &&usize| end.as_ref().is_none_or(|end| keys[**i] < *end);
@@ -30,8 +32,11 @@ pub async fn get(
         match ask(running, request, deadline).await {
             Ok(Response::Got { values: got }) => {
                 for (i, value) in group.iter().zip(got) {
+                    bytes += value.as_ref().map_or(0, |found| found.value.len());
                     values[*i] = value;
                 }
+                // What each range may answer may still be too much together.
+                check_got(bytes)?;
                 open.drain(..group.len());
                 at_most = usize::MAX;
             }

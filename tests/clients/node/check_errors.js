@@ -45,6 +45,14 @@ module.exports = {
     await world.invalid(world.kv('AtomicBatch', { mutations: heavy }));
   },
 
+  async 'a get of more than an answer takes is refused'(world) {
+    const names = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => `heavy/${i}`);
+    for (const name of names) await world.put(name, Buffer.alloc(MAX_VALUE));
+    const keys = names.map((name) => world.key(name));
+    await world.invalid(world.kv('BatchGet', { keys }));
+    assert.equal((await world.kv('BatchGet', { keys: keys.slice(0, 6) })).values.length, 6);
+  },
+
   async 'reversed bounds are refused and empty ones hold nothing'(world) {
     const [start, end] = [world.key('b'), world.key('a')];
     await world.invalid(world.kv('DeleteRange', { start, end }));

@@ -129,6 +129,17 @@ module.exports = {
     await stream.close();
   },
 
+  async 'an answer that would be too large is refused, and the stream goes on'(world) {
+    const keys = upTo(8).map((i) => world.rawKey(`heavy/${i}`));
+    for (let store = 0; store < world.addresses.length; store++) {
+      const stream = new Stream(world, { store });
+      stream.send([call(1, read(...keys)), call(2, read(keys[0]))]);
+      const [heavy, light] = await stream.wait([1, 2]);
+      assert.deepEqual([heavy.rejected.reason, light.got.values.length], ['invalid', 1]);
+      await stream.close();
+    }
+  },
+
   async "a range that is not the key's is refused with what the store knows"(world) {
     const key = world.rawKey('rows/b');
     const { ranges } = await world.fleet('Locate', { bounds: { start: key }, limit: 1 });

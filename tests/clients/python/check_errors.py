@@ -46,6 +46,15 @@ def batches_have_bounds(world):
     invalid(world.kv.AtomicBatch, kv_pb2.AtomicBatchRequest(mutations=heavy))
 
 
+def a_get_of_more_than_an_answer_takes_is_refused(world):
+    names = [f"heavy/{i}" for i in range(8)]
+    for name in names:
+        world.put(name, bytes(MAX_VALUE))
+    keys = [world.key(name) for name in names]
+    invalid(world.kv.BatchGet, kv_pb2.BatchGetRequest(keys=keys))
+    equal(len(world.kv.BatchGet(kv_pb2.BatchGetRequest(keys=keys[:6])).values), 6)
+
+
 def reversed_bounds_are_refused_and_empty_ones_hold_nothing(world):
     start, end = world.key("b"), world.key("a")
     invalid(world.kv.DeleteRange, kv_pb2.DeleteRangeRequest(start=start, end=end))
@@ -138,6 +147,7 @@ CHECKS = [
     the_longest_key_and_the_largest_value_are_taken,
     oversized_values_are_refused,
     batches_have_bounds,
+    a_get_of_more_than_an_answer_takes_is_refused,
     reversed_bounds_are_refused_and_empty_ones_hold_nothing,
     a_page_of_a_delete_range_has_a_bound,
     incomplete_requests_are_refused,

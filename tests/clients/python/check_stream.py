@@ -129,6 +129,17 @@ def conditions_and_refusals_are_answers_and_the_stream_goes_on(world):
     stream.close()
 
 
+def an_answer_that_would_be_too_large_is_refused_and_the_stream_goes_on(world):
+    for store in range(len(world.addresses)):
+        stream = Stream(world, store=store)
+        keys = [world.raw_key(f"heavy/{i}") for i in range(8)]
+        stream.send([call(1, **read(*keys)), call(2, **read(keys[0]))])
+        heavy, light = stream.wait(1, 2)
+        equal(heavy.rejected.WhichOneof("reason"), "invalid")
+        equal(len(light.got.values), 1)
+        stream.close()
+
+
 def a_range_that_is_not_the_keys_is_refused_with_what_the_store_knows(world):
     key = world.raw_key("rows/b")
     bounds = common_pb2.KeyRange(start=key)
@@ -188,6 +199,7 @@ CHECKS = [
     a_stream_to_another_fleet_is_refused,
     many_calls_of_all_kinds_are_answered_each_by_its_id,
     conditions_and_refusals_are_answers_and_the_stream_goes_on,
+    an_answer_that_would_be_too_large_is_refused_and_the_stream_goes_on,
     a_range_that_is_not_the_keys_is_refused_with_what_the_store_knows,
     the_system_keyspace_cannot_be_written,
     cancelled_calls_leave_the_stream_and_the_other_calls_alone,
