@@ -79,8 +79,10 @@ pub struct MoveLimits {
     pub replace_after: Duration,
     /// A store that came back gets leaders after this long: it has caches to fill and logs to catch up.
     pub lead_again_after: Duration,
-    /// A store with less free disk than this gets no more replicas.
+    /// A store with less free disk than this gets no more replicas, unless it has `ample_space_bytes`.
     pub low_space_percent: u64,
+    /// A store with this much free disk is never short of it: the rest of a large disk may belong to others.
+    pub ample_space_bytes: u64,
     /// A move must gain more than this part of the mean load: measured loads are never equal.
     pub hysteresis_percent: u64,
 }
@@ -96,6 +98,7 @@ impl Default for MoveLimits {
             replace_after: Duration::from_secs(600),
             lead_again_after: Duration::from_secs(5),
             low_space_percent: 15,
+            ample_space_bytes: 16 << 30,
             hysteresis_percent: 5,
         }
     }

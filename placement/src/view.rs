@@ -145,7 +145,8 @@ impl FleetView {
         self.stores.get(&store).is_some_and(|s| {
             let free = u128::from(s.disk_free_bytes) * 100;
             let keep = u128::from(s.disk_total_bytes) * u128::from(limits.low_space_percent);
-            s.alive && !s.draining && s.disk_ok && free >= keep
+            let has_space = s.disk_free_bytes >= limits.ample_space_bytes || free >= keep;
+            s.alive && !s.draining && s.disk_ok && has_space
         })
     }
 
