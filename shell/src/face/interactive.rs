@@ -31,8 +31,7 @@ pub(super) async fn converse(runner: &mut Runner) -> Outcome {
     let mut collector = Collector::new();
     loop {
         if runner.has_new_names {
-            let (_, names) = runner.connection.look().await;
-            editor.know(names);
+            editor.know(runner.names().await);
             runner.has_new_names = false;
         }
         let typed = tokio::task::block_in_place(|| editor.read(prompt(collector.pending()), collector.pending()));

@@ -15,6 +15,7 @@ use super::settings::{OnError, Settings};
 use super::show::Show;
 use super::terminal;
 use crate::backend::BackendError;
+use crate::lang::Names;
 use crate::{Column, ColumnKind, Session, ShellError, Sink, Summary, Value};
 
 /// Scripts may run scripts, so deep.
@@ -51,6 +52,11 @@ impl Runner {
         let session = Session::new(connection.backend.clone());
         let interrupts = Interrupts::listen(settings.is_interactive);
         Self { settings, connection, session, interrupts, depth: 0, has_new_names: true }
+    }
+
+    /// What completion offers, as the fleet has it now.
+    pub(super) async fn names(&self) -> Names {
+        self.session.names().await
     }
 
     /// Runs a script to its end, or to its first failure.

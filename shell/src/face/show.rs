@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::format::{Format, Layout, Writer};
-use super::pager::{self, Destination};
+use super::pager::Destination;
 use super::progress::Progress;
 use super::settings::Settings;
 use super::terminal;
