@@ -120,6 +120,9 @@ impl Runner {
         store.draining = key(args, "draining")?.unwrap_or(store.draining);
         store.disk_ok = key(args, "disk_ok")?.unwrap_or(store.disk_ok);
         store.used_millicores = key(args, "used")?.unwrap_or(store.used_millicores);
+        if let Some(gib) = key::<u64>(args, "disk_gib")? {
+            store.disk_total_bytes = gib << 30;
+        }
         if let Some(percent) = key::<u64>(args, "free_percent")? {
             store.disk_free_bytes = store.disk_total_bytes / 100 * percent;
         }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::help;
 
-/// Holdfast: an ordered, replicated key-value store that survives the loss of a whole Kubernetes cluster.
+/// An ordered, replicated key-value store that survives the loss of a whole Kubernetes cluster.
 #[derive(Parser, Debug)]
 #[command(name = "holdfast", version, max_term_width = 110, after_help = help::MAIN)]
 pub struct Cli {
@@ -49,6 +49,9 @@ pub enum Command {
     /// Show the configuration that a store would have
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),
+    /// Query and change data, look at the fleet: a shell that speaks SQL
+    #[command(after_help = crate::sql::HELP)]
+    Sql(Box<crate::sql::SqlArgs>),
     /// Load a file: CSV, TSV or JSON lines
     #[command(after_help = help::IMPORT)]
     Import(crate::import::ImportArgs),

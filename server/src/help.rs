@@ -108,7 +108,7 @@ An import that was broken off goes on where it stopped (FILE.holdfast-import rem
 Examples:
   holdfast import people.csv
   holdfast import people.csv --key id
-  holdfast import events.jsonl --key event_id --keyspace 2 --at 10.0.1.5:7300
+  holdfast import events.jsonl --key event_id --keyspace events --at 10.0.1.5:7300
   holdfast import people.tsv --restart --json
 
 Exit codes:
@@ -134,7 +134,7 @@ pub const PUT: &str = concat!(
 Examples:
   holdfast put greeting hello
   holdfast put people/7 '{\"name\":\"Ada\"}' --json
-  holdfast put greeting \"$(cat letter.txt)\" --keyspace 2
+  holdfast put greeting \"$(cat letter.txt)\" --keyspace letters
   holdfast put -- -5 'a key that begins with a dash'
 
 ",

@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`import`], [`oneshot`], [`status`]: the other subcommands
+//! - [`demo`], [`dev`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,6 +26,7 @@ mod others;
 mod requests;
 mod running;
 mod services;
+mod sql;
 mod start;
 mod status;
 mod system;
@@ -52,8 +53,7 @@ fn main() -> ExitCode {
     // What still runs serves nobody any more: there is nothing to wait for.
     runtime.shutdown_background();
     match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -61,9 +61,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a subcommand; false: it did its work and the answer is no.
-async fn run(command: Command) -> anyhow::Result<bool> {
-    match command {
+/// Runs a subcommand.
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // False: it did its work and the answer is no.
+    let is_yes = match command {
+        // It has exit codes of its own.
+        Command::Sql(args) => return Ok(sql::run(*args).await),
         Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),
@@ -80,7 +83,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Completions(args) => completions::print(&args).map(|()| true),
         Command::Man(args) => man::run(&args).map(|()| true),
-    }
+    }?;
+    Ok(if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `holdfast config show`.

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use clap::Args;
 use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options};
+use holdfast_types::KeyspaceName;
 use serde_json::json;
+
+/// Rows that `scan` shows unless it is told otherwise.
+const DEFAULT_LIMIT: u64 = 100;
 
 /// Where a one-shot command goes.
 #[derive(Args, Debug, Clone)]
@@ -11,9 +15,9 @@ pub struct Target {
     /// Client addresses of stores, separated by commas; any store takes any request
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
-    /// The keyspace, by its number
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub keyspace: u32,
+    /// The keyspace, by its name or its number
+    #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
+    pub keyspace: String,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -62,17 +66,23 @@ pub struct ScanArgs {
     /// From the end to the start
     #[arg(long)]
     pub reverse: bool,
-    /// At most this many rows
-    #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: u64,
+    /// At most this many rows [default: 100]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Where
     #[command(flatten)]
     pub target: Target,
 }
 
-async fn connect(target: &Target) -> anyhow::Result<Client> {
-    let options = Options::new().keyspace(KeyspaceId(target.keyspace));
-    Ok(Client::connect(target.at.clone(), options).await?)
+/// Connects, for the keyspace of this name or number.
+pub async fn connect(at: &[String], keyspace: &str) -> anyhow::Result<Client> {
+    let client = Client::connect(at.to_vec(), Options::new()).await?;
+    Ok(match keyspace.parse() {
+        Ok(number) => client.with_keyspace(KeyspaceId(number)),
+        // The usual one costs no question.
+        Err(_) if keyspace == KeyspaceName::DEFAULT => client,
+        Err(_) => client.keyspace(keyspace).await?,
+    })
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -85,7 +95,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// `holdfast get`; false when the key does not exist.
 pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
-    let found = connect(&args.target).await?.get(bytes(&args.key)).await?;
+    let found = connect(&args.target.at, &args.target.keyspace).await?.get(bytes(&args.key)).await?;
     match (&found, args.target.json) {
         (Some(found), true) => {
             println!("{}", json!({ "key": args.key, "value": text(&found.value), "version": found.timestamp.0 }))
@@ -99,7 +109,8 @@ pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
 
 /// `holdfast put`.
 pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
-    let version = connect(&args.target).await?.put(bytes(&args.key), bytes(&args.value)).await?;
+    let version =
+        connect(&args.target.at, &args.target.keyspace).await?.put(bytes(&args.key), bytes(&args.value)).await?;
     if args.target.json {
         println!("{}", json!({ "key": args.key, "version": version.0 }));
     } else {
@@ -110,7 +121,7 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
 
 /// `holdfast delete`.
 pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
-    let version = connect(&args.target).await?.delete(bytes(&args.key)).await?;
+    let version = connect(&args.target.at, &args.target.keyspace).await?.delete(bytes(&args.key)).await?;
     if args.target.json {
         println!("{}", json!({ "key": args.key, "version": version.0 }));
     } else {
@@ -121,8 +132,10 @@ pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
 
 /// `holdfast scan`.
 pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
-    let client = connect(&args.target).await?;
-    let mut scan = client.scan(KeySpan::new(&args.start, args.end.as_deref().map(str::as_bytes))).limit(args.limit);
+    let client = connect(&args.target.at, &args.target.keyspace).await?;
+    let mut scan = client
+        .scan(KeySpan::new(&args.start, args.end.as_deref().map(str::as_bytes)))
+        .limit(args.limit.unwrap_or(DEFAULT_LIMIT));
     if args.reverse {
         scan = scan.reverse();
     }
@@ -133,8 +146,8 @@ pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
             shown += 1;
         }
     }
-    if shown == args.limit {
-        eprintln!("{shown} rows shown; there may be more: --limit shows more of them.");
+    if args.limit.is_none() && shown == DEFAULT_LIMIT {
+        eprintln!("{shown} rows shown; there may be more: --limit ROWS shows more of them.");
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueHint};
-use holdfast_client::{Client, Options};
-use holdfast_types::KeyspaceId;
+use holdfast_client::Client;
+use holdfast_types::KeyspaceName;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,9 +38,9 @@ pub struct ImportArgs {
     /// Client addresses of stores, separated by commas; any store takes any request
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
-    /// The keyspace to load into, by its number
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub keyspace: u32,
+    /// The keyspace to load into, by its name or its number
+    #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
+    pub keyspace: String,
     /// Begin at the first row, wherever an earlier import stopped
     #[arg(long)]
     pub restart: bool,
@@ -62,8 +62,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
     let size_bytes = std::fs::metadata(&args.file).with_context(|| format!("opening {}", args.file.display()))?.len();
     let kept = progress_file(&args.file);
     let begin_after = if args.restart { 0 } else { reached(&kept, size_bytes)? };
-    let options = Options::new().keyspace(KeyspaceId(args.keyspace));
-    let client = Client::connect(args.at.clone(), options).await?;
+    let client = crate::oneshot::connect(&args.at, &args.keyspace).await?;
     let bar = ProgressBar::new_spinner();
     let style =
         ProgressStyle::with_template("{spinner} {pos} rows, {per_sec} {msg}").context("the template is legal")?;
