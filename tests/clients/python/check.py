@@ -21,21 +21,25 @@ PUBLIC = ["common", "kv", "fleet", "admin"]
 MODULES = ["check_admin", "check_kv", "check_errors", "check_once", "check_stream", "check_fleet", "check_thin"]
 
 
-def generate(protos, out):
+def generate(folder, out):
     """What a program does once, when it is built: messages and stubs from the .proto files."""
     files = [f"holdfast/v1/{name}.proto" for name in PUBLIC]
-    code = protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *files])
+    code = protoc.main(["protoc", f"-I{folder}", f"--python_out={out}", f"--grpc_python_out={out}", *files])
     if code != 0:
         sys.exit("the .proto files are refused")
+
+
+def protos():
+    """The folder with the .proto files."""
+    return os.environ.get("HOLDFAST_PROTO") or HERE.parents[2] / "proto" / "proto"
 
 
 def main():
     addresses = [address.strip() for address in os.environ.get("HOLDFAST_AT", "").split(",") if address.strip()]
     if not addresses:
         sys.exit("HOLDFAST_AT must name the client addresses of a running fleet: host:port,host:port,...")
-    protos = os.environ.get("HOLDFAST_PROTO") or HERE.parents[2] / "proto" / "proto"
     with tempfile.TemporaryDirectory(prefix="holdfast-python-") as out:
-        generate(protos, out)
+        generate(protos(), out)
         sys.path[:0] = [out, str(HERE)]
         checks = importlib.import_module("checks")
         world = checks.World(addresses)
