@@ -54,7 +54,7 @@ verify-lints: deps-build
 	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 
 verify-docs: deps-build
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps --features holdfast-client/mock
 
 verify-deps:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing: make deps'; exit 1; }
