@@ -6,8 +6,39 @@
 //! - `observe`: metrics and traces; `admin`: looking at the fleet as a whole, and changing it by hand
 //! - [`ClientError`]: what a caller is told, and what to do
 //! - [`core`]: PURE. Routing, retries, slots; the simulator's clients run it too. Not part of the stable interface
-#![cfg_attr(feature = "grpc", doc = "\n")]
-#![cfg_attr(feature = "grpc", doc = include_str!("guide/front.md"))]
+//!
+//! ```
+//! use holdfast_client::{Batch, Client, Options};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mock = holdfast_client::mock::Mock::start()?;
+//! # let addresses = mock.addresses();
+//!
+//! let client = Client::connect(addresses, Options::new()).await?;
+//! client.put("greeting", "hello").await?;
+//! let value = client.get("greeting").await?.expect("just written");
+//! assert_eq!(&value.value[..], b"hello");
+//!
+//! // All or nothing, within one range.
+//! let batch = Batch::new().require_version("greeting", value.timestamp).put("greeting", "hi").delete("draft");
+//! if client.batch(batch).await?.is_written() {
+//!     println!("nobody else was faster");
+//! }
+//!
+//! let mut scan = client.scan("a".."n").limit(100);
+//! while let Some(page) = scan.next_page().await? {
+//!     for row in page {
+//!         println!("{:?} = {:?}", row.key, row.value);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [Getting started](guide::getting_started) · [Consistency](guide::consistency) · [Exactly once](guide::exactly_once) ·
+//! [Deadlines and retries](guide::deadlines_and_retries) · [Scans](guide::scans) · [Batches](guide::batches) ·
+//! [Blocking](guide::blocking) · [Testing](guide::testing) · [Observing](guide::observing) · [Tuning](guide::tuning) ·
+//! [Versions and features](guide::versions)
 // The guide names the mock, which is there when its feature is.
 #![cfg_attr(not(feature = "mock"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

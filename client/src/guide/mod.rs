@@ -13,25 +13,14 @@
 //! 10. [Tuning](tuning)
 //! 11. [Versions and features](versions)
 
-#[doc = include_str!("getting_started.md")]
-pub mod getting_started {}
-#[doc = include_str!("consistency.md")]
-pub mod consistency {}
-#[doc = include_str!("exactly_once.md")]
-pub mod exactly_once {}
-#[doc = include_str!("deadlines_and_retries.md")]
-pub mod deadlines_and_retries {}
-#[doc = include_str!("scans.md")]
-pub mod scans {}
-#[doc = include_str!("batches.md")]
-pub mod batches {}
-#[doc = include_str!("blocking.md")]
-pub mod blocking {}
-#[doc = include_str!("testing.md")]
-pub mod testing {}
-#[doc = include_str!("observing.md")]
-pub mod observing {}
-#[doc = include_str!("tuning.md")]
-pub mod tuning {}
-#[doc = include_str!("versions.md")]
-pub mod versions {}
+pub mod batches;
+pub mod blocking;
+pub mod consistency;
+pub mod deadlines_and_retries;
+pub mod exactly_once;
+pub mod getting_started;
+pub mod observing;
+pub mod scans;
+pub mod testing;
+pub mod tuning;
+pub mod versions;
