@@ -36,6 +36,8 @@ struct State {
     now_ms: u64,
     events: Vec<(u64, EventKind, RangeId, String)>,
     calls: u64,
+    /// What somebody else writes (`None`: deletes) just before the next write of a statement.
+    interference: Vec<(Key, Option<String>)>,
 }
 
 const SITES: [&str; 3] = ["site-a", "site-b", "site-c"];
@@ -67,6 +69,7 @@ impl MemoryFleet {
             now_ms: START_MS,
             events: vec![],
             calls: 0,
+            interference: vec![],
         };
         Self { state: Mutex::new(state), page_rows: limits::MAX_SCAN_ROWS }
     }
@@ -95,6 +98,12 @@ impl MemoryFleet {
         let version = state.next_version();
         let value = VersionedValue { value: value.to_owned().into(), timestamp: version, expires_at: None };
         state.rows.insert(Key::bound(keyspace, key.as_bytes()), value);
+    }
+
+    /// Somebody else writes (`None`: deletes) this row just before the next write of a statement reaches the fleet.
+    pub fn interfere(&self, keyspace: KeyspaceId, key: &str, value: Option<&str>) {
+        let row = (Key::bound(keyspace, key.as_bytes()), value.map(ToOwned::to_owned));
+        self.lock().interference.push(row);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -244,6 +253,16 @@ impl Backend for MemoryFleet {
 
     async fn write(&self, changes: Vec<Change>) -> Result<Written, BackendError> {
         let mut state = self.call();
+        for (key, value) in std::mem::take(&mut state.interference) {
+            let version = state.next_version();
+            match value {
+                Some(value) => {
+                    let value = VersionedValue { value: value.into(), timestamp: version, expires_at: None };
+                    state.rows.insert(key, value);
+                }
+                None => drop(state.rows.remove(&key)),
+            }
+        }
         let first = changes.first().ok_or_else(|| refused("a batch has at least one change"))?;
         let range = state.range_with(&first.key);
         if let Some(other) = changes.iter().find(|change| !range.contains(&change.key)) {

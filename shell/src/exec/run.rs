@@ -195,3 +195,33 @@ impl<'a> Run<'a> {
         self.sink.progress(&self.progress);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::memory::MemoryFleet;
+    use crate::exec::Collected;
+
+    struct Dropped<'a>(&'a std::cell::Cell<bool>);
+
+    impl Drop for Dropped<'_> {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_dropped_when_the_statement_is_cancelled() {
+        let (fleet, cancel, mut sink) = (MemoryFleet::new(), Cancel::new(), Collected::default());
+        let dropped = std::cell::Cell::new(false);
+        let guard = Dropped(&dropped);
+        let mut run = Run::new(&fleet, &cancel, &mut sink);
+        let request = async {
+            let _guard = guard;
+            std::future::pending::<Result<(), BackendError>>().await
+        };
+        let (ended, ()) = tokio::join!(run.look(request), async { cancel.cancel() });
+        assert!(matches!(ended, Err(ShellError::Cancelled { done: None })));
+        assert!(dropped.get());
+    }
+}
