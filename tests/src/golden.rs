@@ -60,14 +60,43 @@ pub fn without_widths(text: &str) -> String {
     text.lines().map(shorten).collect()
 }
 
+/// Masks the columns of these names in the tables of a transcript whose widths are gone.
+#[must_use]
+pub fn without_columns(text: &str, names: &[&str]) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut masked: Vec<usize> = Vec::new();
+    let mut shown = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let next_is_rule =
+            lines.get(index + 1).is_some_and(|next| next.starts_with('-') && next.trim_matches(['-', '+']).is_empty());
+        if next_is_rule {
+            let headings = line.split('|').map(str::trim).enumerate();
+            masked = headings.filter(|(_, heading)| names.contains(heading)).map(|(column, _)| column).collect();
+        } else if line.starts_with('(') {
+            masked.clear();
+        } else if line.contains('|') {
+            let cells = line.split('|').map(str::trim).enumerate();
+            let cells: Vec<_> = cells.map(|(column, cell)| if masked.contains(&column) { "*" } else { cell }).collect();
+            shown.push_str(cells.join(" | ").trim_end());
+            shown.push('\n');
+            continue;
+        }
+        shown.push_str(line);
+        shown.push('\n');
+    }
+    shown
+}
+
 fn line_without_chance(line: &str) -> String {
     let words = split_words(line);
     let mut shown = String::with_capacity(line.len());
     for (index, word) in words.iter().enumerate() {
         let next_unit = words.get(index + 2).copied().unwrap_or_default();
         let is_duration = matches!(next_unit.trim_end_matches([',', ')', ';', '.']), "ms" | "s") && is_number(word);
-        if is_duration || is_version(word) || is_id(word) {
-            shown.extend(word.chars().map(|c| if c.is_ascii_hexdigit() { '0' } else { c }).collect::<String>().chars());
+        if is_range(word) {
+            shown.push_str("rN");
+        } else if is_duration || is_version(word) || is_id(word) {
+            shown.extend(word.chars().map(|c| if c.is_ascii_hexdigit() { '0' } else { c }));
         } else if is_time(word) {
             shown.extend(word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }));
         } else {
@@ -103,6 +132,11 @@ fn is_version(word: &str) -> bool {
     })
 }
 
+/// The id of a range, which the store gave that cut it.
+fn is_range(word: &str) -> bool {
+    word.strip_prefix('r').is_some_and(|digits| digits.len() > 5 && digits.chars().all(|c| c.is_ascii_digit()))
+}
+
 /// A date, or the time of a day.
 fn is_time(word: &str) -> bool {
     let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -128,6 +162,14 @@ mod tests {
             without_chance("Fleet 0123456789abcdef0123456789abcdef:", &[]),
             format!("Fleet {}:\n", "0".repeat(32))
         );
+    }
+
+    #[test]
+    fn columns_of_chance_are_masked_in_every_row() {
+        let text = "note\na | site | b\n-+-+-\n1 | x | 2\n3 | y | 4\n(2 rows)\nr4294967297 | z\n";
+        let expected = "note\na | site | b\n-+-+-\n1 | * | 2\n3 | * | 4\n(2 rows)\nr4294967297 | z\n";
+        assert_eq!(without_columns(text, &["site"]), expected);
+        assert_eq!(without_chance("r4294967297 r1", &[]), "rN r1\n");
     }
 
     #[test]

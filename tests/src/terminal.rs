@@ -40,7 +40,9 @@ impl Terminal {
     /// # Panics
     /// When tmux does not do as it is told.
     pub fn write(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
+        // A semicolon at the end of an argument would end tmux's own command.
+        let escaped = text.strip_suffix(';').map(|rest| format!("{rest}\\;"));
+        self.tmux(&["send-keys", "-l", escaped.as_deref().unwrap_or(text)]);
     }
 
     /// Presses keys by their names: `Enter`, `Tab`, `Up`, `C-c`.

@@ -1,7 +1,7 @@
 //! Errors as people see them: what is wrong, where, and what to do.
 
-use crate::lang::{LangError, Span};
 use crate::ShellError;
+use crate::lang::{LangError, Span};
 
 /// Where a statement comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]

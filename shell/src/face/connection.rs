@@ -39,7 +39,7 @@ impl Connection {
                 let backend = Arc::new(FleetBackend::new(client, Admin::new(addresses.clone())));
                 Ok(Self { backend, addresses })
             }
-            Err(error) => Err(Unreachable { addresses, reason: error.to_string() }),
+            Err(error) => Err(Unreachable { addresses, reason: plain(&error.to_string()) }),
         }
     }
 
@@ -57,11 +57,17 @@ impl Connection {
     }
 }
 
+/// The cause at the bottom of an error of the transport, which quotes each cause in turn; as it is where nothing is quoted.
+fn plain(reason: &str) -> String {
+    let marked = reason.rsplit_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    marked.map_or_else(|| reason.to_owned(), |(cause, _)| cause.to_owned())
+}
+
 impl Unreachable {
     /// Which addresses were tried, and what to do.
     pub(super) fn render(&self) -> String {
         let mut said = format!("error: no store could be reached\n  tried: {}\n", self.addresses.join(", "));
-        let _ = writeln!(said, "  {}", self.reason);
+        let _ = writeln!(said, "  last heard: {}", self.reason);
         said.push_str("hint: name stores that run (--connect HOST:PORT[,HOST:PORT...] or HOLDFAST_AT), or start some: holdfast dev\n");
         said
     }
@@ -115,6 +121,13 @@ mod tests {
         assert_eq!(extent(&[(2, 2), (2, 0)]), "2 sites x 2 stores, 2 of 4 alive");
         assert_eq!(extent(&[(2, 2), (1, 1)]), "2 sites, 3 stores, all 3 alive");
         assert_eq!(extent(&[]), "0 sites, 0 stores, all 0 alive");
+    }
+
+    #[test]
+    fn the_cause_is_said_and_not_how_it_came_up() {
+        let deep = "a:1: code: 'x', message: \"tcp\", source: Os { code: 111, message: \"Connection refused\" }";
+        assert_eq!(plain(deep), "Connection refused");
+        assert_eq!(plain("no answer"), "no answer");
     }
 
     #[test]

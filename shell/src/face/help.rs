@@ -100,7 +100,7 @@ const COMMANDS: &str = r#"Commands of the shell:
   \timing [on|off]  show how long each statement took
   \format [NAME]    table, csv, tsv, json or jsonl
   \pager [on|off]   show long results through $PAGER, or less
-  \width [COLUMNS]  cut the cells of tables to this width; 0 shows all of them, auto fits the screen
+  \width [COLUMNS]  cut the cells of tables there; 0 shows all, auto fits the screen
   \c  [ADDR...]     connect to other stores, or to the same ones again
   \i  FILE          run the statements of a file
   \r                forget the statement that is being typed (so does Ctrl-C)
@@ -112,7 +112,8 @@ const TOPICS: &[Topic] = &[
         name: "keys",
         also: &["key", "where", "ranges", "prefix", "like"],
         summary: "how a WHERE clause becomes ranges of keys",
-        body: r#"Rows lie in the order of their keys. What WHERE says of the key decides what is read; the rest is a filter on it.
+        body: r#"Rows lie in the order of their keys. What WHERE says of the key decides what is read;
+the rest is a filter on it.
 
   SELECT * FROM words WHERE key = 'apple';                       one key
   SELECT * FROM words WHERE key IN ('apple', 'pear');            some keys
@@ -128,8 +129,9 @@ EXPLAIN before a statement shows what it would read, and warns of a full scan.
         name: "values",
         also: &["value", "json", "bytes", "null", "literals", "text"],
         summary: "text, bytes, JSON and null",
-        body: r#"A keyspace is a relation of four columns: key, value, version (when it was written) and expires (when it will be gone, or null).
-Keys and values are bytes. What is UTF-8 is shown as text, the rest as a bytes literal.
+        body: r#"A keyspace is a relation of four columns: key, value, version (when it was written) and
+expires (when it will be gone, or null). Keys and values are bytes. What is UTF-8 is shown
+as text, the rest as a bytes literal.
 
   'it''s'                  text; a quote in it is doubled
   x'00ff'                  bytes
@@ -142,10 +144,13 @@ Keys and values are bytes. What is UTF-8 is shown as text, the rest as a bytes l
         name: "keyspaces",
         also: &["keyspace", "relations", "tables"],
         summary: "what can be selected from",
-        body: r#"Each keyspace is a relation (key, value, version, expires). The one that everything uses unless told otherwise has the number 1.
+        body: r#"Each keyspace is a relation (key, value, version, expires). Programs that name none use
+the keyspace default.
 
   \d                       the keyspaces
-  SELECT * FROM main LIMIT 5;
+  \d orders                one of them
+  CREATE KEYSPACE orders;
+  SELECT * FROM default LIMIT 5;
 "#,
     },
     Topic {
@@ -168,26 +173,29 @@ Keys and values are bytes. What is UTF-8 is shown as text, the rest as a bytes l
         summary: "table, csv, tsv, json and jsonl",
         body: r#"On a terminal results are tables; elsewhere they are tsv. --format, or \format, says otherwise.
 
-  table   for people. Control characters are escaped; wide cells are cut to fit, and a note says so: \width 0 shows all of them
-  csv     RFC 4180 with a heading, lines end with a line feed; null is empty, an empty text is written with quotes
+  table   for people. Control characters are escaped; wide cells are cut to fit, and a note
+          says so: \width 0 shows all of them. Too many columns for the screen: a line each
+  csv     RFC 4180 with a heading, lines end with a line feed; null is empty, an empty text
+          has quotes
   tsv     with a heading, one line a row; \t \n \r \\ are escaped, null is \N
   json    one array of objects; bytes that are not text are {"$hex": "00ff"}
   jsonl   one object a line
 
-  holdfast sql -e 'SELECT * FROM main' --format csv > all.csv
-  holdfast sql -e 'SELECT key FROM main' | wc -l
+  holdfast sql -e 'SELECT * FROM default' --format csv > all.csv
+  holdfast sql -e 'SELECT key FROM default' | wc -l
 "#,
     },
     Topic {
         name: "scripts",
         also: &["script", "exit", "codes", "errors", "-e", "-f"],
         summary: "statements from files and pipes, and how they end",
-        body: r#"  holdfast sql -e 'SELECT COUNT(*) FROM main' -e 'SHOW SITES'
+        body: r#"  holdfast sql -e 'SELECT COUNT(*) FROM default' -e 'SHOW SITES'
   holdfast sql -f setup.sql
   holdfast sql < setup.sql
   holdfast sql --on-error continue --echo -f many.sql
 
-Results go to standard output, everything else to standard error. A script stops at its first error unless --on-error continue.
+Results go to standard output, everything else to standard error. A script stops at its
+first error unless --on-error continue.
 
   exit code  0  everything was done
              1  a statement failed
@@ -206,8 +214,9 @@ Results go to standard output, everything else to standard error. A script stops
   Ctrl-D            leaves, on an empty line
   Ctrl-A, Ctrl-E    beginning and end of the line; Ctrl-W a word back; Ctrl-U all of the line
 
-The history is in ~/.local/share/holdfast/history (XDG_DATA_HOME is minded); HOLDFAST_HISTORY moves it, and switches it off when empty. A line that
-begins with a space is not kept.
+The history is in ~/.local/share/holdfast/history (XDG_DATA_HOME is minded);
+HOLDFAST_HISTORY moves it, and switches it off when empty. A line that begins with a space
+is not kept.
 "#,
     },
 ];
@@ -223,9 +232,11 @@ FROM KEYSPACE
 [WHERE CONDITION]
 [ORDER BY key [ASC | DESC]]
 [LIMIT N] [OFFSET N]"#,
-        notes: r#"Columns: key, value, version, expires, and fields of JSON values: value ->> 'name' (text), value -> 'name' (JSON).
-Conditions: = <> < <= > >=, BETWEEN, IN (...), LIKE 'abc%', STARTS WITH 'abc', IS [NOT] NULL, AND, OR, NOT.
-Conditions on the key decide what is read; all others are checked row by row.
+        notes: r#"Columns: key, value, version, expires, and fields of JSON values:
+  value ->> 'name' (text), value -> 'name' (JSON).
+Conditions: = <> < <= > >=, BETWEEN, IN (...), LIKE 'abc%', STARTS WITH 'abc',
+  IS [NOT] NULL, AND, OR, NOT.
+Those on the key decide what is read; all others are checked row by row.
 "#,
         examples: &[
             "SELECT * FROM default WHERE key = 'apple';",
@@ -239,7 +250,8 @@ Conditions on the key decide what is read; all others are checked row by row.
         also: &["VALUES"],
         summary: "writes rows whose keys must not exist",
         form: "INSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
-        notes: "Rows of one range are written all or nothing; an existing key is an error, and nothing of that range is written then.\n",
+        notes: "Rows of one range are written all or nothing. An existing key is an error, and nothing of
+its range is written then.\n",
         examples: &[
             "INSERT INTO default (key, value) VALUES ('apple', 'red');",
             "INSERT INTO default (key, value) VALUES ('a', JSON '{\"n\": 1}'), ('b', x'00ff');",
@@ -383,7 +395,7 @@ mod tests {
         all.extend(TOPICS.iter().map(|found| topic(found.name).unwrap()));
         all.extend(STATEMENTS.iter().map(|found| statement(found.name).unwrap()));
         for line in all.iter().flat_map(|text| text.lines()) {
-            assert!(line.chars().count() <= 150 && !line.contains('\t'), "{line}");
+            assert!(line.chars().count() <= 100 && !line.contains('\t'), "{line}");
         }
     }
 }

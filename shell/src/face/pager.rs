@@ -78,11 +78,6 @@ impl Destination {
         matches!(&self.way, Way::Held { .. })
     }
 
-    /// True when a pager has the terminal.
-    pub(super) fn is_paged(&self) -> bool {
-        matches!(&self.way, Way::Paged { .. })
-    }
-
     /// True when nobody reads any more.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
@@ -254,7 +249,7 @@ mod tests {
         for line in 0..9 {
             writeln!(destination, "line {line}").unwrap();
         }
-        assert!(destination.is_paged());
+        assert!(matches!(destination.way, Way::Paged { .. }));
         destination.finish().unwrap();
         assert_eq!(seen.text(), "");
         let expected: String = (0..9).map(|line| format!("line {line}\n")).collect();

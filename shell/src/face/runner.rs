@@ -85,7 +85,8 @@ impl Runner {
     /// Carries out one piece of a script.
     pub(super) async fn piece(&mut self, piece: &Piece, file: Option<&str>) -> Outcome {
         if self.settings.echo {
-            let end = if piece.kind == Kind::Statement { ";" } else { "" };
+            let needs_end = piece.kind == Kind::Statement && !piece.text.ends_with(';');
+            let end = if needs_end { ";" } else { "" };
             if say(&format!("> {}{end}\n", piece.text)).is_err() {
                 return Outcome::ReaderGone;
             }

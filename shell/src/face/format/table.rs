@@ -1,4 +1,5 @@
-//! Rows as a table on the terminal. Streams: widths come from the first rows, and grow when a later one needs more.
+//! Rows as a table on the terminal. Streams: widths come from the first rows, and grow when a later one needs more. Rows of more
+//! columns than the screen is wide for are written as records: a line for each column.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -22,6 +23,9 @@ pub(super) struct Table {
     columns: Vec<Column>,
     /// Rows that wait for the widths; `None`: the heading is written.
     waiting: Option<Vec<Vec<Cell>>>,
+    /// A row is written as a record, whose names take so many columns.
+    record: Option<usize>,
+    written: u64,
     layout: Layout,
     cut_cells: u64,
 }
@@ -41,7 +45,7 @@ impl Table {
             let name = text::visible(&heading.name).into_owned();
             Column { width: text::width(&name), heading: name, is_number: heading.is_number, limit }
         });
-        Self { columns: columns.collect(), waiting: Some(Vec::new()), layout, cut_cells: 0 }
+        Self { columns: columns.collect(), waiting: Some(Vec::new()), record: None, written: 0, layout, cut_cells: 0 }
     }
 
     pub(super) fn row(&mut self, cells: Vec<Cell>, out: &mut dyn Write) -> io::Result<()> {
@@ -64,8 +68,13 @@ impl Table {
                 column.width = column.width.max(text::width(&cell.text).min(column.limit));
             }
         }
-        self.squeeze();
-        self.write_heading(out)?;
+        match self.layout.screen {
+            Some(screen) if !self.fits(screen) => self.make_record(screen),
+            screen => {
+                self.squeeze(screen.unwrap_or(usize::MAX));
+                self.write_heading(out)?;
+            }
+        }
         waiting.iter().try_for_each(|row| self.write_row(row, out))
     }
 
@@ -75,11 +84,27 @@ impl Table {
         Ok(self.cut_cells)
     }
 
-    /// Makes the widest columns narrower until a row fits the screen, if rows are to fit it.
-    fn squeeze(&mut self) {
-        let Some(screen) = self.layout.screen else { return };
-        let gaps = GAP.len() * self.columns.len().saturating_sub(1) + 2;
-        let mut excess = (self.columns.iter().map(|column| column.width).sum::<usize>() + gaps).saturating_sub(screen);
+    /// True when a row fits the screen, if need be with its columns squeezed.
+    fn fits(&self, screen: usize) -> bool {
+        let least: usize = self.columns.iter().map(|column| column.width.min(LEAST_COLUMN)).sum();
+        least + self.gaps() <= screen
+    }
+
+    fn make_record(&mut self, screen: usize) {
+        let names = self.columns.iter().map(|column| text::width(&column.heading)).max().unwrap_or(0);
+        let room = screen.saturating_sub(names + GAP.len()).max(LEAST_COLUMN);
+        self.columns.iter_mut().for_each(|column| column.limit = room);
+        self.record = Some(names);
+    }
+
+    fn gaps(&self) -> usize {
+        GAP.len() * self.columns.len().saturating_sub(1) + 2
+    }
+
+    /// Makes the widest columns narrower until a row fits the screen.
+    fn squeeze(&mut self, screen: usize) {
+        let wanted = self.columns.iter().map(|column| column.width).sum::<usize>() + self.gaps();
+        let mut excess = wanted.saturating_sub(screen);
         while excess > 0 {
             let Some(widest) = self.columns.iter_mut().max_by_key(|column| column.width) else { return };
             let next = widest.width.saturating_sub(excess).max(LEAST_COLUMN);
@@ -110,7 +135,23 @@ impl Table {
         writeln!(out, "{}\n{rule}", names.trim_end())
     }
 
+    fn write_record(&mut self, names: usize, cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
+        let title = format!("-[ {} ]", self.written);
+        let mut record = format!("{title}{}\n", "-".repeat((names + 20).saturating_sub(title.len())));
+        for (column, cell) in self.columns.iter().zip(cells) {
+            let (shown, is_cut) = text::cut(&cell.text, column.limit);
+            self.cut_cells += u64::from(is_cut);
+            let room = " ".repeat(names - text::width(&column.heading));
+            let _ = writeln!(record, "{}", format!("{}{room}{GAP}{shown}", column.heading).trim_end());
+        }
+        out.write_all(record.as_bytes())
+    }
+
     fn write_row(&mut self, cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
+        self.written += 1;
+        if let Some(names) = self.record {
+            return self.write_record(names, cells, out);
+        }
         let mut line = String::new();
         for (index, (column, cell)) in self.columns.iter_mut().zip(cells).enumerate() {
             let (shown, is_cut) = text::cut(&cell.text, column.limit);
@@ -195,12 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn no_column_vanishes_on_a_small_screen() {
+    fn rows_of_too_many_columns_for_the_screen_are_records() {
         let long = "x".repeat(100);
-        let row: Vec<&str> = vec![&long; 8];
+        let row: Vec<&str> = vec!["1", &long, "", "東京", &long, &long];
         let (text, cut) =
-            shown(&["a", "b", "c", "d", "e", "f", "g", "h"], &[&row], Layout { screen: Some(20), cell: None });
-        assert_eq!((text.matches("xxxxxxxxxxx…").count(), cut), (8, 8));
+            shown(&["a", "b", "c", "dd", "e", "f"], &[&row, &row], Layout { screen: Some(40), cell: None });
+        let record = format!("a  | 1\nb  | {0}…\nc  |\ndd | 東京\ne  | {0}…\nf  | {0}…\n", "x".repeat(34));
+        assert_eq!(text, format!("-[ 1 ]----------------\n{record}-[ 2 ]----------------\n{record}"));
+        assert_eq!(cut, 6);
+        assert!(text.lines().all(|line| text::width(line) <= 40));
     }
 
     #[test]

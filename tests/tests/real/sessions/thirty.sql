@@ -1,6 +1,5 @@
 -- Looking around.
 SHOW KEYSPACES;
-SHOW SITES;
 SELECT COUNT(*) FROM words;
 SELECT MIN(key), MAX(key) FROM words;
 -- Single keys and lists of them.
@@ -14,6 +13,8 @@ SELECT key FROM words WHERE key >= 'mo' ORDER BY key LIMIT 3 OFFSET 2;
 SELECT key FROM words WHERE key BETWEEN 'catacomb' AND 'catalog' AND NOT key LIKE '%''s';
 SELECT COUNT(*) FROM words WHERE key >= 'b' AND key < 'c';
 SELECT key FROM words WHERE key LIKE 'é%' LIMIT 4;
+SELECT key FROM words WHERE key < 'AAA' OR key > 'étude' ORDER BY key DESC;
+SELECT key, value ->> 'colour' AS colour FROM words WHERE key = 'red';
 -- Conditions on what the values hold.
 SELECT key FROM words WHERE key STARTS WITH 'un' AND key LIKE '%ingly' LIMIT 4;
 SELECT COUNT(*) AS with_twenty_letters FROM words WHERE value ->> 'letters' = '20';
