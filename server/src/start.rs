@@ -286,24 +286,11 @@ fn start_store(
 
     let directory = Arc::new(open_directory(config, identity.store, &transport, &support_link)?);
     directory.learn(stores);
-    let events = EventLog::open(
-        &config.data_dir,
-        identity.store,
-        identity.site.clone(),
-        identity.incarnation,
-        Arc::clone(&clock),
-    );
-    let events = Arc::new(events);
+    let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
     let support = Support::new(recovered.support(), clock.now());
-    let setup = WorkerSetup {
-        workers: u16::try_from(config.workers).expect("bounded by the configuration"),
-        seed: identity.store.0,
-        quorum_reads: config.quorum_reads,
-        check: CheckLevel::Cheap,
-        survival: SurvivalGoal::Site,
-    };
+    let setup = worker_setup(config, identity.store);
     let (workers, map) = recovered.into_workers(&setup, &env);
     let ports = Ports {
         sender: Arc::new(StreamSender { transport: Arc::clone(&transport) }),
@@ -333,6 +320,22 @@ fn start_store(
         history: Arc::clone(&link.history),
     };
     Ok((running, stop))
+}
+
+/// What happened here before, and what is going to.
+fn open_events(config: &Config, identity: &Identity, clock: &Arc<dyn Clock>) -> EventLog {
+    let (store, site) = (identity.store, identity.site.clone());
+    EventLog::open(&config.data_dir, store, site, identity.incarnation, Arc::clone(clock))
+}
+
+fn worker_setup(config: &Config, store: StoreId) -> WorkerSetup {
+    WorkerSetup {
+        workers: u16::try_from(config.workers).expect("bounded by the configuration"),
+        seed: store.0,
+        quorum_reads: config.quorum_reads,
+        check: CheckLevel::Cheap,
+        survival: SurvivalGoal::Site,
+    }
 }
 
 /// The formats that cross between stores; a store that knows none of ours in common is refused at the handshake.
