@@ -47,3 +47,30 @@ fn render_in_file(error: &LangError, statement: &str, file: &str, origin: &Origi
     let drawn = error.render(&source);
     drawn.replacen(&format!("--> line {line}, column {column}"), &format!("--> {file}:{line}:{column}"), 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(file: Option<&str>, line: u64, before: &str) -> Origin {
+        Origin { file: file.map(ToOwned::to_owned), line, before: before.to_owned() }
+    }
+
+    #[test]
+    fn errors_of_a_script_name_the_line_and_column_of_the_file() {
+        let error = ShellError::Language(LangError::new(Span::new(9, 12), "no column kye").hint("did you mean key?"));
+        let drawn = render(&error, "SELECT\n  kye", &origin(Some("a.sql"), 7, "x; "));
+        assert_eq!(drawn, "error: no column kye\n --> a.sql:8:3\n8 |   kye\n  |   ^^^\nhint: did you mean key?\n");
+        let first_line = ShellError::Language(LangError::new(Span::new(0, 6), "no"));
+        let drawn = render(&first_line, "SELEKT 1", &origin(Some("a.sql"), 7, "x; "));
+        assert_eq!(drawn, "error: no\n --> a.sql:7:4\n7 | x; SELEKT 1\n  |    ^^^^^^\n");
+    }
+
+    #[test]
+    fn errors_of_the_fleet_name_the_line_of_the_statement() {
+        let error = ShellError::Refused { message: "it exists".into(), hint: Some("UPSERT".into()) };
+        let drawn = render(&error, "INSERT", &origin(Some("a.sql"), 7, ""));
+        assert_eq!(drawn, "error: it exists\n --> a.sql:7\nhint: UPSERT\n");
+        assert_eq!(render(&error, "INSERT", &Origin::typed()), "error: it exists\nhint: UPSERT\n");
+    }
+}

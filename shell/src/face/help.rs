@@ -29,9 +29,7 @@ pub(super) fn overview() -> String {
     for topic in TOPICS {
         let _ = writeln!(text, "  {:<18}{}", topic.name, topic.summary);
     }
-    text.push_str(
-        "\nStatements: \\h, and \\h SELECT for one of them. A statement ends with ; and may take several lines.\n",
-    );
+    text.push_str("\nStatements: \\h, and \\h SELECT for one of them. They end with ; and may take several lines.\n");
     text
 }
 
@@ -115,11 +113,12 @@ const TOPICS: &[Topic] = &[
         body: r#"Rows lie in the order of their keys. What WHERE says of the key decides what is read;
 the rest is a filter on it.
 
-  SELECT * FROM words WHERE key = 'apple';                       one key
-  SELECT * FROM words WHERE key IN ('apple', 'pear');            some keys
-  SELECT * FROM words WHERE key LIKE 'app%';                     a prefix; so does key STARTS WITH 'app'
-  SELECT * FROM words WHERE key >= 'b' AND key < 'c' LIMIT 10;   a range
-  SELECT * FROM words ORDER BY key DESC LIMIT 3;                 the last three: read from the end
+  SELECT * FROM words WHERE key = 'apple';                  one key
+  SELECT * FROM words WHERE key IN ('apple', 'pear');       some keys
+  SELECT * FROM words WHERE key LIKE 'app%';                a prefix
+  SELECT * FROM words WHERE key STARTS WITH 'app';          the same
+  SELECT * FROM words WHERE key >= 'b' AND key < 'c';       a range
+  SELECT * FROM words ORDER BY key DESC LIMIT 3;            the last three: read from the end
   SELECT COUNT(*) FROM words WHERE key BETWEEN 'a' AND 'b';
 
 EXPLAIN before a statement shows what it would read, and warns of a full scan.

@@ -40,6 +40,11 @@ impl Taken {
             self.column += text::width(line);
         }
     }
+
+    /// Lines, with what there is of the last one.
+    fn lines(&self, columns: usize) -> usize {
+        self.lines + self.column / columns.max(1)
+    }
 }
 
 /// Where the result of one statement goes.
@@ -110,7 +115,7 @@ impl Destination {
                 held.extend_from_slice(bytes);
                 taken.add(&String::from_utf8_lossy(bytes), size.columns);
                 // One line is left for the prompt.
-                if taken.lines < size.lines {
+                if taken.lines(size.columns) < size.lines {
                     return Ok(());
                 }
                 let (held, pager) = (std::mem::take(held), std::mem::take(pager));
@@ -261,11 +266,12 @@ mod tests {
         let lines = |pieces: &[&str]| {
             let mut taken = Taken::default();
             pieces.iter().for_each(|piece| taken.add(piece, 20));
-            taken.lines
+            taken.lines(20)
         };
         assert_eq!(lines(&["short\n"]), 1);
         assert_eq!(lines(&["in ", "pieces", "\n"]), 1);
         assert_eq!(lines(&[&"x".repeat(41), "\n"]), 3);
+        assert_eq!(lines(&[&"x".repeat(60)]), 3, "a line that never ends is long too");
         assert_eq!(lines(&["\n\n"]), 2);
         assert_eq!(lines(&[&"東".repeat(10), "\n"]), 1);
     }

@@ -149,6 +149,9 @@ async fn programs_get_results_that_they_can_read_and_exit_codes_that_tell() {
     let seen: Vec<_> = sites.iter().map(|row| (row["site"].as_str().unwrap(), row["alive"].as_u64())).collect();
     assert_eq!(seen, [("site-a", Some(1)), ("site-b", Some(1)), ("site-c", Some(1))]);
 
+    let ranges = succeeded(&scene.run(&["sql", "-e", "SHOW RANGES FROM KEYSPACE words", "--format", "jsonl"]).await);
+    assert!(ranges.lines().all(|line| line.contains(r#""keyspace":"words""#)) && !ranges.is_empty(), "{ranges}");
+
     // A script on standard input stops at its first error, and says on which line it was.
     let mut child =
         scene.command(&["sql"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

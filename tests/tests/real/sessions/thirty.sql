@@ -22,7 +22,7 @@ SELECT key, value -> 'vowels' FROM words WHERE value ->> 'vowels' = '10' LIMIT 3
 -- What it takes.
 EXPLAIN SELECT key FROM words WHERE key LIKE 'quiz%' AND value ->> 'letters' = '7';
 EXPLAIN SELECT COUNT(*) FROM words WHERE value ->> 'letters' = '20';
-EXPLAIN ANALYZE SELECT COUNT(*) FROM words WHERE key STARTS WITH 'b';
+EXPLAIN ANALYZE SELECT COUNT(*) FROM words WHERE key STARTS WITH 'quizz';
 -- Writing.
 INSERT INTO words (key, value) VALUES ('zzz', 'sleep'), ('zzzz', JSON '{"letters": 4, "ending": "zzz"}');
 SELECT key, value, expires FROM words WHERE key > 'zyzzyvas';
@@ -37,7 +37,6 @@ DELETE FROM words WHERE key LIKE 'zzz%';
 SELECT COUNT(*) FROM words;
 -- Where it lies.
 SPLIT KEYSPACE words AT 'm';
-SHOW RANGES FROM KEYSPACE words;
-\d words
+\d
 \h SPLIT
 \echo That was all.
