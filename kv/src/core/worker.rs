@@ -120,8 +120,8 @@ struct SupportNow {
     abstains: bool,
     /// How far this store's wall clock is ahead of the others', when it is off by more than the bound.
     clock_ahead_ms: Option<i64>,
-    /// Stores whose promise was withdrawn and not renewed.
-    lost: BTreeSet<StoreId>,
+    /// Stores whose promise was withdrawn and not renewed, and when that was.
+    lost: BTreeMap<StoreId, Moment>,
 }
 
 /// One worker of a store.
@@ -187,7 +187,7 @@ impl Worker {
             view: Arc::new(SupportView { incarnation: config.incarnation, ..SupportView::default() }),
             abstains: true,
             clock_ahead_ms: None,
-            lost: BTreeSet::new(),
+            lost: BTreeMap::new(),
         };
         Self {
             ids: RangeIds::new(config.worker),
@@ -257,7 +257,7 @@ impl Worker {
         let soon = (!self.support_news.is_empty()).then_some(Moment::ZERO);
         let times = [
             soon,
-            self.timers.first().map(|(at, _)| *at),
+            self.next_replica_timer(),
             self.desk.next_wake(),
             self.parking.next_wake(),
             self.sending.next_wake(self.last_round),
@@ -267,6 +267,12 @@ impl Worker {
             Some(self.report_at),
         ];
         times.into_iter().flatten().min()
+    }
+
+    /// When the first replica wants to be woken: `None` while all of them rest.
+    #[must_use]
+    pub fn next_replica_timer(&self) -> Option<Moment> {
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// How every replica here is doing.

@@ -264,7 +264,8 @@ impl Outlets {
             }
             work => match Pool::of(&work) {
                 Some(Pool::Read) => drop(self.readers.send((worker, work))),
-                _ => drop(self.snapshots.send((worker, work))),
+                Some(Pool::Snapshot) => drop(self.snapshots.send((worker, work))),
+                Some(Pool::Apply) | None => unreachable!("it has an arm of its own"),
             },
         }
     }

@@ -15,7 +15,7 @@ use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
-use holdfast_kv::core::routing::{RangeMap, worker_of};
+use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
@@ -78,6 +78,14 @@ pub struct Fleet {
     pub cut: BTreeSet<(StoreId, StoreId)>,
     /// Wall clocks that are off.
     pub clock_ahead_ms: BTreeMap<StoreId, i64>,
+    /// Lists of stores that were sent from store to store.
+    pub directories: usize,
+    /// Raft messages that were delivered.
+    pub raft_messages: usize,
+    /// Rounds in which a replica's timer was due.
+    pub ticks: usize,
+    /// False: workers are not checked after each round, which takes long where there are many ranges.
+    pub is_checked: bool,
     /// Stores that found themselves outdated and want to be stopped.
     pub stopped: BTreeSet<StoreId>,
 }
@@ -157,6 +165,10 @@ impl Fleet {
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
             clock_ahead_ms: BTreeMap::new(),
+            directories: 0,
+            raft_messages: 0,
+            ticks: 0,
+            is_checked: true,
             stopped: BTreeSet::new(),
         };
         for record in &records {
@@ -414,9 +426,12 @@ impl Fleet {
             return false;
         }
         let mut events: Vec<_> = store.mailboxes[worker].drain(..).collect();
+        self.ticks += usize::from(store.workers[worker].next_replica_timer().is_some_and(|at| at <= now));
         let env = TestEnv { now, wall_ms, engines: store.engines.clone() };
         let effects = store.workers[worker].handle(&mut events, &env);
-        store.workers[worker].check().unwrap();
+        if self.is_checked {
+            store.workers[worker].check().unwrap();
+        }
         for effect in effects {
             self.carry(id, worker, effect);
         }
@@ -449,6 +464,9 @@ impl Fleet {
             return;
         }
         let incarnation = self.stores[&from].incarnation;
+        self.raft_messages += usize::from(matches!(message, StoreMessage::Raft(_)));
+        let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
+        self.directories += usize::from(news);
         let Some(store) = self.stores.get_mut(&to) else { return };
         let message = StoreMessage::decode(&message.encode()).expect("what we encode is well-formed");
         let worker = match message.route() {
@@ -519,6 +537,12 @@ impl Store {
     /// The range that holds a key, as this store knows.
     pub fn range_of(&self, key: &Key) -> RangeId {
         self.map.find(key).unwrap().descriptor.range
+    }
+
+    /// True when it knows a leader of every range, and none of them is `gone`.
+    pub fn knows_all_leaders(&self, gone: StoreId) -> bool {
+        let led = |found: &Found| found.leader.is_some_and(|leader| leader != gone);
+        self.map.all().iter().filter(|found| found.own).all(led)
     }
 
     fn carry(&mut self, worker: usize, effect: Effect) {

@@ -116,7 +116,7 @@ impl Worker {
             let me = self.config.store;
             return match held.standing.leader {
                 Some((_, store)) if store == me => Way::Here(range),
-                Some((_, store)) if !self.support.lost.contains(&store) => self.away(open, range, store),
+                Some((_, store)) if !self.support.lost.contains_key(&store) => self.away(open, range, store),
                 // Nobody leads, or whoever did is lost: it is decided here who comes next.
                 _ if matches!(open.origin, Origin::Store { .. }) && open.hops >= limits::MAX_HOPS => {
                     Way::Nowhere(range)
@@ -147,7 +147,7 @@ impl Worker {
             // Another worker of this store has it.
             return Some(me);
         }
-        let lives = |store: &StoreId| *store != me && !self.support.lost.contains(store);
+        let lives = |store: &StoreId| *store != me && !self.support.lost.contains_key(store);
         if let Some(leader) = found.leader.filter(lives) {
             return Some(leader);
         }
@@ -187,7 +187,7 @@ impl Worker {
     /// A range says who leads it: what waited for that goes on.
     pub(super) fn wake_waiting(&mut self, range: RangeId, cx: &Cx<'_>) {
         let Some(held) = self.held.get(&range) else { return };
-        let known = held.standing.leader.is_some_and(|(_, store)| !self.support.lost.contains(&store));
+        let known = held.standing.leader.is_some_and(|(_, store)| !self.support.lost.contains_key(&store));
         if known && self.desk.waiting() > 0 {
             for ticket in self.desk.waiting_for(Wait::Leader(range)) {
                 self.route(ticket, cx);
@@ -329,7 +329,7 @@ impl Worker {
     fn with_address(&self, rejected: Rejected) -> Rejected {
         let Rejected::NotLeader { range, leader } = rejected else { return rejected };
         let known = self.map.get(range).and_then(|found| found.leader);
-        let store = leader.map(|hint| hint.store).or(known).filter(|store| !self.support.lost.contains(store));
+        let store = leader.map(|hint| hint.store).or(known).filter(|store| !self.support.lost.contains_key(store));
         let leader = store.map(|store| {
             let record = self.directory.iter().find(|record| record.store == store);
             LeaderHint { store, address: record.map(|record| record.addresses.client.clone()) }

@@ -169,11 +169,11 @@ impl Worker {
         self.support.view = view;
         self.support.abstains = abstains;
         for (store, _) in &withdrawn {
-            self.support.lost.insert(*store);
+            self.support.lost.insert(*store, cx.now);
         }
         let given = &self.support.view.given;
         let before = self.support.lost.len();
-        self.support.lost.retain(|store| !given.contains_key(store));
+        self.support.lost.retain(|store, _| !given.contains_key(store));
         let some_came_back = self.support.lost.len() < before;
         let ranges: Vec<_> = self.held.keys().copied().collect();
         for (store, generation) in &withdrawn {
