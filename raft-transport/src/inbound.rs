@@ -1,9 +1,12 @@
 //! The accepting side: handshake, then batches to [`Inbound`], one stream of a store and class at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::mem::Discriminant;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_proto::v1;
@@ -101,23 +104,60 @@ impl Place {
     }
 }
 
+/// A store that is refused tries again and again: each reason is told of so often.
+const TELL_REFUSAL_EVERY: Duration = Duration::from_secs(30);
+/// Callers remembered for that; of more than these nothing is told until some are forgotten.
+const TOLD_REFUSALS: usize = 256;
+
+/// Who was refused why, and when that was told.
+#[derive(Default)]
+struct Refusals(Mutex<HashMap<(Option<IpAddr>, u64, Discriminant<Refusal>), Instant>>);
+
+impl Refusals {
+    /// True when this refusal is to be told of now. `store`: who the caller says it is; 0: nobody.
+    fn is_news(&self, from: Option<IpAddr>, store: u64, refusal: &Refusal, now: Instant) -> bool {
+        let mut told = self.0.lock();
+        told.retain(|_, at| now.duration_since(*at) < TELL_REFUSAL_EVERY);
+        let key = (from, store, std::mem::discriminant(refusal));
+        if told.len() >= TOLD_REFUSALS || told.contains_key(&key) {
+            return false;
+        }
+        told.insert(key, now);
+        true
+    }
+}
+
 /// The service behind the store-to-store port.
 pub(crate) struct Acceptor {
     shared: Arc<Shared>,
+    refusals: Refusals,
 }
 
 impl Acceptor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, refusals: Refusals::default() }
     }
 
-    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), Refusal> {
-        let first = match timeout(limits::STREAM_HANDSHAKE_TIMEOUT, frames.message()).await {
-            Ok(Ok(Some(first))) => first,
-            Ok(Ok(None)) => return Err(Refusal::Malformed("the stream ended before its hello".to_owned())),
-            Ok(Err(status)) => return Err(Refusal::Malformed(status.message().to_owned())),
-            Err(_) => return Err(Refusal::Malformed("no hello in time".to_owned())),
+    /// Judges a caller; an error comes with the store that it says it is, 0: none.
+    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), (u64, Refusal)> {
+        let first = self.first_frame(frames).await.map_err(|refusal| (0, refusal))?;
+        let store = match &first.body {
+            Some(Body::Hello(hello)) => hello.from_store_id,
+            _ => 0,
         };
+        self.judge(first).map_err(|refusal| (store, refusal))
+    }
+
+    async fn first_frame(&self, frames: &mut Frames) -> Result<v1::LinkFrame, Refusal> {
+        match timeout(limits::STREAM_HANDSHAKE_TIMEOUT, frames.message()).await {
+            Ok(Ok(Some(first))) => Ok(first),
+            Ok(Ok(None)) => Err(Refusal::Malformed("the stream ended before its hello".to_owned())),
+            Ok(Err(status)) => Err(Refusal::Malformed(status.message().to_owned())),
+            Err(_) => Err(Refusal::Malformed("no hello in time".to_owned())),
+        }
+    }
+
+    fn judge(&self, first: v1::LinkFrame) -> Result<(Caller, Class), Refusal> {
         let caller = handshake::judge_hello(&self.shared.identity, &self.shared.incarnations, first)?;
         let class = Class::from_wire(caller.class)
             .ok_or_else(|| Refusal::Malformed("support has a port of its own".to_owned()))?;
@@ -136,7 +176,7 @@ impl StoreTransport for Acceptor {
         let greeted = self.greet(&mut frames).await;
         let first = match &greeted {
             Ok(_) => handshake::welcome(&self.shared.identity),
-            Err(refusal) => handshake::refused(refusal),
+            Err((_, refusal)) => handshake::refused(refusal),
         };
         answers.try_send(Ok(first)).expect("the channel is new and holds one frame");
         match greeted {
@@ -152,7 +192,11 @@ impl StoreTransport for Acceptor {
                     drop(answers);
                 });
             }
-            Err(refusal) => tracing::warn!(?from, %refusal, "stream refused"),
+            Err((store, refusal)) => {
+                if self.refusals.is_news(from.map(|from| from.ip()), store, &refusal, Instant::now()) {
+                    tracing::warn!(?from, store, %refusal, "stream refused; said again in 30 s at the earliest");
+                }
+            }
         }
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -200,5 +244,30 @@ impl Reader {
             payloads.push(message.payload);
         }
         self.shared.inbound.receive(self.caller.store, self.caller.incarnation, self.class, payloads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_in_a_while_for_each_store_and_reason() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let old = Refusal::OldIncarnation { newest: Incarnation(3) };
+        let from = Some(IpAddr::from([127, 0, 0, 1]));
+        assert!(refusals.is_news(from, 1, &old, start));
+        assert!(!refusals.is_news(from, 1, &Refusal::OldIncarnation { newest: Incarnation(4) }, start));
+        assert!(refusals.is_news(from, 2, &old, start), "another store");
+        assert!(refusals.is_news(from, 1, &Refusal::Malformed("x".into()), start), "another reason");
+        assert!(!refusals.is_news(from, 1, &old, start + Duration::from_secs(29)));
+        assert!(refusals.is_news(from, 1, &old, start + Duration::from_secs(31)));
+    }
+
+    #[test]
+    fn refusals_remembered_are_bounded() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let told = (0..10_000).filter(|store| refusals.is_news(None, *store, &Refusal::Malformed("x".into()), start));
+        assert_eq!(told.count(), TOLD_REFUSALS);
     }
 }
