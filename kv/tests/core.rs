@@ -5,9 +5,10 @@
 mod fleet;
 
 use fleet::{Fleet, REST, get, key, put, spread, store};
-use holdfast_placement::Policies;
+use holdfast_kv::core::records::encode_policy;
+use holdfast_placement::{Policies, Policy, StateKey};
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{RangeId, RangeRequest, Rejected, ReplicaId, Request, Response, Timestamp};
+use holdfast_types::{KeyspaceId, Mutation, RangeId, RangeRequest, Rejected, ReplicaId, Request, Response, Timestamp};
 use std::time::Duration;
 
 #[test]
@@ -480,4 +481,63 @@ fn replica_that_missed_its_removal_gives_way_to_the_range_that_comes() {
     fleet.admin(leader, range, request).unwrap();
     fleet.run_until(8_000, "the new range has come", |f| f.has_data(spare, right));
     assert!(fleet.standing(spare, REST).is_none());
+}
+
+#[test]
+fn list_of_stores_is_sent_only_when_it_is_another_one() {
+    let mut fleet = spread(3, 2);
+    fleet.run(3_000);
+    fleet.directories = 0;
+    fleet.run(10_000);
+    assert_eq!(fleet.directories, 0, "nothing has changed");
+}
+
+/// Writes a record of the system range as an administrator would.
+fn write_record(fleet: &mut Fleet, record: &StateKey, value: Vec<u8>) {
+    let mutations = vec![Mutation { key: record.key(), value: Some(value.into()), expires_at: None }];
+    let request = Request::Write { conditions: Vec::new(), mutations };
+    fleet.must(store(1), RangeRequest { range: None, write: None, request });
+}
+
+#[test]
+fn policy_of_a_keyspace_is_read_from_the_system_range_and_a_bad_one_is_told_once() {
+    let mut fleet = spread(3, 2);
+    let record = StateKey::Policy(KeyspaceId::DEFAULT);
+    for wanted in [2, 3, 1] {
+        let policy = Policy { leader_preference: vec![fleet::site_of(store(wanted))], ..Policy::default() };
+        write_record(&mut fleet, &record, encode_policy(&policy).to_vec());
+        fleet.run_until(20_000, "the leader is where it is wanted", |f| f.leader(REST) == Some(store(wanted)));
+    }
+    write_record(&mut fleet, &record, b"nonsense".to_vec());
+    fleet.run(10_000);
+    let alarms: Vec<_> = fleet.stores.values().flat_map(|store| &store.alarms).collect();
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].contains("policy of keyspace"), "{alarms:?}");
+    assert_eq!(fleet.leader(REST), Some(store(1)), "the policy of before holds on");
+    fleet.must(store(2), put("a", "1"));
+}
+
+#[test]
+fn silent_store_is_replaced_in_time_though_the_system_range_changes_its_leader() {
+    let mut policies = Policies::default();
+    policies.limits.replace_after = Duration::from_secs(8);
+    let mut fleet = four_stores(&policies);
+    let planner = fleet.leader(RangeId::SYSTEM).unwrap();
+    let next = (1..=4).map(store).find(|id| *id != planner && fleet.standing(*id, RangeId::SYSTEM).is_some()).unwrap();
+    let lost = (1..=4).map(store).find(|id| {
+        *id != planner && *id != next && [REST, RangeId::SYSTEM].iter().any(|r| fleet.standing(*id, *r).is_some())
+    });
+    let lost = lost.unwrap();
+    fleet.crash(lost);
+    let lost_at = fleet.now;
+    fleet.run(6_000);
+    let to = fleet.standing(planner, RangeId::SYSTEM).unwrap().descriptor.replica_on(next).unwrap().replica;
+    fleet.admin(planner, RangeId::SYSTEM, AdminRequest::Transfer { to }).unwrap();
+    fleet.run_until(6_000, "a replacement", |f| {
+        [REST, RangeId::SYSTEM].iter().all(|range| {
+            let leader = f.leader(*range).and_then(|leader| f.standing(leader, *range));
+            leader.is_some_and(|s| s.descriptor.replica_on(lost).is_none())
+        })
+    });
+    assert!(fleet.now.since(lost_at) >= Duration::from_secs(8), "not too early");
 }

@@ -52,6 +52,8 @@ pub enum PlacementTask {
     },
     /// The stores of the fleet are others than before.
     Directory(Arc<Vec<StoreRecord>>),
+    /// Something is wrong with a record of the system range.
+    Complain(String),
     /// Tell whoever looks at the fleet.
     Tell(PlacementNews),
 }
@@ -141,13 +143,13 @@ impl PlacementLoop {
         new
     }
 
-    /// Whether this worker leads the system range now.
-    pub fn set_leads(&mut self, leads: bool, now: Moment) {
+    /// Whether this worker leads the system range now; `lost`: stores that it knows to be silent, and since when.
+    pub fn set_leads(&mut self, leads: bool, lost: &BTreeMap<StoreId, Moment>, now: Moment) {
         if leads && self.leading.is_none() {
             self.leading = Some(Leading {
                 since: now,
                 plan_at: now.after(limits::REPORT_EVERY * REPORTS_BEFORE_PLAN),
-                facts: Facts::new(now),
+                facts: Facts::new(lost.clone(), now),
                 records: Records::default(),
                 in_flight: BTreeMap::new(),
                 steps: BTreeMap::new(),
@@ -208,8 +210,10 @@ impl PlacementLoop {
         }
         if leading.plan_at <= now && leading.records.are_known() {
             leading.plan_at = now.after(limits::REPORT_EVERY);
-            tasks.extend(leading.plan(&mut self.next_call, &self.directory, &self.policies, now));
+            let policies = leading.records.policies(&self.policies);
+            tasks.extend(leading.plan(&mut self.next_call, &self.directory, &policies, now));
         }
+        tasks.extend(leading.records.take_complaints().into_iter().map(PlacementTask::Complain));
         tasks.extend(leading.told.news.drain(..).map(PlacementTask::Tell));
         tasks
     }

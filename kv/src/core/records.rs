@@ -1,7 +1,7 @@
 //! The values that placement keeps in the system range, encoded.
 
 use bytes::Bytes;
-use holdfast_placement::{KeyspaceRecord, SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_placement::{KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp};
@@ -80,6 +80,56 @@ pub fn decode_range(bytes: &[u8]) -> Result<RangeDescriptor, BadMessage> {
     let message = v1::RangeRecord::decode(bytes)?;
     known("a range's record", message.version)?;
     message.descriptor.ok_or_else(|| BadMessage::malformed("a range's record has no descriptor"))?.try_into()
+}
+
+/// Fewer bytes than this in a range are not worth one.
+const POLICY_MIN_SPLIT_BYTES: u64 = 1 << 20;
+/// More voters than this cost more than they save.
+const POLICY_MAX_REPLICAS: u32 = 9;
+
+/// Encodes the policy of a keyspace.
+#[must_use]
+pub fn encode_policy(policy: &Policy) -> Bytes {
+    let record = v1::PolicyRecord {
+        version: VERSION,
+        replicas: u32::try_from(policy.replicas).unwrap_or(u32::MAX),
+        survive_store_only: policy.goal == SurvivalGoal::Store,
+        leader_preference: policy.leader_preference.iter().map(ToString::to_string).collect(),
+        split_bytes: policy.split_bytes,
+        split_requests_millis_per_second: policy.split_requests_millis_per_second,
+    };
+    record.encode_to_vec().into()
+}
+
+/// Decodes the policy of a keyspace; one that makes no sense is refused.
+pub fn decode_policy(bytes: &[u8]) -> Result<Policy, BadMessage> {
+    let message = v1::PolicyRecord::decode(bytes)?;
+    known("a policy", message.version)?;
+    let by_default = Policy::default();
+    if message.replicas > POLICY_MAX_REPLICAS {
+        return Err(BadMessage::Malformed(format!("{} replicas: use 1 to {POLICY_MAX_REPLICAS}", message.replicas)));
+    }
+    if (1..POLICY_MIN_SPLIT_BYTES).contains(&message.split_bytes) {
+        return Err(BadMessage::Malformed(format!(
+            "ranges of {} bytes: use at least {POLICY_MIN_SPLIT_BYTES}",
+            message.split_bytes
+        )));
+    }
+    let sites = message.leader_preference.iter().map(|site| SiteName::new(site));
+    let or = |value: u64, default: u64| if value == 0 { default } else { value };
+    Ok(Policy {
+        replicas: match message.replicas {
+            0 => by_default.replicas,
+            replicas => usize::try_from(replicas).unwrap_or(by_default.replicas),
+        },
+        goal: if message.survive_store_only { SurvivalGoal::Store } else { SurvivalGoal::Site },
+        leader_preference: sites.collect::<Result<_, _>>().map_err(BadMessage::Malformed)?,
+        split_bytes: or(message.split_bytes, by_default.split_bytes),
+        split_requests_millis_per_second: or(
+            message.split_requests_millis_per_second,
+            by_default.split_requests_millis_per_second,
+        ),
+    })
 }
 
 /// Encodes a keyspace's record.

@@ -16,6 +16,8 @@ const SILENT_AFTER: Duration = limits::REPORT_EVERY.saturating_mul(4);
 #[derive(Debug)]
 pub(super) struct Facts {
     since: Moment,
+    /// Stores that were silent already: a new planner does not wait for them all over again.
+    lost: BTreeMap<StoreId, Moment>,
     stores: BTreeMap<StoreId, StoreFacts>,
     ranges: BTreeMap<RangeId, RangeFacts>,
     /// By store and worker.
@@ -37,8 +39,8 @@ struct RangeFacts {
 }
 
 impl Facts {
-    pub(super) fn new(now: Moment) -> Self {
-        Self { since: now, stores: BTreeMap::new(), ranges: BTreeMap::new(), damaged: BTreeMap::new() }
+    pub(super) fn new(lost: BTreeMap<StoreId, Moment>, now: Moment) -> Self {
+        Self { since: now, lost, stores: BTreeMap::new(), ranges: BTreeMap::new(), damaged: BTreeMap::new() }
     }
 
     pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
@@ -125,8 +127,9 @@ impl Facts {
     }
 
     fn store_view(&self, record: &StoreRecord, now: Moment) -> StoreView {
+        let silent_since = Some(self.lost.get(&record.store).copied().unwrap_or(self.since));
         let silent =
-            StoreView { alive: false, silent_since: Some(self.since), ..StoreView::alive_at(record.site.clone()) };
+            StoreView { alive: false, silent_since, ..StoreView::alive_at(record.site.clone()) };
         let Some(known) = self.stores.get(&record.store) else { return silent };
         let report = &known.report;
         let alive = now.since(known.last_at) < SILENT_AFTER;

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_placement::{StateKey, StoreRecord};
+use bytes::Bytes;
+use holdfast_placement::{Policies, Policy, StateKey, StoreRecord};
 use holdfast_types::{
-    KeyRange, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response, StoreId, limits,
+    Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response, StoreId, limits,
 };
 
 use super::PlacementTask;
 use super::facts::Facts;
-use crate::core::records::{decode_range, decode_store, encode_range, encode_store};
+use crate::core::records::{decode_policy, decode_range, decode_store, encode_range, encode_store};
 
 /// How often the list of stores is read again.
 const STORES_EVERY: Duration = Duration::from_secs(2);
@@ -23,6 +24,11 @@ pub(super) struct Records {
     stores: Option<BTreeMap<StoreId, StoreRecord>>,
     read_stores_at: Moment,
     ranges: Option<BTreeMap<RangeId, RangeDescriptor>>,
+    policies: BTreeMap<KeyspaceId, Policy>,
+    read_policies_at: Moment,
+    /// What is wrong with policies, as last told.
+    bad_policies: Vec<String>,
+    complaints: Vec<String>,
     calls: BTreeMap<u64, Call>,
     told: u64,
 }
@@ -31,6 +37,7 @@ pub(super) struct Records {
 enum Call {
     Stores(BTreeMap<StoreId, StoreRecord>),
     Ranges(BTreeMap<RangeId, RangeDescriptor>),
+    Policies,
     Write(Vec<RangeDescriptor>),
 }
 
@@ -48,6 +55,10 @@ impl Records {
             self.read_stores_at = now.after(STORES_EVERY);
             let call = Call::Stores(BTreeMap::new());
             tasks.push(self.ask(next_call, call, scan(StateKey::all_stores())));
+        }
+        if self.read_policies_at <= now && !self.calls.values().any(|call| matches!(call, Call::Policies)) {
+            self.read_policies_at = now.after(STORES_EVERY);
+            tasks.push(self.ask(next_call, Call::Policies, scan(StateKey::all_policies())));
         }
         let asks = self.calls.values().any(|call| matches!(call, Call::Ranges(_) | Call::Write(_)));
         match &self.ranges {
@@ -79,14 +90,52 @@ impl Records {
                 ranges.extend(read.map(|descriptor| (descriptor.range, descriptor)));
                 self.ranges = Some(ranges);
             }
+            (Call::Policies, Ok(Response::Scanned { rows, .. })) => {
+                self.take_policies(rows.iter().map(|row| (&row.key, &row.value.value)));
+            }
             (Call::Write(written), Ok(_)) => {
                 let known = self.ranges.get_or_insert_default();
                 known.extend(written.into_iter().map(|descriptor| (descriptor.range, descriptor)));
             }
             (Call::Stores(_), _) => self.read_stores_at = now.after(limits::REPORT_EVERY),
             // Asked again with the next tick.
-            (Call::Ranges(_) | Call::Write(_), _) => {}
+            (Call::Ranges(_) | Call::Policies | Call::Write(_), _) => {}
         }
+    }
+
+    /// A record that cannot be read, or makes no sense, is complained of once, and the keyspace keeps what it had.
+    fn take_policies<'a>(&mut self, rows: impl Iterator<Item = (&'a Key, &'a Bytes)>) {
+        let (mut policies, mut bad) = (BTreeMap::new(), Vec::new());
+        for (key, value) in rows {
+            let Some(StateKey::Policy(keyspace)) = StateKey::parse(key) else { continue };
+            match decode_policy(value) {
+                Ok(policy) => drop(policies.insert(keyspace, policy)),
+                Err(why) => {
+                    policies.extend(self.policies.remove(&keyspace).map(|old| (keyspace, old)));
+                    bad.push(format!("the policy of keyspace {} is not used: {why}", keyspace.0));
+                }
+            }
+        }
+        self.complaints.extend(bad.iter().filter(|what| !self.bad_policies.contains(what)).cloned());
+        (self.policies, self.bad_policies) = (policies, bad);
+    }
+
+    /// What was found to be wrong with records since the last call.
+    pub(super) fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// What the system range says over what the store was given. Keyspace 0 is the system's own.
+    pub(super) fn policies(&self, given: &Policies) -> Policies {
+        let mut policies = given.clone();
+        for (keyspace, policy) in &self.policies {
+            if *keyspace == KeyspaceId::SYSTEM {
+                policies.system = policy.clone();
+            } else {
+                policies.keyspaces.insert(*keyspace, policy.clone());
+            }
+        }
+        policies
     }
 
     /// The list of stores, when it is another one than the last one taken.

@@ -34,7 +34,7 @@ impl Worker {
             return self.send(self.config.store, StoreMessage::Report(Box::new(report)));
         }
         let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
-        self.placement.set_leads(leads, cx.now);
+        self.placement.set_leads(leads, &self.support.lost, cx.now);
         self.pass_report(report, cx);
         let tasks = self.placement.tick(cx.now);
         self.do_placement_tasks(tasks, cx);
@@ -84,7 +84,9 @@ impl Worker {
     }
 
     /// Takes a report in where the system range is led, else sends it there.
-    fn pass_report(&mut self, report: StoreReport, cx: &Cx<'_>) {
+    fn pass_report(&mut self, mut report: StoreReport, cx: &Cx<'_>) {
+        // The answer comes to this worker, whichever reports: it is told only what is news here.
+        report.directory_version = self.placement.directory().0;
         if self.placement.leads() {
             return self.take_facts(report, cx);
         }
@@ -105,7 +107,7 @@ impl Worker {
     /// The store that leads the system range, or one that may know who does.
     fn placement_store(&mut self) -> Option<StoreId> {
         let me = self.config.store;
-        let lives = |store: &StoreId| *store != me && !self.support.lost.contains(store);
+        let lives = |store: &StoreId| *store != me && !self.support.lost.contains_key(store);
         let known = self.map.get(RangeId::SYSTEM);
         if let Some(leader) = known.filter(|found| found.own).and_then(|found| found.leader).filter(lives) {
             return Some(leader);
@@ -171,6 +173,10 @@ impl Worker {
                 PlacementTask::Admin { call, range, request } => (call, Asked::Admin(range, request)),
                 PlacementTask::Directory(_) => {
                     self.tell_directory();
+                    continue;
+                }
+                PlacementTask::Complain(what) => {
+                    self.out.push(Effect::Alarm { range: Some(RangeId::SYSTEM), what });
                     continue;
                 }
                 PlacementTask::Tell(news) => {
