@@ -231,7 +231,7 @@ impl World {
         if self.is_any_clock_wrong() {
             return;
         }
-        let by_ms = i64::try_from(rng.between(1_500, 20_000)).expect("seconds");
+        let by_ms = i64::try_from(rng.between(1_500, 8_000)).expect("seconds");
         self.set_clock_wrong(store, if rng.coin() { by_ms } else { -by_ms });
         self.repair_after(wait, Repair::Clock(store));
     }

@@ -39,6 +39,8 @@ pub struct World {
     /// Faults happen until then.
     pub(crate) faults_until: Moment,
     pub(crate) requests: u64,
+    /// The furthest time that a wrong clock has given has come then.
+    pub(crate) ahead_until: Moment,
     quorum_reads: bool,
 }
 
@@ -63,6 +65,7 @@ impl World {
             swarm,
             faults_until: Moment::ZERO,
             requests: 0,
+            ahead_until: Moment::ZERO,
             quorum_reads,
         };
         world.build_stores(shape, &mut rng);

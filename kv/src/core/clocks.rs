@@ -1,9 +1,9 @@
 //! Whose wall clock is off: what stores read of each other's in their support messages.
 //!
 //! An answer tells the other store's wall clock at some moment between our question and now, so it bounds how far our own clock is
-//! ahead from both sides, however slow the way was. A store is off when more than half of the stores, itself and those that do not
-//! answer counted too, certainly have another time, all on the same side: the one in the middle of three that disagree is not.
-//! Of two stores that disagree nobody can say which is right, and neither is judged.
+//! ahead from both sides, however slow the way was. A store is off when more than half of those that answer, itself counted too,
+//! certainly have another time, all on the same side: the one in the middle of three that disagree is not. Of two stores that
+//! disagree nobody can say which is right, and neither is judged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,16 +46,15 @@ impl Clocks {
         self.readings.insert(store, reading);
     }
 
-    /// Judges this store's clock by what was read within `fresh`; `others`: how many stores are asked. Gives how far the clock
-    /// is ahead of the others' (behind: negative) when it is off by more than [`limits::MAX_CLOCK_OFFSET`].
-    pub fn judge(&mut self, others: usize, fresh: Duration, now: Moment) -> Option<i64> {
+    /// Judges this store's clock by what was read within `fresh`. Gives how far the clock is ahead of the others' (behind: negative) when it is off by more than [`limits::MAX_CLOCK_OFFSET`].
+    pub fn judge(&mut self, fresh: Duration, now: Moment) -> Option<i64> {
         self.readings.retain(|_, reading| now.since(reading.at) <= fresh);
         let bound = i64::try_from(limits::MAX_CLOCK_OFFSET.as_millis()).unwrap_or(i64::MAX);
-        let all = others + 1;
+        let all = self.readings.len() + 1;
         let readings = self.readings.values();
         if let Some(known) = self.ahead_ms {
             let agree = 1 + readings.filter(|reading| !reading.differs_by(bound / 2)).count();
-            if agree * 2 > self.readings.len() + 1 && agree > 1 {
+            if agree * 2 > all && agree > 1 {
                 self.ahead_ms = None;
             } else if let Some(ahead) = self.middle().filter(|ahead| known.abs_diff(*ahead) > bound.unsigned_abs() / 2)
             {
@@ -93,18 +92,18 @@ mod tests {
     const NOW: Moment = Moment(10_000_000);
 
     /// Judges a clock that shows 100 s, by stores that show these times and answer after `way_ms`.
-    fn judged(clocks: &mut Clocks, others: &[(u64, u64)], asked: usize, way_ms: u64) -> Option<i64> {
+    fn judged(clocks: &mut Clocks, others: &[(u64, u64)], way_ms: u64) -> Option<i64> {
         clocks.readings.clear();
         for (store, theirs_ms) in others {
             let asked_at = Moment(NOW.0 - way_ms * 1_000);
             clocks.read(StoreId(*store), *theirs_ms, 100_000, asked_at, NOW);
         }
-        clocks.judge(asked, FRESH, NOW)
+        clocks.judge(FRESH, NOW)
     }
 
     #[test]
     fn clock_that_a_majority_contradicts_is_off() {
-        let judge = |others: &[(u64, u64)]| judged(&mut Clocks::default(), others, 2, 0);
+        let judge = |others: &[(u64, u64)]| judged(&mut Clocks::default(), others, 0);
         assert_eq!(judge(&[(2, 100_300), (3, 99_600)]), None, "within the bound");
         assert_eq!(judge(&[(2, 90_000), (3, 90_000)]), Some(10_000));
         assert_eq!(judge(&[(2, 110_000), (3, 111_000)]), Some(-10_000));
@@ -112,26 +111,25 @@ mod tests {
 
     #[test]
     fn clock_that_some_contradict_is_not_off() {
-        let judge = |others: &[(u64, u64)], asked| judged(&mut Clocks::default(), others, asked, 0);
-        assert_eq!(judge(&[(2, 90_000)], 1), None, "of two nobody knows which is right");
-        assert_eq!(judge(&[(2, 90_000)], 2), None, "the third is silent and may agree");
-        assert_eq!(judge(&[(2, 90_000), (3, 110_000)], 2), None, "the one in the middle");
-        assert_eq!(judge(&[(2, 90_000), (3, 90_000), (4, 100_000), (5, 100_000)], 4), None);
+        let judge = |others: &[(u64, u64)]| judged(&mut Clocks::default(), others, 0);
+        assert_eq!(judge(&[(2, 90_000)]), None, "of two nobody knows which is right");
+        assert_eq!(judge(&[(2, 90_000), (3, 110_000)]), None, "the one in the middle");
+        assert_eq!(judge(&[(2, 90_000), (3, 90_000), (4, 100_000), (5, 100_000)]), None);
     }
 
     #[test]
     fn slow_ways_do_not_make_a_clock_look_wrong() {
         let mut clocks = Clocks::default();
-        assert_eq!(judged(&mut clocks, &[(2, 99_400), (3, 99_400)], 2, 550), None, "they read it 600 ms ago");
-        assert_eq!(judged(&mut clocks, &[(2, 98_000), (3, 98_000)], 2, 550), Some(1_725));
+        assert_eq!(judged(&mut clocks, &[(2, 99_400), (3, 99_400)], 550), None, "they read it 600 ms ago");
+        assert_eq!(judged(&mut clocks, &[(2, 98_000), (3, 98_000)], 550), Some(1_725));
     }
 
     #[test]
     fn clock_is_right_again_only_well_within_the_bound() {
         let mut clocks = Clocks::default();
-        assert!(judged(&mut clocks, &[(2, 90_000), (3, 90_000)], 2, 0).is_some());
-        assert!(judged(&mut clocks, &[(2, 99_600), (3, 99_600)], 2, 0).is_some(), "within the bound, but hardly");
-        assert!(judged(&mut clocks, &[], 2, 0).is_some(), "nobody says that it is right");
-        assert!(judged(&mut clocks, &[(2, 90_000), (3, 99_900)], 2, 0).is_none(), "two of three agree");
+        assert!(judged(&mut clocks, &[(2, 90_000), (3, 90_000)], 0).is_some());
+        assert!(judged(&mut clocks, &[(2, 99_600), (3, 99_600)], 0).is_some(), "within the bound, but hardly");
+        assert!(judged(&mut clocks, &[], 0).is_some(), "nobody says that it is right");
+        assert!(judged(&mut clocks, &[(2, 90_000), (3, 99_900)], 0).is_none(), "two of three agree");
     }
 }

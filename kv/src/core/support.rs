@@ -385,7 +385,7 @@ impl Support {
         let received = self.others.iter().filter_map(|(s, o)| o.received.map(|r| (*s, r))).collect();
         let view = SupportView { incarnation: self.config.incarnation, given, received };
         let abstains = self.abstains(now);
-        let ahead = self.clocks.judge(self.neighbours.len(), self.config.interval, now);
+        let ahead = self.clocks.judge(self.config.interval, now);
         let same =
             self.published.as_ref().is_some_and(|(old, was, off)| **old == view && (*was, *off) == (abstains, ahead));
         if same && self.withdrawn.is_empty() {
