@@ -82,7 +82,8 @@ fn filter() -> impl Strategy<Value = Filter> {
 }
 
 fn rows() -> impl Strategy<Value = Vec<(String, String)>> {
-    let json = key_text().prop_map(|text| format!("{{\"n\":{}}}", if text.is_empty() { "null".into() } else { format!("\"{text}\"") }));
+    let json = key_text()
+        .prop_map(|text| format!("{{\"n\":{}}}", if text.is_empty() { "null".into() } else { format!("\"{text}\"") }));
     prop::collection::vec((row_key(), prop_oneof![key_text(), json]), 0..20)
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_client::admin::{
-    AdminError, Event, EventKind, Events, Keyspace, LeaderGoesTo, RangePage, RangeStatus, Ranges, Setting, SettingSource,
-    Settings, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
+    AdminError, Event, EventKind, Events, Keyspace, LeaderGoesTo, RangePage, RangeStatus, Ranges, Setting,
+    SettingSource, Settings, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
 };
 use holdfast_types::{
     Expected, FleetId, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, Rejected,
@@ -134,12 +134,13 @@ impl State {
     fn rows_in(&self, bounds: &KeyRange) -> impl DoubleEndedIterator<Item = (&Key, &VersionedValue)> {
         let end = bounds.end.clone();
         // A bound before the start would panic in the map.
-        let end = end.map_or(std::ops::Bound::Unbounded, |end| std::ops::Bound::Excluded(end.max(bounds.start.clone())));
+        let end =
+            end.map_or(std::ops::Bound::Unbounded, |end| std::ops::Bound::Excluded(end.max(bounds.start.clone())));
         let start = std::ops::Bound::Included(bounds.start.clone());
         let empty = bounds.is_empty();
-        self.rows.range((start, if empty { std::ops::Bound::Unbounded } else { end })).filter(move |(_, value)| {
-            !empty && self.is_alive(value)
-        })
+        self.rows
+            .range((start, if empty { std::ops::Bound::Unbounded } else { end }))
+            .filter(move |(_, value)| !empty && self.is_alive(value))
     }
 
     fn bounds_of(&self, start: &Key) -> KeyRange {
@@ -200,7 +201,9 @@ fn cut(bounds: &KeyRange, range: &KeyRange, reverse: bool) -> (KeyRange, Option<
     let rest = if reverse {
         (bounds.start < start).then(|| KeyRange { start: bounds.start.clone(), end: Some(start.clone()) })
     } else {
-        end.clone().filter(|end| bounds.end.as_ref() != Some(end)).map(|end| KeyRange { start: end, end: bounds.end.clone() })
+        end.clone()
+            .filter(|end| bounds.end.as_ref() != Some(end))
+            .map(|end| KeyRange { start: end, end: bounds.end.clone() })
     };
     (KeyRange { start, end }, rest)
 }
@@ -327,7 +330,8 @@ impl Backend for MemoryFleet {
             }
         };
         let from = resume.unwrap_or(Key::MIN);
-        let mut starts = state.ranges.keys().filter(|start| **start >= from && state.bounds_of(start).overlaps(&bounds));
+        let mut starts =
+            state.ranges.keys().filter(|start| **start >= from && state.bounds_of(start).overlaps(&bounds));
         let limit = usize::try_from(limit).expect("fits");
         let ranges = starts.by_ref().take(limit).map(|start| state.status(start)).collect();
         Ok(RangePage { ranges, resume: starts.next().cloned(), silent: vec![] })

@@ -122,7 +122,10 @@ async fn again(
 
 fn contended(key: &Key) -> ShellError {
     ShellError::Refused {
-        message: format!("others keep changing rows around {} faster than this statement", key.user_key().escape_ascii()),
+        message: format!(
+            "others keep changing rows around {} faster than this statement",
+            key.user_key().escape_ascii()
+        ),
         hint: Some("try again; rows before it are changed already".into()),
     }
 }

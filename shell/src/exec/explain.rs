@@ -1,10 +1,10 @@
 //! EXPLAIN: what a statement would read and write, and where. EXPLAIN ANALYZE: what it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdfast_client::admin::{Keyspace, RangeStatus};
-use holdfast_types::{Key, KeyRange, limits};
+use holdfast_types::{Key, KeyRange, RangeId, limits};
 
 use super::change::bounded;
 use super::error::ShellError;
@@ -39,8 +39,7 @@ impl Line {
     fn on<'r>(mut self, ranges: impl IntoIterator<Item = &'r RangeStatus>, requests: u64) -> Self {
         for range in ranges {
             self.ranges.push(range.descriptor.range.to_string());
-            let site = range.leader_site.as_ref().map_or_else(|| "no leader known".to_owned(), ToString::to_string);
-            *self.sites.entry(site).or_default() += 1;
+            *self.sites.entry(site_of(range)).or_default() += 1;
         }
         self.requests = Some(requests);
         self
@@ -58,6 +57,10 @@ impl Line {
             self.requests.map_or(Value::Null, Value::count),
         ]
     }
+}
+
+fn site_of(range: &RangeStatus) -> String {
+    range.leader_site.as_ref().map_or_else(|| "no leader known".to_owned(), ToString::to_string)
 }
 
 fn named(mut names: Vec<String>, at_most: usize) -> String {
@@ -147,6 +150,9 @@ fn select_lines(keyspace: &Keyspace, layout: &Layout, plan: &KeyPlan, select: &S
         Output::Aggregates(items) => {
             let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
             let how = if one_row_each { ", one row read for each" } else { "" };
+            if one_row_each && let Some(first) = lines.first_mut() {
+                first.requests = u64::try_from(items.len()).ok();
+            }
             lines.push(Line::new("aggregate", format!("{}{how}", names.join(", "))));
         }
         Output::Rows(_) => {
@@ -181,7 +187,7 @@ fn read_lines(
         }
         Step::Keys(keys) => {
             let raw: Vec<Key> = keys.iter().map(|key| Key::bound(keyspace.id, key)).collect();
-            keys_line("get", &raw, layout, 1)
+            keys_line("get", &raw, layout)
         }
     });
     lines.collect()
@@ -198,20 +204,24 @@ fn interval_text(interval: &Interval) -> String {
     if let Some(key) = interval.as_point() {
         return format!("key = {}", shown(key));
     }
-    match (interval.start.is_empty(), &interval.end) {
-        (true, None) => "all keys".into(),
-        (true, Some(end)) => format!("key < {}", shown(end)),
-        (false, None) => format!("key >= {}", shown(&interval.start)),
-        (false, Some(end)) => format!("key >= {} AND key < {}", shown(&interval.start), shown(end)),
+    // A zero byte at the end says "behind this key", as a rule.
+    let from = match interval.start.split_last() {
+        None => None,
+        Some((0, key)) if !key.is_empty() => Some(format!("key > {}", shown(&Bytes::copy_from_slice(key)))),
+        Some(_) => Some(format!("key >= {}", shown(&interval.start))),
+    };
+    let to = interval.end.as_ref().map(|end| match end.split_last() {
+        Some((0, key)) if !key.is_empty() => format!("key <= {}", shown(&Bytes::copy_from_slice(key))),
+        _ => format!("key < {}", shown(end)),
+    });
+    match (from, to) {
+        (None, None) => "all keys".into(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(from), Some(to)) => format!("{from} AND {to}"),
     }
 }
 
-fn scan_line(
-    step: &'static str,
-    keyspace: &Keyspace,
-    layout: &Layout,
-    interval: &Interval,
-) -> Line {
+fn scan_line(step: &'static str, keyspace: &Keyspace, layout: &Layout, interval: &Interval) -> Line {
     let bounds = interval.within(keyspace.id);
     let touched: Vec<&RangeStatus> =
         layout.ranges.iter().filter(|range| range.descriptor.bounds.overlaps(&bounds)).collect();
@@ -228,12 +238,14 @@ fn pages(range: &RangeStatus, bounds: &KeyRange) -> u64 {
     }
 }
 
-fn keys_line(step: &'static str, keys: &[Key], layout: &Layout, requests: u64) -> Line {
+fn keys_line(step: &'static str, keys: &[Key], layout: &Layout) -> Line {
     let mut touched: Vec<&RangeStatus> = keys.iter().filter_map(|key| layout.holding(key)).collect();
     touched.sort_by_key(|range| range.descriptor.range);
     touched.dedup_by_key(|range| range.descriptor.range);
     let names = keys.iter().map(|key| shown(&Bytes::copy_from_slice(key.user_key()))).collect();
     let what = if keys.len() == 1 { "key = " } else { "keys " };
+    // The client sends one request to each range.
+    let requests = u64::try_from(touched.len().max(1)).unwrap_or(u64::MAX);
     Line::new(step, format!("{what}{}", named(names, NAMED_KEYS))).on(touched, requests)
 }
 
@@ -241,17 +253,16 @@ fn insert_lines(layout: &Layout, mut keys: Vec<Key>, upsert: bool) -> Vec<Line> 
     keys.sort();
     let mut lines = Vec::new();
     if !upsert && keys.len() > 1 {
-        let requests = u64::try_from(keys.len().div_ceil(KEYS_AT_A_TIME)).unwrap_or(u64::MAX);
-        lines.push(keys_line("look", &keys, layout, requests));
+        lines.extend(keys.chunks(KEYS_AT_A_TIME).map(|some| keys_line("look", some, layout)));
     }
     let mut rest: &[Key] = &keys;
     while let Some(first) = rest.first() {
-        let in_range = layout.holding(first).map_or(rest.len(), |range| {
-            rest.partition_point(|key| range.descriptor.bounds.contains(key))
-        });
+        let in_range = layout
+            .holding(first)
+            .map_or(rest.len(), |range| rest.partition_point(|key| range.descriptor.bounds.contains(key)));
         let (here, behind) = rest.split_at(in_range.max(1));
         let step = if upsert { "write" } else { "write if absent" };
-        lines.push(keys_line(step, here, layout, 1));
+        lines.push(keys_line(step, here, layout));
         rest = behind;
     }
     lines
@@ -309,22 +320,20 @@ pub(super) async fn analyze(
 }
 
 fn site_rows(watch: &Watch) -> Vec<Vec<Value>> {
-    let mut by_site: BTreeMap<String, (Vec<String>, Tally)> = BTreeMap::new();
-    for (range, tally) in &watch.tallies {
-        let known = watch.layout.ranges.iter().find(|known| Some(known.descriptor.range) == *range);
-        let site = match known {
-            Some(known) => known.leader_site.as_ref().map_or_else(|| "no leader known".to_owned(), ToString::to_string),
-            None => "several".to_owned(),
-        };
-        let (ranges, sum) = by_site.entry(site).or_default();
-        ranges.extend(range.map(|range| range.to_string()));
+    let mut by_site: BTreeMap<String, (BTreeSet<RangeId>, Tally)> = BTreeMap::new();
+    for (ranges, tally) in &watch.tallies {
+        let known = watch.layout.ranges.iter().filter(|known| ranges.contains(&known.descriptor.range));
+        let sites: BTreeSet<String> = known.map(site_of).collect();
+        let site = if sites.is_empty() { "not known".to_owned() } else { Vec::from_iter(sites).join(" + ") };
+        let (all, sum) = by_site.entry(site).or_default();
+        all.extend(ranges);
         sum.requests += tally.requests;
         sum.rows += tally.rows;
         sum.bytes += tally.bytes;
         sum.time += tally.time;
     }
-    let row = |(site, (ranges, sum)): (String, (Vec<String>, Tally))| {
-        let ranges = named(ranges, NAMED_RANGES);
+    let row = |(site, (ranges, sum)): (String, (BTreeSet<RangeId>, Tally))| {
+        let ranges = named(ranges.iter().map(ToString::to_string).collect(), NAMED_RANGES);
         vec![
             Value::Text(site),
             Value::maybe_text((!ranges.is_empty()).then_some(ranges)),
@@ -343,8 +352,8 @@ fn analyze_notes(run: &Run<'_>, done: &Summary, watch: &Watch, statement: &State
         "{} rows and {} bytes read in {} round trips",
         progress.rows_scanned, progress.bytes_scanned, progress.requests
     )];
-    notes.extend(done.rows_returned.map(|rows| format!("{rows} rows came out and were not shown")));
-    notes.extend(done.rows_affected.map(|rows| format!("{rows} rows were changed")));
+    notes.extend(done.rows_returned.map(|rows| format!("rows that came out and were not shown: {rows}")));
+    notes.extend(done.rows_affected.map(|rows| format!("rows changed: {rows}")));
     let filter = match statement {
         Statement::Select(select) => Some(select.filter.as_ref()),
         Statement::Update(update) => Some(Some(&update.filter)),
@@ -352,8 +361,8 @@ fn analyze_notes(run: &Run<'_>, done: &Summary, watch: &Watch, statement: &State
         _ => None,
     };
     notes.extend(filter.into_iter().flat_map(|filter| scan_notes(&KeyPlan::of(filter), filter)));
-    if watch.tallies.contains_key(&None) {
-        notes.push("requests to several sites at once are counted under \"several\"".into());
+    if watch.tallies.keys().any(|ranges| ranges.len() > 1) {
+        notes.push("where sites stand together, requests went to them at the same time".into());
     }
     notes.extend(silent_notes(&watch.layout.silent));
     notes

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_client::admin::{AdminError, Keyspace, LeaderGoesTo, RangeStatus, Ranges, SettingSource, SilentStore, StoreStatus};
+use holdfast_client::admin::{
+    AdminError, Keyspace, LeaderGoesTo, RangeStatus, Ranges, SettingSource, SilentStore, StoreStatus,
+};
 use holdfast_types::{Key, KeyspaceId, RangeId, Role, StoreId};
 
 use super::error::ShellError;
@@ -10,19 +12,15 @@ use super::run::Run;
 use super::sink::{Column, ColumnKind, Summary};
 use super::value::Value;
 use crate::backend::BackendError;
+use crate::lang::LangError;
 use crate::lang::ast::{Name, Show};
-use crate::lang::{LangError, nearest};
 
 /// Ranges asked for at a time.
 const PAGE_RANGES: u32 = 500;
 /// Events that are shown where no number is given.
 const USUAL_EVENTS: u32 = 50;
 
-pub(super) async fn show(
-    run: &mut Run<'_>,
-    show: &Show,
-    keyspace: Option<&Keyspace>,
-) -> Result<Summary, ShellError> {
+pub(super) async fn show(run: &mut Run<'_>, show: &Show, keyspace: Option<&Keyspace>) -> Result<Summary, ShellError> {
     match show {
         Show::Sites => sites(run).await,
         Show::Stores => stores(run).await,
@@ -52,7 +50,10 @@ fn shown(run: &Run<'_>, notes: Vec<String>) -> Summary {
 }
 
 pub(super) fn silent_notes(silent: &[SilentStore]) -> Vec<String> {
-    silent.iter().map(|silent| format!("{} in {} did not answer: {}", silent.store, silent.site, silent.reason)).collect()
+    silent
+        .iter()
+        .map(|silent| format!("{} in {} did not answer: {}", silent.store, silent.site, silent.reason))
+        .collect()
 }
 
 fn text(text: impl ToString) -> Value {
@@ -209,7 +210,12 @@ async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summar
         };
         give(run, page.ranges.iter().map(row).collect())?;
         run.tell();
-        silent.extend(page.silent.into_iter().filter(|new| silent.iter().all(|known| known.store != new.store)).collect::<Vec<_>>());
+        silent.extend(
+            page.silent
+                .into_iter()
+                .filter(|new| silent.iter().all(|known| known.store != new.store))
+                .collect::<Vec<_>>(),
+        );
         resume = page.resume;
         if resume.is_none() {
             return Ok(shown(run, silent_notes(&silent)));
@@ -329,12 +335,7 @@ pub(super) async fn move_leader(run: &mut Run<'_>, range: RangeId, site: &Name) 
     let known: Vec<String> = sites.sites.iter().map(|site| site.name.to_string()).collect();
     if !known.contains(&site.text) {
         let error = LangError::new(site.span, format!("there is no site {}", site.text));
-        let near = nearest(&site.text, known.iter().map(String::as_str));
-        let hint = match near {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("the sites are {}", known.join(", ")),
-        };
-        return Err(error.hint(hint).into());
+        return Err(error.hint(format!("the sites are {}", known.join(", "))).into());
     }
     let to = LeaderGoesTo::site(&site.text).map_err(BackendError::from)?;
     let moved = match run.look(run.backend.transfer_leader(range, to)).await {
@@ -346,7 +347,8 @@ pub(super) async fn move_leader(run: &mut Run<'_>, range: RangeId, site: &Name) 
         }
         moved => moved?,
     };
-    let store = moved.range.leader.map_or_else(|| "a store that is not known yet".to_owned(), |store| store.to_string());
+    let store =
+        moved.range.leader.map_or_else(|| "a store that is not known yet".to_owned(), |store| store.to_string());
     let led = format!("{range} is led by {store} in {}", site.text);
     Ok(done("MOVE", if moved.changed { led } else { format!("{led} already, nothing was changed") }))
 }

@@ -93,11 +93,7 @@ async fn refuse_existing(run: &mut Run<'_>, changes: &[Change]) -> Result<(), Sh
     }
     let verb = if existing.len() == 1 { "exists" } else { "exist" };
     Err(ShellError::Refused {
-        message: format!(
-            "{} of {} keys {verb} already: {names}; nothing was inserted",
-            existing.len(),
-            changes.len()
-        ),
+        message: format!("{} of {} keys {verb} already: {names}; nothing was inserted", existing.len(), changes.len()),
         hint: Some("UPSERT overwrites rows that exist".into()),
     })
 }

@@ -49,8 +49,8 @@ impl Layout {
 #[derive(Default, Debug)]
 pub(super) struct Watch {
     pub(super) layout: Layout,
-    /// By range; `None`: of no range that is known, or of several.
-    pub(super) tallies: BTreeMap<Option<RangeId>, Tally>,
+    /// By the ranges that a call goes to; none: they are not known.
+    pub(super) tallies: BTreeMap<Vec<RangeId>, Tally>,
 }
 
 /// One statement being carried out.
@@ -86,87 +86,92 @@ impl<'a> Run<'a> {
 
     async fn request<T>(
         &mut self,
-        range: Option<RangeId>,
+        ranges: &[RangeId],
         request: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, ShellError> {
         let began = Instant::now();
         let answer = self.look(request).await;
-        self.progress.requests += 1;
+        // The client sends a request to each range of a call; how many these are is known while they are watched.
+        let requests = u64::try_from(ranges.len().max(1)).unwrap_or(u64::MAX);
+        self.progress.requests += requests;
         if let Some(watch) = &mut self.watch {
-            let tally = watch.tallies.entry(range).or_default();
-            tally.requests += 1;
+            let tally = watch.tallies.entry(ranges.to_vec()).or_default();
+            tally.requests += requests;
             tally.time += began.elapsed();
         }
         answer
     }
 
-    fn count(&mut self, range: Option<RangeId>, rows: u64, bytes: u64) {
+    fn count(&mut self, ranges: Vec<RangeId>, rows: u64, bytes: u64) {
         if let Some(watch) = &mut self.watch {
-            let tally = watch.tallies.entry(range).or_default();
+            let tally = watch.tallies.entry(ranges).or_default();
             tally.rows += rows;
             tally.bytes += bytes;
         }
     }
 
-    fn range_of(&self, key: &Key) -> Option<RangeId> {
-        Some(self.watch.as_ref()?.layout.holding(key)?.descriptor.range)
+    /// The ranges that hold these keys, while they are watched.
+    fn ranges_of<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Vec<RangeId> {
+        let Some(watch) = &self.watch else { return vec![] };
+        let mut ranges: Vec<RangeId> =
+            keys.filter_map(|key| Some(watch.layout.holding(key)?.descriptor.range)).collect();
+        ranges.sort();
+        ranges.dedup();
+        ranges
     }
 
     pub(super) async fn scan_page(&mut self, page: ScanPage) -> Result<Page, ShellError> {
-        let range = match (&self.watch, page.reverse) {
-            (Some(watch), true) => watch.layout.holding_end(&page.bounds).map(|range| range.descriptor.range),
-            _ => self.range_of(&page.bounds.start),
+        let ranges = match (&self.watch, page.reverse) {
+            (Some(watch), true) => {
+                watch.layout.holding_end(&page.bounds).map(|range| range.descriptor.range).into_iter().collect()
+            }
+            _ => self.ranges_of(std::iter::once(&page.bounds.start)),
         };
         let backend = self.backend;
-        let page = self.request(range, backend.scan_page(page)).await?;
+        let page = self.request(&ranges, backend.scan_page(page)).await?;
         let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
         let bytes = page.rows.iter().map(crate::backend::StoredRow::size_bytes).sum();
         self.progress.rows_scanned += rows;
         self.progress.bytes_scanned += bytes;
-        self.count(range, rows, bytes);
+        self.count(ranges, rows, bytes);
         Ok(page)
     }
 
     pub(super) async fn batch_get(&mut self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, ShellError> {
-        let range = self.range_of_all(keys.iter());
+        let ranges = self.ranges_of(keys.iter());
         let key_bytes: usize = keys.iter().map(|key| key.user_key().len()).sum();
         let backend = self.backend;
-        let values = self.request(range, backend.batch_get(keys)).await?;
+        let values = self.request(&ranges, backend.batch_get(keys)).await?;
         let found = u64::try_from(values.iter().flatten().count()).unwrap_or(u64::MAX);
         let value_bytes: usize = values.iter().flatten().map(|value| value.value.len()).sum();
         let bytes = u64::try_from(key_bytes + value_bytes).unwrap_or(u64::MAX);
         self.progress.rows_scanned += found;
         self.progress.bytes_scanned += bytes;
-        self.count(range, found, bytes);
+        self.count(ranges, found, bytes);
         Ok(values)
     }
 
     pub(super) async fn write(&mut self, changes: Vec<Change>) -> Result<Written, ShellError> {
-        let range = self.range_of_all(changes.iter().map(|change| &change.key));
+        let ranges = self.ranges_of(changes.iter().map(|change| &change.key));
         let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
         let size = |change: &Change| change.key.user_key().len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = u64::try_from(changes.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX);
         let backend = self.backend;
-        let written = self.request(range, backend.write(changes)).await?;
+        let written = self.request(&ranges, backend.write(changes)).await?;
         if matches!(written, Written::Done { .. }) {
             self.progress.rows_changed += count;
-            self.count(range, count, bytes);
+            self.count(ranges, count, bytes);
         }
         Ok(written)
     }
 
     pub(super) async fn delete_page(&mut self, bounds: KeyRange) -> Result<Deleted, ShellError> {
-        let range = self.range_of(&bounds.start);
+        let ranges = self.ranges_of(std::iter::once(&bounds.start));
         let backend = self.backend;
-        let deleted = self.request(range, backend.delete_page(bounds)).await?;
+        let deleted = self.request(&ranges, backend.delete_page(bounds)).await?;
         self.progress.rows_changed += deleted.keys;
-        self.count(range, deleted.keys, 0);
+        self.count(ranges, deleted.keys, 0);
         Ok(deleted)
-    }
-
-    fn range_of_all<'k>(&self, mut keys: impl Iterator<Item = &'k Key>) -> Option<RangeId> {
-        let first = self.range_of(keys.next()?)?;
-        keys.all(|key| self.range_of(key) == Some(first)).then_some(first)
     }
 
     /// All ranges that hold keys of a keyspace.

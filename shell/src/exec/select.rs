@@ -96,8 +96,11 @@ async fn together(
             Column::new(item.name.clone(), if is_key { ColumnKind::Data } else { ColumnKind::Number })
         })
         .collect();
-    let counts: Vec<&Aggregate> =
-        items.iter().map(|item| &item.what).filter(|what| matches!(what, Aggregate::Count | Aggregate::CountOf(_))).collect();
+    let counts: Vec<&Aggregate> = items
+        .iter()
+        .map(|item| &item.what)
+        .filter(|what| matches!(what, Aggregate::Count | Aggregate::CountOf(_)))
+        .collect();
     let mut counted = if counts.is_empty() { vec![] } else { count(run, keyspace, plan, &counts).await? };
     counted.reverse();
     let mut cells = Vec::with_capacity(items.len());

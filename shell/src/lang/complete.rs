@@ -43,11 +43,65 @@ pub struct Completion {
 }
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "ANALYZE", "AND", "AS", "ASC", "AT", "BETWEEN", "BY", "COUNT", "CREATE", "DELETE", "DESC", "EVENTS", "EXPLAIN",
-    "EXISTS", "FALSE", "FOR", "FROM", "IN", "INSERT", "INTERVAL", "INTO", "IS", "JSON", "KEYSPACE", "KEYSPACES", "LEADER",
-    "LEADERS", "LIKE", "LIMIT", "MAX", "MIN", "MOVE", "NOT", "NOW", "NULL", "OF", "OFFSET", "OR", "ORDER", "RANGE",
-    "RANGES", "SELECT", "SET", "SETTINGS", "SHOW", "SITE", "SITES", "SPLIT", "STARTS", "STORE", "STORES", "TO", "TRUE",
-    "UPDATE", "UPSERT", "VALUES", "WHERE", "WITH",
+    "ALL",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "ASC",
+    "AT",
+    "BETWEEN",
+    "BY",
+    "COUNT",
+    "CREATE",
+    "DELETE",
+    "DESC",
+    "EVENTS",
+    "EXPLAIN",
+    "EXISTS",
+    "FALSE",
+    "FOR",
+    "FROM",
+    "IN",
+    "INSERT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JSON",
+    "KEYSPACE",
+    "KEYSPACES",
+    "LEADER",
+    "LEADERS",
+    "LIKE",
+    "LIMIT",
+    "MAX",
+    "MIN",
+    "MOVE",
+    "NOT",
+    "NOW",
+    "NULL",
+    "OF",
+    "OFFSET",
+    "OR",
+    "ORDER",
+    "RANGE",
+    "RANGES",
+    "SELECT",
+    "SET",
+    "SETTINGS",
+    "SHOW",
+    "SITE",
+    "SITES",
+    "SPLIT",
+    "STARTS",
+    "STORE",
+    "STORES",
+    "TO",
+    "TRUE",
+    "UPDATE",
+    "UPSERT",
+    "VALUES",
+    "WHERE",
+    "WITH",
 ];
 const COLUMNS: &[&str] = &["key", "value", "version", "expires"];
 
@@ -68,9 +122,8 @@ pub fn complete(text: &str, cursor: usize, names: &Names) -> Completion {
     if super::open_at_end(before).is_some() {
         return Completion { start: cursor, candidates: vec![] };
     }
-    let start = before.rfind(|c: char| !is_word(c)).map_or(0, |at| {
-        at + before[at..].chars().next().map_or(0, char::len_utf8)
-    });
+    let start =
+        before.rfind(|c: char| !is_word(c)).map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
     let statement = split_statements(&before[..start]).pop().filter(|last| !last.ended);
     let words = words(statement.map_or("", |piece| piece.text));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

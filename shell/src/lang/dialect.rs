@@ -46,6 +46,7 @@ impl Dialect for HoldfastDialect {
 }
 
 fn is_starts_with(parser: &Parser) -> bool {
-    let is_starts = matches!(&parser.peek_nth_token_ref(0).token, Token::Word(word) if word.value.eq_ignore_ascii_case("starts"));
+    let is_starts =
+        matches!(&parser.peek_nth_token_ref(0).token, Token::Word(word) if word.value.eq_ignore_ascii_case("starts"));
     is_starts && matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word) if word.keyword == Keyword::WITH)
 }

@@ -41,7 +41,9 @@ pub(super) fn scalar(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
         Expr::CompoundIdentifier(names) => {
             let error = LangError::new(span, "columns are named without their keyspace");
             Err(match names.last() {
-                Some(last) if COLUMNS.contains(&last.value.to_lowercase().as_str()) => error.hint(last.value.clone()),
+                Some(last) if COLUMNS.contains(&last.value.to_lowercase().as_str()) => {
+                    error.hint(format!("write {}", last.value))
+                }
                 Some(last) => error.hint(format!("a field of a JSON value is written value ->> '{}'", last.value)),
                 None => error,
             })
@@ -71,13 +73,7 @@ pub(super) fn scalar(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
     }
 }
 
-fn field(
-    reader: &Reader<'_>,
-    left: &Expr,
-    right: &Expr,
-    as_text: bool,
-    whole: Span,
-) -> Result<Scalar, LangError> {
+fn field(reader: &Reader<'_>, left: &Expr, right: &Expr, as_text: bool, whole: Span) -> Result<Scalar, LangError> {
     let left_span = reader.span_of_expression(left, whole);
     let mut path = match scalar(reader, left, whole)? {
         Some(Scalar::Value) => Vec::new(),
@@ -119,13 +115,17 @@ pub(super) fn filter(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
             Value::Null => Ok(Filter::Constant(None)),
             _ => Err(no_condition(reader, span)),
         },
-        Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => chain(reader, expression, op, whole),
+        Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
+            chain(reader, expression, op, whole)
+        }
         Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
             let scalar = text_like(reader, left, whole)?;
             let span = reader.span_of_expression(right, whole);
             let prefix = pattern_bytes(reader, right, whole)?;
             if prefix.is_empty() {
-                return Err(LangError::new(span, "everything starts with an empty text").hint("leave the condition out"));
+                return Err(
+                    LangError::new(span, "everything starts with an empty text").hint("leave the condition out")
+                );
             }
             let pattern = Pattern { parts: vec![PatternPart::Bytes(prefix), PatternPart::Any] };
             Ok(Filter::Like { scalar, pattern })
@@ -153,10 +153,13 @@ pub(super) fn filter(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
             let pattern = like_pattern(&pattern_bytes(reader, pattern, whole)?);
             Ok(negate(*negated, Filter::Like { scalar, pattern }))
         }
-        Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } | Expr::Like { .. } => {
-            Err(LangError::new(span, "only plain LIKE is known")
-                .hint("% stands for anything, _ for one character, \\ makes the next one ordinary; letters must match exactly"))
-        }
+        Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } | Expr::Like { .. } => Err(LangError::new(
+            span,
+            "only plain LIKE is known",
+        )
+        .hint(
+            "% stands for anything, _ for one character, \\ makes the next one ordinary; letters must match exactly",
+        )),
         Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => {
             Err(LangError::new(span, "there are no queries within queries").hint(NO_QUERIES))
         }
@@ -224,7 +227,9 @@ fn comparison(
             let literal = operand_literal(reader, &scalar, left, whole)?;
             Ok(Filter::Compare { scalar, comparison: comparison.flipped(), literal })
         }
-        (None, None) => Err(LangError::new(span, "this says nothing about a row").hint("for all rows write WHERE true")),
+        (None, None) => {
+            Err(LangError::new(span, "this says nothing about a row").hint("for all rows write WHERE true"))
+        }
     }
 }
 
@@ -246,7 +251,8 @@ fn text_like(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Scal
         }
         Scalar::Version | Scalar::Expires => {
             let span = reader.span_of_expression(expression, whole);
-            Err(LangError::new(span, "times are not text").hint("expires < '2026-11-22 20:00:00', expires < NOW() + INTERVAL '1h'"))
+            Err(LangError::new(span, "times are not text")
+                .hint("expires < '2026-11-22 20:00:00', expires < NOW() + INTERVAL '1h'"))
         }
     }
 }

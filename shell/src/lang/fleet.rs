@@ -46,7 +46,8 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Show, LangError> {
             return Ok(Show::Settings { store });
         }
         "TABLES" | "DATABASES" | "SCHEMAS" => {
-            let error = LangError::new(span, format!("there are no {} here: rows lie in keyspaces", word.to_lowercase()));
+            let error =
+                LangError::new(span, format!("there are no {} here: rows lie in keyspaces", word.to_lowercase()));
             return Err(error.hint("SHOW KEYSPACES"));
         }
         _ => {
@@ -80,7 +81,7 @@ pub(super) fn split(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
 }
 
 pub(super) fn move_leader(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
-    const EXAMPLE: &str = "MOVE LEADER OF RANGE 4294967297 TO SITE site_a; SHOW RANGES lists ranges, SHOW SITES sites";
+    const EXAMPLE: &str = "MOVE LEADER OF RANGE 7 TO SITE site-a; SHOW RANGES lists the ranges, SHOW SITES the sites";
     reader.expect("LEADER", EXAMPLE)?;
     reader.expect("OF", EXAMPLE)?;
     reader.expect("RANGE", EXAMPLE)?;
@@ -104,14 +105,18 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
         _ => return Err(reader.expected("KEYSPACE").hint(EXAMPLE)),
     }
     if reader.peek_word().as_deref() == Some("IF") {
-        return Err(LangError::new(reader.here(), "IF NOT EXISTS is not known: CREATE KEYSPACE fails when there is one")
-            .hint(EXAMPLE));
+        return Err(LangError::new(
+            reader.here(),
+            "IF NOT EXISTS is not known: CREATE KEYSPACE fails when there is one",
+        )
+        .hint(EXAMPLE));
     }
     let name = name(reader, "keyspace", EXAMPLE)?;
     let mut letters = name.text.chars();
     let begins_well = letters.next().is_some_and(|first| first.is_ascii_lowercase());
     let goes_on_well = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !begins_well || !goes_on_well || name.text.len() > 63 {
+    let is_cut_off = matches!(reader.peek().0, Token::Minus | Token::Period | Token::Number(..));
+    if !begins_well || !goes_on_well || is_cut_off || name.text.len() > 63 {
         let message = "the name of a keyspace is a letter from a to z, then up to 62 of a-z, 0-9 and _";
         return Err(LangError::new(name.span, message).hint(EXAMPLE));
     }

@@ -77,7 +77,7 @@ fn constant(value: &Value, span: Span) -> Result<Literal, LangError> {
 /// Text between double quotes is a name in SQL, which is a common slip.
 pub(super) fn double_quoted(text: &str, span: Span) -> LangError {
     let error = LangError::new(span, "double quotes are for names, text stands between single quotes");
-    error.hint(format!("'{}'", text.replace('\'', "''")))
+    error.hint(format!("write '{}'", text.replace('\'', "''")))
 }
 
 fn bytes(digits: &str, span: Span) -> Result<Bytes, LangError> {

@@ -26,7 +26,8 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select, LangError> {
     let output = output(reader)?;
     if !reader.accept("FROM") {
         let error = reader.expected("FROM and the name of a keyspace");
-        return Err(error.hint(EXAMPLE));
+        let near = reader.peek_word().and_then(|word| nearest(&word, ["FROM"]).map(str::to_owned));
+        return Err(error.hint(near.map_or_else(|| EXAMPLE.to_owned(), |near| format!("did you mean {near}?"))));
     }
     let from = name(reader, "keyspace", EXAMPLE)?;
     refuse_more_relations(reader)?;
@@ -78,8 +79,13 @@ fn output(reader: &mut Reader<'_>) -> Result<Output, LangError> {
         }
         match chosen {
             Chosen::All => rows.extend(
-                [("key", Scalar::Key), ("value", Scalar::Value), ("version", Scalar::Version), ("expires", Scalar::Expires)]
-                    .map(|(name, what)| Item { name: name.into(), what }),
+                [
+                    ("key", Scalar::Key),
+                    ("value", Scalar::Value),
+                    ("version", Scalar::Version),
+                    ("expires", Scalar::Expires),
+                ]
+                .map(|(name, what)| Item { name: name.into(), what }),
             ),
             Chosen::Row(item) => rows.push(item),
             Chosen::Together(item) => together.push(item),
@@ -149,7 +155,9 @@ fn alias(reader: &mut Reader<'_>) -> Result<Option<String>, LangError> {
             reader.advance();
             Ok(Some(text))
         }
-        _ if explicit => Err(reader.expected("a name behind AS").hint("SELECT value ->> 'name' AS customer FROM orders")),
+        _ if explicit => {
+            Err(reader.expected("a name behind AS").hint("SELECT value ->> 'name' AS customer FROM orders"))
+        }
         _ => Ok(None),
     }
 }
@@ -171,7 +179,9 @@ fn aggregate(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Opti
     }
     let one = match list.args.as_slice() {
         [FunctionArg::Unnamed(one)] => one,
-        _ => return Err(LangError::new(span, format!("{name} takes one argument")).hint("COUNT(*), MIN(key), MAX(key)")),
+        _ => {
+            return Err(LangError::new(span, format!("{name} takes one argument")).hint("COUNT(*), MIN(key), MAX(key)"));
+        }
     };
     match (name.as_str(), one) {
         ("COUNT", FunctionArgExpr::Wildcard) => Ok(Some(Aggregate::Count)),
@@ -202,26 +212,45 @@ fn refuse_more_relations(reader: &mut Reader<'_>) -> Result<(), LangError> {
     }
     let Some(word) = reader.peek_word() else { return Ok(()) };
     match word.as_str() {
-        "JOIN" | "INNER" | "LEFT" | "RIGHT" | "FULL" | "CROSS" | "NATURAL" => Err(LangError::new(span, format!("{ONE}: there are no joins"))
-            .hint("read the keys first, then the other keyspace with WHERE key IN ('a', 'b')")),
-        "AS" => Err(LangError::new(span, "keyspaces have no second names").hint("columns are named without their keyspace")),
+        "JOIN" | "INNER" | "LEFT" | "RIGHT" | "FULL" | "CROSS" | "NATURAL" => {
+            Err(LangError::new(span, format!("{ONE}: there are no joins"))
+                .hint("read the keys first, then the other keyspace with WHERE key IN ('a', 'b')"))
+        }
+        "AS" => Err(no_second_name(span)),
+        "WHERE" | "ORDER" | "LIMIT" | "OFFSET" => Ok(()),
+        // `FROM orders o WHERE`: nothing else can be meant by a short word before WHERE.
+        _ if word.len() <= 2 && nearest(&word, ["OR", "ON"]).is_none() => Err(no_second_name(span)),
         _ => Ok(()),
     }
+}
+
+fn no_second_name(span: Span) -> LangError {
+    LangError::new(span, "keyspaces have no second names")
+        .hint("columns are named without their keyspace: WHERE key = 'a'")
 }
 
 /// Reads what stands behind WHERE.
 pub(super) fn condition(reader: &mut Reader<'_>) -> Result<(Filter, Span), LangError> {
     let (expression, span) = reader.expression("WHERE key = 'a', WHERE key STARTS WITH 'a', WHERE true")?;
+    if reader.peek_word().as_deref() == Some("STARTS") {
+        return Err(LangError::new(reader.here(), "STARTS goes on with WITH").hint("key STARTS WITH 'abc'"));
+    }
     Ok((filter(reader, &expression, span)?, span))
 }
 
 /// Reads WHERE and a condition for a statement that changes rows.
-pub(super) fn required_condition(reader: &mut Reader<'_>, verb: &str, keyspace: &Name) -> Result<(Filter, Span), LangError> {
+pub(super) fn required_condition(
+    reader: &mut Reader<'_>,
+    verb: &str,
+    keyspace: &Name,
+) -> Result<(Filter, Span), LangError> {
     if reader.accept("WHERE") {
         return condition(reader);
     }
     if !reader.at_end() {
-        return Err(left_over_or(reader, "WHERE and a condition"));
+        let error = left_over_or(reader, "WHERE and a condition");
+        let hint = error.hint.clone().unwrap_or_else(|| "WHERE key = 'a', WHERE key STARTS WITH 'a'".into());
+        return Err(error.hint(hint));
     }
     let span = reader.here();
     Err(LangError::new(span, format!("{verb} needs a WHERE: without one every row of {} would change", keyspace.text))
@@ -232,15 +261,20 @@ fn order(reader: &mut Reader<'_>) -> Result<bool, LangError> {
     reader.expect("BY", "ORDER BY key DESC")?;
     let (expression, span) = reader.expression("ORDER BY key DESC")?;
     if scalar(reader, &expression, span)? != Some(Scalar::Key) {
-        return Err(LangError::new(span, "rows are ordered by key only: that is how they are stored, nothing is sorted")
-            .hint("ORDER BY key, ORDER BY key DESC"));
+        return Err(LangError::new(
+            span,
+            "rows are ordered by key only: that is how they are stored, nothing is sorted",
+        )
+        .hint("ORDER BY key, ORDER BY key DESC"));
     }
     let descending = reader.accept("DESC");
     if !descending {
         reader.accept("ASC");
     }
     if matches!(reader.peek().0, Token::Comma) {
-        return Err(LangError::new(reader.here(), "keys are distinct: nothing else can be ordered by").hint("ORDER BY key"));
+        return Err(
+            LangError::new(reader.here(), "keys are distinct: nothing else can be ordered by").hint("ORDER BY key")
+        );
     }
     Ok(descending)
 }
@@ -263,9 +297,10 @@ fn left_over_or(reader: &Reader<'_>, expected: &str) -> LangError {
         "WHERE" => LangError::new(span, "WHERE stands too late, or does not belong here")
             .hint("WHERE comes behind the keyspace and before ORDER BY, LIMIT and OFFSET"),
         "FETCH" => LangError::new(span, "there is no FETCH").hint("LIMIT 10"),
-        "FOR" => LangError::new(span, "rows are not locked").hint("a row is changed by one statement: UPDATE ... WHERE ..."),
+        "FOR" => {
+            LangError::new(span, "rows are not locked").hint("a row is changed by one statement: UPDATE ... WHERE ...")
+        }
         "ON" => LangError::new(span, "there is no ON CONFLICT").hint("UPSERT overwrites rows that exist"),
-        "STARTS" => reader.expected("STARTS WITH and a text").hint("key STARTS WITH 'abc'"),
         _ => {
             let error = reader.expected(expected);
             match nearest(&word, CLAUSES.iter().copied()).filter(|_| !word.is_empty()) {

@@ -18,7 +18,9 @@ pub fn parse(text: &str) -> Result<Statement, LangError> {
         return Ok(statement);
     }
     if ended {
-        return Err(LangError::new(reader.here(), "a second statement begins here").hint("send one statement at a time"));
+        return Err(
+            LangError::new(reader.here(), "a second statement begins here").hint("send one statement at a time")
+        );
     }
     Err(query::left_over(&reader))
 }
@@ -72,10 +74,9 @@ fn foreign(word: &str, span: Span) -> Option<LangError> {
             "there are no transactions over several statements",
             "each statement stands for itself; rows of one INSERT or UPSERT that lie in one range are written all or nothing",
         ),
-        "DROP" | "TRUNCATE" => (
-            "keyspaces are not dropped",
-            "DELETE FROM name WHERE true removes all rows of a keyspace",
-        ),
+        "DROP" | "TRUNCATE" => {
+            ("keyspaces are not dropped", "DELETE FROM name WHERE true removes all rows of a keyspace")
+        }
         "ALTER" => ("there is nothing to alter: every keyspace has the columns key, value, version and expires", ""),
         "USE" => ("no keyspace is chosen for later statements", "name it in each statement: SELECT * FROM name"),
         "WITH" => ("there are no WITH queries", "SELECT from one keyspace at a time"),

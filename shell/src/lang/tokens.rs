@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         if self.at_end() || is_clause || matches!(self.peek().0, Token::Comma | Token::RParen) {
             return Err(self.expected("an expression").hint(example));
         }
-        let expression = self.parser.parse_expr().map_err(|error| self.not_an_expression(error, start))?;
+        let expression = self.parser.parse_expr().map_err(|error| self.not_an_expression(error, start, example))?;
         let end = self.end_before_next();
         Ok((expression, Span::new(start.start, end)))
     }
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         end
     }
 
-    fn not_an_expression(&self, error: ParserError, start: Span) -> LangError {
+    fn not_an_expression(&self, error: ParserError, start: Span, example: &str) -> LangError {
         let message = match error {
             ParserError::RecursionLimitExceeded => {
                 return LangError::new(start, "the expression is nested too deeply")
@@ -232,9 +232,16 @@ impl<'a> Reader<'a> {
         let end = self.text.trim_end().trim_end_matches(';').trim_end().len();
         let at = place.unwrap_or(end).min(end);
         let width = super::split::word_at(self.text, at);
-        let message = message.replace("found: EOF", "found: the end of the statement").replace("Expected: ", "expected ");
+        let message =
+            message.replace("found: EOF", "found: the end of the statement").replace("Expected: ", "expected ");
         let message = message.replace(", found: ", ", found ");
-        LangError::new(Span::new(at, at + width), lower_first(&message))
+        let hint = match message.as_str() {
+            text if text.starts_with("expected )") => "every ( needs its )",
+            text if text.starts_with("expected (") => "a list stands in parentheses: key IN ('a', 'b')",
+            text if text.ends_with("found )") => "a list has at least one constant: key IN ('a', 'b')",
+            _ => example,
+        };
+        LangError::new(Span::new(at, at + width), lower_first(&message)).hint(hint)
     }
 }
 

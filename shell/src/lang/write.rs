@@ -17,8 +17,9 @@ const INSERT_EXAMPLE: &str = "INSERT INTO orders (key, value) VALUES ('a', 'one'
 const UPDATE_EXAMPLE: &str = "UPDATE orders SET value = 'new' WHERE key = 'a'";
 
 pub(super) fn insert(reader: &mut Reader<'_>, upsert: bool) -> Result<Insert, LangError> {
-    reader.expect("INTO", INSERT_EXAMPLE)?;
-    let into = name(reader, "keyspace", INSERT_EXAMPLE)?;
+    let example = if upsert { "UPSERT INTO orders (key, value) VALUES ('a', 'one')" } else { INSERT_EXAMPLE };
+    reader.expect("INTO", example)?;
+    let into = name(reader, "keyspace", example)?;
     let columns = if matches!(reader.peek().0, Token::LParen) { Some(columns(reader)?) } else { None };
     if matches!(reader.peek_word().as_deref(), Some("SELECT" | "TABLE" | "WITH")) {
         return Err(LangError::new(reader.here(), "rows are given as VALUES, there is no INSERT ... SELECT")

@@ -36,7 +36,8 @@ impl Interval {
     #[must_use]
     pub fn as_point(&self) -> Option<&Bytes> {
         let end = self.end.as_ref()?;
-        (end.len() == self.start.len() + 1 && end.ends_with(&[0]) && end.starts_with(&self.start)).then_some(&self.start)
+        (end.len() == self.start.len() + 1 && end.ends_with(&[0]) && end.starts_with(&self.start))
+            .then_some(&self.start)
     }
 
     /// True when no key lies within.

@@ -207,7 +207,9 @@ fn compare_json(field: &Json, literal: &Literal) -> Compared {
         (Json::Number(number), Literal::Number(digits)) => numbers(&number.to_string(), digits),
         (Json::String(text), Literal::Text(other)) => Compared::Ordered(text.as_str().cmp(other)),
         (Json::Bool(value), Literal::Bool(other)) => Compared::Ordered(value.cmp(other)),
-        (Json::Number(number), Literal::Json(Json::Number(other), _)) => numbers(&number.to_string(), &other.to_string()),
+        (Json::Number(number), Literal::Json(Json::Number(other), _)) => {
+            numbers(&number.to_string(), &other.to_string())
+        }
         (Json::String(text), Literal::Json(Json::String(other), _)) => Compared::Ordered(text.cmp(other)),
         (field, Literal::Json(other, _)) if field == other => Compared::Ordered(Ordering::Equal),
         (Json::Null, _) | (_, Literal::Null | Literal::Now(_)) => Compared::Unknown,
@@ -292,7 +294,9 @@ mod tests {
         assert!(is_like("abc", "abc") && is_like("abc", "a%") && is_like("abc", "%c") && is_like("abc", "%b%"));
         assert!(is_like("abc", "a_c") && is_like("zoë", "zo_") && is_like("", "%") && is_like("", ""));
         assert!(!is_like("abc", "ab") && !is_like("abc", "bc") && !is_like("abc", "a_") && !is_like("", "_"));
-        assert!(is_like("aXbXc", "a%b%c") && is_like("aab", "%ab") && is_like("a%b", "a\\%b") && !is_like("axb", "a\\%b"));
+        assert!(
+            is_like("aXbXc", "a%b%c") && is_like("aab", "%ab") && is_like("a%b", "a\\%b") && !is_like("axb", "a\\%b")
+        );
         assert!(is_like("mississippi", "m%iss%ip%i") && !is_like("mississippi", "m%iss%ip%x"));
     }
 
