@@ -222,6 +222,8 @@ pub trait DataEngine: Send + Sync {
     fn middle_key(&self, bounds: &KeyRange) -> Result<Option<Key>, Fault>;
     /// Space on its disk.
     fn disk_space(&self) -> Result<DiskSpace, Fault>;
+    /// Takes a reserve of disk space that was given up at an opening, once there is room for it again.
+    fn keep_reserve(&self) {}
 
     /// Builds a snapshot of a range from `view`: files with its keys, its range state and its completion records.
     /// Slow; call it off the workers.

@@ -10,7 +10,7 @@ use holdfast_types::{Key, KeyRange, RangeId, Timestamp};
 use parking_lot::Mutex;
 use rocksdb::{Cache, DB, Options, Range, ReadOptions, WriteBatch, WriteOptions};
 
-use super::fault;
+use super::{fault, reserve};
 use super::files::{disk_space, make_folder};
 use super::gc::{GcFactory, GcState};
 use super::open::{data_options, sweep_built};
@@ -207,6 +207,11 @@ impl DataEngine for RocksData {
 
     fn disk_space(&self) -> Result<DiskSpace, Fault> {
         disk_space(&self.snapshots)
+    }
+
+    fn keep_reserve(&self) {
+        // There is room later, or there is none: it is tried again.
+        let _ = self.snapshots.parent().map(reserve::keep);
     }
 
     fn build_snapshot(

@@ -3,12 +3,14 @@
 //! ```text
 //! DIR/LOCK              held by the process that has the store open
 //! DIR/FORMAT            format version of everything below
+//! DIR/RESERVE           disk space that is given up when the store cannot be opened without
 //! DIR/log/              log instance: write-ahead log, every batch synced
 //! DIR/data/             data instance: no write-ahead log, one column family
 //! DIR/snapshots/        built-ID: being sent; staged-ID: being received
 //! ```
 //!
 //! - `open`: the directory, its lock and format, the options of both instances
+//! - `reserve`: disk space for the worst moment
 //! - `wal_check`: damage or torn tail, before RocksDB looks at the write-ahead log and stays silent
 //! - `log`: the log instance
 //! - `data`, `view`: the data instance, and consistent views of it
@@ -20,6 +22,7 @@ mod files;
 mod gc;
 mod log;
 mod open;
+mod reserve;
 mod snapshot;
 mod view;
 mod wal_check;

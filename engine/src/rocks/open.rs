@@ -11,7 +11,7 @@ use super::data::RocksData;
 use super::files::{io_fault, make_folder, read_whole, write_whole};
 use super::gc::GcFactory;
 use super::log::RocksLog;
-use super::{fault, wal_check};
+use super::{fault, reserve, wal_check};
 use crate::contract::{EngineOptions, Engines, Fault};
 use crate::layout;
 
@@ -48,13 +48,23 @@ pub fn open(dir: &Path, options: &EngineOptions) -> Result<Engines, Fault> {
 pub fn open_store(dir: &Path, options: &EngineOptions) -> Result<RocksStore, Fault> {
     make_folder(dir)?;
     let lock = Arc::new(lock(dir)?);
+    let store = match open_instances(dir, options, &lock) {
+        Err(Fault::Full(_)) if reserve::give_up(dir)? => open_instances(dir, options, &lock),
+        opened => opened,
+    }?;
+    // Without a reserve it runs all the same.
+    let _ = reserve::keep(dir);
+    Ok(store)
+}
+
+fn open_instances(dir: &Path, options: &EngineOptions, lock: &Arc<File>) -> Result<RocksStore, Fault> {
     check_format(dir)?;
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let log_dir = dir.join("log");
     make_folder(&log_dir)?;
     let tail = wal_check::check(&log_dir)?;
-    let log = RocksLog::open(&log_dir, &log_options(&cache)?, tail, Arc::clone(&lock))?;
-    let data = RocksData::open(dir, options, &cache, lock)?;
+    let log = RocksLog::open(&log_dir, &log_options(&cache)?, tail, Arc::clone(lock))?;
+    let data = RocksData::open(dir, options, &cache, Arc::clone(lock))?;
     Ok(RocksStore { log: Arc::new(log), data: Arc::new(data) })
 }
 

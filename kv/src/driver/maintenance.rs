@@ -87,6 +87,7 @@ impl Maintenance {
     }
 
     fn measure(&self, load: &mut ProcessLoad, disk_stalls: bool, now: Moment) {
+        self.data.keep_reserve();
         let Ok(space) = self.data.disk_space() else { return };
         let range_bytes = self
             .ranges_here()
