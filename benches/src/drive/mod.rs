@@ -22,7 +22,7 @@ pub use self::arrivals::Arrivals;
 pub use self::clock::{Clock, MachineClock};
 pub use self::recorder::{Ended, Outcome, Recorder, SecondSample};
 use crate::contest::Session;
-use crate::work::{Kind, Operation, Operations, Population, Values, Work, key};
+use crate::work::{Operation, Operations, Population, Values, Work, key};
 
 /// A read-modify-write that another client was faster than so often in a row ends with an error.
 const MAX_CONFLICTS: u64 = 1_000;
@@ -110,11 +110,11 @@ impl Drive {
         }
         let lasted = begun.elapsed();
         self.shared.recorder.end();
-        let unserved = self.shared.finish();
+        self.shared.finish();
         while let Some(ended) = self.tasks.join_next().await {
             ended?;
         }
-        Ok(self.shared.recorder.outcome(lasted, unserved, samples))
+        Ok(self.shared.recorder.outcome(lasted, samples))
     }
 }
 
@@ -145,19 +145,16 @@ impl Shared {
         }
     }
 
-    /// Ends the run. Open loop: what was due and never begun waited up to now, at least. Gives how many these are.
-    fn finish(&self) -> u64 {
+    /// Ends the run. Open loop: what was due and never begun waited up to now, at least.
+    fn finish(&self) {
         if self.stop.swap(true, Ordering::AcqRel) {
-            return 0;
+            return;
         }
-        let Some(arrivals) = &self.arrivals else { return 0 };
+        let Some(arrivals) = &self.arrivals else { return };
         let now = self.clock.now();
-        let left = arrivals.end(now);
-        for (number, intended) in left.iter().enumerate() {
-            let ended = Ended::Well { conflicts: 0, missing: false };
-            self.recorder.record(number, Kind::Read, now.saturating_sub(*intended), ended);
+        for intended in arrivals.end(now) {
+            self.recorder.record_unserved(now.saturating_sub(intended));
         }
-        u64::try_from(left.len()).unwrap_or(u64::MAX)
     }
 }
 

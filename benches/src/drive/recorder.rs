@@ -69,6 +69,7 @@ pub struct Recorder {
     conflicts: AtomicU64,
     missing: AtomicU64,
     first_error: Mutex<Option<String>>,
+    unserved: Mutex<Latencies>,
 }
 
 impl Default for Recorder {
@@ -79,6 +80,7 @@ impl Default for Recorder {
             conflicts: AtomicU64::new(0),
             missing: AtomicU64::new(0),
             first_error: Mutex::new(None),
+            unserved: Mutex::default(),
         }
     }
 }
@@ -119,6 +121,11 @@ impl Recorder {
         }
     }
 
+    /// Takes in an operation that was due so long ago, and that no client came to.
+    pub fn record_unserved(&self, waited: Duration) {
+        self.unserved.lock().record(waited);
+    }
+
     /// What was seen since this was asked last, `lasting` ago.
     pub fn sample(&self, at: Duration, lasting: Duration) -> SecondSample {
         let (mut latencies, mut well, mut errors) = (Latencies::default(), 0, 0);
@@ -139,9 +146,10 @@ impl Recorder {
     }
 
     /// All that was seen in a measurement that lasted so long.
-    pub fn outcome(&self, lasted: Duration, unserved: u64, samples: Vec<SecondSample>) -> Outcome {
+    pub fn outcome(&self, lasted: Duration, samples: Vec<SecondSample>) -> Outcome {
         let mut kinds: Vec<(Kind, Latencies)> = Vec::new();
-        let (mut all, mut well, mut errors) = (Latencies::default(), 0, 0);
+        let (mut all, mut well, mut errors) = (self.unserved.lock().clone(), 0, 0);
+        let unserved = all.count();
         for kind in Kind::ALL {
             let mut of_kind = Latencies::default();
             for lane in &self.lanes {
@@ -227,7 +235,7 @@ mod tests {
         recorder.record(17, Kind::Update, Duration::from_millis(2), Ended::Badly(anyhow::anyhow!("no")));
         recorder.end();
         recorder.record(1, Kind::Read, Duration::from_secs(3), WELL());
-        let outcome = recorder.outcome(Duration::from_secs(2), 0, vec![]);
+        let outcome = recorder.outcome(Duration::from_secs(2), vec![]);
         assert_eq!((outcome.well, outcome.errors, outcome.all.count()), (1, 1, 3));
         assert!((outcome.per_second() - 0.5).abs() < 1e-9);
         assert!(outcome.all.max_ms() > 2_900.0 && outcome.all.max_ms() < 3_100.0);

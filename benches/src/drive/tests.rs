@@ -76,9 +76,9 @@ async fn three_seconds(rate: Option<f64>) -> Outcome {
         tokio::task::yield_now().await;
     }
     shared.recorder.end();
-    let unserved = shared.finish();
+    shared.finish();
     client.await.unwrap();
-    shared.recorder.outcome(Duration::from_secs(3), unserved, vec![])
+    shared.recorder.outcome(Duration::from_secs(3), vec![])
 }
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
