@@ -1,6 +1,7 @@
 //! Whole fleets of real processes on this machine, one at a time. Each module is one kind of trouble.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod bench;
 mod commands;
 mod disks;
@@ -11,5 +12,6 @@ mod loss;
 mod once;
 mod paused;
 mod rows;
+mod shell;
 mod stopping;
 mod whole_demo;
