@@ -140,6 +140,38 @@ async fn a_store_whose_disk_is_full_to_the_last_byte_costs_no_write_and_returns_
     drop(scene);
 }
 
+/// Opening a store writes: one whose disk has no byte left when it starts gives its reserve up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_disk_is_full_when_it_starts_is_opened_all_the_same() {
+    let Some(mut scene) = Scene::prepare(3, 1).await else { return };
+    let disk = match SmallDisk::mount(&scene.fleet.stores()[1].data_dir) {
+        Ok(disk) => disk,
+        Err(reason) => return skip(&reason),
+    };
+    let reserve = scene.fleet.stores()[1].data_dir.join("RESERVE");
+    scene.fleet.start().await.unwrap();
+    assert!(reserve.metadata().unwrap().len() > 1 << 20);
+    let client = scene.client().await;
+    let key = |i: usize| format!("full/{i:03}");
+    for i in 0..300 {
+        client.put(key(i), vec![b'x'; 8 << 10]).await.unwrap();
+    }
+    scene.fleet.kill(1).unwrap();
+    disk.fill_up_to(0);
+    scene.fleet.start_store(1).unwrap();
+    scene.fleet.wait_listening(1).await.unwrap();
+    assert!(!reserve.exists(), "there was nothing else to open it with");
+    for i in 0..300 {
+        assert_eq!(client.get(key(i)).await.unwrap().unwrap().value.len(), 8 << 10);
+    }
+    disk.free();
+    wait::until("the reserve is there again", async || reserve.exists().then_some(())).await;
+    scene.fleet.kill(2).unwrap();
+    for i in 0..300 {
+        client.put(key(i), "after").await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_a_data_directory_is_refused() {
     let Some(scene) = Scene::start(1).await else { return };
