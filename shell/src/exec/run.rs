@@ -87,12 +87,11 @@ impl<'a> Run<'a> {
     async fn request<T>(
         &mut self,
         ranges: &[RangeId],
+        requests: u64,
         request: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, ShellError> {
         let began = Instant::now();
         let answer = self.look(request).await;
-        // The client sends a request to each range of a call; how many these are is known while they are watched.
-        let requests = u64::try_from(ranges.len().max(1)).unwrap_or(u64::MAX);
         self.progress.requests += requests;
         if let Some(watch) = &mut self.watch {
             let tally = watch.tallies.entry(ranges.to_vec()).or_default();
@@ -128,7 +127,7 @@ impl<'a> Run<'a> {
             _ => self.ranges_of(std::iter::once(&page.bounds.start)),
         };
         let backend = self.backend;
-        let page = self.request(&ranges, backend.scan_page(page)).await?;
+        let page = self.request(&ranges, 1, backend.scan_page(page)).await?;
         let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
         let bytes = page.rows.iter().map(crate::backend::StoredRow::size_bytes).sum();
         self.progress.rows_scanned += rows;
@@ -141,7 +140,9 @@ impl<'a> Run<'a> {
         let ranges = self.ranges_of(keys.iter());
         let key_bytes: usize = keys.iter().map(|key| key.user_key().len()).sum();
         let backend = self.backend;
-        let values = self.request(&ranges, backend.batch_get(keys)).await?;
+        // The client sends a request to each range of the keys; how many these are is known while they are watched.
+        let requests = u64::try_from(ranges.len().max(1)).unwrap_or(u64::MAX);
+        let values = self.request(&ranges, requests, backend.batch_get(keys)).await?;
         let found = u64::try_from(values.iter().flatten().count()).unwrap_or(u64::MAX);
         let value_bytes: usize = values.iter().flatten().map(|value| value.value.len()).sum();
         let bytes = u64::try_from(key_bytes + value_bytes).unwrap_or(u64::MAX);
@@ -157,7 +158,7 @@ impl<'a> Run<'a> {
         let size = |change: &Change| change.key.user_key().len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = u64::try_from(changes.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX);
         let backend = self.backend;
-        let written = self.request(&ranges, backend.write(changes)).await?;
+        let written = self.request(&ranges, 1, backend.write(changes)).await?;
         if matches!(written, Written::Done { .. }) {
             self.progress.rows_changed += count;
             self.count(ranges, count, bytes);
@@ -168,7 +169,7 @@ impl<'a> Run<'a> {
     pub(super) async fn delete_page(&mut self, bounds: KeyRange) -> Result<Deleted, ShellError> {
         let ranges = self.ranges_of(std::iter::once(&bounds.start));
         let backend = self.backend;
-        let deleted = self.request(&ranges, backend.delete_page(bounds)).await?;
+        let deleted = self.request(&ranges, 1, backend.delete_page(bounds)).await?;
         self.progress.rows_changed += deleted.keys;
         self.count(ranges, deleted.keys, 0);
         Ok(deleted)

@@ -85,12 +85,15 @@ impl<'a> RowView<'a> {
             Filter::Or(parts) => self.decide(parts, true),
             Filter::Compare { scalar, comparison, literal } => self.compare(scalar, *comparison, literal),
             Filter::In { scalar, list } => {
-                let found = list.iter().map(|literal| self.compare(scalar, Comparison::Equal, literal));
-                found.fold(Some(false), |so_far, one| match (so_far, one) {
-                    (Some(true), _) | (_, Some(true)) => Some(true),
-                    (None, _) | (_, None) => None,
-                    _ => Some(false),
-                })
+                let mut found = Some(false);
+                for literal in list {
+                    match self.compare(scalar, Comparison::Equal, literal) {
+                        Some(true) => return Some(true),
+                        Some(false) => {}
+                        None => found = None,
+                    }
+                }
+                found
             }
             Filter::Like { scalar, pattern } => match scalar {
                 Scalar::Key => Some(matches(pattern, self.row.key.user_key())),
