@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_placement::{Policies, Policy, StateKey, StoreRecord};
 use holdfast_types::{
-    Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response, StoreId, limits,
+    Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response,
+    StoreId, limits,
 };
 
 use super::PlacementTask;
