@@ -120,7 +120,7 @@ Exit codes:
 pub const GET: &str = "\
 Examples:
   holdfast get greeting
-  holdfast get people/7 --json | jq .version
+  holdfast get people/7 --json | jq -r .value
   holdfast get greeting --at 10.0.1.5:7300,10.0.2.5:7300
 
 Exit codes:
