@@ -27,7 +27,7 @@ use holdfast_raft_transport::{
 use holdfast_replica::{CheckLevel, SurvivalGoal};
 use holdfast_types::{FleetId, StoreId, Timestamp, limits};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -443,14 +443,13 @@ async fn serve_clients(
     let served = tonic::transport::Server::builder()
         .initial_stream_window_size(CLIENT_WINDOW_BYTES)
         .initial_connection_window_size(CLIENT_WINDOW_BYTES)
-        .tcp_nodelay(true)
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
         .add_service(admin)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(reflection_alpha)
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     if let Err(error) = served.await {
         tracing::error!(%error, "the client port is gone");
     }
