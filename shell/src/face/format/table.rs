@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn cells(texts: &[&str]) -> Vec<Cell> {
-        texts.iter().map(|text| Cell { text: (*text).into(), ..Cell::default() }).collect()
+        texts.iter().map(|text| Cell { text: (*text).into() }).collect()
     }
 
     fn shown(names: &[&str], rows: &[&[&str]], layout: Layout) -> (String, u64) {
