@@ -109,9 +109,12 @@ const TELL_REFUSAL_EVERY: Duration = Duration::from_secs(30);
 /// Callers remembered for that; of more than these nothing is told until some are forgotten.
 const TOLD_REFUSALS: usize = 256;
 
-/// Who was refused why, and when that was told.
+/// Who was refused, as whom, and why.
+type Refused = (Option<IpAddr>, u64, Discriminant<Refusal>);
+
+/// When each refusal was told of.
 #[derive(Default)]
-struct Refusals(Mutex<HashMap<(Option<IpAddr>, u64, Discriminant<Refusal>), Instant>>);
+struct Refusals(Mutex<HashMap<Refused, Instant>>);
 
 impl Refusals {
     /// True when this refusal is to be told of now. `store`: who the caller says it is; 0: nobody.

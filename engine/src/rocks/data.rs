@@ -10,11 +10,11 @@ use holdfast_types::{Key, KeyRange, RangeId, Timestamp};
 use parking_lot::Mutex;
 use rocksdb::{Cache, DB, Options, Range, ReadOptions, WriteBatch, WriteOptions};
 
-use super::{fault, reserve};
 use super::files::{disk_space, make_folder};
 use super::gc::{GcFactory, GcState};
 use super::open::{data_options, sweep_built};
 use super::view::{RocksCursor, RocksView, scan_options};
+use super::{fault, reserve};
 use crate::contract::{
     DataEngine, DataOp, DataSnapshot, DiskSpace, EngineOptions, Fault, ReadTier, SnapshotId, SnapshotManifest,
 };

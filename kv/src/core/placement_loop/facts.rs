@@ -128,8 +128,7 @@ impl Facts {
 
     fn store_view(&self, record: &StoreRecord, now: Moment) -> StoreView {
         let silent_since = Some(self.lost.get(&record.store).copied().unwrap_or(self.since));
-        let silent =
-            StoreView { alive: false, silent_since, ..StoreView::alive_at(record.site.clone()) };
+        let silent = StoreView { alive: false, silent_since, ..StoreView::alive_at(record.site.clone()) };
         let Some(known) = self.stores.get(&record.store) else { return silent };
         let report = &known.report;
         let alive = now.since(known.last_at) < SILENT_AFTER;
