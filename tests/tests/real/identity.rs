@@ -102,6 +102,7 @@ async fn a_store_with_the_data_of_another_fleet_is_kept_out() {
     std::fs::remove_dir_all(&home).unwrap();
     std::fs::rename(&away, &home).unwrap();
     scene.fleet.start_store(2).unwrap();
+    scene.fleet.wait_listening(2).await.unwrap();
     scene.fleet.wait_spread(wait::PATIENCE).await.unwrap();
     for store in 0..3 {
         let mut kv = raw::kv(scene.fleet.stores()[store].client).await;
