@@ -16,7 +16,7 @@ pub enum Rejected {
     #[error("invalid request: {0}")]
     Invalid(String),
     /// Another replica leads the range. Nothing was done here; ask the leader, or wait for one.
-    #[error("{range} is not led here: ask {leader:?}, or wait for a leader")]
+    #[error("{range} is not led here: {}", whom_to_ask(leader.as_ref()))]
     NotLeader {
         /// The range.
         range: RangeId,
@@ -103,5 +103,12 @@ impl Rejected {
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Ambiguous(_))
+    }
+}
+fn whom_to_ask(leader: Option<&LeaderHint>) -> String {
+    match leader {
+        Some(LeaderHint { store, address: Some(address) }) => format!("ask {store} at {address}"),
+        Some(LeaderHint { store, address: None }) => format!("ask {store}"),
+        None => "no leader is known yet, try again".into(),
     }
 }
