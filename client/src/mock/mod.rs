@@ -6,7 +6,7 @@
 //! committed when it is evaluated, and stores are all on one machine. Of the admin API it serves keyspaces, by name.
 //!
 //! [`Fault`]s make calls go wrong: delays, refusals, lost requests, lost answers. They are how a program's handling of
-//! [`ClientError::Ambiguous`](crate::ClientError::Ambiguous) is tested.
+//! [`ClientError::Ambiguous`] is tested.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
