@@ -105,7 +105,8 @@ module.exports = {
     try {
       await world.once('kv', 'Put', request, Date.now() + 1, 0);
     } catch (error) {
-      assert.equal(error.code, grpc.status.DEADLINE_EXCEEDED);
+      // The client's own deadline, or the store's answer that it does not know the outcome: whichever comes first.
+      assert.ok([grpc.status.DEADLINE_EXCEEDED, grpc.status.UNKNOWN].includes(error.code), String(error));
     }
     // Perhaps it was done, perhaps not, perhaps it is on its way: under its id it makes no difference.
     await world.put('cut off', 'v', { ...write, attempt: 2 });

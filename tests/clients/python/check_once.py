@@ -128,7 +128,8 @@ def a_write_that_the_deadline_cut_off_is_finished_under_its_id(world):
     try:
         world.kv.Put(request(1), timeout=0.001)
     except grpc.RpcError as error:
-        equal(error.code(), StatusCode.DEADLINE_EXCEEDED)
+        # The client's own deadline, or the store's answer that it does not know the outcome: whichever comes first.
+        assert error.code() in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNKNOWN), error
     # Perhaps it was done, perhaps not, perhaps it is on its way: under its id it makes no difference.
     world.kv.Put(request(2))
     equal(world.versions("cut off"), 1)
