@@ -188,6 +188,10 @@ impl Replica {
         if !view.support.supports(target.store) {
             return refuse("the target's store is not supported: it may be down");
         }
+        // One that has just started neither promises nor stands: told to, it would do nothing, and the lease would be gone.
+        if leading.lease.counted_until(&target, view).is_none() {
+            return refuse("the target does not promise its support yet: it may have just started");
+        }
         leading.transfer = Some(Transfer { ticket, told: false });
         self.wake(view.now);
         self.raw.transfer_leader(to.0);
@@ -254,6 +258,7 @@ impl Replica {
             .descriptor
             .incoming_voters()
             .filter(|r| r.replica != self.id && view.support.supports(r.store))
+            .filter(|r| self.leading.as_ref().is_some_and(|l| l.lease.counted_until(r, view).is_some()))
             .max_by_key(|r| (matched(r), r.replica))
             .map(|r| r.replica);
         best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok())
