@@ -190,6 +190,8 @@ impl Replica {
         }
         // One that has just started neither promises nor stands: told to, it would do nothing, and the lease would be gone.
         if leading.lease.counted_until(&target, view).is_none() {
+            // Of a sleeping range nothing else might ask it for a new promise.
+            self.wake(view.now);
             return refuse("the target does not promise its support yet: it may have just started");
         }
         leading.transfer = Some(Transfer { ticket, told: false });

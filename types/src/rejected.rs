@@ -105,6 +105,7 @@ impl Rejected {
         matches!(self, Self::Ambiguous(_))
     }
 }
+
 fn whom_to_ask(leader: Option<&LeaderHint>) -> String {
     match leader {
         Some(LeaderHint { store, address: Some(address) }) => format!("ask {store} at {address}"),
