@@ -5,6 +5,7 @@
 mod fleet;
 
 use fleet::{Fleet, REST, get, key, put, spread, store};
+use holdfast_kv::core::message::StoreMessage;
 use holdfast_kv::core::records::encode_policy;
 use holdfast_placement::{Policies, Policy, StateKey};
 use holdfast_replica::{AdminRequest, MembershipChange};
@@ -55,6 +56,25 @@ fn snapshot_that_is_cut_off_goes_on_when_the_link_is_back() {
     fleet.cut.clear();
     fleet.run_until(3_000, "the rest of the snapshot", |f| f.has_data(store(2), REST));
     fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3);
+    fleet.assert_everything_was_given_back();
+}
+
+#[test]
+fn snapshot_of_a_range_that_was_split_meanwhile_is_built_anew() {
+    let mut fleet = Fleet::new(2, 1);
+    fleet.must(store(1), put("a", "1"));
+    fleet.loses =
+        Some(|message| matches!(message, StoreMessage::SnapshotOffer { manifest, .. } if manifest.range == REST));
+    add_learner(&mut fleet);
+    fleet.run(100);
+    let split = AdminRequest::Split { at: key("m"), right: RangeId(0) };
+    fleet.admin(store(1), REST, split).unwrap();
+    let right = fleet.stores[&store(1)].range_of(&key("m"));
+    fleet.run_until(2_000, "a snapshot of the right side", |f| f.has_data(store(2), right));
+    assert!(!fleet.has_data(store(2), REST));
+    // What was built of both sides would cross the right one, for as long as it is offered.
+    fleet.loses = None;
+    fleet.run_until(3_000, "a snapshot of the left side", |f| f.has_data(store(2), REST));
     fleet.assert_everything_was_given_back();
 }
 

@@ -5,7 +5,7 @@
 mod fleet;
 
 use fleet::{Fleet, REST, key, put, spread, store};
-use holdfast_replica::AdminRequest;
+use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::RangeId;
 
 /// Every replica of the system range is lost; there is nobody left to bring one back.
@@ -79,4 +79,24 @@ fn whole_fleet_starts_and_serves_without_the_system_range() {
         assert_eq!(fleet.value(store(id), "a").as_deref(), Some("1"));
         fleet.must(store(id), put("z", "26"));
     }
+}
+
+#[test]
+fn store_that_shares_no_range_any_more_does_not_take_the_others_for_lost() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(1), put("a", "1"));
+    lose_placement(&mut fleet);
+    let leader = fleet.leader(REST).unwrap();
+    let outside = (1..=3).map(store).find(|id| *id != leader).unwrap();
+    let replica = fleet.standing(outside, REST).and_then(|s| s.descriptor.replica_on(outside)).unwrap().replica;
+    for change in [
+        MembershipChange::Reconfigure { promote: Vec::new(), demote: vec![replica] },
+        MembershipChange::RemoveLearner { replica },
+    ] {
+        fleet.admin(leader, REST, AdminRequest::ChangeMembership(change)).unwrap();
+    }
+    // Nobody asks it for promises any more, nor it them: all of them run out.
+    fleet.run(3_000);
+    assert!(fleet.standing(outside, REST).is_none());
+    assert_eq!(fleet.value(outside, "a").as_deref(), Some("1"));
 }

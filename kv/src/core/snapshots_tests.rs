@@ -89,6 +89,16 @@ fn every_end_is_reported_once() {
 }
 
 #[test]
+fn what_was_built_of_other_bounds_is_outdated() {
+    let built = manifest(ID, b"a", b"z", &[1]);
+    let split = manifest(ID, b"a", b"m", &[1]);
+    let sending = sending(&[1]);
+    assert!(!sending.is_outdated(ID, Some(&built.bounds)));
+    assert!(sending.is_outdated(ID, Some(&split.bounds)));
+    assert!(!sending.is_outdated(SnapshotId(10), Some(&split.bounds)), "there is none");
+}
+
+#[test]
 fn last_piece_says_so() {
     let mut sending = sending(&[10, 20]);
     let chunk = |sending: &mut Sending, file, offset, size: usize| {

@@ -13,6 +13,7 @@
 //! - a generation that was withdrawn is never promised again
 //! - a generation belongs to one incarnation of the asker; a new incarnation waits until the old one's promise has run out
 //! - nothing is withdrawn before its time, nor within one heartbeat after this loop ran late
+//! - only a neighbour is lost: a promise to a store that shares no range any more runs out because nobody asks for it
 //!
 //! Questions also tell how far the asker's log has come. A store whose disk is older than what was seen of it (a restored image)
 //! is refused: it has forgotten votes and acknowledgements that others rely on.
@@ -85,6 +86,8 @@ pub struct SupportChange {
     pub view: Arc<SupportView>,
     /// Promises withdrawn since the last change, in order.
     pub withdrawn: Vec<(StoreId, Generation)>,
+    /// Neighbours whose promise was withdrawn and not renewed, and when that was.
+    pub lost: BTreeMap<StoreId, Moment>,
     /// This store neither votes nor stands for now.
     pub abstains: bool,
     /// This store's wall clock is off by more than the bound: so many milliseconds ahead of the others'.
@@ -134,13 +137,14 @@ pub struct Support {
     /// Nothing is withdrawn before.
     hold_until: Moment,
     withdrawn: Vec<(StoreId, Generation)>,
+    lost: BTreeMap<StoreId, Moment>,
     counter: u64,
     wall_ms: u64,
     clocks: Clocks,
     /// What was seen of others is saved then, when there is news.
     save_seen_at: Moment,
-    /// The view that the workers have.
-    published: Option<(Arc<SupportView>, bool, Option<i64>)>,
+    /// What the workers know.
+    published: Option<SupportChange>,
 }
 
 impl Support {
@@ -162,6 +166,7 @@ impl Support {
             expected: now,
             hold_until: Moment::ZERO,
             withdrawn: Vec::new(),
+            lost: BTreeMap::new(),
             published: None,
         }
     }
@@ -170,6 +175,7 @@ impl Support {
     pub fn set_neighbours(&mut self, neighbours: BTreeSet<StoreId>) {
         self.neighbours = neighbours;
         self.neighbours.remove(&self.config.store);
+        self.lost.retain(|store, _| self.neighbours.contains(store));
     }
 
     /// The log's counter has come so far: told to others with the next questions.
@@ -290,6 +296,9 @@ impl Support {
             {
                 other.given = None;
                 self.withdrawn.push((*store, promise.generation));
+                if self.neighbours.contains(store) {
+                    self.lost.insert(*store, now);
+                }
             }
         }
     }
@@ -345,6 +354,7 @@ impl Support {
                 Some(promise.generation)
             }
             None => {
+                self.lost.remove(&to);
                 other.newest = other.newest.next();
                 other.given = Some((Promise { incarnation, generation: other.newest }, until));
                 Some(other.newest)
@@ -384,17 +394,18 @@ impl Support {
         let given = self.others.iter().filter_map(|(s, o)| o.given.map(|(promise, _)| (*s, promise))).collect();
         let received = self.others.iter().filter_map(|(s, o)| o.received.map(|r| (*s, r))).collect();
         let view = SupportView { incarnation: self.config.incarnation, given, received };
-        let abstains = self.abstains(now);
-        let ahead = self.clocks.judge(self.config.interval, now);
-        let same =
-            self.published.as_ref().is_some_and(|(old, was, off)| **old == view && (*was, *off) == (abstains, ahead));
-        if same && self.withdrawn.is_empty() {
+        let news = SupportChange {
+            view: Arc::new(view),
+            withdrawn: std::mem::take(&mut self.withdrawn),
+            lost: self.lost.clone(),
+            abstains: self.abstains(now),
+            clock_ahead_ms: self.clocks.judge(self.config.interval, now),
+        };
+        if self.published.as_ref() == Some(&news) {
             return None;
         }
-        let view = Arc::new(view);
-        self.published = Some((Arc::clone(&view), abstains, ahead));
-        let withdrawn = std::mem::take(&mut self.withdrawn);
-        Some(SupportChange { view, withdrawn, abstains, clock_ahead_ms: ahead })
+        self.published = Some(SupportChange { withdrawn: Vec::new(), ..news.clone() });
+        Some(news)
     }
 }
 

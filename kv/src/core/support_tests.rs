@@ -226,3 +226,24 @@ fn garbage_is_ignored() {
     let output = table.receive(B, Incarnation(1), &Bytes::from_static(b"\xff\xff\xff"), Moment(1));
     assert_eq!(output, Output::default());
 }
+
+#[test]
+fn only_a_neighbour_is_lost_and_one_that_is_none_any_more_is_lost_no_longer() {
+    let mut pair = Pair::new();
+    pair.run(2_000);
+    pair.stopped.insert(A);
+    pair.run(1_000);
+    assert_eq!(pair.views[&B].lost.keys().copied().collect::<Vec<_>>(), [A]);
+    pair.tables.get_mut(&B).unwrap().set_neighbours(BTreeSet::new());
+    pair.run(200);
+    assert!(pair.views[&B].lost.is_empty(), "nobody asks any more, and nobody could tell");
+
+    let mut pair = Pair::new();
+    pair.run(2_000);
+    for store in [A, B] {
+        pair.tables.get_mut(&store).unwrap().set_neighbours(BTreeSet::new());
+    }
+    pair.run(1_000);
+    assert!(!pair.withdrawn.is_empty(), "promises that nobody asks for run out");
+    assert!(pair.views.values().all(|view| view.lost.is_empty()));
+}

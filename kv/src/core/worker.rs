@@ -120,7 +120,7 @@ struct SupportNow {
     abstains: bool,
     /// How far this store's wall clock is ahead of the others', when it is off by more than the bound.
     clock_ahead_ms: Option<i64>,
-    /// Stores whose promise was withdrawn and not renewed, and when that was.
+    /// Stores that share ranges and whose promise was withdrawn and not renewed, and when that was.
     lost: BTreeMap<StoreId, Moment>,
 }
 

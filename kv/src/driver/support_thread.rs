@@ -110,16 +110,15 @@ impl SupportThread {
     }
 
     fn note_stores(&mut self, changed: &SupportChange) {
-        for (store, _) in &changed.withdrawn {
-            if self.lost.insert(*store) {
-                self.placement.noted(Note::StoreLost(*store));
-            }
+        let is_lost = |store: &StoreId| changed.lost.contains_key(store);
+        for store in changed.lost.keys().filter(|store| !self.lost.contains(store)) {
+            self.placement.noted(Note::StoreLost(*store));
         }
-        let heard: Vec<_> = self.lost.iter().filter(|store| changed.view.supports(**store)).copied().collect();
-        for store in heard {
-            self.lost.remove(&store);
-            self.placement.noted(Note::StoreHeard(store));
+        // One that shares no range any more is neither: nobody asks it.
+        for store in self.lost.iter().filter(|store| !is_lost(store) && changed.view.supports(**store)) {
+            self.placement.noted(Note::StoreHeard(*store));
         }
+        self.lost = changed.lost.keys().copied().collect();
     }
 
     fn carry_out(&mut self, output: Output) {

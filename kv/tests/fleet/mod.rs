@@ -76,6 +76,8 @@ pub struct Fleet {
     admin_answers: BTreeMap<RequestTicket, Result<AdminOutcome, Rejected>>,
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(StoreId, StoreId)>,
+    /// Messages that get lost.
+    pub loses: Option<fn(&StoreMessage) -> bool>,
     /// Wall clocks that are off.
     pub clock_ahead_ms: BTreeMap<StoreId, i64>,
     /// Lists of stores that were sent from store to store.
@@ -164,6 +166,7 @@ impl Fleet {
             answers: BTreeMap::new(),
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
+            loses: None,
             clock_ahead_ms: BTreeMap::new(),
             directories: 0,
             raft_messages: 0,
@@ -460,7 +463,7 @@ impl Fleet {
     }
 
     fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
-        if self.cut.contains(&(from, to)) {
+        if self.cut.contains(&(from, to)) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }
         let incarnation = self.stores[&from].incarnation;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_engine::{SnapshotId, SnapshotManifest};
 use holdfast_replica::RaftEnvelope;
-use holdfast_types::{Moment, RangeId, ReplicaId, StoreId, limits};
+use holdfast_types::{KeyRange, Moment, RangeId, ReplicaId, StoreId, limits};
 
 use super::{place_of, total_bytes};
 use crate::core::message::SnapshotState;
@@ -120,6 +120,15 @@ impl Sending {
     #[must_use]
     pub fn serves(&self, range: RangeId, to: ReplicaId) -> bool {
         self.outgoing.values().any(|o| o.range == range && o.to == to)
+    }
+
+    /// True when it was built of other bounds than the range has now.
+    #[must_use]
+    pub fn is_outdated(&self, snapshot: SnapshotId, bounds: Option<&KeyRange>) -> bool {
+        let Some(Stage::Streaming { manifest, .. }) = self.outgoing.get(&snapshot).map(|out| &out.stage) else {
+            return false;
+        };
+        bounds != Some(&manifest.bounds)
     }
 
     /// A snapshot is being built.

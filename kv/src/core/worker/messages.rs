@@ -45,9 +45,8 @@ impl Worker {
             StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {
                 self.take_chunk(from, range, snapshot, file, offset, data, last, cx);
             }
-            StoreMessage::SnapshotProgress { snapshot, state, received, .. } => {
-                let tasks = self.sending.progress(snapshot, state, &received, cx.now);
-                self.do_send_tasks(tasks, cx);
+            StoreMessage::SnapshotProgress { range, snapshot, state, received } => {
+                self.take_progress(range, snapshot, state, &received, cx);
             }
         }
     }

@@ -85,6 +85,25 @@ impl Worker {
         self.do_send_tasks(tasks, cx);
     }
 
+    /// The receiver of a snapshot says how far it is.
+    pub(super) fn take_progress(
+        &mut self,
+        range: RangeId,
+        snapshot: SnapshotId,
+        state: SnapshotState,
+        received: &[u64],
+        cx: &Cx<'_>,
+    ) {
+        let bounds = self.held.get(&range).map(|held| &held.standing.descriptor.bounds);
+        let tasks = if state == SnapshotState::Busy && self.sending.is_outdated(snapshot, bounds) {
+            // The range was split since: its right side may live there already, and what was built would never be taken.
+            self.sending.fail(snapshot)
+        } else {
+            self.sending.progress(snapshot, state, received, cx.now)
+        };
+        self.do_send_tasks(tasks, cx);
+    }
+
     pub(super) fn do_send_tasks(&mut self, tasks: Vec<SendTask>, cx: &Cx<'_>) {
         for task in tasks {
             match task {

@@ -163,18 +163,14 @@ impl Worker {
     }
 
     pub(super) fn take_support(&mut self, change: SupportChange, cx: &Cx<'_>) {
-        let SupportChange { view, withdrawn, abstains, clock_ahead_ms } = change;
+        let SupportChange { view, withdrawn, lost, abstains, clock_ahead_ms } = change;
         let changed = changed_stores(&self.support.view, &view);
         let began = self.support.abstains && !abstains;
         self.support.view = view;
         self.support.abstains = abstains;
-        for (store, _) in &withdrawn {
-            self.support.lost.insert(*store, cx.now);
-        }
-        let given = &self.support.view.given;
-        let before = self.support.lost.len();
-        self.support.lost.retain(|store, _| !given.contains_key(store));
-        let some_came_back = self.support.lost.len() < before;
+        let before = std::mem::replace(&mut self.support.lost, lost);
+        let some_came_back = before.keys().any(|store| !self.support.lost.contains_key(store));
+        let newly_lost: Vec<_> = self.support.lost.keys().filter(|s| !before.contains_key(s)).copied().collect();
         let ranges: Vec<_> = self.held.keys().copied().collect();
         for (store, generation) in &withdrawn {
             for range in &ranges {
@@ -186,8 +182,8 @@ impl Worker {
             self.yield_all();
         }
         self.run_inputs(cx);
-        for (store, _) in &withdrawn {
-            self.store_lost(*store, cx);
+        for store in newly_lost {
+            self.store_lost(store, cx);
         }
         if some_came_back && self.desk.waiting() > 0 {
             for range in &ranges {
