@@ -61,6 +61,8 @@ pub(crate) struct Slots {
 #[derive(Default)]
 struct StoreSlots {
     incarnation: Incarnation,
+    /// How many streams it opened.
+    calls: watch::Sender<u64>,
     by_class: [Arc<Slot>; Class::ALL.len()],
 }
 
@@ -73,16 +75,22 @@ struct Slot {
 }
 
 /// A stream's place in its slot.
-struct Place {
+pub(crate) struct Place {
     slot: Arc<Slot>,
     number: u64,
 }
 
 impl Slots {
+    /// Changes whenever the store opens a stream to this one.
+    pub(crate) fn calls_of(&self, store: StoreId) -> watch::Receiver<u64> {
+        self.stores.lock().entry(store).or_default().calls.subscribe()
+    }
+
     /// Gives a slot to a new stream. The first stream of a new start of a store ends all streams of the start before.
-    fn take(&self, caller: &Caller, class: Class) -> Place {
+    pub(crate) fn take(&self, caller: &Caller, class: Class) -> Place {
         let mut stores = self.stores.lock();
         let slots = stores.entry(caller.store).or_default();
+        slots.calls.send_modify(|calls| *calls += 1);
         if slots.incarnation < caller.incarnation {
             slots.incarnation = caller.incarnation;
             for slot in &slots.by_class {

@@ -69,6 +69,7 @@ impl Link {
     async fn keep_connected(&mut self) {
         let mut wait = limits::STREAM_RECONNECT_MIN;
         let mut reported: Option<Failure> = None;
+        let mut calls = self.shared.slots.calls_of(self.store);
         loop {
             if !self.class.is_eager() {
                 let waiting = poll_fn(|context| self.queue.poll_waiting(context));
@@ -78,6 +79,7 @@ impl Link {
                 }
             }
             let address = self.address.borrow_and_update().clone();
+            calls.mark_unchanged();
             let (was_connected, failure) = self.use_one_connection(&address).await;
             let Some(failure) = failure else {
                 // The address changed, or there is none any more.
@@ -99,10 +101,12 @@ impl Link {
                 reported = Some(failure);
             }
             tokio::select! {
-                () = tokio::time::sleep(with_jitter(wait)) => {}
+                called = pause(wait, &mut calls) => {
+                    let longer = (wait * 2).min(limits::STREAM_RECONNECT_MAX);
+                    wait = if called { limits::STREAM_RECONNECT_MIN } else { longer };
+                }
                 changed = self.address.changed() => if changed.is_err() { return },
             }
-            wait = (wait * 2).min(limits::STREAM_RECONNECT_MAX);
         }
     }
 
@@ -224,6 +228,13 @@ fn with_jitter(wait: Duration) -> Duration {
     wait / 2 + wait.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
+/// Waits, give or take half of it, but no longer than until the other store opens a stream to this one: then it is there, and its
+/// replicas hear of their leaders at once. True when it did.
+async fn pause(wait: Duration, calls: &mut watch::Receiver<u64>) -> bool {
+    // The sender of calls lives as long as the transport.
+    timeout(with_jitter(wait), calls.changed()).await.is_ok()
+}
+
 /// What the connecting side sends: a hello, and after the welcome whatever is queued, as one frame for all that waits. It is
 /// polled when the connection can take more, so the queue is the only buffer of ours, and under load frames grow by themselves.
 struct Frames {
@@ -252,5 +263,34 @@ impl Frames {
     fn put(&self, message: Queued) -> v1::LinkMessage {
         self.counters.count(message.cause, message.payload.len());
         v1::LinkMessage { payload: message.payload, cause: message.cause.number().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::Incarnation;
+
+    use super::*;
+    use crate::handshake::Caller;
+    use crate::inbound::Slots;
+
+    /// Longer than any test may take.
+    const LONG: Duration = Duration::from_secs(86_400);
+
+    #[tokio::test]
+    async fn a_store_that_opens_a_stream_to_us_is_called_back_at_once() {
+        let slots = Slots::default();
+        let caller = |store| Caller {
+            store: StoreId(store),
+            site: SiteName::new("b").expect("a name"),
+            incarnation: Incarnation(2),
+            class: Class::Log.to_wire(),
+        };
+        let mut calls = slots.calls_of(StoreId(2));
+        slots.take(&caller(3), Class::Log);
+        assert!(!pause(Duration::from_millis(1), &mut calls).await, "another store's call");
+        slots.take(&caller(2), Class::Log);
+        assert!(pause(LONG, &mut calls).await);
+        assert!(!pause(Duration::from_millis(1), &mut calls).await, "one call, one attempt");
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Election {
     attempt: u32,
     /// Another candidate had to be refused since there is no leader: its log lacks what this one has.
     log_is_needed: bool,
+    /// The leader that is followed told this replica to stand: it will when its disk has everything.
+    told: Option<Message>,
     /// The store is stopping: stand no more.
     pub(crate) retired: bool,
 }
@@ -139,14 +141,30 @@ impl Replica {
         }
     }
 
-    /// The leader that we follow asks us to stand: it has given its lease up.
+    /// The leader that we follow asks us to stand: it has given its lease up, so nobody serves until we do.
     pub(crate) fn step_timeout_now(&mut self, message: Message, view: &StoreView<'_>) {
-        if view.abstains || view.clock_off || !self.disk.is_synced() || !self.may_ever_stand() {
+        if view.abstains || view.clock_off || !self.may_ever_stand() {
+            return;
+        }
+        if !self.disk.is_synced() {
+            // The commit index of what we acknowledged last is often still on its way there.
+            self.election.told = Some(message);
             return;
         }
         self.following.end();
         self.election.stand_at = Some(view.now.after(self.retry_wait()));
         self.step_raft(message);
+    }
+
+    /// Stands as it was told to, now that the disk has everything, unless the leader has changed its mind.
+    pub(crate) fn stand_as_told(&mut self, view: &StoreView<'_>) {
+        if !self.disk.is_synced() {
+            return;
+        }
+        let Some(message) = self.election.told.take() else { return };
+        if self.following.follows.is_some_and(|f| (f.leader.0, f.term.0) == (message.from, message.term)) {
+            self.step_timeout_now(message, view);
+        }
     }
 
     /// Gives the leadership up and tells every voter's store, or their replicas would follow a leader that is none.
@@ -234,13 +252,11 @@ impl Replica {
         }
     }
 
-    /// The store is stopping.
-    pub(crate) fn retire(&mut self, view: &StoreView<'_>) {
-        self.election.retired = true;
-        if self.leading.is_none() {
-            return;
-        }
-        if !self.transfer_to_best(view) {
+    /// The store is stopping: whoever can takes the leadership, whatever made it ours. A transfer or a change that is under way
+    /// comes first; where there is nobody to take it, the others are told that nobody leads.
+    pub(crate) fn consider_retiring(&mut self, view: &StoreView<'_>) {
+        let busy = self.leading.as_ref().is_none_or(|l| l.transfer.is_some() || l.change.is_some());
+        if self.election.retired && !busy && !self.transfer_to_best(view) {
             self.step_down(view);
         }
     }

@@ -259,7 +259,7 @@ impl Replica {
             Input::Damaged { reason } => self.quarantine(reason),
             Input::Heard { descriptor } => self.heard_descriptor(&descriptor),
             Input::Yield => self.yield_leadership(view),
-            Input::Retire => self.retire(view),
+            Input::Retire => self.election.retired = true,
         }
     }
 
@@ -316,8 +316,10 @@ impl Replica {
         self.watch_transfer(view);
         self.watch_lease(view);
         self.leave_joint(view);
+        self.consider_retiring(view);
         self.pump_requests(view);
         self.pump_reads(view);
+        self.stand_as_told(view);
         self.consider_standing(view);
         self.drain_raft(view);
         self.take_arrived(view);

@@ -5,6 +5,7 @@
 //!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use anyhow::Context;
 use holdfast_engine::{EngineOptions, Engines};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, Founding, WorkerSetup};
+use holdfast_kv::core::routing::Found;
 use holdfast_kv::core::support::Support;
 use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
 use holdfast_kv::ports::Clock;
@@ -25,7 +27,7 @@ use holdfast_raft_transport::{
     Format, Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig,
 };
 use holdfast_replica::{CheckLevel, SurvivalGoal};
-use holdfast_types::{FleetId, StoreId, Timestamp, limits};
+use holdfast_types::{FleetId, RangeId, StoreId, Timestamp, limits};
 use tokio::sync::{mpsc, watch};
 use tonic::transport::server::TcpIncoming;
 
@@ -44,6 +46,8 @@ use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 const JOIN_EVERY: Duration = Duration::from_millis(500);
 /// How long a stopping store waits until others lead its ranges.
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
+/// How long it waits to hear who leads them now.
+const SUCCEED_WITHIN: Duration = Duration::from_millis(500);
 /// How often it looks.
 const RETIRE_POLL: Duration = Duration::from_millis(10);
 /// The store that founds a fleet.
@@ -520,12 +524,12 @@ async fn stdin_end() {
 async fn stop(state: &ServerState) {
     let Some(running) = state.running() else { return };
     state.set_draining();
+    let leaders = LeadersOf::of(&running);
     running.store.retire();
-    let deadline = tokio::time::Instant::now() + RETIRE_WITHIN;
-    let leads = || running.store.ranges().iter().any(|found| found.own && found.leader == Some(running.store_id));
-    while leads() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(RETIRE_POLL).await;
-    }
+    until(RETIRE_WITHIN, || !leaders.any_left()).await;
+    // Whoever leads now says so at once; by then nobody comes here any more, and our last words have arrived.
+    until(SUCCEED_WITHIN, || leaders.without_successor() == 0).await;
+    let without_leader = leaders.without_successor();
     state.stop_streams();
     let store = Arc::clone(&running.store);
     if tokio::task::spawn_blocking(move || store.stop()).await.is_err() {
@@ -534,7 +538,43 @@ async fn stop(state: &ServerState) {
     running.transport.stop().await;
     running.events.note(v1::EventKind::StoreStopped, None, None, format!("{} stopped in order", running.store_id));
     running.events.save();
-    tracing::info!("stopped");
+    tracing::info!(handed_over = leaders.led.len() - without_leader, without_leader, "stopped");
+}
+
+/// Waits until something is so, but no longer than `within`.
+async fn until(within: Duration, is_so: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + within;
+    while !is_so() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(RETIRE_POLL).await;
+    }
+}
+
+/// The ranges that a stopping store leads, and that others could.
+struct LeadersOf<'a> {
+    running: &'a Running,
+    led: BTreeSet<RangeId>,
+}
+
+impl<'a> LeadersOf<'a> {
+    fn of(running: &'a Running) -> Self {
+        let me = running.store_id;
+        let here = |found: &Found| found.own && found.leader == Some(me) && found.descriptor.voters().count() > 1;
+        let led = running.store.ranges().into_iter().filter(here).map(|found| found.descriptor.range).collect();
+        Self { running, led }
+    }
+
+    /// True while this store leads a range.
+    fn any_left(&self) -> bool {
+        self.running.store.ranges().iter().any(|found| found.own && found.leader == Some(self.running.store_id))
+    }
+
+    /// How many of them nobody else is known to lead.
+    fn without_successor(&self) -> usize {
+        let me = self.running.store_id;
+        let has_none =
+            |found: &&Found| self.led.contains(&found.descriptor.range) && found.leader.is_none_or(|s| s == me);
+        self.running.store.ranges().iter().filter(has_none).count()
+    }
 }
 
 #[cfg(test)]

@@ -14,13 +14,9 @@ async fn a_rolling_restart_of_every_store_under_load_shows_no_client_an_error() 
         let status = scene.fleet.wait_ended(store, wait::PATIENCE).await.unwrap();
         assert!(status.success(), "store {store} ended with {status}");
         let log = scene.fleet.log(store);
-        assert!(log.trim_end().ends_with("stopped"), "store {store} did not stop in order");
-        // Its leaders were handed over: the others lead everything, and nobody had to notice a loss.
-        let other = (store + 1) % 3;
-        let gone = scene.fleet.stores()[store].client.to_string();
-        for range in scene.fleet.ranges(other).await.unwrap() {
-            assert_ne!(range.leader.map(|leader| leader.address), Some(gone.clone()));
-        }
+        // Its leaders were handed over: it saw the others lead everything, and nobody had to notice a loss.
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains("stopped") && last.contains("without_leader=0"), "store {store} ended with {last:?}");
         load.progress().await;
         scene.fleet.start_store(store).unwrap();
         scene.fleet.wait_listening(store).await.unwrap();
