@@ -147,7 +147,7 @@ impl Replica {
             return;
         }
         if !self.disk.is_synced() {
-            // The commit index of what we acknowledged last is often still on its way there.
+            // It has all that the leader had, but is writing something else: it cuts its log, for one.
             self.election.told = Some(message);
             return;
         }
