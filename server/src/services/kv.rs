@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::permitted::permitted;
-use super::{spanning, stream};
+use super::{repeat, spanning, stream};
 use crate::running::{Running, ServerState};
 
 /// Pages of a scan that a slow client may lag behind.
@@ -65,10 +65,10 @@ impl KvService {
         A: TryFrom<Answer, Error = BadMessage>,
     {
         let running = self.state.member()?;
-        let wait = patience(&request);
+        let deadline = Instant::now() + patience(&request);
         let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
         permitted(&asked).map_err(to_status)?;
-        let answer = running.ask(asked, wait).await.map_err(to_status)?;
+        let answer = repeat::ask(&running, asked, deadline).await.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
 }
@@ -153,7 +153,8 @@ async fn scan(
         ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
-        let page = match spanning::page(&running, asked, deadline).await {
+        let asked = RangeRequest { range: None, write: None, request: asked };
+        let page = match repeat::ask(&running, asked, deadline).await {
             Ok(page) => page,
             Err(error) => return drop(pages.send(Err(to_status(error))).await),
         };

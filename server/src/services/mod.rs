@@ -5,5 +5,6 @@ pub mod fleet;
 pub mod http;
 pub mod kv;
 mod permitted;
+mod repeat;
 mod spanning;
 mod stream;

@@ -1,15 +1,11 @@
-//! Reads over several ranges on behalf of thin clients. Reads only: they may be repeated until the deadline.
-
-use std::time::Duration;
+//! Gets over several ranges on behalf of thin clients.
 
 use holdfast_types::validate::check_got;
-use holdfast_types::{Key, RangeRequest, Rejected, Request, Response, Timestamp, VersionedValue, limits};
+use holdfast_types::{Key, RangeRequest, Rejected, Request, Response, Timestamp, VersionedValue};
 use tokio::time::Instant;
 
+use super::repeat;
 use crate::running::Running;
-
-/// How long to wait before a read is sent again.
-const RETRY_AFTER: Duration = Duration::from_millis(25);
 
 /// Reads keys, those of one range at one timestamp.
 pub async fn get(
@@ -29,7 +25,7 @@ pub async fn get(
         let group: Vec<usize> = open.iter().take_while(within).take(at_most).copied().collect();
         let group = if group.is_empty() { vec![*first] } else { group };
         let request = Request::Get { keys: group.iter().map(|i| keys[*i].clone()).collect(), at };
-        match ask(running, request, deadline).await {
+        match repeat::ask(running, RangeRequest { range: None, write: None, request }, deadline).await {
             Ok(Response::Got { values: got }) => {
                 for (i, value) in group.iter().zip(got) {
                     bytes += value.as_ref().map_or(0, |found| found.value.len());
@@ -49,33 +45,4 @@ pub async fn get(
         }
     }
     Ok(values)
-}
-
-/// Reads one page of a scan.
-pub async fn page(running: &Running, request: Request, deadline: Instant) -> Result<Response, Rejected> {
-    ask(running, request, deadline).await
-}
-
-/// Sends a read until it is answered for good or the deadline passes.
-async fn ask(running: &Running, request: Request, deadline: Instant) -> Result<Response, Rejected> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Rejected::DeadlineExceeded);
-        }
-        let range = last_range(running, &request);
-        let asked = RangeRequest { range, write: None, request: request.clone() };
-        match running.ask(asked, left.min(limits::DEFAULT_DEADLINE)).await {
-            Err(rejected) if rejected.may_retry() => tokio::time::sleep(RETRY_AFTER.min(left)).await,
-            answer => return answer,
-        }
-    }
-}
-
-/// A reverse scan begins in the range that holds its last keys, which its start does not tell.
-fn last_range(running: &Running, request: &Request) -> Option<(holdfast_types::RangeId, holdfast_types::RangeEpoch)> {
-    let Request::Scan { bounds, reverse: true, .. } = request else { return None };
-    let ranges = running.store.ranges();
-    let last = ranges.iter().rev().find(|found| found.descriptor.bounds.overlaps(bounds))?;
-    Some((last.descriptor.range, last.descriptor.epoch))
 }

@@ -24,8 +24,6 @@ use super::permitted::permitted;
 use crate::requests::{Kind, RequestCounters};
 use crate::running::Running;
 
-/// Calls open on one stream.
-const MAX_OPEN_CALLS: usize = 65_536;
 /// Bytes of answers that a client has not taken; beyond it we stop reading its calls.
 const MAX_UNTAKEN_BYTES: usize = 32 << 20;
 /// Answers packed into one message.
@@ -128,8 +126,10 @@ async fn read(
             let _ = ready.send(Err(status)).await;
             return;
         }
-        if session.open.lock().len() + request.calls.len() > MAX_OPEN_CALLS {
-            let status = Status::resource_exhausted("more than 65,536 calls are open on this stream: wait for answers");
+        if session.open.lock().len() + request.calls.len() > limits::STREAM_MAX_CALLS {
+            let most = limits::STREAM_MAX_CALLS;
+            let status =
+                Status::resource_exhausted(format!("more than {most} calls are open on this stream: wait for answers"));
             let _ = ready.send(Err(status)).await;
             return;
         }

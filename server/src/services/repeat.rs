@@ -1,0 +1,173 @@
+//! Requests of thin clients, sent again within the store where that is safe: who knows nothing of ranges cannot follow a leader
+//! that moved, or a range that was cut, a moment ago.
+//!
+//! A read is sent again until its deadline. A write is sent again only after a refusal which says for certain that nothing was
+//! done and that it belongs elsewhere; it is the same attempt then, because nobody has evaluated it. And only for as long as a
+//! store waits for a leader anyway: a definite refusal in time is worth more to a writer than its own deadline, after which
+//! nobody knows what became of the write.
+
+use std::time::Duration;
+
+use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, limits};
+use tokio::time::Instant;
+
+use crate::running::Running;
+
+/// How long to wait before a request is sent again, unless the refusal says it.
+const AGAIN_AFTER: Duration = Duration::from_millis(25);
+
+/// Asks the store until the answer is one for the caller.
+pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) -> Result<Response, Rejected> {
+    let mut call = Call { is_write: request.request.is_write(), begun: Instant::now(), deadline, in_the_way: None };
+    loop {
+        let asked = RangeRequest { range: last_range(running, &request.request), ..request.clone() };
+        let outcome = running.ask(asked, deadline.saturating_duration_since(Instant::now())).await;
+        match call.take(outcome, Instant::now()) {
+            Next::Again(rejected, _) if *running.stopped.borrow() => return Err(rejected),
+            Next::Again(rejected, wait) => {
+                call.in_the_way = Some(rejected);
+                tokio::time::sleep(wait).await;
+            }
+            Next::Answer(outcome) => return outcome,
+        }
+    }
+}
+
+/// A request, while it is sent as often as it takes.
+struct Call {
+    is_write: bool,
+    begun: Instant,
+    deadline: Instant,
+    /// Why it was sent again the last time.
+    in_the_way: Option<Rejected>,
+}
+
+/// What an outcome leads to.
+#[derive(PartialEq, Eq, Debug)]
+enum Next {
+    /// This is for the caller.
+    Answer(Result<Response, Rejected>),
+    /// It was refused for this reason, and is sent again after this long.
+    Again(Rejected, Duration),
+}
+
+impl Call {
+    fn take(&mut self, outcome: Result<Response, Rejected>, now: Instant) -> Next {
+        let rejected = match outcome {
+            // What was in the way says more than that time ran out. Either way nothing was done.
+            Err(Rejected::DeadlineExceeded) => self.in_the_way.take().unwrap_or(Rejected::DeadlineExceeded),
+            Err(rejected) if self.may_go_on(&rejected, now) => {
+                let wait = match &rejected {
+                    Rejected::Busy { retry_after } => AGAIN_AFTER.max(*retry_after),
+                    _ => AGAIN_AFTER,
+                };
+                if self.deadline.saturating_duration_since(now) > wait {
+                    return Next::Again(rejected, wait);
+                }
+                rejected
+            }
+            outcome => return Next::Answer(outcome),
+        };
+        Next::Answer(Err(rejected))
+    }
+
+    fn may_go_on(&self, rejected: &Rejected, now: Instant) -> bool {
+        if self.is_write {
+            let belongs_elsewhere = matches!(rejected, Rejected::NotLeader { .. } | Rejected::WrongRange { .. });
+            belongs_elsewhere && now.saturating_duration_since(self.begun) < limits::WAIT_FOR_LEADER
+        } else {
+            rejected.may_retry()
+        }
+    }
+}
+
+/// A reverse scan begins in the range that holds its last keys, which its start does not tell.
+fn last_range(running: &Running, request: &Request) -> Option<(RangeId, RangeEpoch)> {
+    let Request::Scan { bounds, reverse: true, .. } = request else { return None };
+    let ranges = running.store.ranges();
+    let last = ranges.iter().rev().find(|found| found.descriptor.bounds.overlaps(bounds))?;
+    Some((last.descriptor.range, last.descriptor.epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::Timestamp;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn call(is_write: bool) -> Call {
+        let begun = Instant::now();
+        Call { is_write, begun, deadline: begun + DEADLINE, in_the_way: None }
+    }
+
+    fn not_leader() -> Rejected {
+        Rejected::NotLeader { range: RangeId(7), leader: None }
+    }
+
+    fn wrong_range() -> Rejected {
+        Rejected::WrongRange { known: Vec::new() }
+    }
+
+    /// What a refusal leads to, so long after the call began.
+    fn refused(call: &mut Call, rejected: &Rejected, after: Duration) -> Next {
+        let now = call.begun + after;
+        call.take(Err(rejected.clone()), now)
+    }
+
+    #[test]
+    fn a_moved_leader_or_range_is_followed_for_reads_and_writes() {
+        for is_write in [false, true] {
+            let mut call = call(is_write);
+            for rejected in [not_leader(), wrong_range()] {
+                let next = refused(&mut call, &rejected, Duration::from_millis(100));
+                assert_eq!(next, Next::Again(rejected, AGAIN_AFTER));
+            }
+            let done = Ok(Response::Written { timestamp: Timestamp(1) });
+            assert_eq!(call.take(done.clone(), call.begun), Next::Answer(done));
+        }
+    }
+
+    #[test]
+    fn a_write_is_not_sent_again_when_it_may_have_been_done_or_another_attempt_is_for_the_caller_to_make() {
+        for rejected in [
+            Rejected::Ambiguous("lost".into()),
+            Rejected::Busy { retry_after: AGAIN_AFTER },
+            Rejected::Unavailable("disk full".into()),
+            Rejected::PastLastMoment { now: Timestamp(1) },
+            Rejected::StaleSequence,
+        ] {
+            let next = refused(&mut call(true), &rejected, Duration::ZERO);
+            assert_eq!(next, Next::Answer(Err(rejected)));
+        }
+    }
+
+    #[test]
+    fn a_writer_hears_of_a_missing_leader_no_later_than_from_a_store_that_waits_for_one() {
+        let next = refused(&mut call(true), &not_leader(), limits::WAIT_FOR_LEADER);
+        assert_eq!(next, Next::Answer(Err(not_leader())));
+    }
+
+    #[test]
+    fn a_read_goes_on_until_its_deadline_and_then_says_what_was_in_the_way() {
+        let mut reading = call(false);
+        let busy = Rejected::Busy { retry_after: Duration::from_secs(2) };
+        assert_eq!(
+            refused(&mut reading, &busy, Duration::from_secs(7)),
+            Next::Again(busy.clone(), Duration::from_secs(2))
+        );
+        assert_eq!(
+            refused(&mut reading, &busy, Duration::from_secs(8)),
+            Next::Answer(Err(busy)),
+            "no time is left to wait"
+        );
+        reading.in_the_way = Some(not_leader());
+        let late = refused(&mut reading, &Rejected::DeadlineExceeded, DEADLINE);
+        assert_eq!(late, Next::Answer(Err(not_leader())));
+        let late = refused(&mut call(false), &Rejected::DeadlineExceeded, DEADLINE);
+        assert_eq!(late, Next::Answer(Err(Rejected::DeadlineExceeded)));
+        let invalid = Rejected::invalid("no");
+        assert_eq!(refused(&mut call(false), &invalid, Duration::ZERO), Next::Answer(Err(invalid)));
+    }
+}
