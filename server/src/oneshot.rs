@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clap::Args;
-use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options};
+use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options, Timestamp};
 use holdfast_types::KeyspaceName;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub struct Target {
     /// The keyspace, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,
-    /// Print JSON
+    /// Print JSON; versions are strings in it, because they have 64 bits
     #[arg(long)]
     pub json: bool,
 }
@@ -93,12 +93,20 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A string, as in the JSON of protobuf: programs that read JSON numbers as floats would round one of 64 bits.
+fn version_json(version: Timestamp) -> String {
+    version.0.to_string()
+}
+
 /// `holdfast get`; false when the key does not exist.
 pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
     let found = connect(&args.target.at, &args.target.keyspace).await?.get(bytes(&args.key)).await?;
     match (&found, args.target.json) {
         (Some(found), true) => {
-            println!("{}", json!({ "key": args.key, "value": text(&found.value), "version": found.timestamp.0 }))
+            println!(
+                "{}",
+                json!({ "key": args.key, "value": text(&found.value), "version": version_json(found.timestamp) })
+            )
         }
         (Some(found), false) => println!("{}", text(&found.value)),
         (None, true) => println!("{}", json!({ "key": args.key, "value": null })),
@@ -112,7 +120,7 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
     let version =
         connect(&args.target.at, &args.target.keyspace).await?.put(bytes(&args.key), bytes(&args.value)).await?;
     if args.target.json {
-        println!("{}", json!({ "key": args.key, "version": version.0 }));
+        println!("{}", json!({ "key": args.key, "version": version_json(version) }));
     } else {
         println!("ok, version {version}");
     }
@@ -123,7 +131,7 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
 pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
     let version = connect(&args.target.at, &args.target.keyspace).await?.delete(bytes(&args.key)).await?;
     if args.target.json {
-        println!("{}", json!({ "key": args.key, "version": version.0 }));
+        println!("{}", json!({ "key": args.key, "version": version_json(version) }));
     } else {
         println!("ok, version {version}");
     }
@@ -155,7 +163,7 @@ pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
 fn print_row(row: &KeyValue, as_json: bool) {
     let (key, value) = (text(&row.key), text(&row.value));
     if as_json {
-        println!("{}", json!({ "key": key, "value": value, "version": row.version.0 }));
+        println!("{}", json!({ "key": key, "value": value, "version": version_json(row.version) }));
     } else {
         println!("{key}\t{value}");
     }
