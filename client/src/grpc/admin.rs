@@ -296,13 +296,13 @@ impl Admin {
         let within = if kind == Kind::Look { LOOK_WITHIN } else { CHANGE_WITHIN };
         let shared = &self.shared;
         let (first, count) = (shared.current.load(Ordering::Relaxed), shared.addresses.len());
-        let mut last = "no address was given".to_owned();
+        let mut tried = Vec::new();
         for index in (0..count).map(|step| (first + step) % count) {
             let address = &shared.addresses[index];
             let channel = match shared.channel(index) {
                 Ok(channel) => channel,
                 Err(error) => {
-                    last = error;
+                    tried.push(format!("{address}: {error}"));
                     continue;
                 }
             };
@@ -319,9 +319,10 @@ impl Admin {
                 shared.current.store(index, Ordering::Relaxed);
                 return Err(AdminError::from_status(&status, kind == Kind::Change));
             }
-            last = format!("{address}: {}", status.message());
+            tried.push(format!("{address}: {}", link::reason(&status)));
         }
-        Err(AdminError::Unreachable(last))
+        let why = if tried.is_empty() { "no address was given".to_owned() } else { tried.join("; ") };
+        Err(AdminError::Unreachable(why))
     }
 }
 
@@ -367,10 +368,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_address_that_answers_is_said_with_the_last_reason() {
+    async fn no_address_that_answers_is_said_with_the_reason_of_each() {
         assert!(matches!(Admin::new(Vec::<String>::new()).sites().await, Err(AdminError::Unreachable(_))));
         // Nobody listens on port 1.
         let error = Admin::connect(["127.0.0.1:1", "not an address"]).await.err().unwrap();
-        assert!(matches!(&error, AdminError::Unreachable(why) if why.contains("not an address")), "{error}");
+        let AdminError::Unreachable(why) = error else { panic!("{error}") };
+        assert!(why.starts_with("127.0.0.1:1: Connection refused"), "{why}");
+        assert!(why.ends_with("; not an address: this is no address like 10.0.1.5:7300"), "{why}");
     }
 }

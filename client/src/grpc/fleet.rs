@@ -25,14 +25,14 @@ pub(super) struct FleetPicture {
 
 /// Asks the stores at `addresses` in turn, until one answers that belongs to a fleet.
 pub(super) async fn describe_any(addresses: &[String]) -> Result<FleetPicture, String> {
-    let mut last = "no address was given".to_owned();
+    let mut tried = Vec::new();
     for address in addresses {
         match describe(address).await {
             Ok(picture) => return Ok(picture),
-            Err(error) => last = format!("{address}: {error}"),
+            Err(why) => tried.push(format!("{address}: {why}")),
         }
     }
-    Err(last)
+    Err(if tried.is_empty() { "no address was given".to_owned() } else { tried.join("; ") })
 }
 
 /// The same, again and again for as long as `patience`: stores may be starting.
@@ -58,7 +58,7 @@ async fn describe(address: &str) -> Result<FleetPicture, String> {
     let mut request = tonic::Request::new(v1::DescribeRequest {});
     request.set_timeout(limits::CLIENT_CONNECT_TIMEOUT * 2);
     let described = tokio::time::timeout(limits::CLIENT_CONNECT_TIMEOUT * 2, client.describe(request)).await;
-    let described = described.map_err(|_| "no answer".to_owned())?.map_err(|status| status.to_string())?;
+    let described = described.map_err(|_| "no answer".to_owned())?.map_err(|status| link::reason(&status))?;
     let described = described.into_inner();
     let fleet = described.fleet.ok_or("the store belongs to no fleet yet")?;
     let mut stores = Vec::with_capacity(described.stores.len());
@@ -80,7 +80,7 @@ pub(super) async fn locate(
     let mut client = FleetClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let request = v1::LocateRequest { bounds: Some(bounds.into()), reverse, limit: limits::CLIENT_LOCATE_RANGES };
     let located = tokio::time::timeout(limits::CLIENT_CONNECT_TIMEOUT, client.locate(request)).await;
-    let located = located.map_err(|_| "no answer".to_owned())?.map_err(|status| status.to_string())?.into_inner();
+    let located = located.map_err(|_| "no answer".to_owned())?.map_err(|status| link::reason(&status))?.into_inner();
     let ranges = located.ranges.into_iter().map(Located::try_from).collect::<Result<_, _>>();
     Ok((ranges.map_err(|bad| bad.to_string())?, Timestamp(located.now)))
 }

@@ -32,7 +32,8 @@ impl Drop for Link {
 
 /// A channel that connects when it is first used.
 pub(super) fn channel(address: &str) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| format!("{address:?}: {e}"))?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|_| "this is no address like 10.0.1.5:7300".to_owned())?;
     let window = u32::try_from(limits::MAX_MESSAGE_BYTES).expect("a few MiB");
     Ok(endpoint
         .connect_timeout(limits::CLIENT_CONNECT_TIMEOUT)
@@ -42,6 +43,15 @@ pub(super) fn channel(address: &str) -> Result<Channel, String> {
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(2))
         .connect_lazy())
+}
+
+/// Why a call failed, in a clause: the cause at the bottom, not each layer that it came up through.
+pub(super) fn reason(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 impl Link {

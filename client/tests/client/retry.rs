@@ -102,7 +102,10 @@ async fn without_any_store_connecting_says_so() {
     let mock = Mock::start().unwrap();
     let address = mock.addresses().remove(0);
     drop(mock);
-    let outcome = Client::connect([address], Options::new().deadline(Duration::ZERO)).await;
+    let outcome = Client::connect([address.clone()], Options::new().deadline(Duration::ZERO)).await;
     let error = outcome.err().unwrap();
     assert!(matches!(error, ClientError::Unreachable(_)) && error.is_temporary(), "{error}");
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("no store could be reached ({address}: Connection refused")), "{said}");
+    assert!(said.ends_with("): check the addresses and that the fleet was founded by `holdfast init`"), "{said}");
 }

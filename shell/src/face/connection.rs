@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_client::admin::{Admin, Sites};
-use holdfast_client::{Client, Options};
+use holdfast_client::{Client, ClientError, Options};
 
 use super::text;
 use crate::backend::{Backend, BackendError, FleetBackend};
@@ -39,7 +39,8 @@ impl Connection {
                 let backend = Arc::new(FleetBackend::new(client, Admin::new(addresses.clone())));
                 Ok(Self { backend, addresses })
             }
-            Err(error) => Err(Unreachable { addresses, reason: plain(&error.to_string()) }),
+            Err(ClientError::Unreachable(reason)) => Err(Unreachable { addresses, reason }),
+            Err(error) => Err(Unreachable { addresses, reason: error.to_string() }),
         }
     }
 
@@ -55,12 +56,6 @@ impl Connection {
         }
         (sites, names)
     }
-}
-
-/// The cause at the bottom of an error of the transport, which quotes each cause in turn; as it is where nothing is quoted.
-fn plain(reason: &str) -> String {
-    let marked = reason.rsplit_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
-    marked.map_or_else(|| reason.to_owned(), |(cause, _)| cause.to_owned())
 }
 
 impl Unreachable {
@@ -121,13 +116,6 @@ mod tests {
         assert_eq!(extent(&[(2, 2), (2, 0)]), "2 sites x 2 stores, 2 of 4 alive");
         assert_eq!(extent(&[(2, 2), (1, 1)]), "2 sites, 3 stores, all 3 alive");
         assert_eq!(extent(&[]), "0 sites, 0 stores, all 0 alive");
-    }
-
-    #[test]
-    fn the_cause_is_said_and_not_how_it_came_up() {
-        let deep = "a:1: code: 'x', message: \"tcp\", source: Os { code: 111, message: \"Connection refused\" }";
-        assert_eq!(plain(deep), "Connection refused");
-        assert_eq!(plain("no answer"), "no answer");
     }
 
     #[test]
