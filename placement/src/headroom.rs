@@ -28,6 +28,8 @@ pub struct Headroom {
     pub utilisation_permille: u64,
     /// Ranges that would be without a quorum.
     pub ranges_without_quorum: usize,
+    /// Of these, ranges whose voters are not spread over the sites yet, though there are sites enough.
+    pub ranges_not_spread: usize,
 }
 
 impl Headroom {
@@ -36,6 +38,13 @@ impl Headroom {
     pub fn is_enough(&self) -> bool {
         self.ranges_without_quorum == 0 && self.utilisation_permille <= 1_000
     }
+
+    /// True when the loss cannot be borne only because voters are not spread yet, which placement sees to: so every fleet begins.
+    #[must_use]
+    pub fn is_spreading(&self) -> bool {
+        let not_spread = self.ranges_not_spread;
+        not_spread > 0 && not_spread == self.ranges_without_quorum && self.utilisation_permille <= 1_000
+    }
 }
 
 impl fmt::Display for Headroom {
@@ -43,8 +52,14 @@ impl fmt::Display for Headroom {
         let times = |permille: u64| format!("{}.{:02}x", (permille + 5) / 1_000, (permille + 5) % 1_000 / 10);
         let (needs, has) = (times(self.needs_permille), times(self.has_permille));
         write!(f, "lose {}: needs {needs}, has {has}, site {} binds", self.lost, self.binds)?;
-        match self.ranges_without_quorum {
+        match self.ranges_not_spread {
+            0 => {}
+            1 => f.write_str("; not spread yet: 1 range has fewer voters than wanted")?,
+            n => write!(f, "; not spread yet: {n} ranges have fewer voters than wanted")?,
+        }
+        match self.ranges_without_quorum - self.ranges_not_spread {
             0 => Ok(()),
+            1 => f.write_str("; 1 range would be without a quorum"),
             n => write!(f, "; {n} ranges would be without a quorum"),
         }
     }
@@ -71,11 +86,12 @@ fn led_weight(view: &FleetView) -> BTreeMap<StoreId, u128> {
 
 fn lose(view: &FleetView, led: &BTreeMap<StoreId, u128>, lost: &SiteName) -> Option<Headroom> {
     let mut extra: BTreeMap<StoreId, u128> = BTreeMap::new();
-    let mut ranges_without_quorum = 0;
+    let (mut ranges_without_quorum, mut ranges_not_spread) = (0, 0);
     for range in view.ranges.values() {
         let survives = |store: StoreId| view.stores.get(&store).is_some_and(|s| s.alive && s.site != *lost);
         if !range.descriptor.is_quorum(|r| survives(r.store) && !range.is_damaged(r)) {
             ranges_without_quorum += 1;
+            ranges_not_spread += usize::from(!is_spread(view, range));
         }
         if range.leader_site() != Some(lost) {
             continue;
@@ -108,7 +124,16 @@ fn lose(view: &FleetView, led: &BTreeMap<StoreId, u128>, lost: &SiteName) -> Opt
         has_permille,
         utilisation_permille,
         ranges_without_quorum,
+        ranges_not_spread,
     })
+}
+
+/// True when the range has voters in as many sites as it takes to lose one, or there are not so many sites.
+fn is_spread(view: &FleetView, range: &RangeView) -> bool {
+    /// Of three voters two are a quorum.
+    const SITES: usize = 3;
+    let sites: BTreeSet<&SiteName> = range.descriptor.voters().map(|voter| &voter.site).collect();
+    sites.len() >= SITES || view.live_sites().len() < SITES
 }
 
 /// The range's share of what its leader's store uses, in millionths of a core.

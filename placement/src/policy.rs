@@ -87,6 +87,15 @@ pub struct MoveLimits {
     pub hysteresis_percent: u64,
 }
 
+impl MoveLimits {
+    /// True when a store with so much free disk gets no more replicas.
+    #[must_use]
+    pub fn is_short_of_disk(&self, free_bytes: u64, total_bytes: u64) -> bool {
+        let low = u128::from(free_bytes) * 100 < u128::from(total_bytes) * u128::from(self.low_space_percent);
+        low && free_bytes < self.ample_space_bytes
+    }
+}
+
 impl Default for MoveLimits {
     fn default() -> Self {
         Self {

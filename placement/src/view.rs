@@ -143,9 +143,7 @@ impl FleetView {
     #[must_use]
     pub fn takes_replicas(&self, store: StoreId, limits: &MoveLimits) -> bool {
         self.stores.get(&store).is_some_and(|s| {
-            let free = u128::from(s.disk_free_bytes) * 100;
-            let keep = u128::from(s.disk_total_bytes) * u128::from(limits.low_space_percent);
-            let has_space = s.disk_free_bytes >= limits.ample_space_bytes || free >= keep;
+            let has_space = !limits.is_short_of_disk(s.disk_free_bytes, s.disk_total_bytes);
             s.alive && !s.draining && s.disk_ok && has_space
         })
     }

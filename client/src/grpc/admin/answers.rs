@@ -157,6 +157,8 @@ pub struct SiteHeadroom {
     pub enough: bool,
     /// What the store that binds would use, in thousandths of what it can.
     pub utilisation_permille: u64,
+    /// The loss could not be borne only because voters are not spread over the sites yet, which placement sees to.
+    pub spreading: bool,
 }
 
 /// A page of ranges.
@@ -395,6 +397,7 @@ impl TryFrom<v1::SiteHeadroom> for SiteHeadroom {
             sentence: headroom.sentence,
             enough: headroom.enough,
             utilisation_permille: headroom.utilisation_permille,
+            spreading: headroom.spreading,
         })
     }
 }

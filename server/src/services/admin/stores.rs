@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
 use holdfast_kv::driver::ComplaintKind;
-use holdfast_placement::{Headroom, StateKey, StoreRecord};
+use holdfast_placement::{Headroom, MoveLimits, StateKey, StoreRecord};
 use holdfast_proto::v1;
 use holdfast_types::StoreId;
 
@@ -66,6 +66,7 @@ impl AdminService {
         let ((stores, silent), identities) = tokio::join!(self.stores(running), identities);
         let mut sites: BTreeMap<String, v1::SiteStatus> = BTreeMap::new();
         let (mut warnings, mut headroom) = (Vec::new(), Vec::new());
+        let limits = MoveLimits::default();
         for store in stores {
             let site = sites.entry(store.site.clone()).or_default();
             site.name.clone_from(&store.site);
@@ -76,6 +77,7 @@ impl AdminService {
             site.leaders += store.leaders;
             let name = StoreId(store.store_id);
             warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
+            warnings.extend(short_of_disk(&store, &limits));
             let damaged = store.quarantined.iter();
             warnings.extend(
                 damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)),
@@ -92,10 +94,8 @@ impl AdminService {
             if let Some(site) = sites.get_mut(&lost.lost_site) {
                 site.headroom.clone_from(&lost.sentence);
             }
-            if !lost.enough {
-                warnings.push(format!("the loss of a site could not be borne: {}", lost.sentence));
-            }
         }
+        warnings.extend(unbearable(sites.len(), &headroom));
         let worst = headroom.iter().max_by_key(|lost| (!lost.enough, lost.utilisation_permille));
         v1::ListSitesResponse {
             sites: sites.into_values().collect(),
@@ -107,6 +107,38 @@ impl AdminService {
             silent,
         }
     }
+}
+
+/// A store that placement gives nothing more, which may be why ranges are not spread.
+fn short_of_disk(store: &v1::StoreStatus, limits: &MoveLimits) -> Option<String> {
+    let (free, total) = (store.disk_free_bytes, store.disk_total_bytes);
+    let is_said = store.complaints.iter().any(|what| what.kind() == v1::ComplaintKind::Disk);
+    (!is_said && limits.is_short_of_disk(free, total)).then(|| {
+        format!(
+            "{} ({}) gets no more replicas: {} % of its disk are free, {} % or {} GiB are wanted: make room, or add a store",
+            StoreId(store.store_id),
+            store.site,
+            free.saturating_mul(100) / total,
+            limits.low_space_percent,
+            limits.ample_space_bytes >> 30
+        )
+    })
+}
+
+/// What is to be said of sites whose loss the fleet could not bear.
+fn unbearable(sites: usize, headroom: &[v1::SiteHeadroom]) -> Vec<String> {
+    let not_enough = headroom.iter().filter(|lost| !lost.enough);
+    if sites < 3 {
+        let some = not_enough.take(1);
+        return some
+            .map(|_| "the loss of a site could not be borne: it takes three sites to lose one".into())
+            .collect();
+    }
+    let said = not_enough.map(|lost| match lost.spreading {
+        true => format!("placement is still spreading voters over the sites: {}", lost.sentence),
+        false => format!("the loss of a site could not be borne: {}", lost.sentence),
+    });
+    said.collect()
 }
 
 /// What the fleet keeps of a store.
@@ -127,6 +159,7 @@ fn lost_site(headroom: &Headroom) -> v1::SiteHeadroom {
         sentence: headroom.to_string(),
         enough: headroom.is_enough(),
         utilisation_permille: headroom.utilisation_permille,
+        spreading: headroom.is_spreading(),
     }
 }
 
@@ -138,4 +171,49 @@ fn complaint(complaint: &holdfast_kv::driver::Complaint) -> v1::Complaint {
         ComplaintKind::Threads => v1::ComplaintKind::Threads,
     };
     v1::Complaint { kind: kind.into(), message: complaint.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_short_of_disk_is_named_once() {
+        let limits = MoveLimits::default();
+        let store = |free_gib: u64, total_gib: u64| v1::StoreStatus {
+            store_id: 2,
+            site: "b".into(),
+            disk_free_bytes: free_gib << 30,
+            disk_total_bytes: total_gib << 30,
+            ..v1::StoreStatus::default()
+        };
+        let said = short_of_disk(&store(10, 100), &limits).unwrap();
+        assert!(said.starts_with("s2 (b) gets no more replicas: 10 % of its disk are free"), "{said}");
+        // Enough of a small disk, ample of a large one, a store that did not answer.
+        for well in [store(20, 100), store(16, 1_000), store(0, 0)] {
+            assert_eq!(short_of_disk(&well, &limits), None);
+        }
+        let full = v1::Complaint { kind: v1::ComplaintKind::Disk.into(), message: "nearly full".into() };
+        assert_eq!(short_of_disk(&v1::StoreStatus { complaints: vec![full], ..store(1, 100) }, &limits), None);
+    }
+
+    #[test]
+    fn only_a_loss_that_placement_cannot_help_is_alarming() {
+        let lost = |enough, spreading| v1::SiteHeadroom {
+            sentence: "lose a: ...".into(),
+            enough,
+            spreading,
+            ..v1::SiteHeadroom::default()
+        };
+        assert!(unbearable(3, &[lost(true, false)]).is_empty());
+        assert_eq!(
+            unbearable(3, &[lost(false, true), lost(false, false)]),
+            [
+                "placement is still spreading voters over the sites: lose a: ...",
+                "the loss of a site could not be borne: lose a: ..."
+            ]
+        );
+        let two = unbearable(2, &[lost(false, false), lost(false, false)]);
+        assert_eq!(two, ["the loss of a site could not be borne: it takes three sites to lose one"]);
+    }
 }
