@@ -21,6 +21,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Ports are taken from here on, below those that the kernel gives to outgoing connections.
 const FIRST_PORT: u16 = 10_000;
 const LAST_PORT: u16 = 30_000;
+/// Lines that are said at most about ranges that are not as they should be.
+const SAID_LINES: usize = 20;
 /// With fixed ports each store has this many: clients, store streams, heartbeats, HTTP, and some to spare.
 const PORTS_OF_A_STORE: u16 = 10;
 
@@ -111,7 +113,8 @@ impl LocalFleet {
         self.wait_listening(0).await?;
         if !is_founded {
             let mut fleet = self.fleet_client(0).await?;
-            fleet.init(v1::InitRequest::default()).await.context("founding the fleet")?;
+            let founded = fleet.init(v1::InitRequest::default()).await;
+            founded.map_err(|status| anyhow::anyhow!("the fleet cannot be founded: {}", status.message()))?;
         }
         self.wait_spread(Duration::from_secs(60)).await
     }
@@ -346,10 +349,20 @@ impl LocalFleet {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("ranges are not {what} after {within:?}: {ranges:#?}\n{}", tail(&self.log(running)));
+                let odd = ranges.iter().filter(|range| !is_well(range)).map(in_words);
+                let mut said = vec![format!("ranges are not {what} after {} s:", within.as_secs())];
+                said.extend(odd.chain(self.warnings(running).await).take(SAID_LINES));
+                bail!("{}\nthe log of a store ends so:\n{}", said.join("\n  "), tail(&self.log(running)));
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+    }
+
+    /// What the fleet warns of, as store `index` knows it.
+    async fn warnings(&self, index: usize) -> Vec<String> {
+        let Ok(mut admin) = self.admin_client(index).await else { return Vec::new() };
+        let sites = admin.list_sites(v1::ListSitesRequest {}).await.map(tonic::Response::into_inner);
+        sites.map(|sites| sites.warnings).unwrap_or_default()
     }
 
     /// Cuts the default keyspace at these keys, one after the other.
@@ -408,6 +421,18 @@ impl Drop for LocalFleet {
 fn epoch(range: &v1::LocatedRange) -> (u64, u64) {
     let epoch = range.descriptor.as_ref().and_then(|descriptor| descriptor.epoch);
     epoch.map_or((0, 0), |epoch| (epoch.bounds, epoch.membership))
+}
+
+/// A range in a line.
+fn in_words(range: &v1::LocatedRange) -> String {
+    let Some(descriptor) = &range.descriptor else { return "a range without a descriptor".to_owned() };
+    let leader = range.leader.as_ref().map_or_else(|| "nobody".to_owned(), |leader| format!("s{}", leader.store_id));
+    let replicas = descriptor.replicas.iter().map(|replica| {
+        let role = if replica.role == v1::ReplicaRole::Voter as i32 { "" } else { ", no voter yet" };
+        format!("s{} ({}{role})", replica.store_id, replica.site)
+    });
+    let replicas: Vec<_> = replicas.collect();
+    format!("r{}, led by {leader}, has replicas on {}", descriptor.range_id, replicas.join(", "))
 }
 
 /// The last lines of a log.
