@@ -346,6 +346,29 @@ fn damaged_replica_that_is_replaced_elsewhere_gives_its_space_back() {
 }
 
 #[test]
+fn replica_whose_removal_was_applied_and_its_tombstone_lost_is_destroyed_at_start() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(1), put("a", "1"));
+    let leader = fleet.leader(REST).unwrap();
+    let gone = (1..=3).map(store).find(|id| *id != leader).unwrap();
+    let replica = fleet.standing(gone, REST).and_then(|s| s.descriptor.replica_on(gone)).unwrap().replica;
+    fleet.flush(gone);
+    fleet.crash(gone);
+    for change in [
+        MembershipChange::Reconfigure { promote: Vec::new(), demote: vec![replica] },
+        MembershipChange::RemoveLearner { replica },
+    ] {
+        fleet.admin(leader, REST, AdminRequest::ChangeMembership(change)).unwrap();
+    }
+    let descriptor = fleet.standing(leader, REST).unwrap().descriptor.clone();
+    fleet.describe_on_disk(gone, descriptor);
+    fleet.start(gone);
+    fleet.run_until(5_000, "clearing", |f| !f.has_data(gone, REST));
+    assert_eq!(fleet.value(gone, "a").as_deref(), Some("1"), "by forwarding, or from the one that comes next");
+    assert_eq!(fleet.stores[&gone].alarms, Vec::<String>::new());
+}
+
+#[test]
 fn fleet_of_one_site_survives_the_loss_of_a_store() {
     let mut fleet = Fleet::in_sites(&["a", "a", "a"], 1);
     fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3 && f.voters(RangeId::SYSTEM) == 3);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::memory::{Crash, MemoryDisk};
-use holdfast_engine::{DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
+use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
@@ -23,8 +23,8 @@ use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRe
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
-    FleetId, Incarnation, Key, KeyRange, KeyspaceId, Moment, Mutation, RangeId, RangeRequest, Rejected, Request,
-    Response, SiteName, StoreId, Timestamp,
+    FleetId, Incarnation, Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest,
+    Rejected, Request, Response, SiteName, StoreId, Timestamp,
 };
 
 pub const FLEET: FleetId = FleetId(7);
@@ -230,6 +230,21 @@ impl Fleet {
         let ReplicaRecord::Live { replica } = log.record else { panic!("{:?}", log.record) };
         let record = ReplicaRecord::Tombstone { next: replica.next(), clearing: true };
         engines.log.write_synced(&[LogOp::SetReplica { range, record }]).unwrap();
+    }
+
+    /// The data instance persists what it has.
+    pub fn flush(&self, id: StoreId) {
+        self.stores[&id].engines.data.flush().unwrap();
+    }
+
+    /// What a store that is down has on its disk is told that the range looks like this now, as if it had applied that.
+    pub fn describe_on_disk(&self, id: StoreId, descriptor: RangeDescriptor) {
+        let engines = self.disks[&id].open().unwrap();
+        let range = descriptor.range;
+        let known = RangeState::decode(engines.data.range_state(range, ReadTier::All).unwrap().unwrap()).unwrap();
+        let state = RangeState { descriptor, ..known }.encode();
+        engines.data.write(&[DataOp::SetRangeState { range, state }]).unwrap();
+        engines.data.flush().unwrap();
     }
 
     /// A copy of a store's disk as it is now.

@@ -58,12 +58,14 @@ impl Worker {
         let versions = Versions::of(&opening.state);
         if let Err(other) = self.shared.spans.claim(range, &bounds) {
             let what = format!("{range} is not opened: its keys are held by {other}");
-            self.out.push(Effect::Quarantined { range, reason: Some(what) });
-            self.absent.insert(range, Absent::Quarantined { replica: id, applying: false });
-            return;
+            return self.set_aside(range, id, Some(what));
         }
         let mut replica = match Replica::open(&self.replica_config, opening) {
             Ok(replica) => replica,
+            Err(fault) if fault.removed => {
+                self.set_aside(range, id, None);
+                return self.bury(range, id.next());
+            }
             Err(fault) => return self.refuse_to_open(range, id, fault.to_string()),
         };
         self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, threshold)) });
@@ -83,8 +85,17 @@ impl Worker {
     fn refuse_to_open(&mut self, range: RangeId, replica: ReplicaId, what: String) {
         let record = ReplicaRecord::Quarantined { replica };
         self.log.add_aside(LogOp::SetReplica { range, record });
-        self.out.push(Effect::Quarantined { range, reason: Some(what) });
+        self.set_aside(range, replica, Some(what));
+    }
+
+    /// A replica that lies here does not live: whoever asks for its range is sent elsewhere.
+    fn set_aside(&mut self, range: RangeId, replica: ReplicaId, why: Option<String>) {
+        if why.is_some() {
+            self.out.push(Effect::Quarantined { range, reason: why });
+        }
         self.absent.insert(range, Absent::Quarantined { replica, applying: false });
+        self.map.gone(range);
+        self.out.push(Effect::Gone { range });
     }
 
     /// A split of a range here was applied: the right side lives now, on the worker that its id falls to.
