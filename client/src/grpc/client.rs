@@ -288,7 +288,7 @@ impl Client {
     }
 
     /// Reads keys, over any number of ranges; one answer a key, in order. Keys of one range are read at one timestamp.
-    /// 1 to 4,096 keys.
+    /// 1 to 4,096 keys; the values of one range have at most 6 MiB together, else the call is refused: scan, or read fewer.
     ///
     /// ```
     /// # use holdfast_client::mock::Mock;

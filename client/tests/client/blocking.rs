@@ -32,7 +32,7 @@ fn every_operation_does_what_it_says() {
     assert_eq!(keys(&client.scan_prefix("x").collect().unwrap()), "x");
     assert_eq!(client.delete_range("c"..).unwrap(), 2);
     assert_eq!(client.with_keyspace(KeyspaceId(9)).scan(..).collect().unwrap(), []);
-    assert!(client.fleet_now() > version);
+    assert!(client.fleet_now().ms().abs_diff(version.ms()) < 60_000, "an estimate");
 }
 
 #[test]

@@ -36,6 +36,21 @@ async fn every_operation_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn values_that_are_too_many_for_one_answer_are_refused_as_by_stores() {
+    let mock = Mock::start().unwrap();
+    let client = mock.client().await.unwrap();
+    let keys = ["a", "b", "c", "d", "e", "f", "g"];
+    for key in keys {
+        client.put(key, vec![0_u8; 1 << 20]).await.unwrap();
+    }
+    let refused = client.batch_get(keys).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Rejected(Rejected::Invalid(_))), "{refused}");
+    // What each range answers is few enough.
+    mock.split_at("d");
+    assert_eq!(client.batch_get(keys).await.unwrap().iter().flatten().count(), keys.len());
+}
+
+#[tokio::test]
 async fn values_expire_in_fleet_time() {
     let mock = Mock::start().unwrap();
     let client = mock.client().await.unwrap();

@@ -154,7 +154,12 @@ async fn scan(
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
         let asked = RangeRequest { range: None, write: None, request: asked };
-        let page = match repeat::ask(&running, asked, deadline).await {
+        let answer = tokio::select! {
+            answer = repeat::ask(&running, asked, deadline) => answer,
+            // The client has gone.
+            () = pages.closed() => return,
+        };
+        let page = match answer {
             Ok(page) => page,
             Err(error) => return drop(pages.send(Err(to_status(error))).await),
         };

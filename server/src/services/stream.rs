@@ -40,6 +40,8 @@ struct Session {
     open: Mutex<HashMap<u64, Cancellation>>,
     untaken_bytes: AtomicUsize,
     taken: Notify,
+    /// Calls are open where none were.
+    busy: Notify,
     /// The client has said all that it will say.
     said_all: Notify,
 }
@@ -76,6 +78,7 @@ pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> Receiver
         open: Mutex::default(),
         untaken_bytes: AtomicUsize::new(0),
         taken: Notify::new(),
+        busy: Notify::new(),
         said_all: Notify::new(),
     });
     let reader = tokio::spawn(read(Arc::clone(&session), calls, ready.clone()));
@@ -146,6 +149,7 @@ impl Session {
     /// Hands calls to the store. The table is locked all the while, so that no answer can look for its call too early.
     fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64]) {
         let mut open = self.open.lock();
+        let was_idle = open.is_empty();
         let begun = std::time::Instant::now();
         for call in calls {
             let call_id = call.call_id;
@@ -182,6 +186,9 @@ impl Session {
                 self.running.store.cancel(cancellation);
             }
         }
+        if was_idle && !open.is_empty() {
+            self.busy.notify_one();
+        }
     }
 
     fn cancel_everything(&self) {
@@ -209,10 +216,14 @@ async fn write(
     let mut batch = Vec::with_capacity(MAX_ANSWERS);
     let mut silent_since = Instant::now();
     let mut ends = false;
+    // Without open calls nobody is owed a sign of life: an idle stream costs nothing.
+    let mut idle = false;
     loop {
         let mut response = StreamResponse::default();
         let mut lives = false;
         tokio::select! {
+            // The connection broke, or the reader has ended the stream.
+            () = ready.closed() => return,
             count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
             notice = notices.recv() => match notice {
                 Ok(notice) => {
@@ -224,7 +235,11 @@ async fn write(
                 Err(RecvError::Closed) => return,
             },
             () = session.said_all.notified() => ends = true,
-            () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE) => lives = !session.open.lock().is_empty(),
+            () = session.busy.notified(), if idle => idle = false,
+            () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE), if !idle => {
+                lives = !session.open.lock().is_empty();
+                idle = !lives;
+            }
         }
         response.now = session.running.fleet_now().0;
         silent_since = Instant::now();

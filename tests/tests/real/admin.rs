@@ -117,6 +117,43 @@ async fn a_range_is_split_by_key_and_its_leader_goes_to_the_site_that_is_named()
     assert_eq!(unchanged.descriptor, held.descriptor);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thin_client_hears_nothing_of_splits_and_moved_leaders() {
+    const KEYS: [&str; 4] = ["b", "d", "f", "h"];
+    let Some(scene) = Scene::start(1).await else { return };
+    let (over, is_over) = tokio::sync::watch::channel(false);
+    let mut clients = tokio::task::JoinSet::new();
+    for store in 0..3 {
+        // It asks one store, and makes each call once.
+        let mut kv = raw::kv(scene.fleet.stores()[store].client).await;
+        let is_over = is_over.clone();
+        clients.spawn(async move {
+            let mut rounds = 0;
+            while !*is_over.borrow() {
+                rounds += 1;
+                for key in KEYS {
+                    let (key, value) = (format!("{key}{store}"), format!("{rounds}"));
+                    let version = raw::written(kv.put(raw::put(&key, &value, None)).await.unwrap().into_inner());
+                    let found = kv.get(raw::get(&key)).await.unwrap().into_inner().value.unwrap();
+                    assert_eq!((Timestamp(found.timestamp), &found.value[..]), (version, value.as_bytes()));
+                }
+            }
+            rounds
+        });
+    }
+    let admin = admin_of(&scene, 0).await;
+    for key in KEYS {
+        let split = admin.split(KeyspaceId::DEFAULT, key).await.unwrap();
+        for site in ["site-a", "site-b", "site-c"] {
+            let to = LeaderGoesTo::site(site).unwrap();
+            admin.transfer_leader(split.right.as_ref().unwrap().range, None, to).await.unwrap();
+        }
+    }
+    over.send_replace(true);
+    let rounds = clients.join_all().await;
+    assert!(rounds.iter().all(|rounds| *rounds > 0), "{rounds:?}");
+}
+
 fn voter_id(range: &RangeStatus) -> holdfast_client::admin::ReplicaId {
     range.descriptor.replicas[0].replica
 }

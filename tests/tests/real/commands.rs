@@ -24,7 +24,10 @@ async fn single_requests_and_the_state_of_the_fleet_are_had_from_the_command_lin
     let read = json(&scene.run(&["get", "fruit/apple", "--json"]).await);
     assert_eq!((&read["value"], &read["version"]), (&Value::from("red"), &written["version"]));
     let version = written["version"].as_str().and_then(|version| version.parse::<u64>().ok());
-    assert!(version.is_some_and(|version| version > 1 << 53), "a string, because as a float it would be another: {written}");
+    assert!(
+        version.is_some_and(|version| version > 1 << 53),
+        "a string, because as a float it would be another: {written}"
+    );
     assert_eq!(stdout(&scene.run(&["get", "fruit/pear"]).await), "green\n");
     scene.split_at(&["fruit/b"]).await;
     assert_eq!(stdout(&scene.run(&["scan", "fruit/", "fruit0"]).await), "fruit/apple\tred\nfruit/pear\tgreen\n");
