@@ -13,7 +13,7 @@ use holdfast_client::ClientError;
 use holdfast_client::admin::{
     AdminError, Events, Keyspace, LeaderGoesTo, RangePage, Ranges, Settings, Sites, Split, Stores, Transferred,
 };
-use holdfast_types::{Expected, Key, KeyRange, KeyspaceId, RangeId, StoreId, Timestamp, VersionedValue};
+use holdfast_types::{Expected, Key, KeyRange, KeyspaceId, RangeId, Rejected, StoreId, Timestamp, VersionedValue};
 
 pub use fleet::FleetBackend;
 
@@ -29,13 +29,10 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// True when a change may have been made although the call failed.
+    /// True when the fleet does not take this request, however often it is sent: it asks for too much, say.
     #[must_use]
-    pub fn is_ambiguous(&self) -> bool {
-        match self {
-            Self::Client(error) => error.is_ambiguous(),
-            Self::Admin(error) => error.is_ambiguous(),
-        }
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Rejected(Rejected::Invalid(_))))
     }
 }
 
@@ -125,7 +122,7 @@ pub trait Backend: Send + Sync {
     fn fleet_now(&self) -> Timestamp;
     /// Reads a page of rows.
     async fn scan_page(&self, page: ScanPage) -> Result<Page, BackendError>;
-    /// Reads keys, over any number of ranges; one answer a key, in order.
+    /// Reads keys, over any number of ranges; one answer a key, in order. Refused where their values are more than one answer takes.
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, BackendError>;
     /// Changes distinct keys of one range, all or nothing.
     async fn write(&self, changes: Vec<Change>) -> Result<Written, BackendError>;

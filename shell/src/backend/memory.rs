@@ -6,10 +6,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_client::ClientError;
 use holdfast_client::admin::{
     AdminError, Event, EventKind, Events, Keyspace, LeaderGoesTo, RangePage, RangeStatus, Ranges, Setting,
     SettingSource, Settings, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
 };
+use holdfast_types::validate::check_got;
 use holdfast_types::{
     Expected, FleetId, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, Rejected,
     ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term, Timestamp, VersionedValue, limits,
@@ -251,7 +253,9 @@ impl Backend for MemoryFleet {
         if keys.is_empty() || keys.len() > limits::MAX_BATCH_KEYS {
             return Err(refused("the number of keys is out of bounds"));
         }
-        Ok(keys.iter().map(|key| state.get(key).cloned()).collect())
+        let values: Vec<_> = keys.iter().map(|key| state.get(key).cloned()).collect();
+        check_got(values.iter().flatten().map(|value| value.value.len()).sum()).map_err(ClientError::from)?;
+        Ok(values)
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<Written, BackendError> {

@@ -40,8 +40,17 @@ impl Batches {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// A batch that has to be sent again.
-    pub(super) fn put_back(&mut self, batch: Vec<Change>) {
+    /// A batch that was refused for one of its changes, which is made anew (`None`: not at all). It stands alone from then on: those
+    /// before and behind it do not wait for it.
+    pub(super) fn put_back_around(&mut self, mut batch: Vec<Change>, index: usize, anew: Option<Change>) {
+        let behind = batch.split_off(index + 1);
+        batch.truncate(index);
+        self.put_back(behind);
+        self.put_back(anew.into_iter().collect());
+        self.put_back(batch);
+    }
+
+    fn put_back(&mut self, batch: Vec<Change>) {
         if !batch.is_empty() {
             self.cut.push(batch);
         }
@@ -56,9 +65,4 @@ impl Batches {
         self.put_back(right);
         self.put_back(batch);
     }
-}
-
-/// "1 row", "2 rows".
-pub(super) fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

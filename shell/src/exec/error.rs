@@ -59,6 +59,16 @@ impl ShellError {
         }
     }
 
+    /// The same with what had been done before it, where that is of use: the others say all of it themselves.
+    pub(super) fn after(self, said: String) -> Self {
+        match self {
+            Self::Fleet { source, .. } => Self::Fleet { source, done: Some(said) },
+            Self::Cancelled { done: None } => Self::Cancelled { done: Some(said) },
+            Self::Cancelled { done: Some(in_flight) } => Self::Cancelled { done: Some(format!("{said}; {in_flight}")) },
+            other => other,
+        }
+    }
+
     /// True when it was cancelled or its reader went away.
     #[must_use]
     pub fn is_stop(&self) -> bool {

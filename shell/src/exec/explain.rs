@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use holdfast_client::admin::{Keyspace, RangeStatus};
 use holdfast_types::{Key, KeyRange, RangeId, limits};
 
@@ -12,10 +11,10 @@ use super::fleet::silent_notes;
 use super::reader::KEYS_AT_A_TIME;
 use super::run::{Layout, Run, Tally, Watch};
 use super::sink::{Column, ColumnKind, Summary};
-use super::value::Value;
+use super::value::{Value, literal, plural};
 use super::{change, insert, select};
 use crate::lang::ast::{Filter, Output, Select, Statement};
-use crate::plan::{Interval, KeyPlan, Step, open_pattern};
+use crate::plan::{Interval, KeyPlan, KeySet, Step, open_pattern};
 
 /// Ranges that are named in one cell; more are counted.
 const NAMED_RANGES: usize = 4;
@@ -92,8 +91,7 @@ pub(super) async fn plan(run: &mut Run<'_>, keyspace: &Keyspace, statement: &Sta
             let plan = bounded(&delete.filter, delete.filter_span, "DELETE")?;
             notes.extend(scan_notes(&plan, Some(&delete.filter)));
             if plan.residual.is_none() {
-                let intervals = plan.keys.intervals().iter();
-                intervals.map(|interval| scan_line("delete", keyspace, &layout, interval)).collect()
+                delete_lines(keyspace, &layout, &plan.keys)
             } else {
                 change_lines(keyspace, &layout, &plan, "delete", "rows that fulfil the condition, in batches")
             }
@@ -157,10 +155,10 @@ fn select_lines(keyspace: &Keyspace, layout: &Layout, plan: &KeyPlan, select: &S
         }
         Output::Rows(_) => {
             if select.offset > 0 {
-                lines.push(Line::new("offset", format!("{} rows are read and left out", select.offset)));
+                lines.push(Line::new("offset", format!("{} read and left out", plural(select.offset, "row"))));
             }
             if let Some(limit) = select.limit {
-                lines.push(Line::new("limit", format!("{limit} rows")));
+                lines.push(Line::new("limit", plural(limit, "row")));
             }
         }
     }
@@ -193,26 +191,19 @@ fn read_lines(
     lines.collect()
 }
 
-fn shown(key: &Bytes) -> String {
-    match Value::from_bytes(key) {
-        Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
-        other => other.to_string(),
-    }
-}
-
 fn interval_text(interval: &Interval) -> String {
     if let Some(key) = interval.as_point() {
-        return format!("key = {}", shown(key));
+        return format!("key = {}", literal(key));
     }
     // A zero byte at the end says "behind this key", as a rule.
     let from = match interval.start.split_last() {
         None => None,
-        Some((0, key)) if !key.is_empty() => Some(format!("key > {}", shown(&Bytes::copy_from_slice(key)))),
-        Some(_) => Some(format!("key >= {}", shown(&interval.start))),
+        Some((0, key)) if !key.is_empty() => Some(format!("key > {}", literal(key))),
+        Some(_) => Some(format!("key >= {}", literal(&interval.start))),
     };
     let to = interval.end.as_ref().map(|end| match end.split_last() {
-        Some((0, key)) if !key.is_empty() => format!("key <= {}", shown(&Bytes::copy_from_slice(key))),
-        _ => format!("key < {}", shown(end)),
+        Some((0, key)) if !key.is_empty() => format!("key <= {}", literal(key)),
+        _ => format!("key < {}", literal(end)),
     });
     match (from, to) {
         (None, None) => "all keys".into(),
@@ -242,7 +233,7 @@ fn keys_line(step: &'static str, keys: &[Key], layout: &Layout) -> Line {
     let mut touched: Vec<&RangeStatus> = keys.iter().filter_map(|key| layout.holding(key)).collect();
     touched.sort_by_key(|range| range.descriptor.range);
     touched.dedup_by_key(|range| range.descriptor.range);
-    let names = keys.iter().map(|key| shown(&Bytes::copy_from_slice(key.user_key()))).collect();
+    let names = keys.iter().map(|key| literal(key.user_key())).collect();
     let what = if keys.len() == 1 { "key = " } else { "keys " };
     // The client sends one request to each range.
     let requests = u64::try_from(touched.len().max(1)).unwrap_or(u64::MAX);
@@ -255,17 +246,40 @@ fn insert_lines(layout: &Layout, mut keys: Vec<Key>, upsert: bool) -> Vec<Line> 
     if !upsert && keys.len() > 1 {
         lines.extend(keys.chunks(KEYS_AT_A_TIME).map(|some| keys_line("look", some, layout)));
     }
-    let mut rest: &[Key] = &keys;
+    lines.extend(range_lines(if upsert { "write" } else { "write if absent" }, &keys, layout));
+    lines
+}
+
+/// Sorted keys, a line for each range that holds some.
+fn range_lines(step: &'static str, keys: &[Key], layout: &Layout) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut rest = keys;
     while let Some(first) = rest.first() {
         let in_range = layout
             .holding(first)
             .map_or(rest.len(), |range| rest.partition_point(|key| range.descriptor.bounds.contains(key)));
         let (here, behind) = rest.split_at(in_range.max(1));
-        let step = if upsert { "write" } else { "write if absent" };
         lines.push(keys_line(step, here, layout));
         rest = behind;
     }
     lines
+}
+
+fn delete_lines(keyspace: &Keyspace, layout: &Layout, keys: &KeySet) -> Vec<Line> {
+    let lines = keys.steps(false, KEYS_AT_A_TIME).into_iter().flat_map(|step| match step {
+        Step::Scan(interval) => vec![scan_line("delete", keyspace, layout, &interval)],
+        Step::Keys(keys) => {
+            let raw: Vec<Key> = keys.iter().map(|key| Key::bound(keyspace.id, key)).collect();
+            match raw.as_slice() {
+                [one] => vec![keys_line("delete", std::slice::from_ref(one), layout)],
+                several => {
+                    let deleted = range_lines("delete if present", several, layout);
+                    std::iter::once(keys_line("look", several, layout)).chain(deleted).collect()
+                }
+            }
+        }
+    });
+    lines.collect()
 }
 
 fn change_lines(keyspace: &Keyspace, layout: &Layout, plan: &KeyPlan, step: &'static str, what: &str) -> Vec<Line> {
@@ -349,8 +363,10 @@ fn site_rows(watch: &Watch) -> Vec<Vec<Value>> {
 fn analyze_notes(run: &Run<'_>, done: &Summary, watch: &Watch, statement: &Statement) -> Vec<String> {
     let progress = &run.progress;
     let mut notes = vec![format!(
-        "{} rows and {} bytes read in {} round trips",
-        progress.rows_scanned, progress.bytes_scanned, progress.requests
+        "{} and {} read in {}",
+        plural(progress.rows_scanned, "row"),
+        plural(progress.bytes_scanned, "byte"),
+        plural(progress.requests, "round trip")
     )];
     notes.extend(done.rows_returned.map(|rows| format!("rows that came out and were not shown: {rows}")));
     notes.extend(done.rows_affected.map(|rows| format!("rows changed: {rows}")));

@@ -8,15 +8,13 @@ use holdfast_client::admin::{
 use holdfast_types::{Key, KeyspaceId, RangeId, Role, StoreId};
 
 use super::error::ShellError;
-use super::run::Run;
+use super::run::{RangePages, Run};
 use super::sink::{Column, ColumnKind, Summary};
 use super::value::Value;
 use crate::backend::BackendError;
 use crate::lang::LangError;
 use crate::lang::ast::{Name, Show};
 
-/// Ranges asked for at a time.
-const PAGE_RANGES: u32 = 500;
 /// Events that are shown where no number is given.
 const USUAL_EVENTS: u32 = 50;
 
@@ -187,11 +185,8 @@ async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summar
             ("confirmed", Bool),
         ],
     )?;
-    let which = || keyspace.map_or(Ranges::All, |keyspace| Ranges::Keyspace(keyspace.name.clone()));
-    let mut silent: Vec<SilentStore> = Vec::new();
-    let mut resume = None;
-    loop {
-        let page = run.look(run.backend.ranges(which(), resume, PAGE_RANGES)).await?;
+    let mut pages = RangePages::new(keyspace.map_or(Ranges::All, |keyspace| Ranges::Keyspace(keyspace.name.clone())));
+    while let Some(page) = pages.next(run).await? {
         let row = |range: &RangeStatus| {
             let bounds = &range.descriptor.bounds;
             let within = keyspace.map_or(bounds.start.keyspace(), |keyspace| keyspace.id);
@@ -208,44 +203,27 @@ async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summar
                 Value::Bool(range.confirmed),
             ]
         };
-        give(run, page.ranges.iter().map(row).collect())?;
+        give(run, page.iter().map(row).collect())?;
         run.tell();
-        silent.extend(
-            page.silent
-                .into_iter()
-                .filter(|new| silent.iter().all(|known| known.store != new.store))
-                .collect::<Vec<_>>(),
-        );
-        resume = page.resume;
-        if resume.is_none() {
-            return Ok(shown(run, silent_notes(&silent)));
-        }
     }
+    Ok(shown(run, silent_notes(&pages.silent)))
 }
 
 async fn leaders(run: &mut Run<'_>) -> Result<Summary, ShellError> {
     use ColumnKind::{Number, Text};
     let mut led: BTreeMap<(Option<String>, Option<StoreId>), (u64, u64)> = BTreeMap::new();
-    let mut notes = Vec::new();
-    let mut resume = None;
-    loop {
-        let page = run.look(run.backend.ranges(Ranges::All, resume, PAGE_RANGES)).await?;
-        for range in &page.ranges {
+    let mut pages = RangePages::new(Ranges::All);
+    while let Some(page) = pages.next(run).await? {
+        for range in &page {
             let place = (range.leader_site.as_ref().map(ToString::to_string), range.leader);
             let (count, bytes) = led.entry(place).or_default();
             *count += 1;
             *bytes += range.approximate_bytes.unwrap_or(0);
         }
-        notes.extend(silent_notes(&page.silent));
-        resume = page.resume;
-        if resume.is_none() {
-            break;
-        }
     }
-    notes.sort();
-    notes.dedup();
+    let mut notes = silent_notes(&pages.silent);
     if let Some((count, _)) = led.get(&(None, None)) {
-        notes.push(format!("{count} ranges have no leader that is known"));
+        notes.push(format!("ranges without a leader that is known: {count}"));
     }
     columns(run, &[("site", Text), ("store", Text), ("ranges_led", Number), ("bytes_led", Number)])?;
     let row = |((site, store), (count, bytes)): ((Option<String>, Option<StoreId>), (u64, u64))| {

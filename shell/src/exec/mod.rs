@@ -24,3 +24,4 @@ pub use error::ShellError;
 pub use session::{Cancel, Session};
 pub use sink::{Collected, Column, ColumnKind, Progress, Sink, Summary};
 pub use value::{Value, hex, time_text};
+pub(crate) use value::{literal, quoted};

@@ -23,12 +23,14 @@ pub(super) struct RowReader {
     /// What is left of the scan that is under way.
     rest: Option<KeyRange>,
     page_rows: u32,
+    /// Single keys that are read at a time; fewer once their values were more than one answer takes.
+    page_keys: usize,
 }
 
 impl RowReader {
     pub(super) fn new(keyspace: KeyspaceId, keys: &KeySet, descending: bool) -> Self {
         let steps = keys.steps(descending, KEYS_AT_A_TIME).into();
-        Self { keyspace, descending, steps, rest: None, page_rows: FIRST_PAGE_ROWS }
+        Self { keyspace, descending, steps, rest: None, page_rows: FIRST_PAGE_ROWS, page_keys: KEYS_AT_A_TIME }
     }
 
     /// The next rows; `None`: all are read. May be empty although more is to come. `wanted` bounds what is asked for, where no more
@@ -46,7 +48,7 @@ impl RowReader {
             None => Ok(None),
             Some(Step::Scan(interval)) => self.scan(run, interval.within(self.keyspace), wanted).await.map(Some),
             Some(Step::Keys(mut keys)) => {
-                let at_once = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let at_once = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.page_keys);
                 if keys.len() > at_once {
                     self.steps.push_front(Step::Keys(keys.split_off(at_once)));
                 }
@@ -64,8 +66,16 @@ impl RowReader {
     }
 
     async fn get(&mut self, run: &mut Run<'_>, keys: Vec<Bytes>) -> Result<Vec<StoredRow>, ShellError> {
-        let keys: Vec<Key> = keys.iter().map(|key| Key::bound(self.keyspace, key)).collect();
-        let values = run.batch_get(keys.clone()).await?;
-        Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some(StoredRow { key, value: value? })).collect())
+        let raw: Vec<Key> = keys.iter().map(|key| Key::bound(self.keyspace, key)).collect();
+        let values = match run.batch_get(raw.clone()).await {
+            // Large values: how large is not known before they are read.
+            Err(ShellError::Fleet { source, .. }) if source.is_invalid() && keys.len() > 1 => {
+                self.page_keys = keys.len().div_ceil(2);
+                self.steps.push_front(Step::Keys(keys));
+                return Ok(vec![]);
+            }
+            values => values?,
+        };
+        Ok(raw.into_iter().zip(values).filter_map(|(key, value)| Some(StoredRow { key, value: value? })).collect())
     }
 }

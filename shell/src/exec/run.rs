@@ -13,7 +13,10 @@ use super::sink::{Progress, Sink};
 use crate::backend::{Backend, BackendError, Change, Deleted, Page, ScanPage, Written};
 
 /// Ranges asked for at a time.
-const PAGE_RANGES: u32 = 1_000;
+const PAGE_RANGES: u32 = 500;
+
+/// Said of a change that was cancelled under way.
+const IN_FLIGHT: &str = "whether the batch in flight was written is not known";
 
 /// What was done in one range.
 #[derive(Clone, Copy, Default, Debug)]
@@ -22,6 +25,38 @@ pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) time: Duration,
+}
+
+/// Reads ranges in the order of their keys, page by page.
+pub(super) struct RangePages {
+    which: Ranges,
+    resume: Option<Key>,
+    is_over: bool,
+    /// The stores that did not answer so far, each once.
+    pub(super) silent: Vec<SilentStore>,
+}
+
+impl RangePages {
+    pub(super) fn new(which: Ranges) -> Self {
+        Self { which, resume: None, is_over: false, silent: vec![] }
+    }
+
+    /// The next ranges; `None`: all were read.
+    pub(super) async fn next(&mut self, run: &mut Run<'_>) -> Result<Option<Vec<RangeStatus>>, ShellError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let backend = run.backend;
+        let page = run.look(backend.ranges(self.which.clone(), self.resume.take(), PAGE_RANGES)).await?;
+        for silent in page.silent {
+            if self.silent.iter().all(|known| known.store != silent.store) {
+                self.silent.push(silent);
+            }
+        }
+        self.is_over = page.resume.is_none();
+        self.resume = page.resume;
+        Ok(Some(page.ranges))
+    }
 }
 
 /// Which range holds what, as it was when the statement began.
@@ -101,6 +136,21 @@ impl<'a> Run<'a> {
         answer
     }
 
+    /// A request that changes something: cancelled under way, nobody knows whether it did.
+    async fn change<T>(
+        &mut self,
+        ranges: &[RangeId],
+        request: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, ShellError> {
+        if self.cancel.is_cancelled() {
+            return Err(ShellError::Cancelled { done: None });
+        }
+        self.request(ranges, 1, request).await.map_err(|error| match error {
+            ShellError::Cancelled { .. } => ShellError::Cancelled { done: Some(IN_FLIGHT.into()) },
+            other => other,
+        })
+    }
+
     fn count(&mut self, ranges: Vec<RangeId>, rows: u64, bytes: u64) {
         if let Some(watch) = &mut self.watch {
             let tally = watch.tallies.entry(ranges).or_default();
@@ -158,7 +208,7 @@ impl<'a> Run<'a> {
         let size = |change: &Change| change.key.user_key().len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = u64::try_from(changes.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX);
         let backend = self.backend;
-        let written = self.request(&ranges, 1, backend.write(changes)).await?;
+        let written = self.change(&ranges, backend.write(changes)).await?;
         if matches!(written, Written::Done { .. }) {
             self.progress.rows_changed += count;
             self.count(ranges, count, bytes);
@@ -169,7 +219,7 @@ impl<'a> Run<'a> {
     pub(super) async fn delete_page(&mut self, bounds: KeyRange) -> Result<Deleted, ShellError> {
         let ranges = self.ranges_of(std::iter::once(&bounds.start));
         let backend = self.backend;
-        let deleted = self.request(&ranges, 1, backend.delete_page(bounds)).await?;
+        let deleted = self.change(&ranges, backend.delete_page(bounds)).await?;
         self.progress.rows_changed += deleted.keys;
         self.count(ranges, deleted.keys, 0);
         Ok(deleted)
@@ -178,22 +228,12 @@ impl<'a> Run<'a> {
     /// All ranges that hold keys of a keyspace.
     pub(super) async fn layout(&mut self, keyspace: KeyspaceId) -> Result<Layout, ShellError> {
         let bounds = KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) };
-        let mut layout = Layout::default();
-        let mut resume = None;
-        loop {
-            let backend = self.backend;
-            let page = self.look(backend.ranges(Ranges::Within(bounds.clone()), resume, PAGE_RANGES)).await?;
-            layout.ranges.extend(page.ranges);
-            for silent in page.silent {
-                if layout.silent.iter().all(|known| known.store != silent.store) {
-                    layout.silent.push(silent);
-                }
-            }
-            resume = page.resume;
-            if resume.is_none() {
-                return Ok(layout);
-            }
+        let mut pages = RangePages::new(Ranges::Within(bounds));
+        let mut ranges = Vec::new();
+        while let Some(page) = pages.next(self).await? {
+            ranges.extend(page);
         }
+        Ok(Layout { ranges, silent: pages.silent })
     }
 
     /// Tells how far it has come.

@@ -1,5 +1,6 @@
 //! SELECT.
 
+use bytes::Bytes;
 use holdfast_client::admin::Keyspace;
 
 use super::error::ShellError;
@@ -96,21 +97,16 @@ async fn together(
             Column::new(item.name.clone(), if is_key { ColumnKind::Data } else { ColumnKind::Number })
         })
         .collect();
-    let counts: Vec<&Aggregate> = items
-        .iter()
-        .map(|item| &item.what)
-        .filter(|what| matches!(what, Aggregate::Count | Aggregate::CountOf(_)))
-        .collect();
-    let mut counted = if counts.is_empty() { vec![] } else { count(run, keyspace, plan, &counts).await? };
-    counted.reverse();
-    let mut cells = Vec::with_capacity(items.len());
-    for item in items {
-        cells.push(match &item.what {
-            Aggregate::Count | Aggregate::CountOf(_) => Value::count(counted.pop().expect("one count for each")),
-            Aggregate::MinKey => end(run, keyspace, plan, false).await?,
-            Aggregate::MaxKey => end(run, keyspace, plan, true).await?,
-        });
-    }
+    let counts_rows = items.iter().any(|item| matches!(item.what, Aggregate::Count | Aggregate::CountOf(_)));
+    let cells = if counts_rows {
+        count(run, keyspace, plan, items).await?
+    } else {
+        let mut cells = Vec::with_capacity(items.len());
+        for item in items {
+            cells.push(end(run, keyspace, plan, item.what == Aggregate::MaxKey).await?);
+        }
+        cells
+    };
     run.progress.rows_returned = 1;
     if !run.quiet {
         run.sink.columns(&columns)?;
@@ -120,13 +116,15 @@ async fn together(
     Ok(summary(1))
 }
 
+/// Reads all rows once. The first and the last key fall off by the way, and agree with the count.
 async fn count(
     run: &mut Run<'_>,
     keyspace: &Keyspace,
     plan: &KeyPlan,
-    counts: &[&Aggregate],
-) -> Result<Vec<u64>, ShellError> {
-    let mut counted = vec![0; counts.len()];
+    items: &[Item<Aggregate>],
+) -> Result<Vec<Value>, ShellError> {
+    let mut counted = vec![0_u64; items.len()];
+    let (mut first, mut last) = (None, None);
     let mut reader = RowReader::new(keyspace.id, &plan.keys, false);
     while let Some(page) = reader.next_page(run, None).await? {
         for row in &page {
@@ -134,17 +132,24 @@ async fn count(
             if !is_wanted(plan, &view) {
                 continue;
             }
-            for (count, what) in counted.iter_mut().zip(counts) {
-                let counts = match what {
-                    Aggregate::CountOf(scalar) => !view.is_null(scalar),
-                    _ => true,
+            for (count, item) in counted.iter_mut().zip(items) {
+                *count += match &item.what {
+                    Aggregate::CountOf(scalar) => u64::from(!view.is_null(scalar)),
+                    _ => 1,
                 };
-                *count += u64::from(counts);
             }
+            first.get_or_insert_with(|| view.value(&Scalar::Key));
+            last = Some(row.key.clone());
         }
         run.tell();
     }
-    Ok(counted)
+    let last = last.map_or(Value::Null, |key| Value::from_bytes(&Bytes::copy_from_slice(key.user_key())));
+    let cell = |(count, item): (u64, &Item<Aggregate>)| match &item.what {
+        Aggregate::Count | Aggregate::CountOf(_) => Value::count(count),
+        Aggregate::MinKey => first.clone().unwrap_or(Value::Null),
+        Aggregate::MaxKey => last.clone(),
+    };
+    Ok(counted.into_iter().zip(items).map(cell).collect())
 }
 
 /// The first or the last key: one row, where no condition has to be asked of rows.

@@ -95,6 +95,27 @@ pub fn time_text(at: Timestamp) -> String {
     humantime::format_rfc3339_millis(at).to_string().replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
+/// Text as a literal that the shell reads.
+#[must_use]
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Bytes of a key or a pattern as a literal that the shell reads.
+#[must_use]
+pub(crate) fn literal(bytes: &[u8]) -> String {
+    match Value::from_bytes(&Bytes::copy_from_slice(bytes)) {
+        Value::Text(text) => quoted(&text),
+        other => other.to_string(),
+    }
+}
+
+/// "1 row", "2 rows".
+#[must_use]
+pub(super) fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes as hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -113,6 +134,12 @@ mod tests {
         assert_eq!(Value::from_bytes(&Bytes::from_static(b"zo\xc3\xab")), Value::Text("zoë".into()));
         assert_eq!(Value::from_bytes(&Bytes::from_static(b"\x00\xff")).to_string(), "x'00ff'");
         assert_eq!(Value::from_bytes(&Bytes::from_static(b"a\x1b[2J")).to_string(), "x'611b5b324a'");
+    }
+
+    #[test]
+    fn literals_are_as_they_would_be_typed() {
+        assert_eq!((literal(b"it's").as_str(), literal(b"\x00\xff").as_str()), ("'it''s'", "x'00ff'"));
+        assert_eq!((plural(1, "row").as_str(), plural(0, "row").as_str()), ("1 row", "0 rows"));
     }
 
     #[test]

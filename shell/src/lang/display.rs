@@ -3,11 +3,7 @@
 use std::fmt;
 
 use super::ast::{Filter, Literal, Pattern, PatternPart, Scalar, Step};
-use crate::exec::{Value, hex};
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
+use crate::exec::{hex, literal, quoted};
 
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,10 +63,7 @@ impl fmt::Display for Pattern {
                 }
             }
         }
-        match Value::from_bytes(&bytes.into()) {
-            Value::Text(text) => f.write_str(&quoted(&text)),
-            other => write!(f, "{other}"),
-        }
+        f.write_str(&literal(&bytes))
     }
 }
 

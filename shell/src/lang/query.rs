@@ -36,6 +36,7 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select, LangError> {
         select.filter = Some(condition(reader)?.0);
     }
     let is_together = matches!(select.output, Output::Aggregates(_));
+    let mut seen: Vec<String> = Vec::new();
     loop {
         let (word, span) = (reader.peek_word(), reader.here());
         let word = word.unwrap_or_default();
@@ -43,6 +44,10 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select, LangError> {
             return Err(LangError::new(span, format!("{word} has nothing to work on: one row comes out"))
                 .hint(format!("leave {word} out, or leave COUNT, MIN and MAX out")));
         }
+        if seen.contains(&word) {
+            return Err(LangError::new(span, format!("{word} stands here twice")).hint("each clause is written once"));
+        }
+        seen.push(word.clone());
         match word.as_str() {
             "ORDER" => {
                 reader.advance();

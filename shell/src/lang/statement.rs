@@ -72,7 +72,7 @@ fn foreign(word: &str, span: Span) -> Option<LangError> {
     let (message, hint) = match word {
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" => (
             "there are no transactions over several statements",
-            "each statement stands for itself; rows of one INSERT or UPSERT that lie in one range are written all or nothing",
+            "each statement stands for itself; an INSERT or UPSERT of up to 500 rows (1 MiB) in one range is written all or nothing",
         ),
         "DROP" | "TRUNCATE" => {
             ("keyspaces are not dropped", "DELETE FROM name WHERE true removes all rows of a keyspace")
@@ -102,8 +102,13 @@ fn foreign(word: &str, span: Span) -> Option<LangError> {
 
 /// Reads the name of a keyspace or a site.
 pub(super) fn name(reader: &mut Reader<'_>, what: &str, hint: &str) -> Result<Name, LangError> {
+    // Where the name was forgotten the next clause stands.
+    const CLAUSES: &[&str] = &["FROM", "WHERE", "SET", "VALUES", "LIMIT"];
     let (token, span) = reader.peek();
     match token {
+        Token::Word(word) if word.quote_style.is_none() && CLAUSES.contains(&word.value.to_uppercase().as_str()) => {
+            Err(reader.expected(&format!("the name of a {what}")).hint(hint))
+        }
         Token::Word(word) => {
             reader.advance();
             let mut text = if word.quote_style.is_none() { word.value.to_lowercase() } else { word.value };

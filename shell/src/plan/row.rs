@@ -224,7 +224,8 @@ fn numbers(left: &str, right: &str) -> Compared {
     if let (Ok(left), Ok(right)) = (left.parse::<i128>(), right.parse::<i128>()) {
         return Compared::Ordered(left.cmp(&right));
     }
-    let parsed = |text: &str| text.trim().parse::<f64>().ok();
+    // Rust reads names of infinity as numbers, people do not.
+    let parsed = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     let ordering = parsed(left).zip(parsed(right)).and_then(|(left, right)| left.partial_cmp(&right));
     ordering.map_or(Compared::Unknown, Compared::Ordered)
 }
@@ -307,7 +308,9 @@ mod tests {
     fn numbers_are_compared_as_numbers() {
         assert!(matches!(numbers("9", "10"), Compared::Ordered(Ordering::Less)));
         assert!(matches!(numbers("1.5", "1.50"), Compared::Ordered(Ordering::Equal)));
-        assert!(matches!(numbers("x", "1"), Compared::Unknown));
+        assert!(
+            matches!(numbers("x", "1"), Compared::Unknown) && matches!(numbers("Infinity", "1"), Compared::Unknown)
+        );
     }
 
     #[test]
