@@ -177,7 +177,8 @@ the keyspace default.
   csv     RFC 4180 with a heading, lines end with a line feed; null is empty, an empty text
           has quotes
   tsv     with a heading, one line a row; \t \n \r \\ are escaped, null is \N
-  json    one array of objects; bytes that are not text are {"$hex": "00ff"}
+  json    one array of objects; bytes that are not text are {"$hex": "00ff"}, versions are
+          texts: as numbers most programs would round them
   jsonl   one object a line
 
   holdfast sql -e 'SELECT * FROM default' --format csv > all.csv
@@ -226,7 +227,7 @@ const STATEMENTS: &[Statement] = &[
         name: "SELECT",
         also: &["COUNT", "MIN", "MAX", "WHERE", "ORDER BY", "LIMIT", "OFFSET", "LIKE", "QUERY"],
         summary: "reads rows, counts them, finds the first and the last key",
-        form: r#"SELECT * | COLUMN [AS NAME], ... | COUNT(*) | MIN(key) | MAX(key)
+        form: r#"SELECT * | COLUMN [AS NAME], ... | COUNT(* | COLUMN), MIN(key), MAX(key)
 FROM KEYSPACE
 [WHERE CONDITION]
 [ORDER BY key [ASC | DESC]]
@@ -249,8 +250,8 @@ Those on the key decide what is read; all others are checked row by row.
         also: &["VALUES"],
         summary: "writes rows whose keys must not exist",
         form: "INSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
-        notes: "Rows of one range are written all or nothing. An existing key is an error, and nothing of
-its range is written then.\n",
+        notes: "An existing key is an error. All keys are looked for first, so that as a rule nothing is written
+then. Up to 500 rows (1 MiB) of one range are written all or nothing; more go in batches.\n",
         examples: &[
             "INSERT INTO default (key, value) VALUES ('apple', 'red');",
             "INSERT INTO default (key, value) VALUES ('a', JSON '{\"n\": 1}'), ('b', x'00ff');",
@@ -261,7 +262,8 @@ its range is written then.\n",
         also: &["REPLACE", "PUT"],
         summary: "writes rows whether their keys exist or not",
         form: "UPSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
-        notes: "",
+        notes: "A row that is overwritten loses its expiry, unless expires is given.
+Up to 500 rows (1 MiB) of one range are written all or nothing; more go in batches.\n",
         examples: &[
             "UPSERT INTO default (key, value) VALUES ('apple', 'green');",
             "UPSERT INTO default (key, value, expires) VALUES ('session', 'x', NOW() + INTERVAL '10 minutes');",
@@ -271,16 +273,21 @@ its range is written then.\n",
         name: "UPDATE",
         also: &["SET"],
         summary: "changes rows that exist",
-        form: "UPDATE KEYSPACE SET value = VALUE [, expires = TIME] WHERE CONDITION",
-        notes: "",
-        examples: &["UPDATE default SET value = 'yellow' WHERE key = 'apple';"],
+        form: "UPDATE KEYSPACE SET value = VALUE | expires = TIME [, ...] WHERE CONDITION",
+        notes: "What is not set stays as it is; expires = NULL means never. The condition bounds the key, or
+says that all rows are meant: WHERE true AND ...\n",
+        examples: &[
+            "UPDATE default SET value = 'yellow' WHERE key = 'apple';",
+            "UPDATE default SET expires = '10m' WHERE key STARTS WITH 'session/';",
+        ],
     },
     Statement {
         name: "DELETE",
         also: &["TRUNCATE"],
         summary: "deletes rows",
         form: "DELETE FROM KEYSPACE WHERE CONDITION",
-        notes: "WHERE true deletes all of them.\n",
+        notes: "The condition bounds the key, or says that all rows are meant: WHERE true AND ...
+WHERE true alone deletes every row of the keyspace.\n",
         examples: &["DELETE FROM default WHERE key = 'apple';", "DELETE FROM default WHERE key LIKE 'tmp/%';"],
     },
     Statement {
@@ -299,7 +306,7 @@ its range is written then.\n",
         also: &["CREATE", "CREATE TABLE"],
         summary: "makes a keyspace with a name",
         form: "CREATE KEYSPACE NAME",
-        notes: "",
+        notes: "A name is a letter of a-z, then up to 62 of a-z, 0-9 and _. Keyspaces are not dropped.\n",
         examples: &["CREATE KEYSPACE orders;"],
     },
     Statement {
@@ -326,8 +333,8 @@ SHOW SETTINGS [FOR STORE N]"#,
         also: &["SPLIT AT"],
         summary: "cuts the range that holds a key in two",
         form: "SPLIT [KEYSPACE NAME] AT KEY",
-        notes: "",
-        examples: &["SPLIT AT 'm';"],
+        notes: "The key is the first one of the right part. Without KEYSPACE the one called default is meant.\n",
+        examples: &["SPLIT AT 'm';", "SPLIT KEYSPACE default AT x'80';"],
     },
     Statement {
         name: "MOVE LEADER",
@@ -372,6 +379,20 @@ mod tests {
         for example in STATEMENTS.iter().flat_map(|statement| statement.examples) {
             let statement = example.strip_suffix(';').expect("an example ends with a semicolon");
             assert!(crate::lang::parse(statement).is_ok(), "{example}");
+        }
+    }
+
+    #[test]
+    fn the_page_about_the_language_names_every_statement_command_topic_and_format() {
+        let page = include_str!("../../../docs/sql.md");
+        let topics = page.lines().find(|line| line.starts_with("| `\\?`")).expect("the command for help");
+        assert!(topic_names().all(|name| topics.contains(name)), "{topics}");
+        for name in statement_names() {
+            assert!(page.contains(&format!("\n{name} ")), "{name}");
+        }
+        let formats = crate::face::Format::NAMES.iter().map(|(name, _)| *name);
+        for name in crate::face::meta::NAMES.iter().copied().chain(formats) {
+            assert!(page.contains(&format!("\n| `{name}`")), "{name}");
         }
     }
 

@@ -199,12 +199,14 @@ impl Runner {
 
     /// The columns of a keyspace, then its ranges.
     async fn describe(&mut self, name: &str) -> Outcome {
-        let quoted = format!("\"{}\"", name.trim_matches('"').replace('"', "\"\""));
+        // As in a statement: what is not quoted is in small letters.
+        let name = if name.starts_with('"') { name.trim_matches('"').to_owned() } else { name.to_lowercase() };
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         let columns = [Column::new("column", ColumnKind::Text), Column::new("holds", ColumnKind::Text)];
         let rows = COLUMNS.iter().map(|cells| cells.iter().map(|cell| Value::Text((*cell).to_owned())).collect());
         // A keyspace that does not exist has no columns: it is asked for first.
         let exists = self.connection.backend.keyspaces().await;
-        if exists.is_ok_and(|all| all.iter().any(|keyspace| keyspace.name == name.trim_matches('"'))) {
+        if exists.is_ok_and(|all| all.iter().any(|keyspace| keyspace.name == name)) {
             let mut show = Show::begin(&self.settings);
             let shown = show.columns(&columns).and_then(|()| show.rows(rows.collect()));
             let shown = shown
