@@ -97,10 +97,14 @@ async fn live(
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let known = Identity::read(&*engines.log)?;
-    let mut stores = Vec::new();
-    if known.is_none() {
-        stores = become_member(config, &engines, inits, &*clock).await?;
-    }
+    let stores = match known {
+        None => become_member(config, &engines, inits, &*clock).await?,
+        Some(_) => {
+            // Nobody will answer: whoever founds from now on hears at once that there is a fleet already.
+            drop(inits);
+            Vec::new()
+        }
+    };
     let (running, stopped) = start_store(config, engines, clock, stream_listener, faults, &stores)?;
     let running = Arc::new(running);
     tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
