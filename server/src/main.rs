@@ -39,6 +39,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
+/// Requests are many small allocations that another thread frees: see the decision record on the allocator.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     init_logging(&cli);
