@@ -489,6 +489,20 @@ impl FreePorts {
     }
 }
 
+/// Done when this process is told to end, by Ctrl-C or SIGTERM. Who runs a fleet of its own drops it then: nothing stays behind.
+pub async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
 /// A folder for one run under the system's temporary one; removed when dropped.
 pub fn scratch(prefix: &str) -> anyhow::Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix(prefix).tempdir()?)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueHint};
-use holdfast_benches::fleet::{FleetOptions, LocalFleet, scratch};
+use holdfast_benches::fleet::{FleetOptions, LocalFleet, interrupted, scratch};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -108,12 +108,11 @@ impl Dev {
     /// Does what standard input says until Ctrl-C or `quit`.
     async fn serve(&mut self) -> anyhow::Result<()> {
         let mut lines = lines()?;
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut interrupted = std::pin::pin!(interrupted());
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
-                ended = tokio::signal::ctrl_c() => return ended.context("waiting for Ctrl-C"),
-                _ = terminated.recv() => return Ok(()),
+                () = &mut interrupted => return Ok(()),
                 Some(line) = lines.recv() => {
                     if self.take(&line) {
                         return Ok(());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueHint};
-use holdfast_benches::fleet::{FleetOptions, LocalFleet, scratch};
+use holdfast_benches::fleet::{FleetOptions, LocalFleet, interrupted, scratch};
 use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase};
 
 use self::screen::Screen;
@@ -45,6 +45,14 @@ pub struct DemoArgs {
 
 /// Runs the demo; true when nothing was lost, duplicated or refused.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<bool> {
+    tokio::select! {
+        done = run_to_the_end(args) => done,
+        // What is dropped here stops the stores and removes their data.
+        () = interrupted() => anyhow::bail!("interrupted: the stores are stopped and their data is removed"),
+    }
+}
+
+async fn run_to_the_end(args: &DemoArgs) -> anyhow::Result<bool> {
     let screen = Screen::new(args.json);
     let rows = match &args.input {
         Some(path) => data::read(path, args.key.as_deref())?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 /// Far beyond six seconds of load, the start and the reading back.
@@ -55,9 +56,31 @@ async fn the_demo_prints_one_json_object_keeps_its_promises_and_leaves_nothing_b
         assert_eq!(summary[promise], 0, "{summary}");
     }
     assert!(summary["acknowledged"].as_u64().unwrap() > 0);
-    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).collect();
+    nothing_is_left(&folder);
+}
+
+fn nothing_is_left(folder: &Path) {
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(processes_of(&folder), Vec::<String>::new());
+    assert_eq!(processes_of(folder), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let Some(scene) = Scene::prepare(3, 1).await else { return };
+        let folder = scene.path("demo");
+        std::fs::create_dir(&folder).unwrap();
+        let mut command = scene.command(&["demo", "--json", "--seconds", "60"]);
+        command.env("TMPDIR", &folder).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut demo = command.spawn().unwrap();
+        wait::until_true("its stores run", || processes_of(&folder).len() >= 3).await;
+        let pid = Pid::from_raw(demo.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        let ended = tokio::time::timeout(WITHIN, demo.wait()).await.expect("the demo ends").unwrap();
+        assert_eq!(ended.code(), Some(1), "{ended}");
+        nothing_is_left(&folder);
+    }
 }
 
 /// Whoever kills the demo kills its stores too.

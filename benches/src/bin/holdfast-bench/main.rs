@@ -6,7 +6,7 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::ctrl_c;
+use holdfast_benches::fleet::interrupted;
 
 /// Measures Holdfast.
 #[derive(Parser, Debug)]
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
     // What is dropped when this ends stops the processes and removes their data.
     let ended = tokio::select! {
         ended = work => ended,
-        _ = ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     if let Err(error) = ended {
         eprintln!("holdfast-bench: {error:#}");
