@@ -7,12 +7,15 @@ const { once } = require('node:events');
 const grpc = require('@grpc/grpc-js');
 
 const PATIENCE_MS = 60_000;
+const AGAIN_AFTER_MS = 25;
 const v = Buffer.from('v');
 
 /** One stream. Answers are kept by call id. */
 class Stream {
   constructor(world, { hello = {}, store = 0 } = {}) {
     this.answers = new Map();
+    this.sent = new Map();
+    this.saidAll = false;
     this.times = [];
     this.first = null;
     this.twice = [];
@@ -24,7 +27,12 @@ class Stream {
       this.times.push(message.now);
       for (const { call_id: id, response } of message.answers) {
         if (this.answers.has(id)) this.twice.push(id);
-        this.answers.set(id, response);
+        if (response.rejected?.not_leader && !this.saidAll) {
+          // On a stream this is for the client: nothing was done, and somebody else leads.
+          setTimeout(() => this.send([this.sent.get(id)]), AGAIN_AFTER_MS);
+        } else {
+          this.answers.set(id, response);
+        }
       }
       this.wake();
     });
@@ -36,6 +44,7 @@ class Stream {
   }
 
   send(calls, cancel = []) {
+    for (const one of calls) this.sent.set(String(one.call_id), one);
     this.calls.write({ calls, cancel });
   }
 
@@ -56,6 +65,7 @@ class Stream {
 
   /** Says that no calls will follow, and reads to the end. */
   async close() {
+    this.saidAll = true;
     const ended = once(this.calls, 'end');
     this.calls.end();
     await ended;

@@ -1,12 +1,14 @@
 """Kv.Stream: many calls at a time, in raw keys."""
 
 import queue
+import time
 
 import grpc
 from checks import equal
 from holdfast.v1 import common_pb2, fleet_pb2, kv_pb2
 
 PATIENCE_S = 60
+AGAIN_AFTER_S = 0.025
 
 
 class Stream:
@@ -18,18 +20,28 @@ class Stream:
         self._out.put(kv_pb2.StreamRequest(hello=hello))
         self._in = world.kvs[store].Stream(iter(self._out.get, None), timeout=PATIENCE_S)
         self.answers, self.notices, self.times = {}, [], []
+        self._sent, self._said_all = {}, False
         self.first = self._take()
 
     def _take(self):
         message = next(self._in)
         self.times.append(message.now)
         self.notices += message.notices
+        moved = []
         for answer in message.answers:
             assert answer.call_id not in self.answers, "a call is answered once"
-            self.answers[answer.call_id] = answer.response
+            if answer.response.rejected.HasField("not_leader") and not self._said_all:
+                # On a stream this is for the client: nothing was done, and somebody else leads.
+                moved.append(self._sent[answer.call_id])
+            else:
+                self.answers[answer.call_id] = answer.response
+        if moved:
+            time.sleep(AGAIN_AFTER_S)
+            self.send(moved)
         return message
 
     def send(self, calls=(), cancel=()):
+        self._sent.update((one.call_id, one) for one in calls)
         self._out.put(kv_pb2.StreamRequest(calls=calls, cancel=cancel))
 
     def wait(self, *call_ids):
@@ -40,6 +52,7 @@ class Stream:
 
     def close(self):
         """Says that no calls will follow, and reads to the end."""
+        self._said_all = True
         self._out.put(None)
         for _ in self._in:
             pass
@@ -190,6 +203,7 @@ def cancelled_calls_leave_the_stream_and_the_other_calls_alone(world):
 def open_calls_are_answered_after_the_client_has_said_all(world):
     stream = Stream(world)
     stream.send([call(i, **read(world.raw_key("stream/none"))) for i in range(500)])
+    stream._said_all = True
     stream._out.put(None)
     stream.wait(*range(500))
 
