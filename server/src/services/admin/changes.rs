@@ -21,6 +21,8 @@ use crate::running::Running;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a change is tried again, or looked for.
 const AGAIN_AFTER: Duration = Duration::from_millis(25);
+/// How long the answer to a split waits for word of the right side. It is there, told or not.
+const RIGHT_SIDE_IS_KNOWN: Duration = Duration::from_secs(2);
 
 /// A range as it was looked up.
 struct Looked {
@@ -57,12 +59,24 @@ impl AdminService {
             let change = AdminRequest::Split { at: at.clone(), right: RangeId(0) };
             match running.administer(found.range, change, left(deadline)).await {
                 Ok(done) => {
-                    let right = self.look_up_key(running, &at).await.map(|looked| looked.descriptor);
-                    let right = right.filter(|right| right.bounds.start == at).map(Into::into);
+                    let right = self.right_side(running, &at).await.map(Into::into);
                     return Ok(v1::SplitRangeResponse { left: Some(done.descriptor.into()), right, changed: true });
                 }
                 Err(rejected) => self.again(rejected, deadline).await?,
             }
+        }
+    }
+
+    /// The right side of a split that was done a moment ago, on a store that has not said so yet perhaps.
+    async fn right_side(&self, running: &Running, at: &Key) -> Option<RangeDescriptor> {
+        let deadline = Instant::now() + RIGHT_SIDE_IS_KNOWN;
+        loop {
+            let looked = self.look_up_key(running, at).await.map(|looked| looked.descriptor);
+            let right = looked.filter(|right| right.bounds.start == *at);
+            if right.is_some() || Instant::now() >= deadline {
+                return right;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
