@@ -198,7 +198,8 @@ impl Replica {
     pub fn open(config: &ReplicaConfig, opening: Opening) -> Result<Replica, OpenFault> {
         let Opening { replica, log, state, tail } = opening;
         let range = state.descriptor.range;
-        let removed = state.descriptor.replica(replica).is_none();
+        // One that is yet to be added is not named either: then what lies here is too old, and no reason to destroy it.
+        let removed = state.descriptor.next_replica > replica && state.descriptor.replica(replica).is_none();
         let fault = |reason: String| OpenFault { range, replica, removed, reason };
         let mut hard_state = log.hard_state;
         // Data may have been persisted further than the commit index was.
