@@ -1,12 +1,13 @@
 //! `holdfast demo` as a script runs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use tokio::process::Child;
 
 /// Far beyond six seconds of load, the start and the reading back.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -65,16 +66,22 @@ fn nothing_is_left(folder: &Path) {
     assert_eq!(processes_of(folder), Vec::<String>::new());
 }
 
+/// A demo whose stores run, and the folder of its data.
+async fn running_demo(scene: &Scene) -> (Child, PathBuf) {
+    let folder = scene.path("demo");
+    std::fs::create_dir(&folder).unwrap();
+    let mut command = scene.command(&["demo", "--json", "--seconds", "60"]);
+    command.env("TMPDIR", &folder).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let demo = command.spawn().unwrap();
+    wait::until_true("its stores run", || processes_of(&folder).len() >= 3).await;
+    (demo, folder)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_demo_that_is_interrupted_leaves_nothing_behind() {
     for signal in [Signal::INT, Signal::TERM] {
         let Some(scene) = Scene::prepare(3, 1).await else { return };
-        let folder = scene.path("demo");
-        std::fs::create_dir(&folder).unwrap();
-        let mut command = scene.command(&["demo", "--json", "--seconds", "60"]);
-        command.env("TMPDIR", &folder).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let mut demo = command.spawn().unwrap();
-        wait::until_true("its stores run", || processes_of(&folder).len() >= 3).await;
+        let (mut demo, folder) = running_demo(&scene).await;
         let pid = Pid::from_raw(demo.id().unwrap().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         let ended = tokio::time::timeout(WITHIN, demo.wait()).await.expect("the demo ends").unwrap();
@@ -87,12 +94,7 @@ async fn a_demo_that_is_interrupted_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_of_a_killed_demo_end_by_themselves() {
     let Some(scene) = Scene::prepare(3, 1).await else { return };
-    let folder = scene.path("demo");
-    std::fs::create_dir(&folder).unwrap();
-    let mut command = scene.command(&["demo", "--json", "--seconds", "60"]);
-    command.env("TMPDIR", &folder).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let mut demo = command.spawn().unwrap();
-    wait::until_true("its stores run", || processes_of(&folder).len() >= 3).await;
+    let (mut demo, folder) = running_demo(&scene).await;
     demo.kill().await.unwrap();
     wait::until_true("its stores end", || processes_of(&folder).is_empty()).await;
 }
