@@ -37,7 +37,7 @@ bench: build deps-bench
 	@target/release/holdfast-bench compare --peer etcd --short $(ARGS)
 
 build: deps-build
-	$(CARGO) build $(WORKSPACE)
+	.ci/build $(CARGO) build $(WORKSPACE)
 
 build-tests: build
 	$(CARGO) test $(WORKSPACE) --no-run
@@ -51,7 +51,7 @@ verify-format:
 	$(CARGO) fmt --all --check
 
 verify-lints: deps-build
-	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	.ci/build $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 
 verify-docs: deps-build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps --features holdfast-client/mock
