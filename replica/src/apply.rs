@@ -86,6 +86,8 @@ pub enum AppliedChange {
     GcThreshold(Timestamp),
     /// Garbage was removed.
     Collected,
+    /// The range's time moved on.
+    TimePassed,
     /// Nothing was done: the command was evaluated under other bounds, or does not fit the descriptor.
     Dropped,
 }
@@ -150,7 +152,13 @@ impl Applier<'_> {
             CommandBody::Split(split) => self.split(&split),
             CommandBody::RaiseGcThreshold(threshold) => {
                 self.state.gc_threshold = self.state.gc_threshold.max(threshold);
+                // A value that ends before the threshold may be removed: it must have ended for every reader.
+                self.state.last_timestamp = self.state.last_timestamp.max(threshold);
                 Ok(AppliedChange::GcThreshold(self.state.gc_threshold))
+            }
+            CommandBody::PassTime(timestamp) => {
+                self.state.last_timestamp = self.state.last_timestamp.max(timestamp);
+                Ok(AppliedChange::TimePassed)
             }
             CommandBody::CollectGarbage { timestamp, garbage } => self.collect(timestamp, garbage),
         }

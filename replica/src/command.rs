@@ -40,6 +40,9 @@ pub enum CommandBody {
         /// What to remove.
         garbage: Garbage,
     },
+    /// Says that the range's time has come so far: a value that ends at or before it has ended, whoever leads. A read that finds
+    /// one proposes it before it says so.
+    PassTime(Timestamp),
 }
 
 /// One request of a client, evaluated.
@@ -245,6 +248,7 @@ impl Command {
             CommandBody::CollectGarbage { timestamp, garbage } => {
                 stored_command::Body::Garbage(encode_garbage(timestamp, garbage))
             }
+            CommandBody::PassTime(timestamp) => stored_command::Body::TimePassed(timestamp.0),
         };
         let stored = v1::StoredCommand { version: COMMAND_VERSION, bounds_epoch: self.bounds_epoch, body: Some(body) };
         stored.encode_to_vec().into()
@@ -266,6 +270,7 @@ impl Command {
             }),
             stored_command::Body::GcThreshold(threshold) => CommandBody::RaiseGcThreshold(Timestamp(threshold)),
             stored_command::Body::Garbage(stored) => decode_garbage(stored)?,
+            stored_command::Body::TimePassed(timestamp) => CommandBody::PassTime(Timestamp(timestamp)),
         };
         Ok(Self { bounds_epoch: stored.bounds_epoch, body })
     }

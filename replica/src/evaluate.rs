@@ -26,6 +26,8 @@ pub struct Evaluation {
     pub bounds: KeyRange,
     /// Fleet time, for expiry.
     pub now: Timestamp,
+    /// The range's time, as applied: what had expired by then has expired for everybody.
+    pub settled: Timestamp,
     /// The slot to look up first, when the leader does not know its record.
     pub lookup: Option<Completion>,
     /// What is asked: a write.
@@ -66,9 +68,18 @@ pub struct Draft {
     pub mutations: Vec<Mutation>,
     /// What to answer.
     pub outcome: WriteOutcome,
+    /// The time decided: a value counts as expired from then on. Nobody may hear of it before an entry with a later timestamp is
+    /// applied, even where nothing is written.
+    pub decided_at: Option<Timestamp>,
 }
 
 impl Draft {
+    /// What a write without conditions comes to.
+    #[must_use]
+    pub fn blind(mutations: Vec<Mutation>) -> Self {
+        Self { mutations, outcome: WriteOutcome::Written, decided_at: None }
+    }
+
     /// Roughly what it takes of an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -99,10 +110,11 @@ fn find(evaluation: Evaluation, reader: &dyn Reader) -> Result<Found, ReadFault>
         }
         record = Some(found);
     }
-    let Evaluation { bounds, now, request, .. } = evaluation;
+    let Evaluation { bounds, now, settled, request, .. } = evaluation;
+    let time = Time { settled, now };
     let draft = match request {
-        Request::Write { conditions, mutations } => check_conditions(&conditions, mutations, now, reader)?,
-        Request::DeleteRange { bounds: asked, max_keys } => delete_page(&asked, &bounds, max_keys, now, reader)?,
+        Request::Write { conditions, mutations } => check_conditions(&conditions, mutations, time, reader)?,
+        Request::DeleteRange { bounds: asked, max_keys } => delete_page(&asked, &bounds, max_keys, time, reader)?,
         Request::Get { .. } | Request::Scan { .. } => {
             let outcome = Err(Rejected::invalid("a read has nothing to evaluate: ask for it as a read"));
             return Ok(Found { record, what: FoundWhat::Known(outcome) });
@@ -123,20 +135,42 @@ fn look_up(
     })
 }
 
+/// The times by which a write is evaluated.
+#[derive(Clone, Copy)]
+struct Time {
+    settled: Timestamp,
+    now: Timestamp,
+}
+
+impl Time {
+    /// True for a value that lives at the range's time and has expired by now.
+    fn ends(self, value: &VersionedValue) -> bool {
+        value.expires_at.is_some_and(|end| end <= self.now)
+    }
+
+    fn decided(self, by_time: bool) -> Option<Timestamp> {
+        by_time.then_some(self.now)
+    }
+}
+
 fn check_conditions(
     conditions: &[Condition],
     mutations: Vec<Mutation>,
-    now: Timestamp,
+    time: Time,
     reader: &dyn Reader,
 ) -> Result<Draft, ReadFault> {
+    let mut by_time = false;
     for (index, condition) in conditions.iter().enumerate() {
-        let actual = reader.get(&condition.key, Timestamp::MAX, now)?;
+        let living = reader.get(&condition.key, Timestamp::MAX, time.settled)?;
+        by_time |= living.as_ref().is_some_and(|value| time.ends(value));
+        let actual = living.filter(|value| !time.ends(value));
         if !holds(&condition.expected, actual.as_ref()) {
             let index = u32::try_from(index).expect("a batch has few conditions");
-            return Ok(Draft { mutations: Vec::new(), outcome: WriteOutcome::ConditionFailed { index, actual } });
+            let outcome = WriteOutcome::ConditionFailed { index, actual };
+            return Ok(Draft { mutations: Vec::new(), outcome, decided_at: time.decided(by_time) });
         }
     }
-    Ok(Draft { mutations, outcome: WriteOutcome::Written })
+    Ok(Draft { mutations, outcome: WriteOutcome::Written, decided_at: time.decided(by_time) })
 }
 
 fn holds(expected: &Expected, actual: Option<&VersionedValue>) -> bool {
@@ -153,13 +187,13 @@ fn delete_page(
     asked: &KeyRange,
     range: &KeyRange,
     max_keys: u32,
-    now: Timestamp,
+    time: Time,
     reader: &dyn Reader,
 ) -> Result<Draft, ReadFault> {
     let within = clip(asked, range);
     if within.is_empty() {
         let outcome = WriteOutcome::RangeDeleted { deleted: 0, resume: None };
-        return Ok(Draft { mutations: Vec::new(), outcome });
+        return Ok(Draft { mutations: Vec::new(), outcome, decided_at: None });
     }
     let query = ScanQuery {
         bounds: within.clone(),
@@ -167,17 +201,34 @@ fn delete_page(
         max_rows: max_keys.clamp(1, limits::DELETE_RANGE_PAGE_KEYS),
         max_bytes: limits::MAX_SCAN_BYTES,
         at: Timestamp::MAX,
-        now,
+        now: time.settled,
     };
     let page = reader.scan(&query)?;
-    let deleted = u32::try_from(page.rows.len()).expect("a page has at most 1,000 keys");
-    let mutations = page.rows.into_iter().map(|row| Mutation { key: row.key, value: None, expires_at: None }).collect();
+    let (ended, living): (Vec<_>, Vec<_>) = page.rows.into_iter().partition(|row| time.ends(&row.value));
+    let deleted = u32::try_from(living.len()).expect("a page has at most 1,000 keys");
+    let mutations = living.into_iter().map(|row| Mutation { key: row.key, value: None, expires_at: None }).collect();
     let resume = page.resume.or_else(|| next_range_forward(asked, &within));
-    Ok(Draft { mutations, outcome: WriteOutcome::RangeDeleted { deleted, resume } })
+    let outcome = WriteOutcome::RangeDeleted { deleted, resume };
+    Ok(Draft { mutations, outcome, decided_at: time.decided(!ended.is_empty()) })
+}
+
+/// Why a read was not served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unserved {
+    /// Answer this.
+    Refused(Rejected),
+    /// It met a value that expired between the range's time and this one: let the range's time pass so far (`Input::PassTime`),
+    /// then read again.
+    TimeMustPass {
+        /// How far.
+        to: Timestamp,
+    },
 }
 
 /// Serves a get or a scan on `reader`. `at` is what the verdict of [`crate::Replica::may_read`] says: the newest applied timestamp when
-/// the request names none. All reads of one replica use the same rule, or a later one could see less than an earlier one.
+/// the request names none. All reads of one replica use the same rule, or a later one could see less than an earlier one. So it is with
+/// expiry: it is decided at `at`, never by a clock. A read that meets a value that lives at `at` and has expired `now` is not
+/// served: the range's time must pass first.
 ///
 /// What the request asks for beyond the range's `bounds` is left to the next range (see `resume`).
 pub fn serve_read(
@@ -186,16 +237,21 @@ pub fn serve_read(
     reader: &dyn Reader,
     at: Timestamp,
     now: Timestamp,
-) -> Result<Result<Response, Rejected>, ReadFault> {
+) -> Result<Result<Response, Unserved>, ReadFault> {
+    let ends = |value: &VersionedValue| value.expires_at.is_some_and(|end| end <= now);
+    let must_pass = Ok(Err(Unserved::TimeMustPass { to: now }));
     match request {
         Request::Get { keys, .. } => {
             let mut values = Vec::with_capacity(keys.len());
             let mut bytes = 0;
             for key in keys {
-                let value = reader.get(key, at, now)?;
+                let value = reader.get(key, at, at)?;
+                if value.as_ref().is_some_and(ends) {
+                    return must_pass;
+                }
                 bytes += value.as_ref().map_or(0, |found| found.value.len());
                 if let Err(rejected) = check_got(bytes) {
-                    return Ok(Err(rejected));
+                    return Ok(Err(Unserved::Refused(rejected)));
                 }
                 values.push(value);
             }
@@ -212,8 +268,11 @@ pub fn serve_read(
                 max_rows: (*max_rows).clamp(1, limits::MAX_SCAN_ROWS),
                 max_bytes: (*max_bytes).clamp(1, limits::MAX_SCAN_BYTES),
                 at,
-                now,
+                now: at,
             })?;
+            if page.rows.iter().any(|row| ends(&row.value)) {
+                return must_pass;
+            }
             let beyond = || match reverse {
                 false => next_range_forward(asked, &within),
                 true => (asked.start < within.start).then(|| within.start.clone()),
@@ -222,7 +281,7 @@ pub fn serve_read(
             Ok(Ok(Response::Scanned { rows: page.rows, resume, at }))
         }
         Request::Write { .. } | Request::DeleteRange { .. } => {
-            Ok(Err(Rejected::invalid("a write cannot be served as a read")))
+            Ok(Err(Unserved::Refused(Rejected::invalid("a write cannot be served as a read"))))
         }
     }
 }

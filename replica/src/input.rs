@@ -151,6 +151,14 @@ pub enum Input {
         /// The read.
         ticket: Ticket,
     },
+    /// A read found that what it is to say depends on the time, and that the range's time has not come so far (see
+    /// [`crate::ReadVerdict`]): let it pass, then read again.
+    PassTime {
+        /// The read.
+        ticket: Ticket,
+        /// How far.
+        to: Timestamp,
+    },
     /// This store withdrew a promise.
     Withdrawn {
         /// From which store.

@@ -17,6 +17,7 @@ mod gate;
 mod invariants;
 mod lease;
 mod membership;
+mod passing;
 mod raft_log;
 mod ready;
 mod serving;

@@ -271,14 +271,15 @@ impl Pipeline {
         };
         match request.request {
             Request::Write { conditions, mutations } if conditions.is_empty() && lookup.is_none() => {
-                write.stage = Stage::Ready(Ready::Draft(Draft { mutations, outcome: WriteOutcome::Written }));
+                write.stage = Stage::Ready(Ready::Draft(Draft::blind(mutations)));
                 self.ready.insert(id);
             }
             request => {
                 write.stage = Stage::Evaluating;
                 let bounds = leading.descriptor.bounds.clone();
                 let (token, range, now) = (EvaluationToken(id.0), self.range, now.fleet);
-                let evaluation = Evaluation { token, range, bounds, now, lookup, request };
+                let settled = leading.last_timestamp;
+                let evaluation = Evaluation { token, range, bounds, now, settled, lookup, request };
                 outputs.push(PipelineOutput::Evaluate(Box::new(evaluation)));
             }
         }
@@ -314,7 +315,7 @@ impl Pipeline {
         Ok(outputs)
     }
 
-    /// A draft that writes, or whose outcome must be recorded, is ready. Else the answer is a read: it needs no latches any
+    /// A draft that writes, whose outcome must be recorded, or that time decided, is ready. Else the answer is a read: it needs no latches any
     /// more, but a proof that this leader was not replaced before it looked.
     fn drafted(&mut self, id: LatchId, draft: Draft, outputs: &mut Vec<PipelineOutput>) -> Vec<LatchId> {
         let write = self.writes.get_mut(&id).expect("the caller looked it up");
@@ -322,7 +323,7 @@ impl Pipeline {
         write.size_bytes += more_bytes;
         self.bytes += more_bytes;
         let recorded = write.completion.is_some() && !write.first_attempt;
-        if draft.mutations.is_empty() && !recorded {
+        if draft.mutations.is_empty() && !recorded && draft.decided_at.is_none() {
             let at = self.leading.as_ref().map_or(Timestamp::ZERO, |leading| leading.last_timestamp);
             write.stage = Stage::Confirming(draft.outcome.response(at));
             let ticket = write.ticket.expect("only a proposed write lives on without its ticket");
@@ -374,7 +375,8 @@ impl Pipeline {
                     return Some(Batch { command: command.encode(), writes: taken });
                 }
             };
-            let Draft { mutations, outcome } = draft;
+            let Draft { mutations, outcome, decided_at } = draft;
+            hlc.observe(decided_at.unwrap_or(Timestamp::ZERO));
             let (timestamp, completion) = (hlc.next(wall_ms), write.completion);
             evaluated.push(EvaluatedWrite { timestamp, mutations, outcome, completion });
         }

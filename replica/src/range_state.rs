@@ -21,7 +21,8 @@ pub struct RangeState {
     pub applied_term: Term,
     /// Versions shadowed before it may be gone: reads below are refused.
     pub gc_threshold: Timestamp,
-    /// The newest timestamp applied. A leader's clock starts past it.
+    /// The newest timestamp applied: the range's time. A leader's clock starts past it, and a value has expired for readers when
+    /// its end lies at or before it: so expiry moves one way, whoever leads.
     pub last_timestamp: Timestamp,
 }
 

@@ -19,12 +19,18 @@ const MAX_WAITING_READS: usize = 16_384;
 /// What [`Replica::may_read`] says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ReadVerdict {
-    /// Read from the snapshot.
+    /// Read from the snapshot what the range is at this timestamp.
     Serve {
-        /// Versions at or before this.
+        /// Versions at or before this, as far as they have not expired at it.
         at: Timestamp,
-        /// Fleet time, for expiry.
+        /// Fleet time. A value that expires after `at` and has expired by now must neither be shown nor be left out: let the range's
+        /// time pass first (`Input::PassTime`). See [`crate::evaluate::Unserved`].
         now: Timestamp,
+    },
+    /// Let the range's time pass first (`Input::PassTime`): the timestamp asked for lies ahead of it.
+    PassTime {
+        /// How far.
+        to: Timestamp,
     },
     /// Not with the lease: ask a quorum first (`Input::ConfirmRead`).
     Confirm,
@@ -136,12 +142,13 @@ impl Replica {
             return ReadVerdict::Refuse(Rejected::BelowGcThreshold { threshold: gc_threshold });
         }
         let now = last_timestamp.max(Timestamp::from_ms(view.wall_ms));
-        // A write may still land below a timestamp that lies ahead: such a read could not be repeated.
-        if asked.is_some_and(|at| at > now.after(limits::MAX_CLOCK_OFFSET)) {
+        let Some(at) = asked else { return ReadVerdict::Serve { at: last_timestamp, now } };
+        if at > now.after(limits::MAX_CLOCK_OFFSET) {
             let what = format!("the read's timestamp lies ahead of fleet time, which is {now}: read at an earlier one");
             return ReadVerdict::Refuse(Rejected::invalid(what));
         }
-        ReadVerdict::Serve { at: asked.unwrap_or(last_timestamp), now }
+        // Below the range's time nothing is written any more and everything has ended that ends: the read can be repeated.
+        if at > last_timestamp { ReadVerdict::PassTime { to: at } } else { ReadVerdict::Serve { at, now: at } }
     }
 
     fn refuse_waiting(&mut self, read: WaitingRead, rejected: Rejected) {

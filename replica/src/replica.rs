@@ -18,6 +18,7 @@ use crate::gate::Verdict;
 use crate::input::{Input, RaftEnvelope, Ticket};
 use crate::lease::Lease;
 use crate::membership::PendingChange;
+use crate::passing::Passing;
 use crate::pipeline::Pipeline;
 use crate::raft_log::LogCache;
 use crate::range_state::RangeState;
@@ -90,6 +91,7 @@ pub(crate) struct Leading {
     pub(crate) leads: bool,
     pub(crate) waiting: VecDeque<WaitingRequest>,
     pub(crate) reads: QuorumReads,
+    pub(crate) passing: Passing,
     pub(crate) transfer: Option<Transfer>,
     pub(crate) change: Option<PendingChange>,
     pub(crate) rest: Rest,
@@ -103,6 +105,7 @@ impl Leading {
             leads: false,
             waiting: VecDeque::new(),
             reads: QuorumReads::default(),
+            passing: Passing::default(),
             transfer: None,
             change: None,
             rest: Rest::new(now),
@@ -246,6 +249,7 @@ impl Replica {
             Input::Evaluated(evaluated) => self.evaluated(*evaluated, view),
             Input::EntriesFetched { to, entries } => self.entries_fetched(to, &entries),
             Input::ConfirmRead { ticket } => self.confirm_again(ticket, view),
+            Input::PassTime { ticket, to } => self.pass_time(ticket, to, view),
             Input::Withdrawn { store, generation } => self.following.withdrawn(store, generation),
             Input::SupportChanged => self.support_changed(view),
             Input::Unled { from_store, term } => self.following.unled(from_store, term),
@@ -318,6 +322,7 @@ impl Replica {
         self.leave_joint(view);
         self.consider_retiring(view);
         self.pump_requests(view);
+        self.pump_passing(view);
         self.pump_reads(view);
         self.stand_as_told(view);
         self.consider_standing(view);
@@ -350,6 +355,7 @@ impl Replica {
         self.transfer_done(leading.transfer);
         let rejected = self.not_leader();
         let reads = leading.reads.drain().filter(|r| r.what == WaitingFor::Read).map(|r| r.ticket);
+        let reads = reads.chain(leading.passing.drain());
         let waiting = leading.waiting.into_iter().map(WaitingRequest::into_ticket);
         for ticket in reads.chain(waiting).collect::<Vec<_>>() {
             self.answer(ticket, Err(rejected.clone()));
@@ -465,6 +471,7 @@ impl Replica {
         if let Some(leading) = &self.leading {
             wakes.push(leading.rest.awake.then_some(leading.rest.next_tick));
             wakes.push(leading.reads.next_wake());
+            wakes.push(leading.passing.next_wake());
             wakes.push(leading.waiting.iter().map(WaitingRequest::deadline).min());
         }
         wakes.into_iter().flatten().min()

@@ -159,9 +159,13 @@ impl Replica {
     }
 
     fn may_propose(&self) -> bool {
+        self.pipeline.has_batch() && self.has_room()
+    }
+
+    /// True when an entry may be proposed.
+    pub(crate) fn has_room(&self) -> bool {
         let room = u64::try_from(self.raw.raft.uncommitted_size() + limits::MAX_ENTRY_BYTES).unwrap_or(u64::MAX);
-        self.pipeline.has_batch()
-            && self.leads()
+        self.leads()
             && self.raw.raft.lead_transferee.is_none()
             && self.disk.depth() < MAX_LOG_WRITES
             && room <= limits::RAFT_MAX_UNCOMMITTED_BYTES

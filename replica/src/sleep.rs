@@ -64,6 +64,7 @@ impl Replica {
                 && view.now.since(leading.rest.active_at) >= limits::SLEEP_AFTER
                 && leading.leads
                 && leading.reads.is_idle()
+                && leading.passing.is_idle()
                 && leading.waiting.is_empty()
                 && leading.transfer.is_none()
                 && leading.change.is_none()

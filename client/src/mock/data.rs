@@ -9,7 +9,7 @@ use holdfast_engine::DataEngine;
 use holdfast_engine::memory::MemoryDisk;
 use holdfast_replica::apply::{self, AppliedChange, ApplyTask, CommittedEntry, EntryKind};
 use holdfast_replica::command::{Command, CommandBody, Completion, EvaluatedWrite, Split};
-use holdfast_replica::evaluate::{self, Draft, Evaluation, EvaluationToken, FoundWhat, serve_read};
+use holdfast_replica::evaluate::{self, Draft, Evaluation, EvaluationToken, FoundWhat, Unserved, serve_read};
 use holdfast_replica::pipeline::{check_bounds, check_read};
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::reader::ReadFault;
@@ -187,8 +187,35 @@ impl MockData {
             let what = format!("the read's timestamp lies ahead of fleet time, which is {now}: read at an earlier one");
             return Err(Rejected::invalid(what));
         }
-        let at = asked.unwrap_or(range.state.last_timestamp);
-        serve_read(&request.request, &descriptor.bounds, &self.view(), at, now).map_err(broken)?
+        self.read(&descriptor, &request.request, asked, now).map_err(broken)?
+    }
+
+    /// Serves a read; where the time decides, the range's time passes first.
+    fn read(
+        &mut self,
+        descriptor: &RangeDescriptor,
+        request: &Request,
+        asked: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Result<Response, Rejected>, ReadFault> {
+        let RangeDescriptor { bounds, .. } = descriptor;
+        loop {
+            let range = self.ranges.get(&bounds.start).ok_or_else(|| ReadFault("the range is gone".into()))?;
+            let reached = range.state.last_timestamp;
+            let to = match asked.filter(|at| *at > reached) {
+                Some(ahead) => ahead,
+                None => {
+                    let (at, now) = asked.map_or((reached, now), |at| (at, at));
+                    match serve_read(request, bounds, &self.view(), at, now)? {
+                        Ok(response) => return Ok(Ok(response)),
+                        Err(Unserved::Refused(rejected)) => return Ok(Err(rejected)),
+                        Err(Unserved::TimeMustPass { to }) => to,
+                    }
+                }
+            };
+            self.clock.observe(to);
+            self.apply(&bounds.start, CommandBody::PassTime(to))?;
+        }
     }
 
     fn write(
@@ -210,18 +237,20 @@ impl MockData {
             range: descriptor.range,
             bounds: descriptor.bounds.clone(),
             now,
+            settled: self.ranges.get(&descriptor.bounds.start).map_or(now, |range| range.state.last_timestamp),
             lookup: completion,
             request,
         };
-        let Draft { mutations, outcome } = match evaluate::run(evaluation, &self.view()).found?.what {
+        let Draft { mutations, outcome, decided_at } = match evaluate::run(evaluation, &self.view()).found?.what {
             FoundWhat::Known(outcome) => return Ok(outcome),
             FoundWhat::Draft(draft) => draft,
         };
         let first_attempt = write.is_none_or(|write| write.attempt <= 1);
-        if mutations.is_empty() && (completion.is_none() || first_attempt) {
+        if mutations.is_empty() && decided_at.is_none() && (completion.is_none() || first_attempt) {
             // Nothing to record: no earlier attempt can have written.
             return Ok(Ok(outcome.response(self.clock.last())));
         }
+        self.clock.observe(now);
         let timestamp = self.clock.next(self.wall_ms());
         let write = EvaluatedWrite { timestamp, mutations, outcome, completion };
         let change = self.apply(&descriptor.bounds.start, CommandBody::Writes(vec![write]))?;

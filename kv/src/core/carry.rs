@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use holdfast_engine::{DataEngine, DataOp, Engines, Fault, ReadTier, SnapshotId, SnapshotManifest};
+use holdfast_replica::evaluate::Unserved;
 use holdfast_replica::{Applied, ApplyTask, RangeState};
 use holdfast_types::{KeyRange, RangeId};
 
@@ -82,7 +83,12 @@ fn serve(task: ReadTask) -> Event {
     let reader = SnapshotReader::of(task.snapshot);
     let outcome = holdfast_replica::serve_read(&task.request.request, &task.bounds, &reader, task.at, task.now)
         .map_err(|fault| ReadFailure::Fault(damage(format!("reading {}", task.range), fault.to_string())))
-        .and_then(|answer| answer.map_err(ReadFailure::Rejected));
+        .and_then(|answer| {
+            answer.map_err(|unserved| match unserved {
+                Unserved::Refused(rejected) => ReadFailure::Rejected(rejected),
+                Unserved::TimeMustPass { to } => ReadFailure::TimeMustPass { to },
+            })
+        });
     Event::ReadDone { ticket: task.ticket, outcome }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_replica::{AdminRequest, Ticket};
-use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId};
+use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId, Timestamp};
 
 use super::event::RequestTicket;
 use super::message::CallId;
@@ -100,6 +100,8 @@ pub struct Open {
     pub place: Place,
     /// How often it was routed anew after a replica here refused it.
     pub rerouted: u8,
+    /// Of a read that waits, or has waited, for the range's time: the time by which it is decided what has expired.
+    pub decided_at: Option<Timestamp>,
 }
 
 /// The open requests of one worker.
@@ -193,6 +195,13 @@ impl Desk {
         if let Some(open) = self.open.get_mut(&ticket) {
             open.asked = asked;
         }
+    }
+
+    /// Notes by which time it is decided what has expired for a read; gives where the read is.
+    pub fn decide_at(&mut self, ticket: Ticket, time: Timestamp) -> Option<Place> {
+        let open = self.open.get_mut(&ticket)?;
+        open.decided_at = Some(time);
+        Some(open.place)
     }
 
     /// Counts that a replica refused it; false when it was refused too often to be routed again.
@@ -291,6 +300,7 @@ mod tests {
             size_bytes: 1,
             place: Place::New,
             rerouted: 0,
+            decided_at: None,
         }
     }
 
@@ -304,6 +314,7 @@ mod tests {
             size_bytes: 0,
             place: Place::New,
             rerouted: 0,
+            decided_at: None,
         };
         let first = |incarnation| Desk::of(Incarnation(incarnation)).take_in(open.clone());
         assert_ne!(first(1), first(2));

@@ -77,7 +77,7 @@ pub struct ReadTask {
     pub bounds: KeyRange,
     /// Read at this timestamp.
     pub at: Timestamp,
-    /// Fleet time, for expiry.
+    /// Fleet time: what has expired since `at` must not be told apart before the range's time has passed.
     pub now: Timestamp,
     /// The view that was taken before the lease was checked.
     pub snapshot: Arc<dyn DataSnapshot>,

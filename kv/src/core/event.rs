@@ -10,7 +10,7 @@ use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing};
 use holdfast_types::storage::{HardState, LogStart};
 use holdfast_types::{
     Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
-    limits,
+    Timestamp, limits,
 };
 
 use super::garbage::{GarbagePage, GarbageSearch};
@@ -206,6 +206,11 @@ pub struct ReadTicket(pub u64);
 pub enum ReadFailure {
     /// An answer.
     Rejected(Rejected),
+    /// It met a value that has expired by now, though not yet by the range's time.
+    TimeMustPass {
+        /// How far the range's time must pass.
+        to: Timestamp,
+    },
     /// The disk or the data is broken.
     Fault(Fault),
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use holdfast_replica::apply::ApplyTask;
+use holdfast_replica::evaluate::Unserved;
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{
     AdminRequest, CheckLevel, Effect, Input, LoadedParts, Opening, Outcome, PersistToken, Promise, RaftEnvelope,
@@ -660,7 +661,16 @@ impl Group {
                 let served =
                     holdfast_replica::evaluate::serve_read(&request.request, &bounds, &reading.snapshot, at, now)
                         .unwrap();
-                self.answered(&id.to_string(), reading.ticket, served.map(Outcome::Response));
+                match served {
+                    Ok(response) => self.answered(&id.to_string(), reading.ticket, Ok(Outcome::Response(response))),
+                    Err(Unserved::Refused(rejected)) => self.answered(&id.to_string(), reading.ticket, Err(rejected)),
+                    Err(Unserved::TimeMustPass { to }) => {
+                        self.step(id, reading.range, Input::PassTime { ticket: reading.ticket, to });
+                    }
+                }
+            }
+            ReadVerdict::PassTime { to } => {
+                self.step(id, reading.range, Input::PassTime { ticket: reading.ticket, to });
             }
             ReadVerdict::Confirm => self.step(id, reading.range, Input::ConfirmRead { ticket: reading.ticket }),
             ReadVerdict::Refuse(rejected) => self.answered(&id.to_string(), reading.ticket, Err(rejected)),

@@ -83,6 +83,7 @@ pub fn any_log() -> impl Strategy<Value = Vec<Command>> {
             .prop_map(|(at, right)| CommandBody::Split(Split { at, right: RangeId(right), right_leader: ReplicaId(2) })),
         1 => (0u64..200).prop_map(|n| CommandBody::RaiseGcThreshold(Timestamp::from_ms(n * 1_000))),
         2 => any_garbage().prop_map(|garbage| CommandBody::CollectGarbage { timestamp: Timestamp::ZERO, garbage }),
+        1 => Just(CommandBody::PassTime(Timestamp::ZERO)),
     ];
     let command = (prop_oneof![6 => Just(1u64), 2 => Just(2), 1 => Just(3)], body);
     proptest::collection::vec(command, 0..24).prop_map(|commands| {
@@ -94,7 +95,7 @@ pub fn any_log() -> impl Strategy<Value = Vec<Command>> {
         let command = |(bounds_epoch, mut body)| {
             match &mut body {
                 CommandBody::Writes(writes) => writes.iter_mut().for_each(|write| stamp(&mut write.timestamp)),
-                CommandBody::CollectGarbage { timestamp, .. } => stamp(timestamp),
+                CommandBody::CollectGarbage { timestamp, .. } | CommandBody::PassTime(timestamp) => stamp(timestamp),
                 CommandBody::Split(_) | CommandBody::RaiseGcThreshold(_) => {}
             }
             Command { bounds_epoch, body }

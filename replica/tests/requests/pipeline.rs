@@ -8,8 +8,8 @@ use holdfast_replica::pipeline::{AdminWrite, check_bounds, check_read};
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{Outcome, Ticket};
 use holdfast_types::{
-    Condition, Expected, Key, KeyRange, Moment, RangeEpoch, RangeId, RangeRequest, Rejected, ReplicaId, Request,
-    Response, Timestamp, limits,
+    Condition, Expected, Key, KeyRange, Moment, Mutation, RangeEpoch, RangeId, RangeRequest, Rejected, ReplicaId,
+    Request, Response, Timestamp, limits,
 };
 
 use crate::model::{Leader, RANGE, attempt, bounds, descriptor, fresh_state, key, mutation, put};
@@ -325,4 +325,54 @@ fn reads_are_cut_at_the_bounds_and_refused_below_the_threshold() {
     assert_eq!(check_read(&to_range(get(Some(Timestamp(49)))), &state), refused);
     assert_eq!(check_read(&to_range(get(Some(Timestamp(50)))), &state), Ok(()));
     assert_eq!(check_read(&to_range(get(None)), &state), Ok(()));
+}
+
+/// What a write is told of a value depends on the time: it hears of it from the log, or a later leader could say otherwise.
+#[test]
+fn what_time_decides_goes_through_the_log_before_it_is_answered() {
+    let mut leader = Leader::new();
+    let end = Timestamp::from_ms(leader.wall_ms + 1_000);
+    let mutation = Mutation { key: key("c"), value: Some(b"v".to_vec().into()), expires_at: Some(end) };
+    leader.request(1, None, Request::Write { conditions: Vec::new(), mutations: vec![mutation] });
+    leader.settle();
+    let expects = |expected| {
+        let conditions = vec![Condition { key: key("c"), expected }];
+        Request::Write { conditions, mutations: Vec::new() }
+    };
+    let deletes = || Request::DeleteRange { bounds: KeyRange { start: key("c"), end: Some(key("d")) }, max_keys: 9 };
+    leader.request(2, None, expects(Expected::Value(b"w".to_vec().into())));
+    leader.settle();
+    let Some(Ok(Outcome::Response(Response::ConditionFailed { actual: Some(_), .. }))) = leader.answer(2) else {
+        panic!("{:?}", leader.answer(2))
+    };
+    assert!(leader.state.last_timestamp < end, "while it lives nothing is written");
+    for (ticket, request) in
+        [(3, expects(Expected::Value(b"v".to_vec().into()))), (4, expects(Expected::Absent)), (5, deletes())]
+    {
+        let mut ahead = leader_at(&leader, 1_000);
+        ahead.request(ticket, None, request);
+        while ahead.evaluate() || ahead.confirm() {}
+        assert_eq!(ahead.answer(ticket), None, "nobody may know that before the log does");
+        ahead.settle();
+        let answer = ahead.answer(ticket).unwrap().clone().unwrap();
+        let absent = match answer {
+            Outcome::Response(Response::ConditionFailed { actual, .. }) => actual.is_none(),
+            Outcome::Response(Response::Written { .. }) => true,
+            Outcome::Response(Response::RangeDeleted { deleted, .. }) => deleted == 0,
+            other => panic!("{other:?}"),
+        };
+        assert!(absent && ahead.state.last_timestamp >= end, "a later leader's clock starts past the end of the value");
+    }
+}
+
+/// A leader of the same range, whose clock is so much ahead.
+fn leader_at(leader: &Leader, ahead_ms: u64) -> Leader {
+    let mut other = Leader::new();
+    other.model = leader.model.clone();
+    other.log = leader.log.clone();
+    other.term = leader.term;
+    other.state = leader.state.clone();
+    other.elect(usize::MAX);
+    other.wall_ms = leader.wall_ms + ahead_ms;
+    other
 }

@@ -2,10 +2,10 @@
 //! share the view, which was taken after all of them came in.
 
 use holdfast_replica::{Input, ReadVerdict, Ticket};
-use holdfast_types::{RangeId, Rejected, Response};
+use holdfast_types::{RangeId, Rejected, Response, Timestamp};
 
 use super::{Cx, Worker};
-use crate::core::desk::Asked;
+use crate::core::desk::{Asked, Place};
 use crate::core::effect::{Effect, ReadTask};
 use crate::core::event::{ReadFailure, ReadTicket};
 
@@ -33,12 +33,7 @@ impl Worker {
         ticket: Ticket,
         confirmed: bool,
         cx: &Cx<'_>,
-    ) -> Option<(
-        holdfast_types::RangeRequest,
-        holdfast_types::KeyRange,
-        holdfast_types::Timestamp,
-        holdfast_types::Timestamp,
-    )> {
+    ) -> Option<(holdfast_types::RangeRequest, holdfast_types::KeyRange, Timestamp, Timestamp)> {
         let Some(Asked::Data(request)) = self.desk.get(ticket).map(|open| open.asked.clone()) else { return None };
         let Some(held) = self.held.get(&range) else {
             self.answer(ticket, Err(Rejected::Unavailable("the replica is gone".into())), cx);
@@ -48,7 +43,14 @@ impl Worker {
         match held.replica.may_read(&request, confirmed, &view) {
             ReadVerdict::Serve { at, now } => {
                 let bounds = held.standing.descriptor.bounds.clone();
+                // A read that has waited for the range's time once is decided by that time: values that expire meanwhile would
+                // keep it waiting.
+                let now = self.desk.get(ticket).and_then(|open| open.decided_at).unwrap_or(now);
                 Some((request, bounds, at, now))
+            }
+            ReadVerdict::PassTime { to } => {
+                self.push(range, Input::PassTime { ticket, to });
+                None
             }
             ReadVerdict::Confirm => {
                 self.push(range, Input::ConfirmRead { ticket });
@@ -66,14 +68,22 @@ impl Worker {
         }
     }
 
+    fn let_time_pass(&mut self, ticket: Ticket, to: Timestamp) {
+        if let Some(Place::Replica(range)) = self.desk.decide_at(ticket, to) {
+            // A replica that is gone answers whatever it had.
+            self.push(range, Input::PassTime { ticket, to });
+        }
+    }
+
     pub(super) fn read_done(&mut self, ticket: ReadTicket, outcome: Result<Response, ReadFailure>, cx: &Cx<'_>) {
         let ticket = Ticket(ticket.0);
         match outcome {
             Ok(response) => self.answer(ticket, Ok(response), cx),
             Err(ReadFailure::Rejected(rejected)) => self.answer(ticket, Err(rejected), cx),
+            Err(ReadFailure::TimeMustPass { to }) => self.let_time_pass(ticket, to),
             Err(ReadFailure::Fault(fault)) => {
                 let place = self.desk.get(ticket).map(|open| open.place);
-                if let Some(crate::core::desk::Place::Replica(range)) = place {
+                if let Some(Place::Replica(range)) = place {
                     self.damaged(range, &fault, cx);
                 }
                 self.answer(ticket, Err(Rejected::Unavailable("the data could not be read".into())), cx);

@@ -62,7 +62,7 @@ impl Worker {
         size_bytes: usize,
         cx: &Cx<'_>,
     ) {
-        let open = Open { origin, asked, deadline, hops, size_bytes, place: Place::New, rerouted: 0 };
+        let open = Open { origin, asked, deadline, hops, size_bytes, place: Place::New, rerouted: 0, decided_at: None };
         let ticket = self.desk.take_in(open);
         self.route(ticket, cx);
     }

@@ -57,7 +57,11 @@ impl Worker {
 
     /// An input that was queued when the replica died under it.
     fn refuse_input(&mut self, input: Input, cx: &Cx<'_>) {
-        if let Input::Request { ticket, .. } | Input::Admin { ticket, .. } | Input::ConfirmRead { ticket } = input {
+        if let Input::Request { ticket, .. }
+        | Input::Admin { ticket, .. }
+        | Input::ConfirmRead { ticket }
+        | Input::PassTime { ticket, .. } = input
+        {
             self.answer(ticket, Err(Rejected::Unavailable("the replica is gone".into())), cx);
         }
     }
