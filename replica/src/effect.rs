@@ -118,6 +118,13 @@ pub enum Effect {
         /// Whom to tell.
         stores: Vec<StoreId>,
     },
+    /// Ask a store whether it leads the range in `term`: it is followed, and something speaks against it.
+    AskLeader {
+        /// The store.
+        store: StoreId,
+        /// The term.
+        term: Term,
+    },
     /// The replica looks different from outside now.
     Standing(Box<Standing>),
     /// A split was applied here: the right range's replica exists in both instances. Open it (`crate::Replica::open`) and let it

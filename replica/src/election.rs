@@ -73,6 +73,7 @@ fn retry_wait(who: &[u64; 3], attempt: u32) -> Duration {
 impl Replica {
     /// Plans and carries out elections; called at the end of every step.
     pub(crate) fn consider_standing(&mut self, view: &StoreView<'_>) {
+        self.following.give_up_on_silent(view.now);
         let bound = self.following.follows.is_some() || self.leading.is_some();
         if bound || self.election.retired || !self.may_ever_stand() {
             self.election.reset();

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_types::limits;
 use holdfast_types::{Generation, Incarnation, Moment, ReplicaId, StoreId, Term};
 use raft::eraftpb::{Message, MessageType};
 
 use crate::convert;
+use crate::effect::Effect;
 use crate::input::Stamp;
 use crate::replica::Replica;
 use crate::view::StoreView;
@@ -40,6 +42,10 @@ pub(crate) struct Heard {
 #[derive(Default, Debug)]
 pub(crate) struct Following {
     pub(crate) follows: Option<Follows>,
+    /// A leader that was only named, and has not spoken: it is followed no longer than this.
+    pub(crate) provisional_until: Option<Moment>,
+    /// When the followed leader's store was last asked whether it leads.
+    asked_at: Option<Moment>,
     pub(crate) heard: Option<Heard>,
     /// Put on acknowledgements: decided when the leader's message was stepped.
     pub(crate) stamp: Option<Stamp>,
@@ -68,6 +74,7 @@ impl Following {
         if self.given_up.get(&store).is_some_and(|over| term <= *over) {
             return;
         }
+        self.provisional_until = None;
         self.heard = Some(Heard { leader, store, term, at: view.now });
         let incarnation = view.support.incarnation;
         let promise = self.promise(store, view);
@@ -78,6 +85,31 @@ impl Following {
             None if self.follows.is_some_and(|f| f.term < term) => self.follows = None,
             None => {}
         }
+    }
+
+    /// A split named a leader that has not spoken yet. It may never be born, so it is waited for, not trusted: nothing is
+    /// acknowledged to it before it speaks, and after an interval of silence anybody may stand.
+    pub(crate) fn named_leader(&mut self, leader: ReplicaId, store: StoreId, term: Term, view: &StoreView<'_>) {
+        self.heard_leader(leader, store, term, view);
+        self.stamp = None;
+        self.provisional_until = self.follows.map(|_| view.now.after(limits::SUPPORT_INTERVAL));
+    }
+
+    /// Ends the wait for a leader that was named and never spoke.
+    pub(crate) fn give_up_on_silent(&mut self, now: Moment) {
+        if self.provisional_until.is_some_and(|until| until <= now) {
+            self.end();
+        }
+    }
+
+    /// The store to ask whether it really leads, and in which term; at most once in [`limits::LEADER_ASKED_AGAIN`].
+    fn to_be_asked(&mut self, now: Moment) -> Option<(StoreId, Term)> {
+        let follows = self.follows?;
+        if self.asked_at.is_some_and(|at| now < at.after(limits::LEADER_ASKED_AGAIN)) {
+            return None;
+        }
+        self.asked_at = Some(now);
+        Some((follows.store, follows.term))
     }
 
     /// `replica` speaks from `store`, as the gate has verified.
@@ -101,6 +133,7 @@ impl Following {
         self.note_given_up(store, term);
         if self.follows.is_some_and(|f| f.store == store && f.term <= term) {
             self.follows = None;
+            self.provisional_until = None;
         }
         if self.heard.is_some_and(|h| h.store == store && h.term <= term) {
             self.heard = None;
@@ -125,6 +158,7 @@ impl Following {
 
     pub(crate) fn end(&mut self) {
         self.follows = None;
+        self.provisional_until = None;
         self.heard = None;
     }
 }
@@ -152,12 +186,33 @@ impl Replica {
             self.wake(view.now);
             self.raw.ping();
         }
+        if bound && !transfer {
+            self.doubt_leader(view);
+        }
         let empty = self.raw.raft.raft_log.last_index() == 0;
         if view.abstains || empty || (!transfer && (bound || leads)) {
             self.refuse_vote(from_store, &message);
             return;
         }
         self.step_raft(message);
+    }
+
+    /// Something speaks against the leader that is followed: a candidate, or a request that its store refused. Its store is asked.
+    /// Otherwise a word that got lost would leave this replica bound to a leader that is none for as long as that store lives.
+    pub(crate) fn doubt_leader(&mut self, view: &StoreView<'_>) {
+        if let Some((store, term)) = self.following.to_be_asked(view.now) {
+            self.effects.push(Effect::AskLeader { store, term });
+        }
+    }
+
+    /// A follower asks whether this replica leads `term`: if so all hear it, if not the asker is told.
+    pub(crate) fn asked_whether_it_leads(&mut self, from_store: StoreId, term: Term, view: &StoreView<'_>) {
+        if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
+            self.wake(view.now);
+            self.raw.ping();
+        } else {
+            self.effects.push(Effect::Unled { term, stores: vec![from_store] });
+        }
     }
 
     /// A rejection in raft's words, in our own term. Silence would leave the candidate guessing.

@@ -175,6 +175,18 @@ pub enum Input {
         /// The term that it led.
         term: Term,
     },
+    /// A store did not do what only the leader does: if that one is followed, it is asked whether it leads.
+    LeaderDoubted {
+        /// The store.
+        store: StoreId,
+    },
+    /// A follower's store asks whether this replica leads a term.
+    AskedWhetherLeading {
+        /// Whom to answer.
+        from_store: StoreId,
+        /// The term.
+        term: Term,
+    },
     /// Time has come: [`crate::Replica::next_wake`] lies behind.
     Tick,
     /// The store's knowledge of what the data instance has persisted.

@@ -253,6 +253,11 @@ impl Replica {
             Input::Withdrawn { store, generation } => self.following.withdrawn(store, generation),
             Input::SupportChanged => self.support_changed(view),
             Input::Unled { from_store, term } => self.following.unled(from_store, term),
+            Input::LeaderDoubted { store } if self.following.follows.is_some_and(|f| f.store == store) => {
+                self.doubt_leader(view);
+            }
+            Input::LeaderDoubted { .. } => {}
+            Input::AskedWhetherLeading { from_store, term } => self.asked_whether_it_leads(from_store, term, view),
             Input::Tick => {}
             Input::AppliedPersisted { index } => self.truncate_behind(index),
             Input::SnapshotStaged { from_store, envelope, staged } => {
@@ -467,7 +472,7 @@ impl Replica {
         if !self.is_live() {
             return None;
         }
-        let mut wakes = vec![self.election.stand_at, self.pipeline.next_deadline()];
+        let mut wakes = vec![self.election.stand_at, self.following.provisional_until, self.pipeline.next_deadline()];
         if let Some(leading) = &self.leading {
             wakes.push(leading.rest.awake.then_some(leading.rest.next_tick));
             wakes.push(leading.reads.next_wake());

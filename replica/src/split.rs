@@ -35,7 +35,7 @@ impl Replica {
     }
 
     /// The right side, once, right after its first creation (`Effect::Born`): on the store that the split named it leads its
-    /// first term without an election; elsewhere it follows that leader, and so does not stand against it. Later it does
+    /// first term without an election; elsewhere it follows that leader for an interval, and so does not stand against it. Later it does
     /// nothing.
     pub fn lead_after_split(&mut self, view: &StoreView<'_>) -> Vec<Effect> {
         let raft = &self.raw.raft;
@@ -47,8 +47,7 @@ impl Replica {
         let first_leader = ReplicaId(raft.vote);
         if fresh && self.is_live() && first_leader != self.id {
             if let Some(store) = self.descriptor.replica(first_leader).map(|r| r.store) {
-                self.following.heard_leader(first_leader, store, Term(first_term), view);
-                self.following.stamp = None;
+                self.following.named_leader(first_leader, store, Term(first_term), view);
             }
         } else if fresh && self.is_live() && self.raw.raft.promotable() {
             // The disk knows term and vote already; in memory they are reached by raft's own steps.

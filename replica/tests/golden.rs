@@ -329,6 +329,16 @@ impl goldenscript::Runner for Script {
             }
             "member" => self.member(&mut args)?,
             "forge" => self.forge(&mut args)?,
+            "quarantine" => {
+                let id = next_store(&mut args)?;
+                self.group.step(id, RANGE, Input::Damaged { reason: "the disk is damaged".into() });
+                String::new()
+            }
+            "doubt" => {
+                let (at, store) = self.pair(&mut args)?;
+                self.group.step(at, RANGE, Input::LeaderDoubted { store });
+                String::new()
+            }
             "retire" => {
                 let id = next_store(&mut args)?;
                 self.group.step(id, RANGE, Input::Retire);

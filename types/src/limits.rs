@@ -135,8 +135,12 @@ pub const WAITING_REQUESTS: usize = 16_384;
 pub const LOCATE_STORES: usize = 3;
 /// How often a leader that stepped down repeats it to a store that has not noted it.
 pub const UNLED_AGAIN: Duration = Duration::from_millis(150);
-/// For how long it repeats it: by then every store that lives has withdrawn its promise or heard of a newer term.
+/// The longest wait between two repetitions: a store that does not answer for long is not kept awake.
+pub const UNLED_AGAIN_AT_MOST: Duration = Duration::from_secs(2);
+/// For how long it repeats it to a store that promises it nothing: such a store follows nobody here, or will not for long.
 pub const UNLED_FOR: Duration = Duration::from_secs(30);
+/// A follower that doubts its leader asks that store at most this often.
+pub const LEADER_ASKED_AGAIN: Duration = Duration::from_millis(100);
 /// Workers of one store, at most: each has a record of its own in the log instance.
 pub const MAX_WORKERS: u16 = 16;
 /// A request is forwarded between stores at most this often.

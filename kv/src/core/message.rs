@@ -141,6 +141,14 @@ pub enum StoreMessage {
         /// The term.
         term: Term,
     },
+    /// Asks whether the receiver leads a range in a term: a replica follows it, and something speaks against it. `Unled` says no; a
+    /// leader that is one pings its followers.
+    AskLeader {
+        /// The range.
+        range: RangeId,
+        /// The term.
+        term: Term,
+    },
     /// A request passed on.
     Forward {
         /// Comes back.
@@ -280,6 +288,7 @@ impl StoreMessage {
             Self::Raft(envelope) | Self::SnapshotOffer { envelope, .. } => Route::Range(envelope.range),
             Self::Unled { range, .. }
             | Self::UnledNoted { range, .. }
+            | Self::AskLeader { range, .. }
             | Self::Admin { range, .. }
             | Self::SnapshotChunk { range, .. }
             | Self::SnapshotProgress { range, .. } => Route::Range(*range),
@@ -326,7 +335,7 @@ impl StoreMessage {
     pub fn cause(&self) -> TrafficCause {
         match self {
             Self::Raft(_) => TrafficCause::Append,
-            Self::Unled { .. } | Self::UnledNoted { .. } => TrafficCause::Election,
+            Self::Unled { .. } | Self::UnledNoted { .. } | Self::AskLeader { .. } => TrafficCause::Election,
             Self::Forward { .. } | Self::ForwardAnswer { .. } => TrafficCause::Forward,
             Self::Locate { .. }
             | Self::Located { .. }

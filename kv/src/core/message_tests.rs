@@ -82,6 +82,7 @@ fn every_message() -> Vec<StoreMessage> {
         StoreMessage::Raft(envelope()),
         StoreMessage::Unled { range: RangeId(7), term: Term(1) },
         StoreMessage::UnledNoted { range: RangeId(7), term: Term(1) },
+        StoreMessage::AskLeader { range: RangeId(7), term: Term(1) },
         StoreMessage::Forward { id, request, timeout_ms: 100, hops: 1 },
         StoreMessage::ForwardAnswer { id, outcome, fleet_now: Timestamp(1), hints: vec![hint.clone()] },
         StoreMessage::Locate { id, key: key.clone() },

@@ -477,7 +477,7 @@ impl Fleet {
         store.carry(worker, effect);
     }
 
-    fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
+    pub fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
         if self.cut.contains(&(from, to)) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }

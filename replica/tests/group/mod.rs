@@ -16,7 +16,7 @@ use holdfast_replica::{
 use holdfast_types::storage::{LogOp, ReplicaRecord, SnapshotId};
 use holdfast_types::{
     Generation, Incarnation, Key, KeyRange, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected,
-    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, Timestamp, limits,
+    ReplicaDescriptor, ReplicaId, Request, Response, Role, SiteName, StoreId, Term, Timestamp, limits,
 };
 use prost011::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -441,6 +441,7 @@ impl Group {
                         }
                     }
                 }
+                Effect::AskLeader { store, term } => self.ask_leader(id, store, range, term),
                 Effect::Standing(standing) => {
                     if standing.leads {
                         self.events.push(format!(
@@ -463,6 +464,19 @@ impl Group {
                 }
                 Effect::Quarantined { reason } => self.events.push(format!("{name}: quarantined: {reason}")),
             }
+        }
+    }
+
+    /// The store answers for a replica that is none.
+    fn ask_leader(&mut self, id: StoreId, store: StoreId, range: RangeId, term: Term) {
+        self.events.push(format!("{id}: asks whether {store} leads {term}"));
+        if self.cut.contains(&(id, store)) || !self.stores.get(&store).is_some_and(|s| s.alive) {
+            return;
+        }
+        if self.status_of(store, range).is_some_and(|status| status.role != "quarantined") {
+            self.step(store, range, Input::AskedWhetherLeading { from_store: id, term });
+        } else {
+            self.step(id, range, Input::Unled { from_store: store, term });
         }
     }
 

@@ -18,6 +18,7 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Raft(envelope) => Body::Raft(raft_of(envelope)),
         StoreMessage::Unled { range, term } => Body::Unled(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::UnledNoted { range, term } => Body::UnledNoted(v1::Unled { range_id: range.0, term: term.0 }),
+        StoreMessage::AskLeader { range, term } => Body::AskLeader(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::Forward { id, request, timeout_ms, hops } => {
             Body::Forward(v1::Forward { forward_id: id.0, request: Some(request.into()), timeout_ms, hops })
         }
@@ -80,6 +81,7 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
     Ok(match body {
         Body::Raft(raft) => StoreMessage::Raft(envelope_of(raft)?),
         Body::Unled(m) => StoreMessage::Unled { range: RangeId(m.range_id), term: Term(m.term) },
+        Body::AskLeader(m) => StoreMessage::AskLeader { range: RangeId(m.range_id), term: Term(m.term) },
         Body::UnledNoted(m) => StoreMessage::UnledNoted { range: RangeId(m.range_id), term: Term(m.term) },
         Body::Forward(m) => StoreMessage::Forward {
             id: CallId(m.forward_id),

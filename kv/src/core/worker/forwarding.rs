@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use holdfast_replica::{AdminRequest, Ticket};
+use holdfast_replica::{AdminRequest, Input, Ticket};
 use holdfast_types::{Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
 use super::{Cx, Worker};
@@ -35,6 +35,8 @@ impl Worker {
     pub(super) fn sent_due(&mut self, ticket: Ticket, store: StoreId, sent_at: Moment, cx: &Cx<'_>) {
         let Some(open) = self.desk.get(ticket) else { return };
         let (deadline, changes) = (open.deadline, open.asked.changes());
+        let by_key = || open.asked.key().and_then(|key| Some(self.map.lookup(key)?.descriptor.range));
+        let asked_range = open.asked.range().or_else(by_key);
         let heard = self.heard.get(&store).is_some_and(|at| *at >= sent_at);
         let lives = store == self.config.store || heard || self.support.view.supports(store);
         if deadline <= cx.now {
@@ -43,6 +45,9 @@ impl Worker {
         } else if lives {
             let again = deadline.min(cx.now.after(limits::ATTEMPT_TIMEOUT));
             self.desk.put(ticket, Place::Sent(store, sent_at), Some(again));
+            if let Some(range) = asked_range {
+                self.push(range, Input::LeaderDoubted { store });
+            }
         } else {
             self.fail_sent(ticket, "a store did not answer", cx);
         }
@@ -129,6 +134,7 @@ impl Worker {
         let ticket = Ticket(id.number());
         if let Err(Rejected::NotLeader { range, .. }) = &outcome {
             self.map.forget_leader(*range, from);
+            self.push(*range, Input::LeaderDoubted { store: from });
         }
         self.learn(hints, cx);
         if self.desk.get(ticket).is_some_and(|open| matches!(open.place, Place::Sent(to, _) if to == from)) {

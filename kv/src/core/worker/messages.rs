@@ -1,5 +1,7 @@
 //! Messages of other stores.
 
+use std::sync::Arc;
+
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::storage::LogOp;
 use holdfast_types::{Incarnation, Moment, RangeId, StoreId, Term};
@@ -25,6 +27,7 @@ impl Worker {
             StoreMessage::Raft(envelope) => self.take_raft(from, envelope, cx),
             StoreMessage::Unled { range, term } => self.take_unled(from, range, term),
             StoreMessage::UnledNoted { range, term } => self.unled.noted(from, range, term),
+            StoreMessage::AskLeader { range, term } => self.asked_whether_it_leads(from, range, term),
             StoreMessage::Forward { id, request, timeout_ms, hops } => {
                 self.take_forward(from, id, request, timeout_ms, hops, cx);
             }
@@ -130,6 +133,15 @@ impl Worker {
         self.send(from, StoreMessage::UnledNoted { range, term });
     }
 
+    /// A follower's store has a doubt. Where no replica lives, nobody leads; but a right side that is not born yet may come to.
+    fn asked_whether_it_leads(&mut self, from: StoreId, range: RangeId, term: Term) {
+        if self.held.contains_key(&range) {
+            self.push(range, Input::AskedWhetherLeading { from_store: from, term });
+        } else if !self.unborn.contains_key(&range) {
+            self.send(from, StoreMessage::Unled { range, term });
+        }
+    }
+
     pub(super) fn begin_unled(&mut self, range: RangeId, term: Term, stores: &[StoreId], cx: &Cx<'_>) {
         let me = self.config.store;
         for store in stores.iter().filter(|store| **store != me) {
@@ -139,10 +151,12 @@ impl Worker {
     }
 
     pub(super) fn repeat_unled(&mut self, cx: &Cx<'_>) {
-        for (store, range, term) in self.unled.due(cx.now) {
-            // Somebody leads a newer term: everyone will hear of that.
+        let support = Arc::clone(&self.support.view);
+        for (store, range, term) in self.unled.due(cx.now, |store| support.received.contains_key(&store)) {
+            // Somebody leads a newer term: everyone will hear of that. A range that has no replica here any more is spoken for by
+            // the store.
             let over =
-                self.held.get(&range).is_none_or(|held| held.standing.term > term && held.standing.leader.is_some());
+                self.held.get(&range).is_some_and(|held| held.standing.term > term && held.standing.leader.is_some());
             if over {
                 self.unled.noted(store, range, term);
             } else {

@@ -95,6 +95,7 @@ impl Worker {
             Asked::InstallSnapshot { snapshot } => self.out.push(Effect::InstallSnapshot { range, snapshot }),
             Asked::DeclineSnapshot { snapshot } => self.snapshot_declined(range, snapshot),
             Asked::Unled { term, stores } => self.begin_unled(range, term, &stores, cx),
+            Asked::AskLeader { store, term } => self.send(store, StoreMessage::AskLeader { range, term }),
             Asked::Standing(standing) => self.own_standing(*standing, cx),
             Asked::Born { right, leads: _ } => self.born(range, *right, cx),
             Asked::Destroyed => self.destroyed(range, cx),
