@@ -14,6 +14,8 @@ use holdfast_types::{Key, KeyspaceId};
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::wires::{Place, Wires, program_in};
+
 /// How often a state that another process must reach is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// A store that takes longer to say what it knows is passed over.
@@ -25,6 +27,14 @@ const LAST_PORT: u16 = 30_000;
 const SAID_LINES: usize = 20;
 /// With fixed ports each store has this many: clients, store streams, heartbeats, HTTP, and some to spare.
 const PORTS_OF_A_STORE: u16 = 10;
+/// Ports of a store that has an address of its own: those that are the defaults.
+pub const CLIENT_PORT: u16 = 7300;
+/// Streams between stores.
+pub const STORE_PORT: u16 = 7400;
+/// Support heartbeats.
+pub const HEARTBEAT_PORT: u16 = STORE_PORT + 1;
+/// Health and metrics.
+pub const HTTP_PORT: u16 = 7500;
 
 /// What kind of fleet is wanted.
 #[derive(Clone, Debug)]
@@ -54,6 +64,8 @@ pub struct StoreProcess {
     pub store: SocketAddr,
     /// Health and metrics.
     pub http: SocketAddr,
+    /// The network namespace that it runs in, if not this process's own.
+    namespace: Option<String>,
     child: Option<Child>,
 }
 
@@ -80,6 +92,7 @@ impl LocalFleet {
                     client: ports.next()?,
                     store: streams,
                     http: ports.next()?,
+                    namespace: None,
                     child: None,
                 });
             }
@@ -99,6 +112,19 @@ impl LocalFleet {
             let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
             (store.client, store.store, store.http) = (at(base), at(base + 1), at(base + 3));
             base = end;
+        }
+        Ok(())
+    }
+
+    /// Puts each store into the namespace of its site, one in each, with the default ports. To be called before the start, and
+    /// by who reaches the namespaces.
+    pub fn place(&mut self, wires: &Wires) -> anyhow::Result<()> {
+        ensure!(self.options.stores_per_site == 1, "a namespace has one address and room for one store");
+        for (site, store) in self.stores.iter_mut().enumerate() {
+            let Place { namespace, address } = wires.site(site).clone();
+            let at = |port: u16| SocketAddr::from((address, port));
+            (store.client, store.store, store.http) = (at(CLIENT_PORT), at(STORE_PORT), at(HTTP_PORT));
+            store.namespace = Some(namespace);
         }
         Ok(())
     }
@@ -128,7 +154,11 @@ impl LocalFleet {
         std::fs::create_dir_all(&store.data_dir)?;
         let log_path = store.data_dir.with_extension("log");
         let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
-        let mut command = Command::new(&self.options.binary);
+        let program = &self.options.binary;
+        let mut command = match &store.namespace {
+            Some(namespace) => program_in(namespace, program),
+            None => Command::new(program),
+        };
         command
             .args(["--log", "info", "start", "--end-with-stdin", "--site", &store.site])
             .args(["--listen", &store.client.to_string(), "--listen-store", &store.store.to_string()])

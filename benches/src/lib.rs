@@ -9,6 +9,7 @@
 //!                                             fault    faults at planned moments
 //!   fleet     processes on loopback (both)    compare  the same work in turns: medians, ratios
 //!   latency   histograms (both)               report   tables, JSON, plots;  machine  what it ran on
+//!   wires     sites as network namespaces     stalls   faults between them, one after the other: who waits how long
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -21,5 +22,7 @@ pub mod latency;
 pub mod machine;
 pub mod record;
 pub mod report;
+pub mod stalls;
+pub mod wires;
 pub mod work;
 pub mod workload;

@@ -16,7 +16,9 @@ use holdfast_client::{Client, Options, SiteName};
 use holdfast_types::ClientId;
 use tokio::task::JoinSet;
 
+pub use self::client::count;
 pub use self::meter::{Meter, Phase, SiteSample, Slowest};
+pub use self::verify::verify;
 use crate::record::{Record, Verdict};
 
 /// Counters that all clients increment.
@@ -113,12 +115,12 @@ impl Load {
 
     /// Reads back everything that was acknowledged and compares: values, numbers of versions, counters.
     pub async fn verify(&self, record: &Record, progress: impl Fn(u64, u64)) -> anyhow::Result<Verdict> {
-        verify::verify(&self.connections, record, progress).await
+        verify(&self.connections, record, progress).await
     }
 }
 
 /// A client session of its own for whoever makes its own request ids.
-fn random_client() -> anyhow::Result<ClientId> {
+pub(crate) fn random_client() -> anyhow::Result<ClientId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
     Ok(ClientId(u128::from_le_bytes(bytes)))

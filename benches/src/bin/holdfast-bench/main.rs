@@ -1,6 +1,7 @@
 //! A development binary: measures a fleet, alone or beside another store.
 
 mod compare;
+mod cuts;
 mod run;
 
 use std::process::ExitCode;
@@ -23,7 +24,8 @@ Examples:
   holdfast-bench run --reads 80 --writes 15 --scans 5 --distribution latest
   holdfast-bench run --work mixed --seconds 30 --rate 2000 --fault kill-site@10s,return@20s --plot loss.svg
   holdfast-bench run --at 127.0.0.1:7001 --work get
-  holdfast-bench compare --peer etcd --short";
+  holdfast-bench compare --peer etcd --short
+  holdfast-bench cuts --only 'store port' --only flapping --seconds 5";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -31,6 +33,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Measure the same works on Holdfast, on another store and on the floor, in turns
     Compare(compare::CompareArguments),
+    /// Measure how long clients wait while links between sites, in network namespaces, are cut: a table (needs root)
+    Cuts(cuts::CutsArguments),
 }
 
 #[tokio::main]
@@ -40,6 +44,7 @@ async fn main() -> ExitCode {
         match arguments.command {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Compare(arguments) => compare::run(&arguments).await,
+            Command::Cuts(arguments) => cuts::run(&arguments).await,
         }
     };
     // What is dropped when this ends stops the processes and removes their data.
