@@ -30,6 +30,8 @@ pub struct Evaluation {
     pub settled: Timestamp,
     /// The slot to look up first, when the leader does not know its record.
     pub lookup: Option<Completion>,
+    /// What to answer when the record does not decide: the request can only be the duplicate of one that was written.
+    pub refused: Option<Rejected>,
     /// What is asked: a write.
     pub request: Request,
 }
@@ -110,7 +112,10 @@ fn find(evaluation: Evaluation, reader: &dyn Reader) -> Result<Found, ReadFault>
         }
         record = Some(found);
     }
-    let Evaluation { bounds, now, settled, request, .. } = evaluation;
+    let Evaluation { bounds, now, settled, request, refused, .. } = evaluation;
+    if let Some(rejected) = refused {
+        return Ok(Found { record, what: FoundWhat::Known(Err(rejected)) });
+    }
     let time = Time { settled, now };
     let draft = match request {
         Request::Write { conditions, mutations } => check_conditions(&conditions, mutations, time, reader)?,
@@ -260,7 +265,12 @@ pub fn serve_read(
         Request::Scan { bounds: asked, reverse, max_rows, max_bytes, .. } => {
             let within = clip(asked, bounds);
             if within.is_empty() {
-                return Ok(Ok(Response::Scanned { rows: Vec::new(), resume: None, at }));
+                return Ok(Ok(Response::Scanned {
+                    rows: Vec::new(),
+                    resume: None,
+                    at,
+                    within: Some(Box::new(within)),
+                }));
             }
             let page = reader.scan(&ScanQuery {
                 bounds: within.clone(),
@@ -278,7 +288,7 @@ pub fn serve_read(
                 true => (asked.start < within.start).then(|| within.start.clone()),
             };
             let resume = page.resume.or_else(beyond);
-            Ok(Ok(Response::Scanned { rows: page.rows, resume, at }))
+            Ok(Ok(Response::Scanned { rows: page.rows, resume, at, within: Some(Box::new(within)) }))
         }
         Request::Write { .. } | Request::DeleteRange { .. } => {
             Ok(Err(Unserved::Refused(Rejected::invalid("a write cannot be served as a read"))))

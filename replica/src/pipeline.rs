@@ -6,6 +6,9 @@
 //!            └─ the slot's record decides ───────────────────────────────────────────────────────────────▶ answered
 //! ```
 //!
+//! What was written is answered before anything else is said of its duplicate: a refusal that no other range or later attempt
+//! can undo (keys that a split has put into two ranges, a last moment that has passed) waits for the slot's record.
+//!
 //! A blind write whose slot's record is known goes from its latches to ready at once. Latches are held until the entry is applied.
 //! A leader that steps down refuses what was not proposed; what was is answered when an entry is applied that says what became of it.
 
@@ -21,7 +24,7 @@ use holdfast_types::{
     Timestamp, limits,
 };
 
-use self::admission::{charged_bytes, check_last_moment, latches_of};
+use self::admission::{charged_bytes, check_evaluable, latch_of_slot, latches_of, record_decides_first};
 pub use self::admission::{check_bounds, check_read};
 pub use self::outputs::{AdminWrite, Batch, Now, PipelineOutput};
 use crate::command::{Command, CommandBody, Completion, EvaluatedWrite, WriteOutcome};
@@ -63,6 +66,9 @@ enum Stage {
 #[derive(Clone, Debug)]
 enum Asked {
     Request(Box<RangeRequest>),
+    /// A request that cannot be evaluated, for this reason. It may be the duplicate of one that was, so its slot's record is
+    /// looked up before it is refused.
+    Refused(Box<RangeRequest>, Rejected),
     Admin(AdminWrite),
 }
 
@@ -141,15 +147,19 @@ impl Pipeline {
             return vec![PipelineOutput::refused(ticket, self.not_leader(None))];
         };
         let size_bytes = charged_bytes(&request.request);
-        let checked = self.check_admission(size_bytes, deadline, now).and_then(|()| {
-            check_bounds(&request, &leading.descriptor)?;
-            request.write.as_ref().map_or(Ok(()), |write| check_last_moment(write, now))?;
-            request.request.is_write().then_some(()).ok_or_else(|| Rejected::invalid("a read cannot be written"))
-        });
-        if let Err(rejected) = checked {
+        if let Err(rejected) = self.check_admission(size_bytes, deadline, now) {
             return vec![PipelineOutput::refused(ticket, rejected)];
         }
-        let wanted = latches_of(&request, &leading.descriptor.bounds);
+        let refused = check_evaluable(&request, &leading.descriptor, now).err();
+        if let Some(rejected) = &refused
+            && !record_decides_first(&request, rejected)
+        {
+            return vec![PipelineOutput::refused(ticket, rejected.clone())];
+        }
+        let wanted = match &refused {
+            None => latches_of(&request, &leading.descriptor.bounds),
+            Some(_) => latch_of_slot(&request),
+        };
         let write = Write {
             ticket: Some(ticket),
             deadline,
@@ -163,7 +173,10 @@ impl Pipeline {
             }),
             first_attempt: request.write.is_none_or(|write| write.attempt <= 1),
             is_split: false,
-            stage: Stage::Waiting(Asked::Request(Box::new(request))),
+            stage: Stage::Waiting(match refused {
+                None => Asked::Request(Box::new(request)),
+                Some(rejected) => Asked::Refused(Box::new(request), rejected),
+            }),
         };
         self.enter(write, wanted, now)
     }
@@ -242,8 +255,13 @@ impl Pipeline {
         let Stage::Waiting(asked) = std::mem::replace(&mut write.stage, Stage::Proposed) else {
             unreachable!("latches are granted once");
         };
-        let request = match asked {
-            Asked::Request(request) => *request,
+        let (request, refused) = match asked {
+            // It may have waited for a split, or for long.
+            Asked::Request(request) => {
+                let refused = check_evaluable(&request, &leading.descriptor, now).err();
+                (*request, refused)
+            }
+            Asked::Refused(request, rejected) => (*request, Some(rejected)),
             Asked::Admin(admin) => {
                 if let AdminWrite::Split(split) = &admin
                     && split.sides(&leading.descriptor).is_none()
@@ -256,9 +274,6 @@ impl Pipeline {
                 return Ok(());
             }
         };
-        // It may have waited for a split, or for long.
-        check_bounds(&request, &leading.descriptor).map_err(Err)?;
-        request.write.as_ref().map_or(Ok(()), |attempt| check_last_moment(attempt, now)).map_err(Err)?;
         let lookup = match &write.completion {
             None => None,
             Some(completion) => match self.slots.get(completion.client, completion.slot) {
@@ -269,6 +284,11 @@ impl Pipeline {
                 },
             },
         };
+        if let Some(rejected) = &refused
+            && (lookup.is_none() || !record_decides_first(&request, rejected))
+        {
+            return Err(Err(rejected.clone()));
+        }
         match request.request {
             Request::Write { conditions, mutations } if conditions.is_empty() && lookup.is_none() => {
                 write.stage = Stage::Ready(Ready::Draft(Draft::blind(mutations)));
@@ -279,7 +299,7 @@ impl Pipeline {
                 let bounds = leading.descriptor.bounds.clone();
                 let (token, range, now) = (EvaluationToken(id.0), self.range, now.fleet);
                 let settled = leading.last_timestamp;
-                let evaluation = Evaluation { token, range, bounds, now, settled, lookup, request };
+                let evaluation = Evaluation { token, range, bounds, now, settled, lookup, refused, request };
                 outputs.push(PipelineOutput::Evaluate(Box::new(evaluation)));
             }
         }

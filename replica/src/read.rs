@@ -142,7 +142,16 @@ impl Replica {
             return ReadVerdict::Refuse(Rejected::BelowGcThreshold { threshold: gc_threshold });
         }
         let now = last_timestamp.max(Timestamp::from_ms(view.wall_ms));
-        let Some(at) = asked else { return ReadVerdict::Serve { at: last_timestamp, now } };
+        let Some(at) = asked else {
+            // The other pages of a scan are read at the timestamp of the first, so that must stay readable for a while. A range that
+            // was not written for long lets its time pass for that, once.
+            let is_old = last_timestamp.after(limits::SCAN_READABLE_FOR) < now;
+            let begins_scan = matches!(request.request, Request::Scan { .. });
+            if begins_scan && is_old {
+                return ReadVerdict::PassTime { to: now };
+            }
+            return ReadVerdict::Serve { at: last_timestamp, now };
+        };
         if at > now.after(limits::MAX_CLOCK_OFFSET) {
             let what = format!("the read's timestamp lies ahead of fleet time, which is {now}: read at an earlier one");
             return ReadVerdict::Refuse(Rejected::invalid(what));

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use holdfast_client::core::ScanPager;
 use holdfast_proto::convert::BadMessage;
-use holdfast_types::{
-    Condition, Key, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, VersionedValue, limits,
-};
+use holdfast_types::{Condition, Key, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, VersionedValue};
 
 use crate::running::Running;
 
@@ -50,30 +49,17 @@ pub async fn write(running: &Running, conditions: Vec<Condition>, mutations: Vec
 /// All records within bounds, page by page, each within `patience`.
 pub async fn all<T>(
     running: &Running,
-    mut bounds: KeyRange,
+    bounds: KeyRange,
     patience: Duration,
     decode: impl Fn(&[u8]) -> Result<T, BadMessage>,
 ) -> Result<Vec<T>, Rejected> {
     let mut found = Vec::new();
-    loop {
-        let scan = Request::Scan {
-            bounds: bounds.clone(),
-            reverse: false,
-            max_rows: limits::MAX_SCAN_ROWS,
-            max_bytes: limits::MAX_SCAN_BYTES,
-            at: None,
-        };
-        match running.ask(request(scan), patience).await? {
-            Response::Scanned { rows, resume, .. } => {
-                for row in rows {
-                    found.push(decode(&row.value.value).map_err(damaged)?);
-                }
-                match resume {
-                    None => return Ok(found),
-                    Some(resume) => bounds.start = resume,
-                }
-            }
-            other => return Err(unexpected(&other)),
+    let mut pager = ScanPager::new(bounds, false, None, None);
+    while let Some(scan) = pager.next_request() {
+        let page = running.ask(request(scan), patience).await?;
+        for row in pager.take(page).map_err(|misfit| Rejected::Unavailable(misfit.0))? {
+            found.push(decode(&row.value.value).map_err(damaged)?);
         }
     }
+    Ok(found)
 }

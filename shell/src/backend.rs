@@ -13,6 +13,7 @@ use holdfast_client::ClientError;
 use holdfast_client::admin::{
     AdminError, Events, Keyspace, LeaderGoesTo, RangePage, Ranges, Settings, Sites, Split, Stores, Transferred,
 };
+use holdfast_client::core::ScanPart;
 use holdfast_types::{Expected, Key, KeyRange, KeyspaceId, RangeId, Rejected, StoreId, Timestamp, VersionedValue};
 
 pub use fleet::FleetBackend;
@@ -45,6 +46,8 @@ pub struct ScanPage {
     pub reverse: bool,
     /// At most this many rows.
     pub max_rows: u32,
+    /// The part of the scan that the page belongs to, as the page before said; `None`: it begins one.
+    pub part: Option<ScanPart>,
 }
 
 /// A row as it is stored.
@@ -71,6 +74,8 @@ pub struct Page {
     pub rows: Vec<StoredRow>,
     /// What is still to be read; `None`: nothing.
     pub rest: Option<KeyRange>,
+    /// The part that the next page belongs to: it is read at the same timestamp as this one.
+    pub part: Option<ScanPart>,
 }
 
 /// One change of a key.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_client::core::{Action, CallId, ClientCore, CoreOptions, Event, KnownStore, RetryPolicy};
-use holdfast_types::{ClientId, Key, Moment, SiteName, StoreId};
+use holdfast_types::{ClientId, Key, Moment, SiteName, StoreId, limits};
 
 use self::links::Link;
 use self::workload::{Open, Workload};
@@ -173,8 +173,14 @@ impl Client {
             Action::Locate { locate, via, bounds, reverse } => self.locate(locate, via, bounds, reverse, hub),
             Action::Finish { call, outcome, .. } => {
                 hub.note(|| format!("client {} call {} ends: {outcome:?}", self.index, call.0));
-                if let Some(open) = self.open.remove(&call) {
-                    self.workload.finish(open, outcome, hub);
+                if let Some(open) = self.open.remove(&call)
+                    && let Some((request, open)) = self.workload.finish(open, outcome, hub)
+                {
+                    self.next_call += 1;
+                    let (call, deadline) = (CallId(self.next_call), hub.now.after(limits::DEFAULT_DEADLINE));
+                    hub.note(|| format!("client {} call {}: {request:?}", self.index, call.0));
+                    self.open.insert(call, open);
+                    events.push(Event::Call { call, request, deadline, retry: RetryPolicy::default() });
                 }
             }
             Action::SetTimer { at } => {

@@ -165,6 +165,8 @@ pub const DISK_FULL_PERCENT: u64 = 5;
 pub const DISK_FULL_BYTES: u64 = 64 << 20;
 /// Versions older than this may be garbage-collected, unless policy says otherwise.
 pub const GC_RETENTION: Duration = Duration::from_secs(3_600);
+/// A scan begins at a timestamp no older than this, so that half of the retention is left for its other pages.
+pub const SCAN_READABLE_FOR: Duration = Duration::from_secs(1_800);
 /// Pause of a worker between two pages of its walk for garbage: bounds what the walk takes from the disk.
 pub const GC_PAGE_EVERY: Duration = Duration::from_millis(50);
 /// Completion records of a range are looked through at most this often; a record outlives its request by about as much.

@@ -94,7 +94,8 @@ pub enum Request {
         max_rows: u32,
         /// Stops after the row that reaches this many bytes.
         max_bytes: u32,
-        /// Read as of this timestamp; `None` reads the newest and says at which timestamp that was.
+        /// Read as of this timestamp; `None` reads the newest and says at which timestamp that was. The next page of the same range
+        /// names it, or the two do not belong together.
         at: Option<Timestamp>,
     },
     /// Changes keys of one range, all or nothing: put and delete (one mutation, no condition), compare-and-set (one of
@@ -180,6 +181,9 @@ pub enum Response {
         resume: Option<Key>,
         /// What the scan saw: everything up to here.
         at: Timestamp,
+        /// The part of the bounds asked for that the range holds: all of it can be read at `at`, page by page, also when the range is
+        /// split meanwhile. `None` from a store that does not say.
+        within: Option<Box<KeyRange>>,
     },
     /// The write happened.
     Written {

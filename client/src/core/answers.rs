@@ -174,7 +174,7 @@ impl ClientCore {
         // Nothing was evaluated under this name: only the estimate of fleet time was wrong, and has been put right.
         let last_moment = self.fleet.last_moment(now, pending.deadline.since(now));
         if let (Some(write), Some(last_moment)) = (&mut pending.write, last_moment) {
-            write.last_moment = last_moment;
+            write.last_moment = write.last_moment.max(last_moment);
         }
         self.redirect(call, now, actions);
     }

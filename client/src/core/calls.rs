@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{
-    Key, KeyRange, KeyspaceId, Moment, RangeEpoch, RangeId, Rejected, Request, Sequence, Slot, StoreId, Timestamp,
+    ClientId, Key, KeyRange, KeyspaceId, Moment, RangeEpoch, RangeId, Rejected, Request, Sequence, Slot, StoreId,
+    Timestamp,
 };
 
 use super::event::{AttemptId, CallId, Effort};
@@ -63,6 +64,7 @@ impl Attempts {
 /// What a write is known by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteName {
+    pub(crate) client: ClientId,
     pub(crate) slot: Slot,
     pub(crate) sequence: Sequence,
     /// The same for all attempts that may meet each other: a record that is kept until then covers them all.

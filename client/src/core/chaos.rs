@@ -243,7 +243,7 @@ fn success(request: &Request) -> Response {
             let value = VersionedValue { value: Bytes::new(), timestamp: Timestamp(1), expires_at: None };
             Response::Got { values: vec![Some(value); keys.len()] }
         }
-        Request::Scan { .. } => Response::Scanned { rows: vec![], resume: None, at: Timestamp(1) },
+        Request::Scan { .. } => Response::Scanned { rows: vec![], resume: None, at: Timestamp(1), within: None },
         _ => Response::Written { timestamp: Timestamp(1) },
     }
 }

@@ -13,7 +13,7 @@ use super::event::{Action, CallId, CoreOptions, Effort, Event};
 use super::locates::Locates;
 use super::policy::{RetryCause, RetryPolicy};
 use super::ranges::RangeCache;
-use super::slots::Slots;
+use super::slots::{Session, Slots};
 use super::spanning::Gather;
 use super::stores::Stores;
 use crate::ClientError;
@@ -25,7 +25,7 @@ use crate::ClientError;
 /// - all attempts of a write carry one request id; two writes never share one
 /// - a write fails with anything but `Ambiguous` only if no attempt of it can have been applied
 pub struct ClientCore {
-    pub(super) client: ClientId,
+    pub(super) session: Session,
     pub(super) seed: u64,
     pub(super) ranges: RangeCache,
     pub(super) stores: Stores,
@@ -46,7 +46,7 @@ impl ClientCore {
     pub fn new(options: CoreOptions) -> Self {
         assert!(options.client != ClientId::default(), "a client session is 128 random bits");
         Self {
-            client: options.client,
+            session: Session::new(options.client),
             seed: options.seed,
             ranges: RangeCache::default(),
             stores: Stores::new(options.site),

@@ -37,6 +37,6 @@ mod tests;
 pub use event::{Action, AttemptId, CallId, CoreOptions, Effort, Event, KnownStore, LocateId};
 pub use machine::ClientCore;
 pub use policy::{RetryCause, RetryPolicy};
-pub use spanning::{DeletePager, Misfit, ScanPager};
+pub use spanning::{DeletePager, Misfit, ScanPager, ScanPart};
 #[cfg(feature = "grpc")]
 pub(crate) use stores::mix;

@@ -68,7 +68,8 @@ impl ClientCore {
         let Some(pending) = self.calls.get_mut(call) else { return false };
         let Some(last_moment) = self.fleet.last_moment(now, pending.deadline.since(now)) else { return false };
         let Some((slot, sequence)) = self.slots.take() else { return false };
-        pending.write = Some(WriteName { slot, sequence, last_moment });
+        let client = self.session.name(last_moment);
+        pending.write = Some(WriteName { client, slot, sequence, last_moment });
         true
     }
 
@@ -86,7 +87,7 @@ impl ClientCore {
         let open = Open { number: pending.attempts.count, store, sent_at: now, range };
         let attempt = Calls::attempt(call, &open);
         let write = pending.write.map(|name| WriteAttempt {
-            id: RequestId { client: self.client, slot: name.slot, sequence: name.sequence },
+            id: RequestId { client: name.client, slot: name.slot, sequence: name.sequence },
             attempt: pending.attempts.count,
             last_moment: name.last_moment,
         });

@@ -5,7 +5,44 @@
 //! older one `StaleSequence`; a range that has not may still apply it, once, because the completion record is under the older
 //! sequence there. So a late attempt can change what is unknown anyway, and never the newer write.
 
-use holdfast_types::{Sequence, Slot, limits};
+use holdfast_types::{ClientId, Sequence, Slot, Timestamp, limits};
+
+use super::stores::mix;
+
+/// Under which client id writes are named.
+///
+/// A store keeps a record for so long that no attempt of its request, or of an earlier one in its slot, can still come within its
+/// last moment; it counts on last moments that hardly go back (`MAX_LAST_MOMENT_AHEAD`). When fleet time turns out to have been
+/// taken from a clock that was far ahead, they do: then writes go on under another id, which has no records yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) client: ClientId,
+    /// The furthest last moment given out under the id.
+    furthest: Timestamp,
+}
+
+impl Session {
+    pub(crate) fn new(client: ClientId) -> Self {
+        Self { client, furthest: Timestamp::ZERO }
+    }
+
+    /// The id for a write with this last moment.
+    pub(crate) fn name(&mut self, last_moment: Timestamp) -> ClientId {
+        if last_moment.after(limits::MAX_LAST_MOMENT_AHEAD) < self.furthest {
+            *self = Self::new(successor(self.client));
+        }
+        self.furthest = self.furthest.max(last_moment);
+        self.client
+    }
+}
+
+/// An id that is as much of a draw as the one it comes from.
+fn successor(client: ClientId) -> ClientId {
+    let half = |shift: u32| u64::try_from((client.0 >> shift) & u128::from(u64::MAX)).expect("masked to 64 bits");
+    let high = mix(half(64) ^ mix(half(0)));
+    let low = mix(half(0) ^ mix(high));
+    ClientId((u128::from(high) << 64 | u128::from(low)).max(1))
+}
 
 /// The slots of one client.
 ///
@@ -60,6 +97,20 @@ mod tests {
         assert_eq!(slots.take(), Some((Slot(1), Sequence(1))));
         slots.give_back(first.0);
         assert_eq!(slots.take(), Some((Slot(0), Sequence(2))));
+    }
+
+    #[test]
+    fn last_moments_that_go_far_back_begin_another_session() {
+        let first = ClientId(7 << 64 | 9);
+        let mut session = Session::new(first);
+        let at = |s: u64| Timestamp::from_ms(s * 1_000);
+        assert_eq!(session.name(at(1_000)), first);
+        assert_eq!(session.name(at(941)), first, "records are kept for as long as this");
+        let second = session.name(at(939));
+        assert_ne!(second, first);
+        assert_eq!(session.name(at(939)), second);
+        assert_eq!(session.name(at(2_000)), second);
+        assert!(![first, second].contains(&session.name(at(939))));
     }
 
     #[test]

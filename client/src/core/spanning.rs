@@ -1,6 +1,7 @@
 //! What touches several ranges: reads and deletions by pages, and gets that are cut and put together again.
 //!
-//! Each range is read at one timestamp; there is no snapshot over several ranges.
+//! Each range is read at one timestamp, however many pages it takes and whether it is split meanwhile or not; there is no snapshot
+//! over several ranges.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +14,38 @@ use super::event::{CallId, Effort};
 #[error("{0}")]
 pub struct Misfit(pub String);
 
+/// What a range held of a scan when its first page was read: all of it is read at the timestamp of that page.
+///
+/// Whether its keys have been split over two ranges since does not matter: both still have what was there at that timestamp.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanPart {
+    /// The timestamp.
+    pub at: Timestamp,
+    /// Forward: the first key behind the part. Reverse: its first key. `None`: the part ends with the scan.
+    pub until: Option<Key>,
+}
+
+impl ScanPart {
+    /// True when what is left of a scan begins in the part.
+    fn goes_on(&self, rest: &KeyRange, reverse: bool) -> bool {
+        match (&self.until, reverse) {
+            (None, _) => true,
+            (Some(until), false) => rest.start < *until,
+            (Some(until), true) => rest.end.as_ref().is_none_or(|end| until < end),
+        }
+    }
+}
+
 /// Reads rows page by page, over any number of ranges, in either direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScanPager {
     /// What is still to be read; `None`: nothing.
     rest: Option<KeyRange>,
     reverse: bool,
+    /// The timestamp for all ranges, when the caller named one.
     at: Option<Timestamp>,
+    /// The part that the next page belongs to; `None`: it begins one.
+    part: Option<ScanPart>,
     page_rows: u32,
     page_bytes: u32,
     rows_left: u64,
@@ -33,6 +59,7 @@ impl ScanPager {
             rest: (!bounds.is_empty()).then_some(bounds),
             reverse,
             at,
+            part: None,
             page_rows: limits::MAX_SCAN_ROWS,
             page_bytes: limits::MAX_SCAN_BYTES,
             rows_left: max_rows.unwrap_or(u64::MAX),
@@ -47,18 +74,27 @@ impl ScanPager {
         self
     }
 
+    /// Goes on within a part that another pager began.
+    #[must_use]
+    pub fn within(mut self, part: Option<ScanPart>) -> Self {
+        let (rest, reverse) = (self.rest.as_ref(), self.reverse);
+        self.part = part.filter(|part| rest.is_some_and(|rest| part.goes_on(rest, reverse)));
+        self
+    }
+
     /// What to ask for the next page; `None`: all is read.
     #[must_use]
     pub fn next_request(&self) -> Option<Request> {
         let bounds = self.rest.clone().filter(|_| self.rows_left > 0)?;
         let max_rows = u32::try_from(self.rows_left).unwrap_or(u32::MAX).min(self.page_rows);
-        let (reverse, max_bytes, at) = (self.reverse, self.page_bytes, self.at);
+        let at = self.at.or(self.part.as_ref().map(|part| part.at));
+        let (reverse, max_bytes) = (self.reverse, self.page_bytes);
         Some(Request::Scan { bounds, reverse, max_rows, max_bytes, at })
     }
 
     /// Takes the answer and gives its rows. An empty page with more to come is possible.
     pub fn take(&mut self, response: Response) -> Result<Vec<Row>, Misfit> {
-        let Response::Scanned { rows, resume, .. } = response else {
+        let Response::Scanned { rows, resume, at, within } = response else {
             return Err(Misfit("a page of rows was expected".into()));
         };
         self.rows_left = self.rows_left.saturating_sub(rows.len() as u64);
@@ -66,7 +102,20 @@ impl ScanPager {
             (Some(rest), Some(resume)) => advance(rest, resume, self.reverse)?,
             _ => None,
         };
+        // A part that was begun ends where it ended then: a split has left both of its sides with the timestamp.
+        let begun = self.part.take().or_else(|| {
+            let KeyRange { start, end } = *within?;
+            let until = if self.reverse { Some(start) } else { end };
+            Some(ScanPart { at, until })
+        });
+        self.part = begun.filter(|part| self.rest.as_ref().is_some_and(|rest| part.goes_on(rest, self.reverse)));
         Ok(rows)
+    }
+
+    /// The part that the next page belongs to, for going on later; `None`: it begins one.
+    #[must_use]
+    pub fn part(&self) -> Option<&ScanPart> {
+        self.part.as_ref()
     }
 
     /// What is still to be read, for going on later; `None`: nothing.
@@ -215,7 +264,58 @@ mod tests {
             (false, None) => range.end.filter(|range_end| *range_end < end),
             (true, None) => Some(range.start).filter(|start| *start > bounds.start),
         };
-        Response::Scanned { rows, resume, at: Timestamp(1) }
+        Response::Scanned { rows, resume, at: Timestamp(1), within: None }
+    }
+
+    /// A leader whose newest write has this timestamp answers what it read of a part.
+    fn page(user: &str, resume: Option<&str>, now: u64, at: Option<Timestamp>, within: KeyRange) -> Response {
+        let at = at.unwrap_or(Timestamp(now));
+        Response::Scanned { rows: vec![row(user)], resume: resume.map(key), at, within: Some(Box::new(within)) }
+    }
+
+    fn asked_at(pager: &ScanPager) -> Option<Timestamp> {
+        let Some(Request::Scan { at, .. }) = pager.next_request() else { panic!("a page is missing") };
+        at
+    }
+
+    #[test]
+    fn all_pages_of_a_range_are_read_at_the_timestamp_of_its_first_and_the_next_range_at_its_own() {
+        for (reverse, first, second, third, begins) in [(false, "b", "c", "m", "m"), (true, "x", "w", "l", "n")] {
+            let mut pager = ScanPager::new(bounds("a", Some("z")), reverse, None, None);
+            assert_eq!(asked_at(&pager), None);
+            let part = if reverse { bounds(begins, Some("z")) } else { bounds("a", Some(begins)) };
+            pager.take(page(first, Some(second), 5, None, part.clone())).unwrap();
+            assert_eq!(asked_at(&pager), Some(Timestamp(5)), "the range was written to meanwhile");
+            pager.take(page(second, Some(begins), 9, asked_at(&pager), part)).unwrap();
+            assert_eq!(asked_at(&pager), None, "the next range has a timestamp of its own");
+            let part = if reverse { bounds("a", Some(begins)) } else { bounds(begins, Some("z")) };
+            pager.take(page(third, Some(if reverse { "k" } else { "n" }), 7, None, part)).unwrap();
+            assert_eq!(asked_at(&pager), Some(Timestamp(7)));
+        }
+    }
+
+    #[test]
+    fn a_range_that_is_split_under_a_scan_is_read_to_its_old_end_at_one_timestamp() {
+        for reverse in [false, true] {
+            let (first, next, cut, behind) = if reverse { ("x", "w", "m", "e") } else { ("b", "c", "m", "r") };
+            let mut pager = ScanPager::new(bounds("a", Some("z")), reverse, None, None);
+            pager.take(page(first, Some(next), 5, None, bounds("a", Some("z")))).unwrap();
+            let side = |left| if left { bounds("a", Some("m")) } else { bounds("m", Some("z")) };
+            pager.take(page(next, Some(cut), 9, asked_at(&pager), side(!reverse))).unwrap();
+            assert_eq!(asked_at(&pager), Some(Timestamp(5)), "the other side goes on where the first ended");
+            let carried = pager.part().cloned();
+            pager.take(page(cut, Some(behind), 9, asked_at(&pager), side(reverse))).unwrap();
+            assert_eq!(asked_at(&pager), Some(Timestamp(5)));
+            let later = ScanPager::new(pager.rest().unwrap().clone(), reverse, None, None).within(carried);
+            assert_eq!(asked_at(&later), Some(Timestamp(5)), "so does a reader who broke off");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_that_the_caller_names_is_that_of_all_ranges() {
+        let mut pager = ScanPager::new(bounds("a", Some("z")), false, Some(Timestamp(3)), None);
+        pager.take(page("b", Some("m"), 5, asked_at(&pager), bounds("a", Some("m")))).unwrap();
+        assert_eq!(asked_at(&pager), Some(Timestamp(3)));
     }
 
     fn read(mut pager: ScanPager) -> (Vec<String>, usize) {
@@ -251,7 +351,12 @@ mod tests {
 
     #[test]
     fn a_page_that_makes_no_way_is_a_misfit() {
-        let page = |resume: &str| Response::Scanned { rows: vec![], resume: Some(key(resume)), at: Timestamp(1) };
+        let page = |resume: &str| Response::Scanned {
+            rows: vec![],
+            resume: Some(key(resume)),
+            at: Timestamp(1),
+            within: None,
+        };
         assert!(ScanPager::new(bounds("b", Some("d")), false, None, None).take(page("b")).is_err());
         assert!(ScanPager::new(bounds("b", Some("d")), true, None, None).take(page("d")).is_err());
         let mut last = ScanPager::new(bounds("b", Some("d")), true, None, None);

@@ -522,7 +522,10 @@ fn a_scan_asks_each_range_in_turn_in_both_directions() {
                 false => Some(key(end)).filter(|end| *end < key("y")),
                 true => Some(key(start)).filter(|start| *start > key("b")),
             };
-            script.answer(&sent, Ok(Response::Scanned { rows: vec![row(start)], resume, at: Timestamp(1) }));
+            script.answer(
+                &sent,
+                Ok(Response::Scanned { rows: vec![row(start)], resume, at: Timestamp(1), within: None }),
+            );
             let answer = script.outcome().unwrap();
             assert_eq!(pager.take(answer).unwrap().len(), 1);
         }
@@ -538,4 +541,31 @@ fn a_reverse_scan_of_unknown_ranges_is_looked_up_from_its_end() {
     assert_eq!((script.locates[0].1.end.clone(), script.locates[0].2), (Some(key("y")), true));
     script.locate_answered(vec![located(1, 1, "a", "z", Some(3))]);
     assert_eq!(script.one().store, 3);
+}
+
+#[test]
+fn fleet_time_never_goes_back_and_writes_go_on_in_another_session() {
+    let mut script = Script::new();
+    let hear = |script: &mut Script, store, ms| {
+        script.event(Event::Heard { store: StoreId(store), fleet_now: Timestamp::from_ms(ms) });
+    };
+    let write = |script: &mut Script| {
+        script.call(put("k"), 1_000);
+        let sent = script.one();
+        script.answer(&sent, Ok(written()));
+        sent.request.write.unwrap()
+    };
+    let first = write(&mut script);
+    hear(&mut script, 3, 1_600_000);
+    let ahead = write(&mut script);
+    assert_eq!(ahead.id.client, first.id.client);
+    let told = script.core.fleet_now(script.now);
+    hear(&mut script, 1, 1_000_000);
+    assert_eq!(script.core.fleet_now(script.now), told, "the clock of store 3 was wrong, and what was told stands");
+    let after = write(&mut script);
+    assert_eq!(after.last_moment, first.last_moment, "what stores take");
+    assert_ne!(after.id.client, first.id.client, "no record of the other session was kept for it");
+    script.sleep(5_000);
+    assert!(script.core.fleet_now(script.now) >= told);
+    assert_eq!(write(&mut script).id.client, after.id.client);
 }

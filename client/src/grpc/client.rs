@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) last_call: AtomicU64,
     start: Instant,
     fleet_ahead_ms: Arc<AtomicU64>,
+    /// The furthest fleet time that a handle was told: it never goes back.
+    told_ms: AtomicU64,
     /// Knows keyspaces by name.
     admin: Admin,
 }
@@ -119,7 +121,7 @@ impl Client {
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);
         let (last_call, admin) = (AtomicU64::new(0), Admin::new(seeds));
-        let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, admin };
+        let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, told_ms: AtomicU64::new(0), admin };
         Ok(Self { shared: Arc::new(shared), options })
     }
 
@@ -237,7 +239,7 @@ impl Client {
         self.options.keyspace
     }
 
-    /// Fleet time, as far as this client knows: what versions are compared with.
+    /// Fleet time, as far as this client knows: what versions are compared with. Never less than before.
     ///
     /// ```
     /// # use holdfast_client::mock::Mock;
@@ -257,7 +259,8 @@ impl Client {
     #[must_use]
     pub fn fleet_now(&self) -> Timestamp {
         let local_ms = u64::try_from(self.shared.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_ms(self.shared.fleet_ahead_ms.load(Ordering::Relaxed).saturating_add(local_ms))
+        let now_ms = self.shared.fleet_ahead_ms.load(Ordering::Relaxed).saturating_add(local_ms);
+        Timestamp::from_ms(self.shared.told_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms))
     }
 
     // ---- reading

@@ -39,8 +39,11 @@ impl From<Row> for KeyValue {
 /// A scan: set it up, then read it by pages ([`Scan::next_page`]), as a stream of rows ([`Scan::stream`]), or at once
 /// ([`Scan::collect`]).
 ///
-/// Each range is read at one timestamp; a scan over several ranges is not one snapshot over all, unless [`Scan::at`] names a
-/// timestamp that has passed. A row that is written or deleted meanwhile may be seen or not; all others are seen once.
+/// Each range is read at one timestamp, that of its first page, however many pages it takes; so a batch is seen whole or not at all. A
+/// scan over several ranges is not one snapshot over all, unless [`Scan::at`] names a timestamp that has passed. A row that is
+/// written or deleted meanwhile may be seen or not; all others are seen once. A scan that takes longer than versions are kept (an
+/// hour, unless policy says otherwise) is refused with [`Rejected::BelowGcThreshold`](crate::Rejected::BelowGcThreshold): begin
+/// another one.
 ///
 /// ```
 /// # use holdfast_client::mock::Mock;

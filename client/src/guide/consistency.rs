@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | `get`, `put`, `delete`, `compare_and_set` | linearizable | (one key) |
 //! | `batch` | atomic, linearizable | refused with `SpansRanges`, nothing is done |
-//! | `batch_get`, a page of `scan` | one timestamp | one timestamp for each range |
+//! | `batch_get`, a page of `scan` | one timestamp, the same for all pages of a range | one timestamp for each range |
 //! | `batch_get_at`, `scan().at(..)` | one snapshot | one snapshot, as of the timestamp given |
 //! | a page of `delete_range` | atomic | page after page |
 //!

@@ -174,9 +174,9 @@ impl MockData {
         let range = self.find(&request).ok_or(Rejected::WrongRange { known: Vec::new() })?;
         let descriptor = range.state.descriptor.clone();
         if request.request.is_write() {
-            check_bounds(&request, &descriptor)?;
-            request.write.as_ref().map_or(Ok(()), |write| check_last_moment(write, now))?;
-            return self.write(&descriptor, request, now).map_err(broken)?;
+            let checked = check_bounds(&request, &descriptor)
+                .and_then(|()| request.write.as_ref().map_or(Ok(()), |write| check_last_moment(write, now)));
+            return self.write(&descriptor, request, checked.err(), now).map_err(broken)?;
         }
         check_read(&request, &range.state)?;
         let asked = match &request.request {
@@ -222,6 +222,7 @@ impl MockData {
         &mut self,
         descriptor: &RangeDescriptor,
         request: RangeRequest,
+        refused: Option<Rejected>,
         now: Timestamp,
     ) -> Result<Result<Response, Rejected>, ReadFault> {
         let RangeRequest { write, request, .. } = request;
@@ -239,6 +240,7 @@ impl MockData {
             now,
             settled: self.ranges.get(&descriptor.bounds.start).map_or(now, |range| range.state.last_timestamp),
             lookup: completion,
+            refused,
             request,
         };
         let Draft { mutations, outcome, decided_at } = match evaluate::run(evaluation, &self.view()).found?.what {

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::data::{Fate, MockData, MockStats};
-use crate::core::ScanPager;
+use crate::core::{ScanPager, ScanPart};
 
 /// Ranges told or listed at a time.
 const MAX_RANGES: usize = 1_000;
@@ -250,7 +250,12 @@ impl v1::kv_server::Kv for Service {
         let keyspace = holdfast_proto::convert::kv::keyspace(asked.keyspace);
         let bounds = holdfast_proto::convert::kv::bounds(keyspace, &asked.start, asked.end.as_deref());
         let at = (asked.at != 0).then_some(holdfast_types::Timestamp(asked.at));
-        let mut pager = ScanPager::new(bounds, asked.reverse, at, (asked.max_rows != 0).then_some(asked.max_rows));
+        let part = asked.part.map(|part| ScanPart {
+            at: holdfast_types::Timestamp(part.at),
+            until: part.until.map(|until| holdfast_types::Key::bound(keyspace, &until)),
+        });
+        let mut pager =
+            ScanPager::new(bounds, asked.reverse, at, (asked.max_rows != 0).then_some(asked.max_rows)).within(part);
         let (out, pages) = mpsc::channel(2);
         let service = self.clone();
         tokio::spawn(async move {
@@ -258,8 +263,13 @@ impl v1::kv_server::Kv for Service {
                 let request = RangeRequest { range: None, write: None, request };
                 let page = service.ask(request).await;
                 let page = page.and_then(|answer| {
-                    let rest = pager.take(answer.clone()).map_err(|misfit| Status::internal(misfit.0));
-                    rest.and_then(|_| v1::ScanResponse::try_from(answer).map_err(malformed))
+                    pager.take(answer.clone()).map_err(|misfit| Status::internal(misfit.0))?;
+                    let mut page = v1::ScanResponse::try_from(answer).map_err(malformed)?;
+                    page.part = pager.part().map(|part| v1::ScanPart {
+                        at: part.at.0,
+                        until: part.until.as_ref().map(holdfast_proto::convert::kv::user_key),
+                    });
+                    Ok(page)
                 });
                 let ends = page.is_err();
                 if out.send(page).await.is_err() || ends {

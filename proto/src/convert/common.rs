@@ -405,10 +405,11 @@ impl From<Response> for range_response::Body {
             Response::Got { values } => Self::Got(v1::GetAnswer {
                 values: values.into_iter().map(|value| v1::MaybeValue { value: value.map(Into::into) }).collect(),
             }),
-            Response::Scanned { rows, resume, at } => Self::Scanned(v1::ScanAnswer {
+            Response::Scanned { rows, resume, at, within } => Self::Scanned(v1::ScanAnswer {
                 rows: rows.into_iter().map(Into::into).collect(),
                 resume: resume.map(Bytes::from),
                 at: at.0,
+                within: within.map(|within| (*within).into()),
             }),
             Response::Written { timestamp } => Self::Written(v1::WriteAnswer { timestamp: timestamp.0 }),
             Response::ConditionFailed { index, actual } => {
@@ -451,6 +452,7 @@ pub fn outcome(response: v1::RangeResponse) -> Converted<Result<Response, Reject
             rows: scanned.rows.into_iter().map(TryInto::try_into).collect::<Converted<_>>()?,
             resume: scanned.resume.map(key).transpose()?,
             at: Timestamp(scanned.at),
+            within: scanned.within.map(TryInto::try_into).transpose()?.map(Box::new),
         },
         range_response::Body::Written(written) => Response::Written { timestamp: Timestamp(written.timestamp) },
         range_response::Body::ConditionFailed(failed) => {

@@ -103,11 +103,12 @@ fn response() -> impl Strategy<Value = Response> {
     let row = (a_key(), versioned()).prop_map(|(key, value)| Row { key, value });
     prop_oneof![
         vec(option::of(versioned()), 0..4).prop_map(|values| Response::Got { values }),
-        (vec(row, 0..4), option::of(a_key()), timestamp()).prop_map(|(rows, resume, at)| Response::Scanned {
-            rows,
-            resume,
-            at
-        }),
+        (vec(row, 0..4), option::of(a_key()), timestamp(), option::of((a_key(), option::of(a_key())))).prop_map(
+            |(rows, resume, at, within)| {
+                let within = within.map(|(start, end)| Box::new(KeyRange { start, end }));
+                Response::Scanned { rows, resume, at, within }
+            }
+        ),
         timestamp().prop_map(|timestamp| Response::Written { timestamp }),
         (any::<u32>(), option::of(versioned())).prop_map(|(index, actual)| Response::ConditionFailed { index, actual }),
         (any::<u32>(), option::of(a_key()), timestamp())

@@ -185,9 +185,9 @@ impl TryFrom<Response> for v1::ScanResponse {
     type Error = BadMessage;
 
     fn try_from(response: Response) -> Converted<Self> {
-        let Response::Scanned { rows, resume, at } = response else { return Err(unexpected("a page of rows")) };
+        let Response::Scanned { rows, resume, at, .. } = response else { return Err(unexpected("a page of rows")) };
         let rows = rows.into_iter().map(Into::into).collect();
-        Ok(Self { rows, resume: resume.map(|key| user_key(&key)), at: at.0 })
+        Ok(Self { rows, resume: resume.map(|key| user_key(&key)), at: at.0, part: None })
     }
 }
 
@@ -199,7 +199,9 @@ impl From<Row> for v1::KeyValue {
     }
 }
 
-fn user_key(key: &Key) -> Bytes {
+/// The key within its keyspace.
+#[must_use]
+pub fn user_key(key: &Key) -> Bytes {
     key.raw().slice(key.raw().len() - key.user_key().len()..)
 }
 
@@ -269,7 +271,8 @@ mod tests {
         let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(5), expires_at };
         let row = Row { key: Key::bound(KeyspaceId(3), b"k"), value };
         let resume = Some(Key::bound(KeyspaceId(3), b"m"));
-        let page = v1::ScanResponse::try_from(Response::Scanned { rows: vec![row], resume, at: Timestamp(6) });
+        let page =
+            v1::ScanResponse::try_from(Response::Scanned { rows: vec![row], resume, at: Timestamp(6), within: None });
         let page = page.expect("fits");
         let row = &page.rows[0];
         assert_eq!((&row.key[..], row.version, row.expires_at_ms), (&b"k"[..], 5, 7));

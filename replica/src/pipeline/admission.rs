@@ -57,6 +57,20 @@ pub(super) fn check_last_moment(write: &WriteAttempt, now: Now) -> Result<(), Re
     Ok(())
 }
 
+/// Refuses a write that this range cannot evaluate now.
+pub(super) fn check_evaluable(request: &RangeRequest, descriptor: &RangeDescriptor, now: Now) -> Result<(), Rejected> {
+    check_bounds(request, descriptor)?;
+    request.write.as_ref().map_or(Ok(()), |write| check_last_moment(write, now))?;
+    request.request.is_write().then_some(()).ok_or_else(|| Rejected::invalid("a read cannot be written"))
+}
+
+/// True when the refusal of a request with an id is said only after its slot's record was looked up: an attempt before it may have
+/// written, and who is refused for good never asks again. A range that holds none of the keys is another matter: the
+/// one that holds them has the record too.
+pub(super) fn record_decides_first(request: &RangeRequest, refusal: &Rejected) -> bool {
+    request.write.is_some() && request.request.is_write() && !matches!(refusal, Rejected::WrongRange { .. })
+}
+
 /// What a write counts for until it is evaluated: a page of tombstones is larger than the request for it.
 pub(super) fn charged_bytes(request: &Request) -> usize {
     const EXPECTED_PAGE_BYTES: usize = 128 << 10;
@@ -64,12 +78,18 @@ pub(super) fn charged_bytes(request: &Request) -> usize {
     request.size_bytes() + if page { EXPECTED_PAGE_BYTES } else { 0 }
 }
 
-/// The latches that a write needs.
-pub(super) fn latches_of(request: &RangeRequest, bounds: &KeyRange) -> Wanted {
+/// The latch that a look-up of a write's record needs: an attempt on its way is waited for.
+pub(super) fn latch_of_slot(request: &RangeRequest) -> Wanted {
     let mut wanted = Wanted::default();
     if let Some(write) = &request.write {
         wanted.add(Latched::Slot(write.id.client, write.id.slot), Mode::Exclusive);
     }
+    wanted
+}
+
+/// The latches that a write needs.
+pub(super) fn latches_of(request: &RangeRequest, bounds: &KeyRange) -> Wanted {
+    let mut wanted = latch_of_slot(request);
     match &request.request {
         Request::Write { conditions, mutations } => {
             for condition in conditions {

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holdfast_replica::Outcome;
-use holdfast_replica::command::{Garbage, GarbageRecord, WriteOutcome};
+use holdfast_replica::command::{Garbage, GarbageRecord, Split, WriteOutcome};
 use holdfast_replica::pipeline::AdminWrite;
 use holdfast_replica::slots::{CompletionRecord, SlotCache};
 use holdfast_types::storage::Version;
 use holdfast_types::{
-    ClientId, Condition, Expected, Moment, Rejected, Request, Response, Sequence, Slot, Timestamp, VersionedValue,
-    WriteAttempt, limits,
+    ClientId, Condition, Expected, Moment, RangeId, Rejected, ReplicaId, Request, Response, Sequence, Slot, Timestamp,
+    VersionedValue, WriteAttempt, limits,
 };
 use proptest::prelude::*;
 
-use crate::model::{Leader, attempt, key, mutation};
+use crate::model::{Leader, START_MS, attempt, key, mutation};
 
 const SLOTS: u16 = 3;
 const CLIENT: u128 = 1 << 64 | 5;
@@ -347,9 +347,49 @@ fn a_record_goes_only_when_nothing_it_decides_can_arrive() {
     assert_eq!(kept, [true, true, true, true, true, true, false, false]);
     world.leader.elect(0);
     world.deliver(write, request);
+    world.leader.settle();
     let ticket = world.next_ticket;
     assert!(matches!(world.leader.answer(ticket), Some(Err(Rejected::PastLastMoment { .. }))));
     assert_eq!(world.leader.model.versions.len(), 1);
     let value = Version::Value { value: Bytes::from("1"), expires_at: None };
     assert_eq!(world.leader.model.versions.values().next(), Some(&value));
+}
+
+/// Where the record of a duplicate is found: the leader that wrote it knows it, a new one looks it up, and so does the right side.
+#[test]
+fn a_duplicate_of_what_was_written_is_answered_though_a_split_has_cut_it_since() {
+    for elected in [false, true] {
+        let mut leader = Leader::new();
+        let write = |number| attempt(CLIENT, 0, 1, number, Timestamp::from_ms(START_MS + 30_000));
+        let batch = Request::Write {
+            conditions: Vec::new(),
+            mutations: vec![mutation("c", Some("1")), mutation("p", Some("1"))],
+        };
+        leader.request(1, Some(write(1)), batch.clone());
+        leader.settle();
+        let split = Split { at: key("m"), right: RangeId(8), right_leader: ReplicaId(1) };
+        leader.admin(2, AdminWrite::Split(split));
+        leader.request(3, Some(write(2)), batch.clone());
+        leader.settle();
+        assert_eq!(leader.answer(3), leader.answer(1), "it waited for the split");
+        if elected {
+            leader.elect(0);
+        }
+        leader.request(4, Some(write(3)), batch.clone());
+        leader.settle();
+        assert_eq!(leader.answer(4), leader.answer(1), "the left side has the record");
+        leader.wall_ms += 31_000;
+        leader.request(5, Some(write(4)), batch.clone());
+        leader.settle();
+        assert_eq!(leader.answer(5), leader.answer(1), "also past its last moment");
+        let other = attempt(CLIENT, 1, 1, 2, Timestamp::from_ms(leader.wall_ms + 30_000));
+        leader.request(6, Some(other), batch.clone());
+        leader.settle();
+        let spans = Err(Rejected::SpansRanges { split_key: key("m") });
+        assert_eq!(leader.answer(6), Some(&spans), "what was not written is refused");
+        leader.serve_right_side(RangeId(8));
+        leader.request(7, Some(write(5)), batch);
+        leader.settle();
+        assert_eq!(leader.answer(7), leader.answer(1), "the right side has the record too");
+    }
 }

@@ -217,7 +217,8 @@ impl Leader {
 
     pub fn request(&mut self, ticket: u64, write: Option<WriteAttempt>, request: Request) {
         let deadline = self.moment.after(limits::DEFAULT_DEADLINE);
-        let request = RangeRequest { range: Some((RANGE, self.state.descriptor.epoch)), write, request };
+        let range = Some((self.state.descriptor.range, self.state.descriptor.epoch));
+        let request = RangeRequest { range, write, request };
         let outputs = self.pipeline.admit(Ticket(ticket), request, deadline, self.now());
         self.take(outputs);
     }
@@ -292,6 +293,15 @@ impl Leader {
         self.apply(usize::MAX);
         self.hlc = Hlc::default();
         self.hlc.observe(self.state.last_timestamp);
+        self.pipeline.lead(&self.state);
+    }
+
+    /// Goes on as the leader of the right side of a split that was applied: with nothing known but what is stored.
+    pub fn serve_right_side(&mut self, right: RangeId) {
+        self.settle();
+        self.state = RangeState::decode(self.model.states[&right].clone()).unwrap();
+        self.pipeline = Pipeline::new(right);
+        self.log.clear();
         self.pipeline.lead(&self.state);
     }
 

@@ -262,8 +262,9 @@ fn a_last_moment_must_lie_ahead_and_not_too_far() {
     let mut leader = Leader::new();
     let now = leader.now().fleet;
     leader.request(1, Some(attempt(5, 0, 1, 1, Timestamp(now.0 - 1))), put("c", "1"));
-    assert_eq!(leader.answer(1), Some(&Err(Rejected::PastLastMoment { now })));
     leader.request(2, Some(attempt(5, 0, 1, 1, now.after(Duration::from_secs(61)))), put("c", "1"));
+    leader.settle();
+    assert_eq!(leader.answer(1), Some(&Err(Rejected::PastLastMoment { now })));
     assert!(matches!(leader.answer(2), Some(Err(Rejected::Invalid(_)))));
     leader.request(3, Some(attempt(5, 0, 1, 1, now.after(Duration::from_secs(60)))), put("c", "1"));
     assert_eq!(leader.answer(3), None);
@@ -310,8 +311,8 @@ fn reads_are_cut_at_the_bounds_and_refused_below_the_threshold() {
     let scan = |reverse, max_rows| {
         let bounds = KeyRange { start: key("a"), end: None };
         let request = Request::Scan { bounds, reverse, max_rows, max_bytes: 1_000, at: None };
-        let Response::Scanned { rows, resume, at: seen } = read(&request) else { panic!("a scan") };
-        assert_eq!(seen, at);
+        let Response::Scanned { rows, resume, at: seen, within } = read(&request) else { panic!("a scan") };
+        assert_eq!((seen, within), (at, Some(Box::new(descriptor().bounds))));
         (rows.len(), resume)
     };
     assert_eq!(scan(false, 9), (3, Some(key("y"))));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_client::core::spanning::ScanPager;
+use holdfast_client::core::spanning::{ScanPager, ScanPart};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
@@ -150,7 +150,8 @@ async fn scan(
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
     let at = (request.at != 0).then_some(Timestamp(request.at));
     let mut pager =
-        ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows));
+        ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
+            .within(request.part.map(|part| part_of(part, request.keyspace)));
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
         let asked = RangeRequest { range: None, write: None, request: asked };
@@ -177,10 +178,20 @@ async fn scan(
         if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
             message.resume = None;
         }
+        message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
         if pages.send(Ok(message)).await.is_err() || bytes_left == 0 {
             return;
         }
     }
+}
+
+fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {
+    let until = part.until.map(|until| Key::bound(convert::keyspace(keyspace), &until));
+    ScanPart { at: Timestamp(part.at), until }
+}
+
+fn part_message(part: &ScanPart) -> v1::ScanPart {
+    v1::ScanPart { at: part.at.0, until: part.until.as_ref().map(convert::user_key) }
 }
 
 /// Whether a scan of these bounds has something to read after a page that stopped before `next`, or with `reverse` at it.

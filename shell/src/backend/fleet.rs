@@ -5,6 +5,7 @@ use bytes::Bytes;
 use holdfast_client::admin::{
     Admin, Events, Keyspace, LeaderGoesTo, RangePage, Ranges, Settings, Sites, Split, Stores, Transferred,
 };
+use holdfast_client::core::{Misfit, ScanPager};
 use holdfast_client::{Client, ClientError};
 use holdfast_types::{
     Condition, Key, KeyRange, KeyspaceId, Mutation, RangeId, Rejected, Request, Response, StoreId, Timestamp,
@@ -33,18 +34,13 @@ fn misfit(what: &str) -> BackendError {
 }
 
 /// What is left of `bounds` behind a page that ended at `resume`.
-fn rest(bounds: KeyRange, resume: Option<Key>, reverse: bool) -> Result<Option<KeyRange>, BackendError> {
+fn rest(bounds: KeyRange, resume: Option<Key>) -> Result<Option<KeyRange>, BackendError> {
     let Some(resume) = resume else { return Ok(None) };
-    let moves = if reverse { bounds.is_before_end(&resume) } else { resume > bounds.start };
-    if !moves {
+    if resume <= bounds.start {
         // A page that makes no way would be asked for without end.
         return Err(misfit("a page that goes on"));
     }
-    let rest = if reverse {
-        KeyRange { start: bounds.start, end: Some(resume) }
-    } else {
-        KeyRange { start: resume, end: bounds.end }
-    };
+    let rest = KeyRange { start: resume, end: bounds.end };
     Ok((!rest.is_empty()).then_some(rest))
 }
 
@@ -55,21 +51,14 @@ impl Backend for FleetBackend {
     }
 
     async fn scan_page(&self, page: ScanPage) -> Result<Page, BackendError> {
-        let ScanPage { bounds, reverse, max_rows } = page;
-        let request = Request::Scan {
-            bounds: bounds.clone(),
-            reverse,
-            max_rows: max_rows.clamp(1, limits::MAX_SCAN_ROWS),
-            max_bytes: limits::MAX_SCAN_BYTES,
-            at: None,
-        };
-        match self.client.call(request).await? {
-            Response::Scanned { rows, resume, .. } => {
-                let rows = rows.into_iter().map(|row| StoredRow { key: row.key, value: row.value }).collect();
-                Ok(Page { rows, rest: rest(bounds, resume, reverse)? })
-            }
-            _ => Err(misfit("a page of rows")),
-        }
+        let ScanPage { bounds, reverse, max_rows, part } = page;
+        let mut pager =
+            ScanPager::new(bounds, reverse, None, None).with_pages(max_rows, limits::MAX_SCAN_BYTES).within(part);
+        let Some(request) = pager.next_request() else { return Ok(Page::default()) };
+        let answer = self.client.call(request).await?;
+        let rows = pager.take(answer).map_err(|Misfit(why)| BackendError::Client(ClientError::Protocol(why)))?;
+        let rows = rows.into_iter().map(|row| StoredRow { key: row.key, value: row.value }).collect();
+        Ok(Page { rows, rest: pager.rest().cloned(), part: pager.part().cloned() })
     }
 
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, BackendError> {
@@ -108,7 +97,7 @@ impl Backend for FleetBackend {
         let request = Request::DeleteRange { bounds: bounds.clone(), max_keys: limits::DELETE_RANGE_PAGE_KEYS };
         match self.client.call(request).await? {
             Response::RangeDeleted { deleted, resume, .. } => {
-                Ok(Deleted { keys: u64::from(deleted), rest: rest(bounds, resume, false)? })
+                Ok(Deleted { keys: u64::from(deleted), rest: rest(bounds, resume)? })
             }
             _ => Err(misfit("a deleted page")),
         }

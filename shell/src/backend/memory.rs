@@ -222,7 +222,7 @@ impl Backend for MemoryFleet {
 
     async fn scan_page(&self, page: ScanPage) -> Result<Page, BackendError> {
         let state = self.call();
-        let ScanPage { bounds, reverse, max_rows } = page;
+        let ScanPage { bounds, reverse, max_rows, .. } = page;
         let at_most = usize::try_from(max_rows.min(self.page_rows)).expect("fits");
         let range = if reverse {
             let last = state.ranges.keys().rev().find(|start| bounds.is_before_end(start));
@@ -245,7 +245,7 @@ impl Backend for MemoryFleet {
             };
             rest = (!left.is_empty()).then_some(left);
         }
-        Ok(Page { rows, rest })
+        Ok(Page { rows, rest, part: None })
     }
 
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, BackendError> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use holdfast_client::core::ScanPart;
 use holdfast_types::{Key, KeyRange, KeyspaceId, limits};
 
 use super::error::ShellError;
@@ -22,6 +23,8 @@ pub(super) struct RowReader {
     steps: VecDeque<Step>,
     /// What is left of the scan that is under way.
     rest: Option<KeyRange>,
+    /// The part of it that is read at one timestamp.
+    part: Option<ScanPart>,
     page_rows: u32,
     /// Single keys that are read at a time; fewer once their values were more than one answer takes.
     page_keys: usize,
@@ -30,7 +33,15 @@ pub(super) struct RowReader {
 impl RowReader {
     pub(super) fn new(keyspace: KeyspaceId, keys: &KeySet, descending: bool) -> Self {
         let steps = keys.steps(descending, KEYS_AT_A_TIME).into();
-        Self { keyspace, descending, steps, rest: None, page_rows: FIRST_PAGE_ROWS, page_keys: KEYS_AT_A_TIME }
+        Self {
+            keyspace,
+            descending,
+            steps,
+            rest: None,
+            part: None,
+            page_rows: FIRST_PAGE_ROWS,
+            page_keys: KEYS_AT_A_TIME,
+        }
     }
 
     /// The next rows; `None`: all are read. May be empty although more is to come. `wanted` bounds what is asked for, where no more
@@ -60,8 +71,9 @@ impl RowReader {
     async fn scan(&mut self, run: &mut Run<'_>, bounds: KeyRange, wanted: u32) -> Result<Vec<StoredRow>, ShellError> {
         let max_rows = self.page_rows.min(wanted);
         self.page_rows = limits::MAX_SCAN_ROWS;
-        let page = run.scan_page(ScanPage { bounds, reverse: self.descending, max_rows }).await?;
-        self.rest = page.rest;
+        let part = self.part.take();
+        let page = run.scan_page(ScanPage { bounds, reverse: self.descending, max_rows, part }).await?;
+        (self.rest, self.part) = (page.rest, page.part);
         Ok(page.rows)
     }
 

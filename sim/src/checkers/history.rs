@@ -28,6 +28,8 @@ pub struct Histories {
     keys: History<Key, Input, Answered>,
     /// Batches by the value that they wrote: it is theirs alone.
     batches: BTreeMap<String, Vec<Key>>,
+    /// What scans saw of keys (the version, if any), and as of when: all pages of a range as of one timestamp.
+    seen: Vec<(Timestamp, Key, Option<Timestamp>)>,
 }
 
 impl Histories {
@@ -51,6 +53,11 @@ impl Histories {
         self.batches.insert(value, keys);
     }
 
+    /// A scan of the range read this version of the key, or none, as of `at`.
+    pub fn seen_as_of(&mut self, at: Timestamp, key: &Key, version: Option<Timestamp>) {
+        self.seen.push((at, key.clone(), version));
+    }
+
     /// Judges everything against the versions of every key.
     pub fn check(&self, found: &BTreeMap<Key, Versions>) -> Result<(), String> {
         let none = Vec::new();
@@ -62,7 +69,22 @@ impl Histories {
             }
             search(&key, versions, &operations)?;
         }
-        self.batches.iter().try_for_each(|(value, keys)| whole(value, keys, found))
+        self.batches.iter().try_for_each(|(value, keys)| whole(value, keys, found))?;
+        self.seen.iter().try_for_each(|(at, key, version)| as_of(*at, key, *version, found.get(key).unwrap_or(&none)))
+    }
+}
+
+/// What a scan saw as of a timestamp is the newest version up to there. A version that is gone by now was shadowed by a newer one,
+/// which may not lie below the timestamp either.
+fn as_of(at: Timestamp, key: &Key, version: Option<Timestamp>, versions: &Versions) -> Result<(), String> {
+    let Some(newest) = versions.iter().rev().find(|known| known.timestamp <= at) else { return Ok(()) };
+    let missed = match version {
+        Some(version) => version < newest.timestamp || version > at,
+        None => newest.value.is_some(),
+    };
+    match missed {
+        true => Err(format!("a scan as of {at} saw {key} at {version:?}, where {:?} is the newest", newest.timestamp)),
+        false => Ok(()),
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_client::ClientError;
+use holdfast_client::core::{Misfit, ScanPager};
 use holdfast_types::{
-    Condition, Expected, Key, KeyRange, Mutation, Request, Response, Timestamp, VersionedValue, limits,
+    Condition, Expected, Key, KeyRange, Mutation, Request, Response, Row, Timestamp, VersionedValue, limits,
 };
 
 use crate::checkers::history::{Answered, Input};
@@ -29,7 +30,40 @@ pub(super) struct Open {
 enum Kind {
     Read,
     Write,
-    Scan { bounds: KeyRange, reverse: bool },
+    Scan(Box<Reading>),
+}
+
+/// A scan under way.
+#[derive(Clone, Debug)]
+struct Reading {
+    pager: ScanPager,
+    reverse: bool,
+    /// What the range of the last page held of the scan when that was begun, and the timestamp that all of it must be read at.
+    part: Option<(KeyRange, Timestamp)>,
+}
+
+impl Reading {
+    /// Takes a page: the bounds that it covers, and the timestamp at which they must have been read.
+    fn take(&mut self, response: Response) -> Result<(KeyRange, Vec<Row>, Timestamp), Misfit> {
+        let asked = self.pager.rest().cloned().ok_or_else(|| Misfit("nothing was asked for".into()))?;
+        let Response::Scanned { at, within, .. } = &response else { return Err(Misfit("a page was expected".into())) };
+        let begins_in = |part: &KeyRange| match (self.reverse, &asked.end) {
+            (false, _) => part.contains(&asked.start),
+            (true, Some(end)) => part.start < *end && part.end.as_ref().is_none_or(|mine| end <= mine),
+            (true, None) => part.end.is_none(),
+        };
+        if !self.part.as_ref().is_some_and(|(part, _)| begins_in(part)) {
+            self.part = within.clone().map(|within| (*within, *at));
+        }
+        let at = self.part.as_ref().map_or(*at, |(_, at)| *at);
+        let rows = self.pager.take(response)?;
+        let read = match (self.pager.rest(), self.reverse) {
+            (None, _) => asked,
+            (Some(rest), false) => KeyRange { start: asked.start, end: Some(rest.start.clone()) },
+            (Some(rest), true) => KeyRange { start: rest.end.clone().unwrap_or(Key::MIN), end: asked.end },
+        };
+        Ok((read, rows, at))
+    }
 }
 
 /// What a client's application does.
@@ -189,17 +223,23 @@ impl Workload {
         let covered: Vec<Key> = self.keys.iter().filter(|key| bounds.contains(key)).cloned().collect();
         let operations = covered.iter().map(|key| self.ask(key, VersionedInput::Get, hub)).collect();
         let max_rows = u32::try_from(self.rng.between(1, 6)).expect("a small number");
-        let request =
-            Request::Scan { bounds: bounds.clone(), reverse, max_rows, max_bytes: limits::MAX_SCAN_BYTES, at: None };
-        (request, Open { operations, kind: Kind::Scan { bounds, reverse }, probe: false })
+        let pager = ScanPager::new(bounds, reverse, None, None).with_pages(max_rows, limits::MAX_SCAN_BYTES);
+        let request = pager.next_request().expect("a key lies within");
+        let kind = Kind::Scan(Box::new(Reading { pager, reverse, part: None }));
+        (request, Open { operations, kind, probe: false })
     }
 
-    /// A call has ended.
-    pub(super) fn finish(&mut self, open: Open, outcome: Result<Response, ClientError>, hub: &mut Hub) {
+    /// A call has ended. Gives the next page of a scan that goes on.
+    pub(super) fn finish(
+        &mut self,
+        open: Open,
+        outcome: Result<Response, ClientError>,
+        hub: &mut Hub,
+    ) -> Option<(Request, Open)> {
         match outcome {
             Ok(response) => {
                 hub.counts.operations += 1;
-                self.answered(open, response, hub);
+                return self.answered(open, response, hub);
             }
             Err(error) => {
                 if open.probe {
@@ -213,11 +253,13 @@ impl Workload {
                 }
             }
         }
+        None
     }
 
-    fn answered(&mut self, open: Open, response: Response, hub: &mut Hub) {
+    fn answered(&mut self, open: Open, response: Response, hub: &mut Hub) -> Option<(Request, Open)> {
         let misfit = format!("{:?} was answered {response:?}", open.kind);
         match (&open.kind, response) {
+            (Kind::Scan(reading), response) => return self.page(reading.clone(), open.operations, response, hub),
             (Kind::Read, Response::Got { values }) if values.len() == open.operations.len() => {
                 for ((key, operation), value) in open.operations.into_iter().zip(&values) {
                     self.complete(key, operation, saw(value.as_ref()), hub);
@@ -233,23 +275,37 @@ impl Workload {
                     self.complete(key, operation, saw(actual.as_ref()), hub);
                 }
             }
-            (Kind::Scan { bounds, reverse }, Response::Scanned { rows, resume, .. }) => {
-                let read = match (resume, reverse) {
-                    (None, _) => bounds.clone(),
-                    (Some(next), false) => KeyRange { start: bounds.start.clone(), end: Some(next) },
-                    (Some(next), true) => KeyRange { start: next, end: bounds.end.clone() },
-                };
-                for (key, operation) in open.operations {
-                    if read.contains(&key) {
-                        let row = rows.iter().find(|row| row.key == key).map(|row| &row.value);
-                        self.complete(key, operation, saw(row), hub);
-                    } else {
-                        hub.checks.history.take_back(operation);
-                    }
-                }
-            }
             _ => hub.violate(misfit),
         }
+        None
+    }
+
+    /// A page of a scan: what it covers is answered, the rest is asked for with the next page.
+    fn page(
+        &mut self,
+        mut reading: Box<Reading>,
+        operations: Vec<(Key, OperationId)>,
+        response: Response,
+        hub: &mut Hub,
+    ) -> Option<(Request, Open)> {
+        let (read, rows, at) = match reading.take(response) {
+            Ok(taken) => taken,
+            Err(misfit) => {
+                hub.violate(misfit.to_string());
+                return None;
+            }
+        };
+        let (covered, left): (Vec<_>, Vec<_>) = operations.into_iter().partition(|(key, _)| read.contains(key));
+        for (key, operation) in covered {
+            let row = rows.iter().find(|row| row.key == key).map(|row| &row.value);
+            hub.checks.history.seen_as_of(at, &key, row.map(|row| row.timestamp));
+            self.complete(key, operation, saw(row), hub);
+        }
+        let Some(request) = reading.pager.next_request() else {
+            Open { operations: left, kind: Kind::Read, probe: false }.take_back(hub);
+            return None;
+        };
+        Some((request, Open { operations: left, kind: Kind::Scan(reading), probe: false }))
     }
 
     fn complete(&mut self, key: Key, operation: OperationId, answer: Answered, hub: &mut Hub) {

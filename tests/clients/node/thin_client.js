@@ -177,7 +177,10 @@ class Client {
     return deleted;
   }
 
-  /** Rows, from any number of ranges. A stream that breaks is opened again where the last page ended. */
+  /**
+   * Rows, from any number of ranges, those of a range as of one timestamp. A stream that breaks is opened again where the last page
+   * ended, at the timestamp of that page if the range goes on.
+   */
   async *scan(start, end, { reverse = false, keyspace = 0 } = {}) {
     const request = { keyspace, start, end, reverse };
     let retries = new Retries(this.deadlineMs);
@@ -188,6 +191,7 @@ class Client {
           yield* page.rows;
           if (!page._resume) return;
           request[reverse ? 'end' : 'start'] = page.resume;
+          request.part = page.part;
           retries = new Retries(this.deadlineMs); // It makes way: the next page has a deadline for itself.
         }
         return;
@@ -320,7 +324,10 @@ class Client {
 
   /** A hybrid timestamp has 48 bits of milliseconds and 16 of a counter. */
   #heardTime(timestamp) {
-    this.clock = { fleetMs: Number(BigInt(timestamp) >> 16n), heardAt: performance.now() };
+    // Our idea of fleet time never goes back: a record is kept for as long as an earlier last moment may lie ahead of it, and no longer.
+    const heardAt = performance.now();
+    const carriedOn = this.clock ? this.clock.fleetMs + heardAt - this.clock.heardAt : 0;
+    this.clock = { fleetMs: Math.max(Number(BigInt(timestamp) >> 16n), carriedOn), heardAt };
   }
 }
 

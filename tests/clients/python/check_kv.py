@@ -163,6 +163,28 @@ def a_scan_goes_on_where_it_stopped_in_both_directions(world):
         assert scans >= ROWS // 7, scans
 
 
+def the_pages_of_a_range_are_read_at_one_timestamp(world):
+    # Each round writes all rows of one range in one batch. A scan that goes on sees one round, whatever is written meanwhile.
+    keys = [world.key(f"whole/{i:03}") for i in range(12)]
+
+    def write(round_):
+        mutations = [kv_pb2.KeyMutation(key=key, value=str(round_).encode()) for key in keys]
+        world.kv.AtomicBatch(kv_pb2.AtomicBatchRequest(mutations=mutations))
+
+    for reverse in (False, True):
+        write(0)
+        bounds = {"start": world.key("whole/"), "end": world.prefix_end("whole/")}
+        part, found = None, []
+        for round_ in range(1, 5):
+            pages = _scan(world, reverse=reverse, max_rows=3, part=part, **bounds)
+            found += [row.value for page in pages for row in page.rows]
+            write(round_)
+            part = pages[-1].part if pages[-1].HasField("part") else None
+            if pages[-1].HasField("resume"):
+                bounds["end" if reverse else "start"] = pages[-1].resume
+        equal(found, [b"0"] * len(keys))
+
+
 def a_scan_at_a_timestamp_sees_the_past(world):
     keys = _fill(world, "past")
     bounds = {"start": world.key("past/"), "end": world.prefix_end("past/")}
@@ -210,6 +232,7 @@ CHECKS = [
     scans_read_in_both_directions,
     scans_begin_and_end_where_they_are_told,
     a_scan_goes_on_where_it_stopped_in_both_directions,
+    the_pages_of_a_range_are_read_at_one_timestamp,
     a_scan_at_a_timestamp_sees_the_past,
     delete_range_works_page_by_page,
     a_scan_that_nobody_reads_can_be_cancelled,

@@ -139,7 +139,8 @@ class Client:
         return deleted
 
     def scan(self, start=b"", end=None, reverse=False, keyspace=0):
-        """Rows, from any number of ranges. A stream that breaks is opened again where the last page ended."""
+        """Rows, from any number of ranges, those of a range as of one timestamp. A stream that breaks is opened again where the
+        last page ended, at the timestamp of that page if the range goes on."""
         request = kv_pb2.ScanRequest(keyspace=keyspace, start=start, end=end, reverse=reverse)
         retries = self._retries()
         while True:
@@ -149,6 +150,9 @@ class Client:
                     if not page.HasField("resume"):
                         return
                     setattr(request, "end" if reverse else "start", page.resume)
+                    request.ClearField("part")
+                    if page.HasField("part"):
+                        request.part.CopyFrom(page.part)
                     retries = self._retries()  # It makes way: the next page has a deadline for itself.
                 return
             except grpc.RpcError as error:
@@ -258,8 +262,14 @@ class Client:
         return (fleet_ms + int(ahead_s * 1000)) << 16
 
     def _heard_time(self, timestamp):
-        """A hybrid timestamp has 48 bits of milliseconds and 16 of a counter."""
-        self._clock = (timestamp >> 16, time.monotonic())
+        """A hybrid timestamp has 48 bits of milliseconds and 16 of a counter. Our idea of fleet time never goes back: a record is
+        kept for as long as an earlier last moment may lie ahead of it, and no longer."""
+        now = time.monotonic()
+        heard_ms = timestamp >> 16
+        if self._clock is not None:
+            fleet_ms, heard_s = self._clock
+            heard_ms = max(heard_ms, fleet_ms + int((now - heard_s) * 1000))
+        self._clock = (heard_ms, now)
 
 
 class _Retries:
