@@ -79,6 +79,9 @@ pub struct MoveLimits {
     pub replace_after: Duration,
     /// A store that came back gets leaders after this long: it has caches to fill and logs to catch up.
     pub lead_again_after: Duration,
+    /// A leadership that moved is not moved again for balance before this long: ten reports, after which its load is measured anew
+    /// but for a twentieth of what it was.
+    pub balance_again_after: Duration,
     /// A store with less free disk than this gets no more replicas, unless it has `ample_space_bytes`.
     pub low_space_percent: u64,
     /// A store with this much free disk is never short of it: the rest of a large disk may belong to others.
@@ -106,6 +109,7 @@ impl Default for MoveLimits {
             splits_per_plan: 4,
             replace_after: Duration::from_secs(600),
             lead_again_after: Duration::from_secs(5),
+            balance_again_after: Duration::from_secs(5),
             low_space_percent: 15,
             ample_space_bytes: 16 << 30,
             hysteresis_percent: 5,

@@ -61,6 +61,8 @@ pub struct RangeView {
     pub descriptor: RangeDescriptor,
     /// The store that leads it, as far as known.
     pub leader: Option<StoreId>,
+    /// Since when that store has led it; `None` means for as long as anyone remembers.
+    pub led_since: Option<Moment>,
     /// True when that leader holds its lease.
     pub leader_has_lease: bool,
     /// Replicas whose log matches the leader's closely; the leader's own counts even when it is not named here.
@@ -189,6 +191,7 @@ impl RangeView {
         Self {
             descriptor,
             leader,
+            led_since: None,
             leader_has_lease: leader.is_some(),
             caught_up,
             damaged: BTreeSet::new(),
@@ -197,6 +200,13 @@ impl RangeView {
             pending: None,
             reported_at,
         }
+    }
+
+    /// True when its leadership has moved so lately that balance alone is no reason to move it again: the load that it was moved
+    /// for is still being measured where it went.
+    #[must_use]
+    pub fn leader_just_moved(&self, now: Moment, limits: &MoveLimits) -> bool {
+        self.led_since.is_some_and(|since| now.since(since) < limits.balance_again_after)
     }
 
     /// True when the replica's log is close to the leader's, and sound as far as known.

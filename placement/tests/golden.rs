@@ -1,7 +1,7 @@
 //! Runs `tests/scripts`: one behaviour a file, the file's name is the claim. `UPDATE_GOLDENFILES=1` writes what it finds.
 //!
 //! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S/S [leader=S] [count=N] [size_mib=N] [rps=N]`,
-//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `policy [replicas=] [goal=] [prefer=S/S]
+//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `load RANGE RPS`, `policy [replicas=] [goal=] [prefer=S/S]
 //! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
 //! nothing is left), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
 
@@ -60,6 +60,7 @@ impl goldenscript::Runner for Runner {
                 Ok(format!("settled after {rounds} rounds\n{held}"))
             }
             "damage" => self.damage(&mut args),
+            "load" => self.load(&mut args),
             "show" => Ok(self.model.show()),
             "counts" => Ok(self.model.counts()),
             "headroom" => Ok(lines(headroom(&self.model.view).iter().map(ToString::to_string))),
@@ -126,6 +127,14 @@ impl Runner {
         if let Some(percent) = key::<u64>(args, "free_percent")? {
             store.disk_free_bytes = store.disk_total_bytes / 100 * percent;
         }
+        Ok(String::new())
+    }
+
+    fn load(&mut self, args: &mut Args<'_>) -> Answer {
+        let id = RangeId(args.next_pos().ok_or("which range?")?.parse()?);
+        let rps: u64 = args.next_pos().ok_or("how many requests a second?")?.parse()?;
+        let range = self.model.view.ranges.get_mut(&id).ok_or("no such range")?;
+        range.load.requests_millis_per_second = rps * 1_000;
         Ok(String::new())
     }
 

@@ -4,9 +4,10 @@
 
 mod model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use holdfast_placement::{FleetView, Policies, RangeLoad, StoreView};
+use holdfast_placement::{FleetView, Policies, RangeLoad, Reason, StoreView};
 use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
 use model::Model;
 use proptest::prelude::*;
@@ -115,7 +116,7 @@ proptest! {
             let alive = model.view.is_alive(store);
             model.set_alive(store, !alive);
             model.round();
-            model.view.now = model.view.now.after(std::time::Duration::from_secs(seconds));
+            model.view.now = model.view.now.after(Duration::from_secs(seconds));
         }
         for store in &ids {
             if !model.view.is_alive(*store) {
@@ -126,6 +127,32 @@ proptest! {
         prop_assert!(model.settle(400).is_some(), "still moving:\n{}", model.show());
         for range in model.view.ranges.values() {
             prop_assert!(range.learners().next().is_none() && !range.descriptor.is_joint(), "{:?}", range.descriptor);
+        }
+    }
+
+    /// However loads change from one plan to the next.
+    #[test]
+    fn no_leader_is_moved_twice_for_balance_before_its_load_is_measured(
+        loads in proptest::collection::vec(proptest::collection::vec(0u64..5_000, 6), 1..60),
+    ) {
+        let sites = vec![vec![4]; 3];
+        let one = (vec![0, 1, 2, 3, 4, 5], 0, 3, 0, 0);
+        let mut model = build(&Start { sites, ranges: vec![one; 6], dead: vec![], draining: None, replicas: 3 });
+        prop_assert!(model.settle(400).is_some());
+        let (every, again_after) = (Duration::from_millis(500), model.policies.limits.balance_again_after);
+        let mut moved: BTreeMap<RangeId, Moment> = BTreeMap::new();
+        for loads in loads {
+            for (range, load) in model.view.ranges.values_mut().zip(loads) {
+                range.load.requests_millis_per_second = load * 1_000;
+            }
+            model.view.now = model.view.now.after(every);
+            for operator in model.round() {
+                prop_assert_eq!(operator.reason, Reason::BalanceLeaders);
+                let now = model.view.now;
+                if let Some(before) = moved.insert(operator.range, now) {
+                    prop_assert!(now.since(before) >= again_after, "{} moved again after {:?}", operator.range, now.since(before));
+                }
+            }
         }
     }
 

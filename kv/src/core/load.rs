@@ -26,6 +26,19 @@ pub struct Rates {
 }
 
 impl Load {
+    /// Counts from now on: a leadership begins, and what was counted under an earlier one is told by whoever plans.
+    #[must_use]
+    pub fn since(now: Moment) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
+    /// What is left, in a look at what is counted since a leadership began, of the rates that the range had before: the looks weigh
+    /// as if they had gone on from there.
+    #[must_use]
+    pub fn fade(before: u64) -> u64 {
+        before - before.div_ceil(4)
+    }
+
     /// Counts a request.
     pub fn count(&mut self, request: &Request) {
         if request.is_write() {

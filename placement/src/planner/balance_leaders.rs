@@ -61,9 +61,13 @@ impl Transfer {
 ///
 /// The system range's leader stays where it is, and the others are balanced around it: the planner runs there and begins anew
 /// wherever that leader goes, so a plan that moves it is never carried out to its end, and may be turned back by the next one.
+///
+/// A leadership that has just moved stays for a while: what it brings along is told by where it came from, and a load that changes
+/// faster than it is measured would otherwise be run after.
 fn balance(planner: &mut Planner<'_>) {
     let mut ranges = movable(planner);
-    ranges.retain(|(id, _)| *id != RangeId::SYSTEM);
+    let (now, limits) = (planner.view.now, planner.limits());
+    ranges.retain(|(id, range)| *id != RangeId::SYSTEM && !range.leader_just_moved(now, limits));
     let mut refused = BTreeSet::new();
     // Every turn of the loop claims a range or adds to `refused`.
     loop {

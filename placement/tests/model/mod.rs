@@ -30,7 +30,21 @@ impl Model {
 
     /// Rounds until nothing is planned and nothing is joint; the number of rounds, or `None` when it takes more than `most`.
     pub fn settle(&mut self, most: usize) -> Option<usize> {
-        (0..=most).find(|_| self.round().is_empty() && !self.view.ranges.values().any(|r| r.descriptor.is_joint()))
+        let mut rounds = 0;
+        while rounds <= most {
+            let idle = self.round().is_empty() && !self.view.ranges.values().any(|r| r.descriptor.is_joint());
+            if idle && !self.leaders_settle() {
+                return Some(rounds);
+            }
+            rounds += usize::from(!idle);
+        }
+        None
+    }
+
+    /// Leaders have been where they are for long. False: they had been already.
+    fn leaders_settle(&mut self) -> bool {
+        let moved = self.view.ranges.values_mut().filter_map(|range| range.led_since.take());
+        moved.count() > 0
     }
 
     pub fn held(&self) -> Vec<String> {
@@ -60,6 +74,7 @@ impl Model {
                 );
                 assert!(self.view.stores[store].alive && !self.view.stores[store].draining, "{operator}");
                 range.leader = Some(*store);
+                range.led_since = Some(self.view.now);
             }
             Step::PromoteAndDemote { promote, demote } => {
                 for r in &mut range.descriptor.replicas {

@@ -7,6 +7,7 @@ use holdfast_placement::view::StoreView;
 use holdfast_placement::{FleetView, RangeLoad, RangeView, StoreRecord};
 use holdfast_types::{Moment, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, StoreId, Term, limits};
 
+use crate::core::load::Load;
 use crate::core::message::{RangeReport, StoreReport};
 
 /// A store that has not reported for this long counts as silent: three reports, and one more for the way.
@@ -34,8 +35,31 @@ struct StoreFacts {
 #[derive(Debug)]
 struct RangeFacts {
     leader: StoreId,
+    /// When it was first heard of that leader, if there was another one before.
+    led_since: Option<Moment>,
     report: RangeReport,
+    /// What is left of the load that was measured before this leadership: a new leader counts from nothing, and a range that
+    /// seemed idle would draw others to its store, only for them to be moved away again.
+    carried: RangeLoad,
     at: Moment,
+}
+
+impl RangeFacts {
+    fn load(&self) -> RangeLoad {
+        let report = &self.report;
+        let requests = (report.reads_per_second + report.writes_per_second) * 1_000;
+        RangeLoad {
+            requests_millis_per_second: requests + self.carried.requests_millis_per_second,
+            write_bytes_per_second: report.write_bytes_per_second + self.carried.write_bytes_per_second,
+        }
+    }
+}
+
+fn faded(load: RangeLoad) -> RangeLoad {
+    RangeLoad {
+        requests_millis_per_second: Load::fade(load.requests_millis_per_second),
+        write_bytes_per_second: Load::fade(load.write_bytes_per_second),
+    }
 }
 
 impl Facts {
@@ -64,9 +88,16 @@ impl Facts {
             let (old, new) = (known.report.descriptor.epoch, report.descriptor.epoch);
             report.term >= known.report.term && new.membership >= old.membership && new.bounds >= old.bounds
         });
-        if newer {
-            self.ranges.insert(range, RangeFacts { leader, report, at: now });
+        if !newer {
+            return;
         }
+        let (carried, led_since) = match self.ranges.get(&range) {
+            None => (RangeLoad::default(), None),
+            Some(known) if known.report.term == report.term => (faded(known.carried), known.led_since),
+            Some(known) if known.leader == leader => (faded(known.load()), known.led_since),
+            Some(known) => (faded(known.load()), Some(now)),
+        };
+        self.ranges.insert(range, RangeFacts { leader, led_since, report, carried, at: now });
     }
 
     /// A range looks different, by word of its leader.
@@ -102,14 +133,12 @@ impl Facts {
                 RangeView {
                     descriptor: report.descriptor.clone(),
                     leader,
+                    led_since: known.led_since,
                     leader_has_lease: alive && report.has_lease,
                     caught_up: report.caught_up.iter().copied().collect(),
                     damaged: self.damaged_of(&report.descriptor),
                     size_bytes: report.size_bytes,
-                    load: RangeLoad {
-                        requests_millis_per_second: (report.reads_per_second + report.writes_per_second) * 1_000,
-                        write_bytes_per_second: report.write_bytes_per_second,
-                    },
+                    load: known.load(),
                     pending: None,
                     reported_at: known.at,
                 },
@@ -146,5 +175,68 @@ impl Facts {
             disk_free_bytes: report.disk_free_bytes,
             disk_ok: report.disk_ok,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{KeyRange, RangeEpoch, Request, Role, SiteName};
+
+    use super::*;
+
+    fn descriptor() -> RangeDescriptor {
+        let replica = |id| ReplicaDescriptor {
+            replica: ReplicaId(id),
+            store: StoreId(id),
+            site: SiteName::new("a").unwrap(),
+            role: Role::Voter,
+        };
+        RangeDescriptor {
+            range: RangeId(7),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch::default(),
+            replicas: vec![replica(1), replica(2)],
+            next_replica: ReplicaId(3),
+        }
+    }
+
+    /// A range is read 1,000 times a second, whoever leads it.
+    #[test]
+    fn a_leadership_that_moves_brings_its_load_along() {
+        let every = limits::REPORT_EVERY;
+        let per_report = 1_000 * u64::try_from(every.as_millis()).unwrap() / 1_000;
+        let (mut facts, mut now) = (Facts::new(BTreeMap::new(), Moment::ZERO), Moment::ZERO);
+        let mut load = Load::since(now);
+        let mut seen = Vec::new();
+        // It moves when nobody has measured its load to the end yet, and back again soon.
+        for (term, leader, reports) in [(5, 1, 40), (6, 2, 3), (7, 1, 40)] {
+            if term > 5 {
+                load = Load::since(now);
+            }
+            for _ in 0..reports {
+                (0..per_report).for_each(|_| load.count(&Request::Get { keys: Vec::new(), at: None }));
+                now = now.after(every);
+                let rates = load.look(now);
+                let report = RangeReport {
+                    descriptor: descriptor(),
+                    term: Term(term),
+                    has_lease: true,
+                    size_bytes: 0,
+                    reads_per_second: rates.reads,
+                    writes_per_second: 0,
+                    write_bytes_per_second: 0,
+                    caught_up: vec![ReplicaId(1)],
+                };
+                facts.range_report(StoreId(leader), report, now);
+                let known = &facts.ranges[&RangeId(7)];
+                seen.push((known.load().requests_millis_per_second / 1_000, known.led_since));
+            }
+        }
+        let measured = &seen[20..];
+        let steady = measured.iter().all(|(load, _)| (980..=1_020).contains(load));
+        assert!(steady, "{measured:?}");
+        assert_eq!(seen[39].1, None, "for as long as anyone remembers");
+        let moved = |at: usize| Some(Moment::ZERO.after(every * u32::try_from(at + 1).unwrap()));
+        assert_eq!((seen[42].1, seen[82].1), (moved(40), moved(43)));
     }
 }

@@ -7,6 +7,7 @@ use holdfast_types::{RangeId, Rejected, StoreId};
 use super::log::Then;
 use super::{Cx, Worker};
 use crate::core::effect::{AdminOutcome, Effect, TrafficCause};
+use crate::core::load::Load;
 use crate::core::message::StoreMessage;
 use crate::core::support::SupportChange;
 use crate::ports::Class;
@@ -149,8 +150,9 @@ impl Worker {
         let range = standing.descriptor.range;
         let Some(held) = self.held.get_mut(&range) else { return };
         let moved = held.standing.descriptor.epoch != standing.descriptor.epoch;
-        if standing.leads {
+        if standing.leads && held.led != Some(standing.term) {
             held.led = Some(standing.term);
+            held.load = Load::since(cx.now);
         }
         held.standing = standing.clone();
         if moved {
