@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use holdfast_client::admin::{Admin, FleetId, RangeStatus, Ranges, ReplicaDescriptor, Sites, StoreStatus};
+use holdfast_client::admin::{
+    Admin, FleetId, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
+};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
@@ -124,19 +126,55 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
 }
 
 fn print_ranges(ranges: &[RangeStatus]) {
-    let mut table = Table::new(&["range", "start", "end", "leader", "replicas"]);
+    print!("{}", range_table(ranges));
+}
+
+/// A row for each replica: a site may be called like a store, so each has a column of its own.
+fn range_table(ranges: &[RangeStatus]) -> Table {
+    let mut table = Table::new(&["range", "start", "end", "store", "site", "role", "applied", "behind"]);
+    let shown = |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
     for range in ranges {
         let descriptor = &range.descriptor;
-        let replicas: Vec<_> = descriptor.replicas.iter().map(|r| format!("{}:{}", r.store, r.site)).collect();
-        table.row(vec![
-            descriptor.range.to_string(),
-            descriptor.bounds.start.to_string(),
-            descriptor.bounds.end.as_ref().map_or_else(|| "/max".into(), ToString::to_string),
-            range.leader.map_or_else(|| "-".into(), |leader| leader.to_string()),
-            replicas.join(" "),
-        ]);
+        for (at, replica) in descriptor.replicas.iter().enumerate() {
+            let mut row = vec![String::new(); 3];
+            if at == 0 {
+                let end = descriptor.bounds.end.as_ref();
+                row = vec![
+                    descriptor.range.to_string(),
+                    descriptor.bounds.start.to_string(),
+                    end.map_or_else(|| "/max".into(), ToString::to_string),
+                ];
+            }
+            let role = match replica.role {
+                _ if range.leader == Some(replica.store) => "leader",
+                Role::Voter => "voter",
+                Role::Learner => "learner",
+                Role::IncomingVoter => "incoming",
+                Role::OutgoingVoter => "outgoing",
+            };
+            let (applied, behind) = (applied_on(range, replica.store), behind(range, replica.store));
+            row.extend([
+                replica.store.to_string(),
+                replica.site.to_string(),
+                role.into(),
+                shown(applied),
+                shown(behind),
+            ]);
+            table.row(row);
+        }
     }
-    print!("{table}");
+    table
+}
+
+/// Up to where a replica has applied the range's log, if its store said so.
+fn applied_on(range: &RangeStatus, store: StoreId) -> Option<u64> {
+    range.applied.get(&store).map(|applied| applied.0)
+}
+
+/// Entries that a replica has yet to apply to be where its leader is. Stores do not answer at the same moment: one that is ahead
+/// of the leader was asked later.
+fn behind(range: &RangeStatus, store: StoreId) -> Option<u64> {
+    Some(applied_on(range, range.leader?)?.saturating_sub(applied_on(range, store)?))
 }
 
 fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_ranges: bool) -> serde_json::Value {
@@ -182,7 +220,10 @@ fn range_json(range: &RangeStatus) -> serde_json::Value {
     let descriptor = &range.descriptor;
     let replica = |r: &ReplicaDescriptor| {
         let role = v1::ReplicaRole::from(r.role).as_str_name();
-        json!({ "replica": r.replica.0, "store": r.store.0, "site": r.site.as_str(), "role": role })
+        json!({
+            "replica": r.replica.0, "store": r.store.0, "site": r.site.as_str(), "role": role,
+            "applied_index": applied_on(range, r.store), "behind": behind(range, r.store),
+        })
     };
     let replicas: Vec<_> = descriptor.replicas.iter().map(replica).collect();
     json!({
@@ -194,4 +235,53 @@ fn range_json(range: &RangeStatus) -> serde_json::Value {
         "approximate_bytes": range.approximate_bytes,
         "replicas": replicas,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_client::admin::{
+        Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaId, SiteName, Term,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_replica_that_catches_up_is_seen_and_a_site_is_not_taken_for_a_store() {
+        // Sites that are called like stores.
+        let replica = |store: u64, site: &str, role| ReplicaDescriptor {
+            replica: ReplicaId(store),
+            store: StoreId(store),
+            site: SiteName::new(site).unwrap(),
+            role,
+        };
+        let range = RangeStatus {
+            descriptor: RangeDescriptor {
+                range: RangeId(7),
+                bounds: KeyRange { start: Key::bound(KeyspaceId(1), b"a"), end: None },
+                epoch: RangeEpoch { membership: 1, bounds: 1 },
+                replicas: vec![
+                    replica(1, "s3", Role::Voter),
+                    replica(2, "s1", Role::Voter),
+                    replica(3, "s2", Role::Learner),
+                ],
+                next_replica: ReplicaId(4),
+            },
+            leader: Some(StoreId(1)),
+            leader_site: None,
+            term: Term(6),
+            approximate_bytes: None,
+            keyspace: None,
+            confirmed: true,
+            applied: [(StoreId(1), LogIndex(90)), (StoreId(2), LogIndex(40))].into(),
+        };
+        let table = range_table(std::slice::from_ref(&range)).to_string();
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["range", "start", "end", "store", "site", "role", "applied", "behind"]);
+        assert_eq!(rows[1], ["r7", "/1/a", "/max", "s1", "s3", "leader", "90", "0"]);
+        assert_eq!(rows[2], ["s2", "s1", "voter", "40", "50"]);
+        assert_eq!(rows[3], ["s3", "s2", "learner", "-", "-"], "its store did not answer");
+        let replicas = &range_json(&range)["replicas"];
+        assert_eq!((&replicas[1]["applied_index"], &replicas[1]["behind"]), (&json!(40), &json!(50)));
+        assert_eq!(replicas[2]["applied_index"], json!(null));
+    }
 }

@@ -47,7 +47,7 @@ pub use self::answers::{
 pub use self::error::AdminError;
 pub use self::events::{Event, EventKind, Events};
 pub use holdfast_types::{
-    FleetId, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
+    FleetId, Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
     ReplicaId, Role, SiteName, StoreId, Term, Timestamp,
 };
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use holdfast_engine::{Engines, Fault};
+use holdfast_engine::{DataEngine, Engines, Fault, ReadTier};
 use holdfast_placement::StoreRecord;
 use holdfast_replica::AdminRequest;
+use holdfast_replica::range_state::RangeState;
 use holdfast_types::validate::validate;
-use holdfast_types::{Incarnation, Key, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
+use holdfast_types::{Incarnation, Key, LogIndex, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
 use parking_lot::{Mutex, RwLock};
 
 use super::health::{Complaint, ComplaintKind, Health};
@@ -74,6 +75,7 @@ pub struct Store {
     threads: Mutex<Vec<JoinHandle<()>>>,
     faults: FaultSink,
     measured: Arc<RwLock<Arc<Measurements>>>,
+    data: Arc<dyn DataEngine>,
 }
 
 impl Store {
@@ -102,6 +104,7 @@ impl Store {
             threads: Mutex::default(),
             faults: ports.faults.clone(),
             measured: Arc::default(),
+            data: Arc::clone(&engines.data),
         });
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
@@ -303,6 +306,12 @@ impl Store {
     #[must_use]
     pub fn ranges(&self) -> Vec<Found> {
         self.map.all()
+    }
+
+    /// Up to where the replica of a range here has applied its log; `None`: there is none. Reads the data instance.
+    pub fn applied(&self, range: RangeId) -> Result<Option<LogIndex>, Fault> {
+        let state = self.data.range_state(range, ReadTier::All)?;
+        Ok(state.and_then(|state| RangeState::decode(state).ok()).map(|state| state.applied))
     }
 
     /// What is wrong with this store's threads and disks; nothing: it is fit to lead.

@@ -184,6 +184,7 @@ impl State {
             approximate_bytes: Some(bytes as u64),
             keyspace: keyspace.map(|keyspace| keyspace.name.clone()),
             confirmed: true,
+            applied: BTreeMap::new(),
             descriptor,
         }
     }

@@ -160,11 +160,11 @@ fn replicas(range: &RangeStatus) -> String {
     let replicas = range.descriptor.replicas.iter().map(|replica| {
         let role = match replica.role {
             Role::Voter => "",
-            Role::Learner => " (learner)",
-            Role::IncomingVoter => " (incoming)",
-            Role::OutgoingVoter => " (outgoing)",
+            Role::Learner => " learner",
+            Role::IncomingVoter => " incoming",
+            Role::OutgoingVoter => " outgoing",
         };
-        format!("{} {}{role}", replica.site, replica.store)
+        format!("{} ({}){role}", replica.store, replica.site)
     });
     replicas.collect::<Vec<_>>().join(", ")
 }

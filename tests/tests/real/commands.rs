@@ -44,7 +44,9 @@ async fn single_requests_and_the_state_of_the_fleet_are_had_from_the_command_lin
     assert!(stores.len() == 3 && stores.iter().all(|store| store["alive"] == true), "{stores:?}");
     assert_eq!(status["ranges"], status["ranges_led"]);
     for range in status["range_list"].as_array().unwrap() {
-        assert_eq!(range["replicas"].as_array().unwrap().len(), 3, "{range}");
+        let replicas = range["replicas"].as_array().unwrap();
+        assert_eq!(replicas.len(), 3, "{range}");
+        assert!(replicas.iter().all(|replica| replica["applied_index"].as_u64() > Some(0)), "{range}");
     }
     let table = stdout(&scene.run(&["status"]).await);
     assert!(["site-a", "site-b", "site-c"].iter().all(|site| table.contains(site)), "{table}");

@@ -1,11 +1,12 @@
 //! What the admin API answers, in plain types.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{
-    FleetId, Incarnation, Key, KeyspaceId, RangeDescriptor, RangeId, SiteName, StoreId, Term, Timestamp,
+    FleetId, Incarnation, Key, KeyspaceId, LogIndex, RangeDescriptor, RangeId, SiteName, StoreId, Term, Timestamp,
 };
 
 use super::AdminError;
@@ -189,6 +190,8 @@ pub struct RangeStatus {
     pub keyspace: Option<String>,
     /// A store that answered says that it leads the range; false: hearsay.
     pub confirmed: bool,
+    /// Up to where each replica has applied the range's log, by word of its store; one that did not answer is missing.
+    pub applied: BTreeMap<StoreId, LogIndex>,
 }
 
 /// The configuration of a store.
@@ -424,6 +427,7 @@ impl TryFrom<v1::RangeStatus> for RangeStatus {
             approximate_bytes: (status.approximate_bytes != 0).then_some(status.approximate_bytes),
             keyspace: some(status.keyspace),
             confirmed: status.confirmed,
+            applied: status.progress.iter().map(|p| (StoreId(p.store_id), LogIndex(p.applied_index))).collect(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Ranges as the stores of the fleet know them together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdfast_kv::Found;
 use holdfast_kv::core::message::RangeHint;
@@ -9,7 +10,7 @@ use holdfast_proto::convert::common::key;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::list_ranges_request::Which;
-use holdfast_types::{Key, KeyRange, KeyspaceId, RangeDescriptor, RangeId, StoreId, Term};
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term};
 use tonic::Status;
 
 use super::AdminService;
@@ -42,6 +43,8 @@ struct Details {
     leads: BTreeMap<RangeId, (Term, StoreId)>,
     /// Bytes, as the leader has them, or else anyone.
     bytes: BTreeMap<RangeId, (bool, u64)>,
+    /// How far each replica is, by word of its store.
+    progress: BTreeMap<RangeId, BTreeMap<StoreId, u64>>,
 }
 
 impl AdminService {
@@ -54,7 +57,7 @@ impl AdminService {
         let only_this_store = request.only_this_store;
         let wanted = wanted(running, request.clone()).await?;
         if only_this_store {
-            let (ranges, resume) = own(running, &wanted);
+            let (ranges, resume) = own(running, &wanted).await;
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
         let ((mut ranges, resume, silent), names) =
@@ -99,7 +102,7 @@ impl AdminService {
             async move { client.list_ranges(asked).await }
         });
         let gathered = gathered.await;
-        let (mine, my_resume) = own(running, wanted);
+        let (mine, my_resume) = own(running, wanted).await;
         // Beyond the first place where some store stopped nothing is known for sure.
         let mut resume = my_resume;
         let mut map = RangeMap::new();
@@ -137,6 +140,8 @@ impl Details {
             if leads || !bytes.0 {
                 *bytes = (leads, range.approximate_bytes.max(if leads { 0 } else { bytes.1 }));
             }
+            let said = range.progress.iter().filter(|progress| progress.store_id == store.0);
+            self.progress.entry(id).or_default().extend(said.map(|progress| (store, progress.applied_index)));
             let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
             map.learn(RangeHint { descriptor, term, leader });
         }
@@ -148,7 +153,13 @@ impl Details {
         let confirmed = leads.filter(|(term, _)| *term >= found.term);
         let (term, leader) = confirmed.map_or((found.term, found.leader), |(term, store)| (term, Some(store)));
         let bytes = self.bytes.get(&found.descriptor.range).map_or(0, |(_, bytes)| *bytes);
-        status(&found.descriptor, leader, term, bytes, confirmed.is_some())
+        // Stores from which the range has gone may still say how far it was there.
+        let progress = self.progress.get(&found.descriptor.range).into_iter().flatten();
+        let progress = progress.filter(|(store, _)| found.descriptor.replica_on(**store).is_some());
+        v1::RangeStatus {
+            progress: progress.map(|(store, applied)| replica_progress(*store, *applied)).collect(),
+            ..status(&found.descriptor, leader, term, bytes, confirmed.is_some())
+        }
     }
 }
 
@@ -168,21 +179,48 @@ fn status(
         approximate_bytes,
         keyspace: String::new(),
         confirmed,
+        progress: Vec::new(),
     }
 }
 
+fn replica_progress(store: StoreId, applied_index: u64) -> v1::ReplicaProgress {
+    v1::ReplicaProgress { store_id: store.0, applied_index }
+}
+
 /// Ranges with a replica here, and where to go on.
-fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
+async fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
     let mut found = running.store.ranges();
     found.retain(|found| found.own && wanted.has(&found.descriptor));
     let resume = cut(&mut found, wanted.limit);
     let sizes = running.store.measured();
     let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
+    let applied = applied(running, found.iter().map(|found| found.descriptor.range).collect()).await;
     let ranges = found.iter().map(|found| {
-        let bytes = sizes.get(&found.descriptor.range).copied().unwrap_or(0);
-        status(&found.descriptor, found.leader, found.term, bytes, found.leader == Some(running.store_id))
+        let range = found.descriptor.range;
+        let bytes = sizes.get(&range).copied().unwrap_or(0);
+        let progress = applied.get(&range).map(|applied| replica_progress(running.store_id, applied.0));
+        v1::RangeStatus {
+            progress: progress.into_iter().collect(),
+            ..status(&found.descriptor, found.leader, found.term, bytes, found.leader == Some(running.store_id))
+        }
     });
     (ranges.collect(), resume)
+}
+
+/// How far replicas here are. Read from the data instance, off the threads that serve requests; what cannot be read is left out.
+async fn applied(running: &Running, ranges: Vec<RangeId>) -> BTreeMap<RangeId, LogIndex> {
+    let store = Arc::clone(&running.store);
+    let read = tokio::task::spawn_blocking(move || {
+        let of = |range: RangeId| match store.applied(range) {
+            Ok(applied) => applied.map(|applied| (range, applied)),
+            Err(fault) => {
+                tracing::warn!(%range, %fault, "how far a replica is could not be read");
+                None
+            }
+        };
+        ranges.into_iter().filter_map(of).collect()
+    });
+    read.await.unwrap_or_default()
 }
 
 /// Cuts a page to what one answer may have; gives where to go on.
@@ -275,6 +313,20 @@ mod tests {
         let seen: Vec<_> = all.iter().map(|r| (r.leader_store, r.term, r.approximate_bytes, r.confirmed)).collect();
         assert_eq!(seen, [(2, 6, 40, true), (1, 5, 30, false)]);
         assert_eq!(all[0].descriptor, Some(left.descriptor.into()));
+    }
+
+    #[test]
+    fn each_store_tells_how_far_its_own_replica_is() {
+        let range = found(7, b"a", b"z", 1);
+        let (mut details, mut map) = (Details::default(), RangeMap::new());
+        // Store 2 also repeats what it heard of store 1, and store 3 holds no replica any more.
+        for (store, said) in [(1, vec![(1, 50)]), (2, vec![(2, 40), (1, 9)]), (3, vec![(3, 30)])] {
+            let progress = said.into_iter().map(|(store, applied)| replica_progress(StoreId(store), applied)).collect();
+            let answer = v1::RangeStatus { progress, ..answer(&range, 1, 5, 0, store == 1) };
+            details.take(StoreId(store), vec![answer], &mut map);
+        }
+        let told = details.status(map.all().remove(0)).progress;
+        assert_eq!(told, [replica_progress(StoreId(1), 50), replica_progress(StoreId(2), 40)]);
     }
 
     #[test]
