@@ -16,6 +16,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::wires::{Place, Wires, program_in};
 
+mod moving;
+
 /// How often a state that another process must reach is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// A store that takes longer to say what it knows is passed over.
@@ -73,6 +75,8 @@ pub struct StoreProcess {
 pub struct LocalFleet {
     options: FleetOptions,
     stores: Vec<StoreProcess>,
+    /// Never goes back: a store that moves gets ports that none had before.
+    ports: FreePorts,
 }
 
 impl LocalFleet {
@@ -97,7 +101,7 @@ impl LocalFleet {
                 });
             }
         }
-        Ok(Self { options, stores })
+        Ok(Self { options, stores, ports })
     }
 
     /// Gives the stores fixed ports instead of free ones, ten each: store `i` serves clients at `first + 10 i`, stores at the next
@@ -147,8 +151,14 @@ impl LocalFleet {
 
     /// Starts one store, or starts it again on the same ports and data.
     pub fn start_store(&mut self, index: usize) -> anyhow::Result<()> {
-        let join = self.stores.iter().enumerate().filter(|(other, _)| *other != index);
-        let join: Vec<_> = join.map(|(_, store)| store.client.to_string()).collect();
+        let others = self.stores.iter().enumerate().filter(|(other, _)| *other != index);
+        let others: Vec<_> = others.map(|(_, store)| store.client.to_string()).collect();
+        // The first store waits for `init`; it finds its fleet by its own data afterwards.
+        self.start_joining(index, if index == 0 { &[] } else { &others })
+    }
+
+    /// The same, with these addresses to join by.
+    pub fn start_joining(&mut self, index: usize, join: &[String]) -> anyhow::Result<()> {
         let store = &mut self.stores[index];
         ensure!(store.child.is_none(), "store {index} runs already");
         std::fs::create_dir_all(&store.data_dir)?;
@@ -168,8 +178,7 @@ impl LocalFleet {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log);
-        // The first store waits for `init`; it finds its fleet by its own data afterwards.
-        if index != 0 {
+        if !join.is_empty() {
             command.args(["--join", &join.join(",")]);
         }
         let child = command.spawn().with_context(|| format!("starting {}", self.options.binary.display()))?;
@@ -472,6 +481,7 @@ fn tail(log: &str) -> String {
 }
 
 /// Finds free ports below the kernel's ephemeral ones, so that a store that is down keeps its port.
+#[derive(Debug)]
 pub(crate) struct FreePorts {
     next: u16,
 }

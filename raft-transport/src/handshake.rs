@@ -35,8 +35,32 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// Its site.
     pub site: SiteName,
+    /// Where it says that it can be reached, told in every handshake.
+    pub addresses: Addresses,
     /// What its payloads are written in. Of a format that both stores name, the versions must overlap.
     pub formats: Vec<Format>,
+}
+
+/// Where a store says that it can be reached: `host:port`, empty when it does not say.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Addresses {
+    /// For clients.
+    pub client: String,
+    /// For other stores.
+    pub store_to_store: String,
+}
+
+/// What a store said of itself as it called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Introduction {
+    /// Who it is.
+    pub store: StoreId,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// Its site.
+    pub site: SiteName,
+    /// Where it can be reached.
+    pub addresses: Addresses,
 }
 
 /// How connections are protected.
@@ -135,7 +159,27 @@ pub(crate) fn hello(identity: &Identity, to: StoreId, class: v1::LinkClass) -> v
         site: identity.site.as_str().to_owned(),
         formats: formats_to_wire(&identity.formats),
         identity_proof: bytes::Bytes::new(),
+        client_address: identity.addresses.client.clone(),
+        store_address: identity.addresses.store_to_store.clone(),
     }))
+}
+
+/// What a hello of this fleet says of the store that calls, whether it is taken or not; `None`: nothing that can be used.
+pub(crate) fn introduction(identity: &Identity, first: &v1::LinkFrame) -> Option<Introduction> {
+    let Some(Body::Hello(hello)) = &first.body else { return None };
+    let store = StoreId(hello.from_store_id);
+    let is_ours = hello.fleet_id.map(FleetId::from) == Some(identity.fleet) && store != identity.store;
+    let addresses = [&hello.client_address, &hello.store_address];
+    let is_short = addresses.iter().all(|address| address.len() <= limits::MAX_ADDRESS_BYTES);
+    if !is_ours || !is_short || store == StoreId::NONE || hello.store_address.is_empty() {
+        return None;
+    }
+    Some(Introduction {
+        store,
+        incarnation: Incarnation(hello.incarnation),
+        site: SiteName::new(&hello.site).ok()?,
+        addresses: Addresses { client: hello.client_address.clone(), store_to_store: hello.store_address.clone() },
+    })
 }
 
 /// The accepting side: judges the first frame.
@@ -179,7 +223,7 @@ pub(crate) fn judge_answer(
     incarnations: &Incarnations,
     expected: StoreId,
     answer: v1::LinkFrame,
-) -> Result<(), Refusal> {
+) -> Result<Incarnation, Refusal> {
     match answer.body {
         Some(Body::Welcome(welcome)) => {
             let store = StoreId(welcome.store_id);
@@ -187,7 +231,8 @@ pub(crate) fn judge_answer(
                 return Err(Refusal::WrongStore { store });
             }
             check_formats(&identity.formats, &welcome.formats)?;
-            incarnations.admit(store, Incarnation(welcome.incarnation))
+            let incarnation = Incarnation(welcome.incarnation);
+            incarnations.admit(store, incarnation).map(|()| incarnation)
         }
         Some(Body::Refused(refused)) => {
             let refusal = refusal_from_wire(refused);
@@ -291,6 +336,7 @@ mod tests {
             store: StoreId(store),
             incarnation: Incarnation(3),
             site: SiteName::new("a").unwrap(),
+            addresses: Addresses { client: "h:1".into(), store_to_store: "h:2".into() },
             formats: vec![Format { name: "messages".into(), oldest: 1, newest: 2 }],
         }
     }
@@ -322,6 +368,21 @@ mod tests {
         assert_eq!(judge(&caller), Err(Refusal::OldIncarnation { newest: Incarnation(3) }));
         caller.incarnation = Incarnation(4);
         assert_eq!(judge(&caller), Ok(Incarnation(4)));
+    }
+
+    #[test]
+    fn who_calls_says_where_it_lives_even_when_it_meant_another() {
+        let first = |caller: &Identity, to| hello(caller, StoreId(to), v1::LinkClass::Log);
+        let of = |first: &v1::LinkFrame| introduction(&identity(2), first);
+        let said = of(&first(&identity(1), 5)).unwrap();
+        assert_eq!((said.store, said.incarnation, said.addresses), (StoreId(1), Incarnation(3), identity(1).addresses));
+        let mut stranger = identity(1);
+        stranger.fleet = FleetId(8);
+        assert_eq!(of(&first(&stranger, 2)), None, "another fleet");
+        let mut long = identity(1);
+        long.addresses.client = "x".repeat(10_000);
+        assert_eq!(of(&first(&long, 2)), None, "no address is so long");
+        assert_eq!(of(&first(&identity(2), 2)), None, "itself");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::class::{Cause, Class};
-use crate::handshake::{self, Caller, Refusal};
+use crate::handshake::{self, Caller, Introduction, Refusal};
 use crate::traffic::{Counters, Direction};
 use crate::transport::Shared;
 
@@ -39,14 +39,21 @@ pub trait Inbound: Send + Sync {
     /// brought them (about `limits::STREAM_BATCH_BYTES`): who keeps a small one for long copies it.
     fn receive(&self, from: StoreId, incarnation: Incarnation, class: Class, payloads: Vec<Bytes>) -> Intake;
 
-    /// Messages of a class now reach a store.
-    fn connected(&self, store: StoreId, class: Class);
+    /// A store of this fleet called and said where it can be reached, whether its stream is taken or not. Nothing of it is proved.
+    fn called(&self, introduction: &Introduction);
+
+    /// Messages of a class now reach a store, of which a handshake at `address` proved this incarnation.
+    fn connected(&self, store: StoreId, incarnation: Incarnation, class: Class, address: &str);
 
     /// They do not any more; what was queued or under way may be lost. Comes once for each `connected`.
     fn disconnected(&self, store: StoreId, class: Class);
 
-    /// A store refused a stream from this one. Comes with every attempt, at most every `limits::STREAM_RECONNECT_MAX` or so.
-    fn refused(&self, store: StoreId, refusal: &Refusal);
+    /// An attempt to reach a store at `address` led to nothing. Comes with every attempt.
+    fn unreached(&self, store: StoreId, class: Class, address: &str, reason: &str);
+
+    /// A store refused a stream from this one, which was meant for `store`. Comes with every attempt, at most every
+    /// `limits::STREAM_RECONNECT_MAX` or so for one address.
+    fn refused(&self, store: StoreId, class: Class, address: &str, refusal: &Refusal);
 }
 
 type Frames = Streaming<v1::LinkFrame>;
@@ -156,6 +163,9 @@ impl Acceptor {
             Some(Body::Hello(hello)) => hello.from_store_id,
             _ => 0,
         };
+        if let Some(introduction) = handshake::introduction(&self.shared.identity, &first) {
+            self.shared.inbound.called(&introduction);
+        }
         self.judge(first).map_err(|refusal| (store, refusal))
     }
 

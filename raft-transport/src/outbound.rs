@@ -10,7 +10,7 @@ use futures::future::poll_fn;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
-use holdfast_types::{SiteName, StoreId, limits};
+use holdfast_types::{Incarnation, SiteName, StoreId, limits};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::Streaming;
@@ -86,15 +86,21 @@ impl Link {
                 if self.address.has_changed().is_err() {
                     return;
                 }
+                wait = limits::STREAM_RECONNECT_MIN;
                 continue;
             };
             if was_connected {
                 wait = limits::STREAM_RECONNECT_MIN;
                 reported = None;
             }
-            if let Failure::Refused(refusal) = &failure {
-                self.shared.inbound.refused(self.store, refusal);
-                wait = limits::STREAM_RECONNECT_MAX;
+            match &failure {
+                Failure::Refused(refusal) => {
+                    self.shared.inbound.refused(self.store, self.class, &address.target, refusal);
+                    wait = limits::STREAM_RECONNECT_MAX;
+                }
+                Failure::Lost(reason) => {
+                    self.shared.inbound.unreached(self.store, self.class, &address.target, reason);
+                }
             }
             if reported.as_ref() != Some(&failure) {
                 self.report(&address, &failure);
@@ -105,7 +111,12 @@ impl Link {
                     let longer = (wait * 2).min(limits::STREAM_RECONNECT_MAX);
                     wait = if called { limits::STREAM_RECONNECT_MIN } else { longer };
                 }
-                changed = self.address.changed() => if changed.is_err() { return },
+                changed = self.address.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    wait = limits::STREAM_RECONNECT_MIN;
+                }
             }
         }
     }
@@ -130,14 +141,14 @@ impl Link {
                 return (false, None);
             }
         };
-        let mut answers = match opened {
-            Ok(answers) => answers,
+        let (mut answers, incarnation) = match opened {
+            Ok(opened) => opened,
             Err(failure) => {
                 self.queue.fail();
                 return (false, Some(failure));
             }
         };
-        let connected = Connected::new(&self.shared, self.store, self.class);
+        let connected = Connected::new(&self.shared, self.store, incarnation, self.class, &address.target);
         self.queue.open(connection);
         let failure = tokio::select! {
             failure = until_end(&mut answers) => Some(failure),
@@ -148,7 +159,11 @@ impl Link {
         (true, failure)
     }
 
-    async fn open(&self, address: &Address, connection: Connection) -> Result<Streaming<v1::LinkFrame>, Failure> {
+    async fn open(
+        &self,
+        address: &Address,
+        connection: Connection,
+    ) -> Result<(Streaming<v1::LinkFrame>, Incarnation), Failure> {
         let channel = endpoint(address)?.connect().await.map_err(|error| Failure::lost(source_of(&error)))?;
         let mut client = StoreTransportClient::new(channel);
         let hello = handshake::hello(&self.shared.identity, self.store, self.class.to_wire());
@@ -163,9 +178,8 @@ impl Link {
             .await
             .map_err(|_| Failure::lost("the handshake was not answered in time"))??;
         let first = first.ok_or_else(|| Failure::lost("closed before the handshake was answered"))?;
-        handshake::judge_answer(&self.shared.identity, &self.shared.incarnations, self.store, first)
-            .map_err(Failure::Refused)?;
-        Ok(answers)
+        let judged = handshake::judge_answer(&self.shared.identity, &self.shared.incarnations, self.store, first);
+        Ok((answers, judged.map_err(Failure::Refused)?))
     }
 }
 
@@ -177,9 +191,9 @@ struct Connected<'a> {
 }
 
 impl<'a> Connected<'a> {
-    fn new(shared: &'a Shared, store: StoreId, class: Class) -> Self {
-        tracing::info!(%store, ?class, "stream to a store opened");
-        shared.inbound.connected(store, class);
+    fn new(shared: &'a Shared, store: StoreId, incarnation: Incarnation, class: Class, address: &str) -> Self {
+        tracing::info!(%store, ?class, address, "stream to a store opened");
+        shared.inbound.connected(store, incarnation, class, address);
         Self { shared, store, class }
     }
 }
@@ -268,8 +282,6 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::Incarnation;
-
     use super::*;
     use crate::handshake::Caller;
     use crate::inbound::Slots;

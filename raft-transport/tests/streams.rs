@@ -15,7 +15,7 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
 use holdfast_proto::v1::store_transport_server::{StoreTransport, StoreTransportServer};
-use holdfast_raft_transport::{Cause, Class, Direction, Refusal, SendError, TransportConfig};
+use holdfast_raft_transport::{Cause, Class, Direction, Introduction, Refusal, SendError, TransportConfig};
 use holdfast_types::{FleetId, Incarnation, StoreId, limits};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -109,6 +109,19 @@ fn an_address_that_belongs_to_another_store_is_refused() {
     assert_eq!(a.next_event(), Event::Refused(StoreId(3), Refusal::WrongStore { store: B }));
     a.knows(2, b.transport.local_address());
     a.wait_until(&Event::Connected(B, Class::Control));
+}
+
+#[test]
+fn store_that_looks_for_another_one_says_where_it_lives_itself() {
+    let runtime = runtime();
+    let (a, b) = (Store::start(&runtime, 1), Store::start(&runtime, 2));
+    a.knows(3, b.transport.local_address());
+    let said =
+        Introduction { store: A, incarnation: Incarnation(1), site: site(1), addresses: identity(1, 1).addresses };
+    b.wait_until(&Event::Called(said));
+    let nobody = listener().local_addr().unwrap();
+    a.knows(4, nobody);
+    a.wait_until(&Event::Unreached(StoreId(4), nobody.to_string()));
 }
 
 #[test]

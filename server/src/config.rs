@@ -1,7 +1,7 @@
 //! The configuration of a store: defaults, then the file, then the environment, then flags.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -119,6 +119,10 @@ impl Config {
         if !(1..=most).contains(&workers) {
             bail!("workers = {workers} is out of bounds: use 1 to {most}");
         }
+        let advertise = args.advertise.clone().or(file.advertise);
+        let advertise_store = args.advertise_store.clone().or(file.advertise_store);
+        check_reachable("advertise", advertise.as_deref(), listen)?;
+        check_reachable("advertise-store", advertise_store.as_deref(), listen_store)?;
         Ok(Self {
             site: SiteName::new(&site).map_err(anyhow::Error::msg)?,
             site_id: args.site_id.clone().or(file.site_id),
@@ -127,8 +131,8 @@ impl Config {
             listen,
             listen_store,
             listen_http,
-            advertise: args.advertise.clone().or(file.advertise),
-            advertise_store: args.advertise_store.clone().or(file.advertise_store),
+            advertise,
+            advertise_store,
             quorum_reads,
             fleet_token: args.fleet_token.clone().or(file.fleet_token).unwrap_or_default(),
             workers,
@@ -250,6 +254,24 @@ fn built_in() -> impl Iterator<Item = v1::Setting> {
     })
 }
 
+/// Others are told this address: it must lead here from elsewhere.
+fn check_reachable(key: &str, given: Option<&str>, listen: SocketAddr) -> anyhow::Result<()> {
+    let text = given.map_or_else(|| listen.to_string(), str::to_owned);
+    let (host, port) = text.rsplit_once(':').unwrap_or((&text, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_everywhere = host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    // Heartbeats go to the port after the one for stores.
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0 && (port < u16::MAX || key == "advertise"));
+    if is_everywhere || !is_port || text.len() > limits::MAX_ADDRESS_BYTES {
+        bail!(
+            "other stores and clients would be told to find this store at {text}, which leads nowhere: pass --{key} HOST:PORT, with \
+             a name or an address of this machine and a port, for instance --{key} store-0.example:{}",
+            if key == "advertise" { CLIENT_PORT } else { STORE_PORT }
+        );
+    }
+    Ok(())
+}
+
 fn address(given: Option<String>, port: u16, name: &str) -> anyhow::Result<SocketAddr> {
     let text = given.unwrap_or_else(|| format!("127.0.0.1:{port}"));
     text.parse().with_context(|| format!("{name} = {text:?} is not an address like 0.0.0.0:{port}"))
@@ -297,6 +319,24 @@ mod tests {
         assert!(error.contains("17") && error.contains("1 to 16"), "{error}");
         assert!(with(0).is_err());
         assert_eq!(with(16).unwrap().workers, 16);
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_not_advertised() {
+        let load = |listen: &str, advertise: Option<&str>, advertise_store: Option<&str>| {
+            let (advertise, advertise_store) = (advertise.map(Into::into), advertise_store.map(Into::into));
+            Config::load(&StartArgs { listen: Some(listen.into()), advertise, advertise_store, ..args(None) })
+        };
+        for listen in ["0.0.0.0:7300", "[::]:7300", "127.0.0.1:0"] {
+            let error = load(listen, None, None).unwrap_err().to_string();
+            assert!(error.contains(listen) && error.contains("--advertise HOST:PORT"), "{error}");
+            assert!(load(listen, Some("store-0.site-a:7300"), None).is_ok(), "{listen}");
+        }
+        for nowhere in ["0.0.0.0:7400", "[::]:7400", ":7400", "host", "host:0", "host:65535", "host:http"] {
+            let error = load("127.0.0.1:7300", None, Some(nowhere)).unwrap_err().to_string();
+            assert!(error.contains("--advertise-store HOST:PORT"), "{error}");
+        }
+        assert!(load("127.0.0.1:7300", Some("[fd00::1]:7300"), Some("[fd00::1]:7400")).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod announcing;
 mod cli;
 mod completions;
 mod config;
@@ -18,6 +19,7 @@ mod examples;
 mod help;
 mod history;
 mod import;
+mod joining;
 mod man;
 mod membership;
 mod metrics;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use holdfast_kv::core::addresses::Unreached;
 use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
@@ -19,6 +20,7 @@ use holdfast_types::{
 };
 use tokio::sync::{broadcast, oneshot, watch};
 
+use crate::announcing::TELL_UNREACHED_AFTER;
 use crate::directory::Directory;
 use crate::events::EventLog;
 use crate::history::History;
@@ -76,6 +78,12 @@ impl Running {
             complaints.push(Complaint { kind: ComplaintKind::Clock, message });
         }
         complaints
+    }
+
+    /// Stores that have not been reached for a while, and what was tried. Says nothing of this store's health.
+    pub fn unreached(&self) -> Vec<Unreached> {
+        let unreached = self.directory.unreached().into_iter();
+        unreached.filter(|(_, since)| *since >= TELL_UNREACHED_AFTER).map(|(unreached, _)| unreached).collect()
     }
 
     /// Replicas here that are kept but not used.

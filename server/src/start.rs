@@ -13,45 +13,43 @@ use std::time::Duration;
 use anyhow::Context;
 use holdfast_engine::{EngineOptions, Engines};
 use holdfast_kv::core::identity::Identity;
-use holdfast_kv::core::recovery::{self, Founding, WorkerSetup};
+use holdfast_kv::core::recovery::{self, WorkerSetup};
 use holdfast_kv::core::routing::Found;
 use holdfast_kv::core::support::Support;
 use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
 use holdfast_kv::ports::Clock;
-use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_placement::StoreRecord;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
 use holdfast_raft_transport::{
-    Format, Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig,
+    Addresses, Format, Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig,
 };
 use holdfast_replica::{CheckLevel, SurvivalGoal};
-use holdfast_types::{FleetId, RangeId, StoreId, Timestamp, limits};
+use holdfast_types::{RangeId, StoreId, Timestamp, limits};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::server::TcpIncoming;
 
+use crate::announcing;
 use crate::config::Config;
-use crate::directory::Directory;
+use crate::directory::{Directory, OnChange};
 use crate::events::{self, EventLog};
-use crate::membership::{Applicant, join};
+use crate::joining::{become_member, own_record, renew_record};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
-use crate::services::fleet::{FleetService, InitCommand};
+use crate::services::fleet::{Budget, FleetService, InitCommand};
 use crate::services::http;
 use crate::services::kv::KvService;
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 
-/// How often a store that is no member yet asks to become one.
-const JOIN_EVERY: Duration = Duration::from_millis(500);
 /// How long a stopping store waits until others lead its ranges.
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits to hear who leads them now.
 const SUCCEED_WITHIN: Duration = Duration::from_millis(500);
 /// How often it looks.
 const RETIRE_POLL: Duration = Duration::from_millis(10);
-/// The store that founds a fleet.
-const FIRST_STORE: StoreId = StoreId(1);
 /// HTTP/2 windows of client connections: many calls share one.
 const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
@@ -111,7 +109,8 @@ async fn live(
     note_start(&running);
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
-    announce(config, &running).await;
+    tokio::spawn(announcing::run(config.clone(), Arc::clone(&running)));
+    renew_record(config, &running).await;
     std::future::pending().await
 }
 
@@ -132,127 +131,6 @@ fn note_start(running: &Arc<Running>) {
     });
 }
 
-/// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then.
-async fn become_member(
-    config: &Config,
-    engines: &Engines,
-    mut inits: mpsc::Receiver<InitCommand>,
-    clock: &dyn Clock,
-) -> anyhow::Result<Vec<StoreRecord>> {
-    let mut said = String::new();
-    if config.join.is_empty() {
-        tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
-    }
-    loop {
-        tokio::select! {
-            Some(answer) = inits.recv() => {
-                let outcome = found(config, engines, clock);
-                let told = outcome.as_ref().map(|(fleet, _)| *fleet).map_err(|error| format!("{error:#}"));
-                // The caller may have gone; the fleet exists all the same.
-                let _ = answer.send(told);
-                return outcome.map(|(_, record)| vec![record]);
-            }
-            asked = ask_to_join(config, None), if !config.join.is_empty() => match asked {
-                Ok((fleet, record, stores)) => {
-                    recovery::join(engines, fleet, &record)?;
-                    return Ok(stores);
-                }
-                Err(error) => {
-                    let text = format!("{error:#}");
-                    if text != said {
-                        tracing::info!("not a member yet: {text}");
-                        said = text;
-                    }
-                    tokio::time::sleep(JOIN_EVERY).await;
-                }
-            },
-        }
-    }
-}
-
-fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Result<(FleetId, StoreRecord)> {
-    let fleet = FleetId(random_128()?);
-    let record = own_record(config, FIRST_STORE, Timestamp::from_ms(clock.wall_ms()));
-    let site = SiteRecord { label: config.site.clone(), identity: config.site_id.clone() };
-    recovery::init(engines, &Founding { fleet, store: record.clone(), site })?;
-    Ok((fleet, record))
-}
-
-/// Asks the stores named by `--join`, one after the other. `member`: who this store is already.
-async fn ask_to_join(
-    config: &Config,
-    member: Option<(FleetId, StoreId)>,
-) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
-    let addresses = own_addresses(config);
-    let request = v1::JoinRequest {
-        site: config.site.to_string(),
-        site_identity: config.site_id.clone().unwrap_or_default(),
-        client_address: addresses.client,
-        store_address: addresses.store_to_store,
-        fleet_token: config.fleet_token.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        fleet: member.map(|(fleet, _)| fleet.into()),
-        store_id: member.map_or(0, |(_, store)| store.0),
-        ..v1::JoinRequest::default()
-    };
-    let mut last = anyhow::anyhow!("no address to join by");
-    for address in &config.join {
-        let asked = async {
-            let mut fleet = crate::status::connect(address).await?;
-            fleet.join(request.clone()).await.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))
-        };
-        match asked.await {
-            Ok(answer) => return joined(config, answer.into_inner()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
-    let fleet: FleetId = answer.fleet.context("the answer names no fleet")?.into();
-    let record = own_record(config, StoreId(answer.store_id), Timestamp::ZERO);
-    let mut stores = Vec::new();
-    for info in answer.stores {
-        stores.push(StoreRecord {
-            store: StoreId(info.store_id),
-            site: holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
-            site_identity: None,
-            addresses: StoreAddresses {
-                client: info.client_address,
-                store_to_store: info.store_address,
-                http: String::new(),
-            },
-            joined_at: Timestamp::ZERO,
-        });
-    }
-    Ok((fleet, record, stores))
-}
-
-fn own_addresses(config: &Config) -> StoreAddresses {
-    StoreAddresses {
-        client: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
-        store_to_store: config.advertise_store.clone().unwrap_or_else(|| config.listen_store.to_string()),
-        http: config.listen_http.to_string(),
-    }
-}
-
-fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> StoreRecord {
-    StoreRecord {
-        store,
-        site: config.site.clone(),
-        site_identity: config.site_id.clone(),
-        addresses: own_addresses(config),
-        joined_at,
-    }
-}
-
-fn random_128() -> anyhow::Result<u128> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
-    Ok(u128::from_le_bytes(bytes))
-}
-
 /// Recovers what is on disk and starts streams, support and threads.
 fn start_store(
     config: &Config,
@@ -271,14 +149,10 @@ fn start_store(
         identity.site,
         identity.site
     );
-    let stream_identity = StreamIdentity {
-        fleet: identity.fleet,
-        store: identity.store,
-        incarnation: identity.incarnation,
-        site: identity.site.clone(),
-        formats: formats(),
-    };
-    let incoming = Arc::new(Incoming::default());
+    let own = own_record(config, identity.store, Timestamp::ZERO);
+    let stream_identity = introduce(&identity, &own);
+    let directory = Arc::new(Directory::open(&config.data_dir, own, identity.incarnation, Arc::clone(&clock)));
+    let incoming = Arc::new(Incoming::new(Arc::clone(&directory)));
     let transport_config =
         TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
     let mut support_config = SupportConfig::new(stream_identity);
@@ -287,13 +161,9 @@ fn start_store(
     let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
     let transport =
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
-    let mut heartbeat_address: SocketAddr = config.listen_store;
-    heartbeat_address.set_port(transport.local_address().port() + 1);
-    let support_link = SupportLink::start(support_config, heartbeat_address)
-        .with_context(|| format!("listening for support heartbeats on {heartbeat_address}"))?;
-
-    let directory = Arc::new(open_directory(config, identity.store, &transport, &support_link)?);
+    let support_link = start_support(config, support_config, &transport)?;
     directory.learn(stores);
+    directory.begin(tell_streams(identity.store, &transport, &support_link));
     let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
@@ -330,6 +200,28 @@ fn start_store(
     Ok((running, stop))
 }
 
+/// What this process says of itself in every handshake.
+fn introduce(identity: &Identity, own: &StoreRecord) -> StreamIdentity {
+    StreamIdentity {
+        fleet: identity.fleet,
+        store: identity.store,
+        incarnation: identity.incarnation,
+        site: identity.site.clone(),
+        addresses: Addresses {
+            client: own.addresses.client.clone(),
+            store_to_store: own.addresses.store_to_store.clone(),
+        },
+        formats: formats(),
+    }
+}
+
+/// The heartbeats between stores, on the port after the one for streams.
+fn start_support(config: &Config, support: SupportConfig, transport: &Transport) -> anyhow::Result<SupportLink> {
+    let mut address: SocketAddr = config.listen_store;
+    address.set_port(transport.local_address().port() + 1);
+    SupportLink::start(support, address).with_context(|| format!("listening for support heartbeats on {address}"))
+}
+
 /// What happened here before, and what is going to.
 fn open_events(config: &Config, identity: &Identity, clock: &Arc<dyn Clock>) -> EventLog {
     let (store, site) = (identity.store, identity.site.clone());
@@ -361,16 +253,11 @@ fn store_options() -> StoreOptions {
     }
 }
 
-/// The address book, which tells streams and heartbeats where the other stores are.
-fn open_directory(
-    config: &Config,
-    own: StoreId,
-    transport: &Arc<Transport>,
-    support: &SupportLink,
-) -> anyhow::Result<Directory> {
+/// The directory tells streams and heartbeats where the other stores are.
+fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink) -> OnChange {
     let transport = Arc::clone(transport);
     let heartbeats = support.addresses();
-    let on_change = move |records: &[StoreRecord]| {
+    Box::new(move |records| {
         for record in records.iter().filter(|record| record.store != own) {
             let address = &record.addresses.store_to_store;
             transport.set_address(record.store, record.site.clone(), address);
@@ -378,44 +265,7 @@ fn open_directory(
                 heartbeats.set(record.store, record.site.clone(), &address);
             }
         }
-    };
-    Directory::open(&config.data_dir, Box::new(on_change))
-}
-
-/// Tells the fleet where this store is now and learns where the others are. Goes on until it is done, behind the services.
-async fn announce(config: &Config, running: &Arc<Running>) {
-    let applicant = Applicant {
-        store: running.store_id,
-        site: config.site.clone(),
-        site_identity: config.site_id.clone(),
-        addresses: own_addresses(config),
-    };
-    let mut said = String::new();
-    loop {
-        match join(running, &applicant).await {
-            Ok((_, stores)) => {
-                running.store.directory(Arc::new(stores));
-                return;
-            }
-            Err(rejected) if rejected.may_retry() || rejected == holdfast_types::Rejected::DeadlineExceeded => {
-                let text = rejected.to_string();
-                if text != said {
-                    tracing::info!("the fleet is not told of this store yet: {text}");
-                    said = text;
-                }
-            }
-            Err(rejected) => {
-                tracing::error!(%rejected, "the fleet refuses this store");
-                return;
-            }
-        }
-        // All stores may have moved at once: those named by --join are asked directly.
-        if let Ok((_, _, stores)) = ask_to_join(config, Some((running.fleet, running.store_id))).await {
-            running.directory.learn(&stores);
-            running.store.directory(Arc::new(running.directory.all().values().cloned().collect()));
-        }
-        tokio::time::sleep(JOIN_EVERY).await;
-    }
+    })
 }
 
 async fn serve_http(listener: tokio::net::TcpListener, state: Arc<ServerState>) {
@@ -437,7 +287,13 @@ async fn serve_clients(
     let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings()))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
-    let fleet = FleetService { state, init, fleet_token: config.fleet_token.clone(), site: config.site.clone() };
+    let fleet = FleetService {
+        state,
+        init,
+        fleet_token: config.fleet_token.clone(),
+        site: config.site.clone(),
+        announcements: Mutex::new(Budget::new(std::time::Instant::now())),
+    };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KvServer<KvService>>().await;
     let reflected = || {
@@ -542,6 +398,7 @@ async fn stop(state: &ServerState) {
     running.transport.stop().await;
     running.events.note(v1::EventKind::StoreStopped, None, None, format!("{} stopped in order", running.store_id));
     running.events.save();
+    running.directory.save();
     tracing::info!(handed_over = leaders.led.len() - without_leader, without_leader, "stopped");
 }
 

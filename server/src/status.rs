@@ -9,6 +9,8 @@ use holdfast_client::admin::{
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cli::{InitArgs, StatusArgs};
@@ -16,6 +18,8 @@ use crate::table::Table;
 
 /// How long to wait for a store.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// When no store has answered for this long, the next one is asked too.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Connects to the fleet service of a store.
 pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
@@ -27,16 +31,44 @@ pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
     Ok(FleetClient::new(channel))
 }
 
-/// Connects to the first store that answers.
-async fn connect_any(addresses: &[String]) -> anyhow::Result<FleetClient<Channel>> {
-    let mut said = Vec::new();
-    for address in addresses {
-        match connect(address).await {
-            Ok(client) => return Ok(client),
-            Err(error) => said.push(format!("{error:#}")),
+/// Asks the stores at these addresses what their fleet is: the first one, and as long as none has answered another one every
+/// [`NEXT_AFTER`]. Gives the first answer, and the addresses with the one that gave it in front.
+async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
+    let mut asked = JoinSet::new();
+    let (mut waiting, mut said) = (addresses.iter().cloned(), Vec::new());
+    loop {
+        let next = waiting.next();
+        let is_last = next.is_none();
+        if let Some(address) = next {
+            asked.spawn(async move { (address.clone(), describe(&address).await) });
+        }
+        loop {
+            let ended = async {
+                if is_last {
+                    asked.join_next().await
+                } else {
+                    timeout(NEXT_AFTER, asked.join_next()).await.ok().flatten()
+                }
+            };
+            let Some(ended) = ended.await else { break };
+            match ended? {
+                (address, Ok(answer)) => {
+                    let others = addresses.iter().filter(|other| **other != address);
+                    let order = std::iter::once(&address).chain(others).cloned().collect();
+                    return Ok((answer, order));
+                }
+                (_, Err(error)) => said.push(format!("{error:#}")),
+            }
+        }
+        if is_last {
+            anyhow::bail!("{}; give the client address of a running store with --at", said.join("; "));
         }
     }
-    anyhow::bail!("{}; give the client address of a running store with --at", said.join("; "))
+}
+
+async fn describe(address: &str) -> anyhow::Result<v1::DescribeResponse> {
+    let answer = connect(address).await?.describe(v1::DescribeRequest {}).await;
+    Ok(answer.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))?.into_inner())
 }
 
 /// `holdfast init`.
@@ -56,7 +88,7 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
 
 /// `holdfast status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    let described = connect_any(&args.at).await?.describe(v1::DescribeRequest {}).await?.into_inner();
+    let (described, addresses) = describe_any(&args.at).await?;
     if described.fleet.is_none() {
         if args.json {
             println!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }));
@@ -65,7 +97,7 @@ pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let admin = Admin::connect(args.at.clone()).await?;
+    let admin = Admin::connect(addresses).await?;
     let (sites, stores, ranges) = tokio::try_join!(admin.sites(), admin.stores(), admin.all_ranges(Ranges::All))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&as_json(&sites, &stores.stores, &ranges.ranges, args.ranges))?);

@@ -5,12 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_kv::core::addresses::Claim;
 use holdfast_kv::core::effect::TrafficCause;
 use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{self, RaftSender};
-use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Refusal, SupportLink, Transport};
+use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refusal, SupportLink, Transport};
 use holdfast_types::{Incarnation, StoreId};
 use parking_lot::Mutex;
+
+use crate::directory::Directory;
 
 /// How often a congested store is looked at again.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
@@ -65,14 +68,19 @@ impl ports::SupportLink for HeartbeatLink {
 }
 
 /// Hands what other stores send to the store. Until the store runs, messages are dropped: they are sent again.
-#[derive(Default)]
 pub struct Incoming {
     store: Arc<OnceLock<Arc<Store>>>,
+    directory: Arc<Directory>,
     reachable: Mutex<BTreeSet<StoreId>>,
     refusals: Mutex<BTreeMap<StoreId, Refusal>>,
 }
 
 impl Incoming {
+    /// Nothing is reached yet; where stores are found goes to `directory`.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { store: Arc::default(), directory, reachable: Mutex::default(), refusals: Mutex::default() }
+    }
+
     /// True while the control stream to a store is open: as far as this store knows it lives.
     pub fn reaches(&self, store: StoreId) -> bool {
         self.reachable.lock().contains(&store)
@@ -101,11 +109,22 @@ impl Inbound for Incoming {
         }))
     }
 
-    fn connected(&self, store: StoreId, class: Class) {
+    fn called(&self, introduction: &Introduction) {
+        self.directory.hear(&[Claim {
+            store: introduction.store,
+            site: introduction.site.clone(),
+            incarnation: introduction.incarnation,
+            client: introduction.addresses.client.clone(),
+            store_to_store: introduction.addresses.store_to_store.clone(),
+        }]);
+    }
+
+    fn connected(&self, store: StoreId, incarnation: Incarnation, class: Class, address: &str) {
         tracing::debug!(%store, ?class, "stream connected");
         self.refusals.lock().remove(&store);
         if class == Class::Control {
             self.reachable.lock().insert(store);
+            self.directory.reached(store, incarnation, address);
         }
     }
 
@@ -113,10 +132,21 @@ impl Inbound for Incoming {
         tracing::debug!(%store, ?class, "stream disconnected");
         if class == Class::Control {
             self.reachable.lock().remove(&store);
+            self.directory.lost(store);
         }
     }
 
-    fn refused(&self, store: StoreId, refusal: &Refusal) {
+    fn unreached(&self, store: StoreId, class: Class, address: &str, reason: &str) {
+        if class == Class::Control {
+            self.directory.failed(store, address, reason, None);
+        }
+    }
+
+    fn refused(&self, store: StoreId, class: Class, address: &str, refusal: &Refusal) {
+        if class == Class::Control {
+            let lives_there = if let Refusal::WrongStore { store } = refusal { Some(*store) } else { None };
+            self.directory.failed(store, address, &refusal.to_string(), lives_there);
+        }
         let known = self.refusals.lock().insert(store, refusal.clone());
         if known.as_ref() != Some(refusal) {
             tracing::warn!(%store, %refusal, "a store refuses this one");

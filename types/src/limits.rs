@@ -202,6 +202,19 @@ pub const STREAM_KEEPALIVE: Duration = Duration::from_secs(2);
 pub const STREAM_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Streams that one connection may carry: honest stores open one.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 8;
+/// Stores that an address book holds: far more than a fleet has, so that what is claimed of stores is bounded.
+pub const ADDRESSED_STORES: usize = 1_024;
+/// Places at which one store is looked for: a moved store has its new place, the old one, and what some third store believes.
+pub const ADDRESSES_PER_STORE: usize = 4;
+/// Places told in one announcement: all of them in any fleet that there is.
+pub const ANNOUNCED_PLACES: usize = 4_096;
+/// Announcements that a store takes in a second: honest ones come a few a second from each store that looks for others.
+pub const ANNOUNCEMENTS_PER_SECOND: u32 = 256;
+/// An address is at most this long: a host name has 253 characters at most, and a port.
+pub const MAX_ADDRESS_BYTES: usize = 300;
+/// The next place of a store is tried no sooner than this after the one before; after each round in vain it is twice as long, up to
+/// `STREAM_RECONNECT_MAX`.
+pub const ADDRESS_TRY_MIN: Duration = Duration::from_millis(100);
 /// Formats that one handshake may name.
 pub const MAX_STREAM_FORMATS: usize = 16;
 

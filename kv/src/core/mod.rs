@@ -4,11 +4,13 @@
 //! - [`routing`], [`desk`], [`admission`], [`parking`], [`unled`], [`snapshots`], [`load`]: one idea each, used by the worker
 //! - [`support`]: the table of promises between stores, on a thread of its own; a restored disk is noticed there, see [`seen`],
 //!   and a wall clock that is off, see [`clocks`]
+//! - [`addresses`]: where the other stores are, by what is claimed and what is proved
 //! - [`placement_loop`]: placement, where the system range is led; its values in [`records`]
 //! - [`recovery`]: from the disk to workers; who the store is in [`identity`]
 //! - [`carry`]: what effects that wait for a disk come to, in whatever pool
 //! - [`shared`]: what the workers of one store share; [`reader`]: the engine as the replica reads it; [`garbage`]: what of its data may go
 
+pub mod addresses;
 pub mod admission;
 pub mod carry;
 pub mod clocks;

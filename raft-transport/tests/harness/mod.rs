@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_raft_transport::{Class, Identity, Inbound, Intake, Refusal, Transport, TransportConfig};
+use holdfast_raft_transport::{
+    Addresses, Class, Identity, Inbound, Intake, Introduction, Refusal, Transport, TransportConfig,
+};
 use holdfast_types::{FleetId, Incarnation, SiteName, StoreId};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -20,6 +22,8 @@ pub enum Event {
     Connected(StoreId, Class),
     Disconnected(StoreId, Class),
     Refused(StoreId, Refusal),
+    Called(Introduction),
+    Unreached(StoreId, String),
 }
 
 struct Recorder {
@@ -43,7 +47,18 @@ impl Inbound for Recorder {
         }
     }
 
-    fn connected(&self, store: StoreId, class: Class) {
+    fn called(&self, introduction: &Introduction) {
+        self.record(Event::Called(introduction.clone()));
+    }
+
+    fn unreached(&self, store: StoreId, class: Class, address: &str, reason: &str) {
+        assert!(!reason.is_empty());
+        if class == Class::Control {
+            self.record(Event::Unreached(store, address.to_owned()));
+        }
+    }
+
+    fn connected(&self, store: StoreId, _incarnation: Incarnation, class: Class, _address: &str) {
         self.record(Event::Connected(store, class));
     }
 
@@ -51,7 +66,7 @@ impl Inbound for Recorder {
         self.record(Event::Disconnected(store, class));
     }
 
-    fn refused(&self, store: StoreId, refusal: &Refusal) {
+    fn refused(&self, store: StoreId, _class: Class, _address: &str, refusal: &Refusal) {
         self.record(Event::Refused(store, refusal.clone()));
     }
 }
@@ -74,6 +89,7 @@ pub fn identity(store: u64, incarnation: u64) -> Identity {
         store: StoreId(store),
         incarnation: Incarnation(incarnation),
         site: site(store),
+        addresses: Addresses { client: format!("client-{store}:1"), store_to_store: format!("store-{store}:2") },
         formats: Vec::new(),
     }
 }

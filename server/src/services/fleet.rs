@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::Fleet;
-use holdfast_types::{KeyRange, Rejected, SiteName, StoreId};
+use holdfast_types::{KeyRange, Rejected, SiteName, StoreId, limits};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
+use crate::announcing;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
 
@@ -32,6 +35,31 @@ pub struct FleetService {
     pub fleet_token: String,
     /// This store's site, before it is a member too.
     pub site: SiteName,
+    /// Bounds announcements.
+    pub announcements: Mutex<Budget>,
+}
+
+/// So many calls in a second, and no more.
+pub struct Budget {
+    left: u32,
+    since: Instant,
+}
+
+impl Budget {
+    /// A budget of which nothing is used.
+    pub fn new(now: Instant) -> Self {
+        Self { left: limits::ANNOUNCEMENTS_PER_SECOND, since: now }
+    }
+
+    /// True when there is one left.
+    fn take(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let has_one = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        has_one
+    }
 }
 
 impl FleetService {
@@ -181,6 +209,30 @@ impl Fleet for FleetService {
         Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
     }
 
+    async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
+        let running = self.state.member()?;
+        let request = request.into_inner();
+        self.check_token(&request.fleet_token)?;
+        if request.fleet != Some(running.fleet.into()) {
+            return Err(Status::permission_denied(format!("this is a store of fleet {}", running.fleet)));
+        }
+        if request.known.len() > limits::ANNOUNCED_PLACES {
+            return Err(Status::invalid_argument(format!(
+                "an announcement names at most {} places",
+                limits::ANNOUNCED_PLACES
+            )));
+        }
+        if !self.announcements.lock().take(Instant::now()) {
+            return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
+        }
+        let said = request.speaker.into_iter().chain(request.known);
+        running.directory.hear(&said.filter_map(announcing::from_wire).collect::<Vec<_>>());
+        Ok(Response::new(v1::AnnounceResponse {
+            speaker: Some(announcing::to_wire(&running.directory.own_claim())),
+            known: running.directory.claims().iter().map(announcing::to_wire).collect(),
+        }))
+    }
+
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
         self.check_token(&request.into_inner().fleet_token)?;
         if let Some(running) = self.state.running() {
@@ -191,5 +243,19 @@ impl Fleet for FleetService {
         self.init.try_send(sender).map_err(|_| refused())?;
         let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_are_bounded() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        let taken = (0..10_000).filter(|_| budget.take(start)).count();
+        assert_eq!(taken, usize::try_from(limits::ANNOUNCEMENTS_PER_SECOND).unwrap());
+        assert!(budget.take(start + Duration::from_secs(1)));
     }
 }

@@ -38,7 +38,10 @@ async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
         Some(running) => {
             let complaints = running.store.complaints();
             if complaints.is_empty() {
-                (StatusCode::OK, "ok\n".to_owned())
+                // Health is local, so that no quorum takes all stores out of service; but a probe's log should say why nothing works.
+                let unreached = running.unreached();
+                let unreached: String = unreached.iter().map(|unreached| format!("{unreached}\n")).collect();
+                (StatusCode::OK, format!("ok\n{unreached}"))
             } else {
                 (StatusCode::SERVICE_UNAVAILABLE, lines(&complaints))
             }

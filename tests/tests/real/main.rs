@@ -9,6 +9,7 @@ mod hostile;
 mod identity;
 mod languages;
 mod loss;
+mod moved;
 mod once;
 mod paused;
 mod rows;

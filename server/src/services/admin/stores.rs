@@ -85,6 +85,7 @@ impl AdminService {
             headroom.extend(store.headroom);
         }
         warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
+        warnings.extend(running.unreached().iter().map(|unreached| format!("{}: {unreached}", running.store_id)));
         for identity in identities.into_iter().flatten() {
             if let Some(site) = sites.get_mut(identity.label.as_str()) {
                 site.identity = identity.identity.unwrap_or_default();

@@ -1,0 +1,179 @@
+//! How a store that does not reach all others finds them: it tells whoever answers where it is, and hears what they know. Neither the
+//! system range nor a quorum is needed. What is heard is only where to look; see `holdfast_kv::core::addresses`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_kv::core::addresses::Claim;
+use holdfast_proto::v1;
+use holdfast_proto::v1::fleet_client::FleetClient;
+use holdfast_types::{Incarnation, SiteName, StoreId, limits};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tonic::transport::Endpoint;
+
+use crate::config::Config;
+use crate::running::Running;
+
+/// How often the address book is looked at.
+const LOOK_EVERY: Duration = limits::ADDRESS_TRY_MIN;
+/// First pause between two rounds of announcements; doubles as long as nothing new is heard.
+const ANNOUNCE_MIN: Duration = Duration::from_millis(250);
+/// Longest such pause: what a dead store costs, and what a lost one waits at most.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(4);
+/// A store that does not answer in this time is passed over until the next round.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(1);
+/// Stores asked in one round; the next round goes on behind them.
+const ANNOUNCE_TO: usize = 32;
+/// A store that is not reached for this long is told of.
+pub const TELL_UNREACHED_AFTER: Duration = Duration::from_secs(2);
+/// And again this often.
+const TELL_UNREACHED_EVERY: Duration = Duration::from_secs(60);
+
+/// Keeps the address book going until the process ends.
+pub async fn run(config: Config, running: Arc<Running>) {
+    let mut announcer = Announcer {
+        config,
+        running,
+        unanswered: BTreeSet::new(),
+        offset: 0,
+        pause: ANNOUNCE_MIN,
+        next_round: Instant::now(),
+        told: BTreeSet::new(),
+        told_at: Instant::now(),
+        version: 0,
+    };
+    announcer.unanswered.extend(announcer.config.join.iter().cloned());
+    loop {
+        announcer.look().await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Announcer {
+    config: Config,
+    running: Arc<Running>,
+    /// Addresses of `--join` that have not answered since the start.
+    unanswered: BTreeSet<String>,
+    /// Where the next round begins, when there are more stores than one round asks.
+    offset: usize,
+    pause: Duration,
+    next_round: Instant,
+    /// Stores that are told to be unreached.
+    told: BTreeSet<StoreId>,
+    told_at: Instant,
+    /// The version of the directory that the store and the file know.
+    version: u64,
+}
+
+impl Announcer {
+    async fn look(&mut self) {
+        let directory = Arc::clone(&self.running.directory);
+        directory.turn();
+        self.tell();
+        let version = directory.version();
+        if version != self.version {
+            self.version = version;
+            self.running.store.directory(Arc::new(directory.all().values().cloned().collect()));
+            let saving = Arc::clone(&directory);
+            if tokio::task::spawn_blocking(move || saving.save()).await.is_err() {
+                tracing::error!("the address book could not be kept: its thread ended");
+            }
+            // Something moved: whoever is looked for may be known by now.
+            self.pause = ANNOUNCE_MIN;
+            self.next_round = self.next_round.min(Instant::now() + ANNOUNCE_MIN);
+        }
+        let looks_for_some = !directory.unreached().is_empty();
+        if (looks_for_some || !self.unanswered.is_empty()) && Instant::now() >= self.next_round {
+            let news = self.announce().await;
+            self.pause = if news { ANNOUNCE_MIN } else { (self.pause * 2).min(ANNOUNCE_MAX) };
+            self.next_round = Instant::now() + self.pause;
+        }
+    }
+
+    /// One round. True when something new was heard.
+    async fn announce(&mut self) -> bool {
+        let directory = &self.running.directory;
+        let mut targets = self.config.join.clone();
+        targets.extend(directory.to_ask());
+        let mut seen = BTreeSet::from([directory.own_claim().client]);
+        targets.retain(|address| seen.insert(address.clone()));
+        let count = targets.len();
+        targets.rotate_left(if count > ANNOUNCE_TO { self.offset % count } else { 0 });
+        targets.truncate(ANNOUNCE_TO);
+        self.offset = self.offset.wrapping_add(ANNOUNCE_TO);
+        let request = v1::AnnounceRequest {
+            fleet: Some(self.running.fleet.into()),
+            fleet_token: self.config.fleet_token.clone(),
+            speaker: Some(to_wire(&directory.own_claim())),
+            known: directory.claims().iter().map(to_wire).collect(),
+        };
+        let mut asked = JoinSet::new();
+        for address in targets {
+            let request = request.clone();
+            asked.spawn(async move {
+                let answer = tokio::time::timeout(ANNOUNCE_WITHIN, ask(&address, request)).await;
+                (address, answer.unwrap_or_else(|_| anyhow::bail!("no answer within {ANNOUNCE_WITHIN:?}")))
+            });
+        }
+        let mut news = false;
+        while let Some(ended) = asked.join_next().await {
+            // A task of ours neither panics nor is cancelled.
+            let Ok((address, answer)) = ended else { continue };
+            match answer {
+                Ok(answer) => {
+                    self.unanswered.remove(&address);
+                    let said = answer.speaker.into_iter().chain(answer.known).take(limits::ANNOUNCED_PLACES);
+                    news |= directory.hear(&said.filter_map(from_wire).collect::<Vec<_>>());
+                }
+                Err(error) => tracing::debug!(address, error = format!("{error:#}"), "an announcement was not taken"),
+            }
+        }
+        news
+    }
+
+    /// Says which stores are not reached, once for each, and again now and then.
+    fn tell(&mut self) {
+        let unreached = self.running.unreached();
+        let now: BTreeSet<_> = unreached.iter().map(|unreached| unreached.store).collect();
+        let again = self.told_at.elapsed() >= TELL_UNREACHED_EVERY;
+        if again {
+            self.told_at = Instant::now();
+        }
+        for unreached in unreached.iter().filter(|unreached| again || !self.told.contains(&unreached.store)) {
+            tracing::warn!("{unreached}");
+        }
+        self.told = now;
+    }
+}
+
+async fn ask(address: &str, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ANNOUNCE_WITHIN);
+    let mut fleet = FleetClient::new(endpoint.connect().await?).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let answer = fleet.announce(request).await;
+    Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
+}
+
+/// A claim as it is told.
+pub fn to_wire(claim: &Claim) -> v1::StoreAddress {
+    v1::StoreAddress {
+        store_id: claim.store.0,
+        site: claim.site.to_string(),
+        incarnation: claim.incarnation.0,
+        client_address: claim.client.clone(),
+        store_address: claim.store_to_store.clone(),
+    }
+}
+
+/// A claim as it is heard; `None`: it is none.
+pub fn from_wire(said: v1::StoreAddress) -> Option<Claim> {
+    let claim = Claim {
+        store: StoreId(said.store_id),
+        site: SiteName::new(&said.site).ok()?,
+        incarnation: Incarnation(said.incarnation),
+        client: said.client_address,
+        store_to_store: said.store_address,
+    };
+    claim.is_sound().then_some(claim)
+}

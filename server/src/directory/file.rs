@@ -1,0 +1,84 @@
+//! The address book on disk: `directory.json`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use holdfast_kv::core::addresses::Claim;
+use holdfast_types::{Incarnation, SiteName, StoreId};
+use serde::{Deserialize, Serialize};
+
+/// The version of the file that this program writes. Older programs of this version know one address of a store and no incarnation.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    stores: Vec<FileStore>,
+}
+
+/// A store at one of its places.
+#[derive(Serialize, Deserialize)]
+struct FileStore {
+    store: u64,
+    site: String,
+    #[serde(default)]
+    incarnation: u64,
+    client: String,
+    store_to_store: String,
+    /// Not used; older programs want it.
+    #[serde(default)]
+    http: String,
+}
+
+/// What was written down; nothing when there is no file.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let file: File = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+    anyhow::ensure!(
+        file.version == VERSION,
+        "{} has version {}, this program knows {VERSION}",
+        path.display(),
+        file.version
+    );
+    file.stores.into_iter().map(FileStore::into_claim).collect()
+}
+
+/// Writes the book down, all of it or nothing.
+pub fn write(path: &Path, claims: &[Claim]) -> anyhow::Result<()> {
+    // An older program keeps the last place of a store: the one in use.
+    let stores = claims.iter().rev().map(FileStore::from).collect();
+    let file = File { version: VERSION, stores };
+    let next = path.with_extension("json.next");
+    std::fs::write(&next, serde_json::to_string_pretty(&file)?)?;
+    std::fs::File::open(&next)?.sync_all()?;
+    std::fs::rename(&next, path)?;
+    Ok(())
+}
+
+impl From<&Claim> for FileStore {
+    fn from(claim: &Claim) -> Self {
+        Self {
+            store: claim.store.0,
+            site: claim.site.to_string(),
+            incarnation: claim.incarnation.0,
+            client: claim.client.clone(),
+            store_to_store: claim.store_to_store.clone(),
+            http: String::new(),
+        }
+    }
+}
+
+impl FileStore {
+    fn into_claim(self) -> anyhow::Result<Claim> {
+        Ok(Claim {
+            store: StoreId(self.store),
+            site: SiteName::new(&self.site).map_err(anyhow::Error::msg)?,
+            incarnation: Incarnation(self.incarnation),
+            client: self.client,
+            store_to_store: self.store_to_store,
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Becoming a member of a fleet: by founding one, or by asking a store of one; and telling the system range of a new address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use holdfast_engine::Engines;
+use holdfast_kv::core::recovery::{self, Founding};
+use holdfast_kv::ports::Clock;
+use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_proto::v1;
+use holdfast_types::{FleetId, StoreId, Timestamp};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::membership::{Applicant, join};
+use crate::running::Running;
+use crate::services::fleet::InitCommand;
+
+/// How often a store that is no member yet asks to become one.
+const JOIN_EVERY: Duration = Duration::from_millis(500);
+/// A store named by `--join` that does not answer in this time is passed over.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The store that founds a fleet.
+const FIRST_STORE: StoreId = StoreId(1);
+
+/// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then.
+pub async fn become_member(
+    config: &Config,
+    engines: &Engines,
+    mut inits: mpsc::Receiver<InitCommand>,
+    clock: &dyn Clock,
+) -> anyhow::Result<Vec<StoreRecord>> {
+    let mut said = String::new();
+    if config.join.is_empty() {
+        tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
+    }
+    loop {
+        tokio::select! {
+            Some(answer) = inits.recv() => {
+                let outcome = found(config, engines, clock);
+                let told = outcome.as_ref().map(|(fleet, _)| *fleet).map_err(|error| format!("{error:#}"));
+                // The caller may have gone; the fleet exists all the same.
+                let _ = answer.send(told);
+                return outcome.map(|(_, record)| vec![record]);
+            }
+            asked = ask_to_join(config), if !config.join.is_empty() => match asked {
+                Ok((fleet, record, stores)) => {
+                    recovery::join(engines, fleet, &record)?;
+                    return Ok(stores);
+                }
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    if text != said {
+                        tracing::info!("not a member yet: {text}");
+                        said = text;
+                    }
+                    tokio::time::sleep(JOIN_EVERY).await;
+                }
+            },
+        }
+    }
+}
+
+fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Result<(FleetId, StoreRecord)> {
+    let fleet = FleetId(random_128()?);
+    let record = own_record(config, FIRST_STORE, Timestamp::from_ms(clock.wall_ms()));
+    let site = SiteRecord { label: config.site.clone(), identity: config.site_id.clone() };
+    recovery::init(engines, &Founding { fleet, store: record.clone(), site })?;
+    Ok((fleet, record))
+}
+
+/// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
+async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let addresses = own_addresses(config);
+    let request = v1::JoinRequest {
+        site: config.site.to_string(),
+        site_identity: config.site_id.clone().unwrap_or_default(),
+        client_address: addresses.client,
+        store_address: addresses.store_to_store,
+        fleet_token: config.fleet_token.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..v1::JoinRequest::default()
+    };
+    let mut asked = JoinSet::new();
+    for address in config.join.clone() {
+        asked.spawn(async move {
+            let answers = async {
+                let mut fleet = crate::status::connect(&address).await?;
+                let described = fleet.describe(v1::DescribeRequest {}).await;
+                described.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))?;
+                Ok(fleet)
+            };
+            let answered = tokio::time::timeout(ANSWER_WITHIN, answers).await;
+            let silent = |_| anyhow::bail!("{address}: no answer within {} ms", ANSWER_WITHIN.as_millis());
+            (address.clone(), answered.unwrap_or_else(silent))
+        });
+    }
+    let mut last = anyhow::anyhow!("no address to join by");
+    while let Some(answered) = asked.join_next().await {
+        let (address, fleet) = answered?;
+        let joined_by = async {
+            let answer = fleet?.join(request.clone()).await;
+            answer.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))
+        };
+        match joined_by.await {
+            Ok(answer) => return joined(config, answer.into_inner()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let fleet: FleetId = answer.fleet.context("the answer names no fleet")?.into();
+    let record = own_record(config, StoreId(answer.store_id), Timestamp::ZERO);
+    let mut stores = Vec::new();
+    for info in answer.stores {
+        stores.push(StoreRecord {
+            store: StoreId(info.store_id),
+            site: holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
+            site_identity: None,
+            addresses: StoreAddresses {
+                client: info.client_address,
+                store_to_store: info.store_address,
+                http: String::new(),
+            },
+            joined_at: Timestamp::ZERO,
+        });
+    }
+    Ok((fleet, record, stores))
+}
+
+fn own_addresses(config: &Config) -> StoreAddresses {
+    StoreAddresses {
+        client: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
+        store_to_store: config.advertise_store.clone().unwrap_or_else(|| config.listen_store.to_string()),
+        http: config.listen_http.to_string(),
+    }
+}
+
+pub fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> StoreRecord {
+    StoreRecord {
+        store,
+        site: config.site.clone(),
+        site_identity: config.site_id.clone(),
+        addresses: own_addresses(config),
+        joined_at,
+    }
+}
+
+fn random_128() -> anyhow::Result<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Keeps in the system range where this store is now. Goes on until it is done, behind the services.
+pub async fn renew_record(config: &Config, running: &Arc<Running>) {
+    let applicant = Applicant {
+        store: running.store_id,
+        site: config.site.clone(),
+        site_identity: config.site_id.clone(),
+        addresses: own_addresses(config),
+    };
+    let mut said = String::new();
+    loop {
+        match join(running, &applicant).await {
+            Ok(_) => return,
+            Err(rejected) if rejected.may_retry() || rejected == holdfast_types::Rejected::DeadlineExceeded => {
+                let text = rejected.to_string();
+                if text != said {
+                    tracing::info!("the system range is not told of this store yet: {text}");
+                    said = text;
+                }
+            }
+            Err(rejected) => {
+                tracing::error!(%rejected, "the fleet refuses this store");
+                return;
+            }
+        }
+        tokio::time::sleep(JOIN_EVERY).await;
+    }
+}
