@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 pub use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord, SnapshotId, Version};
 use holdfast_types::{
-    ClientId, Key, KeyRange, LogCounter, LogIndex, RangeId, Row, Slot, Term, Timestamp, VersionedValue,
+    ClientId, Key, KeyRange, LogCounter, LogIndex, LogSizes, RangeId, Row, Slot, Term, Timestamp, VersionedValue,
 };
 
 /// A local failure: the disk, damage, a bug. Never an answer to a caller; it stops a replica or the store.
@@ -70,6 +70,8 @@ pub struct LoadedLog {
     pub terms: Vec<(LogIndex, Term)>,
     /// Index of the last entry; `start.index` when the log is empty.
     pub last: LogIndex,
+    /// How many bytes the entries take.
+    pub sizes: LogSizes,
 }
 
 /// The log instance. One thread writes; any may read.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_types::{LogIndex, RangeId, Term};
+use holdfast_types::{LogIndex, LogSizes, RangeId, Term};
 
 use crate::contract::{Fault, HardState, LoadedLog, LogEntry, LogOp, LogStart, ReplicaRecord};
 
@@ -101,13 +101,12 @@ impl LogSpan {
         Ok(removed)
     }
 
-    /// What the engine tells at start.
-    pub(crate) fn loaded(&self, range: RangeId) -> Result<LoadedLog, Fault> {
+    fn loaded(&self, range: RangeId, sizes: LogSizes) -> Result<LoadedLog, Fault> {
         let Some(record) = self.record else {
             return Err(damage(range, "has a log but no record of its replica".to_owned()));
         };
         let (hard_state, start, terms, last) = (self.hard_state, self.start, self.terms.clone(), self.last);
-        Ok(LoadedLog { range, record, hard_state, start, terms, last })
+        Ok(LoadedLog { range, record, hard_state, start, terms, last, sizes })
     }
 }
 
@@ -115,6 +114,8 @@ impl LogSpan {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct LogSpans {
     ranges: BTreeMap<RangeId, LogSpan>,
+    /// Beside the spans, which are copied for every write.
+    sizes: BTreeMap<RangeId, LogSizes>,
 }
 
 /// A checked write: what it makes of the spans that it touches (`None`: forgotten), and what each operation removes.
@@ -135,8 +136,20 @@ impl LogSpans {
         self.ranges.entry(range).or_default()
     }
 
+    /// An entry found at opening.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn measure(&mut self, range: RangeId, index: LogIndex, payload_bytes: usize) {
+        self.sizes.entry(range).or_default().push(index, payload_bytes);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RangeId, &LogSpan)> {
         self.ranges.iter()
+    }
+
+    /// What the engine tells at start.
+    pub(crate) fn load(&self) -> Result<Vec<LoadedLog>, Fault> {
+        let sizes = |range| self.sizes.get(range).cloned().unwrap_or_default();
+        self.ranges.iter().map(|(range, span)| span.loaded(*range, sizes(range))).collect()
     }
 
     /// Checks a batch against the spans, without changing them.
@@ -181,12 +194,28 @@ impl LogSpans {
         removed.map_err(|detail| damage(range, detail))
     }
 
-    /// Takes a checked batch over.
-    pub(crate) fn apply(&mut self, planned: Planned) {
+    /// Takes a checked batch over: the operations, and what [`LogSpans::plan`] made of them.
+    pub(crate) fn apply(&mut self, ops: &[LogOp], planned: Planned) {
+        for op in ops {
+            if let LogOp::Append { range, entries } = op {
+                let sizes = self.sizes.entry(*range).or_default();
+                sizes.cut_tail(entries.first().map_or(LogIndex(u64::MAX), |first| first.index));
+                entries.iter().for_each(|entry| sizes.push(entry.index, entry.data.len()));
+            }
+        }
         for (range, span) in planned.touched {
             match span {
-                Some(span) => self.ranges.insert(range, span),
-                None => self.ranges.remove(&range),
+                Some(span) => {
+                    if let Some(sizes) = self.sizes.get_mut(&range) {
+                        sizes.cut_front(span.start.index);
+                        sizes.cut_tail(span.last.next());
+                    }
+                    self.ranges.insert(range, span)
+                }
+                None => {
+                    self.sizes.remove(&range);
+                    self.ranges.remove(&range)
+                }
             };
         }
     }

@@ -37,6 +37,9 @@ enum Barrier {
 #[derive(Default, Debug)]
 pub(crate) struct Applying {
     queue: VecDeque<Waiting>,
+    /// Of the queue, and of the task that is out.
+    queued_bytes: usize,
+    out_bytes: usize,
     /// Changes of the configuration in the task that is out, by index.
     changes: BTreeMap<LogIndex, ConfChangeV2>,
     /// The log instance knows of the right side of the split at this index.
@@ -54,8 +57,14 @@ impl Applying {
         Self { descriptor_index: applied, ..Self::default() }
     }
 
+    /// Bytes of committed entries that are not applied yet.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.queued_bytes + self.out_bytes
+    }
+
     pub(crate) fn drop_queue(&mut self) {
         self.queue.clear();
+        self.queued_bytes = 0;
     }
 }
 
@@ -98,6 +107,7 @@ impl Replica {
                 Ok((kind, barrier)) => {
                     let committed = CommittedEntry { index: LogIndex(entry.index), term: Term(entry.term), kind };
                     let size_bytes = convert::entry_bytes(&entry);
+                    self.applying.queued_bytes += size_bytes;
                     self.applying.queue.push_back(Waiting { entry: committed, size_bytes, barrier });
                 }
                 Err(reason) => {
@@ -131,6 +141,8 @@ impl Replica {
         }
         if !entries.is_empty() {
             let state = self.state.take().expect("checked above");
+            self.applying.queued_bytes -= bytes;
+            self.applying.out_bytes = bytes;
             self.effects.push(Effect::Apply(Box::new(ApplyTask { state, entries })));
         }
     }
@@ -165,6 +177,7 @@ impl Replica {
             tracing::warn!(range = %self.descriptor.range, ?first, next, "a stray result of apply");
             return;
         }
+        self.applying.out_bytes = 0;
         let Some(last) = applied.results.last().map(|r| r.index) else {
             self.state = Some(applied.state);
             return;
@@ -191,7 +204,7 @@ impl Replica {
         self.state = Some(state);
         self.raw.advance_apply_to(last.0);
         let conf = convert::conf_state(&self.descriptor);
-        self.raw.mut_store().applied_to(last, &conf);
+        self.raw.mut_store().applied_to(last, &conf, view.room);
         self.note_leadership(view);
         for result in &results {
             self.follow_change(result, view);

@@ -193,6 +193,8 @@ pub enum Input {
     AppliedPersisted {
         /// The applied index readable with `ReadTier::Persisted`.
         index: LogIndex,
+        /// How many bytes of log behind it may be kept for followers that lag.
+        keep_bytes: u64,
     },
     /// A snapshot for this replica arrived whole, and is staged and verified. `envelope` is the raft snapshot message.
     SnapshotStaged {

@@ -2,7 +2,7 @@
 
 use holdfast_types::limits;
 use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord};
-use holdfast_types::{Hlc, LogIndex, RangeDescriptor, RangeId, ReplicaId, Term, Timestamp};
+use holdfast_types::{Hlc, LogIndex, LogSizes, RangeDescriptor, RangeId, ReplicaId, Term, Timestamp};
 use prost011::Message as _;
 use raft::eraftpb::Entry;
 use raft::{Config, RawNode, ReadOnlyOption};
@@ -31,6 +31,8 @@ pub struct LoadedParts {
     pub terms: Vec<(LogIndex, Term)>,
     /// Index of the last entry; `start.index` when there is none.
     pub last: LogIndex,
+    /// How many bytes the entries take.
+    pub sizes: LogSizes,
 }
 
 /// What a replica is opened from.
@@ -217,7 +219,7 @@ impl Replica {
             return Err(fault("the tail of the log does not reach from the applied to the last entry".into()));
         }
         let mut cache = LogCache::new(hard_state, convert::conf_state(&state.descriptor), log.start, state.applied);
-        cache.load(&log.terms, log.last, entries);
+        cache.load(&log.terms, log.last, log.sizes, entries);
         Self::build(config, replica, cache, state, log.hard_state).map_err(fault)
     }
 

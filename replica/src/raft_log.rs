@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use holdfast_types::limits;
 use holdfast_types::storage::{HardState, LogEntry, LogStart};
-use holdfast_types::{LogIndex, Term};
+use holdfast_types::{LogIndex, LogSizes, Term};
+use prost011::Message as _;
 use raft::eraftpb::{ConfState, Entry, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
 
 use crate::convert;
+use crate::view::EntryRoom;
 
 /// The log of one replica.
 ///
@@ -23,6 +25,8 @@ pub(crate) struct LogCache {
     start: LogStart,
     terms: Vec<(u64, u64)>,
     last: u64,
+    /// Of the whole log, on disk.
+    sizes: LogSizes,
     applied: u64,
     entries: VecDeque<Entry>,
     cached_bytes: usize,
@@ -39,6 +43,7 @@ impl LogCache {
             start,
             terms: Vec::new(),
             last: start.index.0,
+            sizes: LogSizes::default(),
             applied: applied.0,
             entries: VecDeque::new(),
             cached_bytes: 0,
@@ -49,10 +54,11 @@ impl LogCache {
         }
     }
 
-    /// Takes over what the disk has: spans of terms, and the tail of the log.
-    pub(crate) fn load(&mut self, terms: &[(LogIndex, Term)], last: LogIndex, tail: Vec<Entry>) {
+    /// Takes over what the disk has: spans of terms, sizes, and the tail of the log.
+    pub(crate) fn load(&mut self, terms: &[(LogIndex, Term)], last: LogIndex, sizes: LogSizes, tail: Vec<Entry>) {
         self.terms = terms.iter().map(|(first, term)| (first.0, term.0)).collect();
         self.last = last.0;
+        self.sizes = sizes;
         self.cached_bytes = tail.iter().map(convert::entry_bytes).sum();
         self.entries = tail.into();
     }
@@ -63,6 +69,11 @@ impl LogCache {
 
     pub(crate) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// How many bytes the log takes on disk.
+    pub(crate) fn sizes(&self) -> &LogSizes {
+        &self.sizes
     }
 
     /// True when what is not applied yet fills the memory given to it.
@@ -87,11 +98,13 @@ impl LogCache {
             self.cached_bytes -= convert::entry_bytes(&gone);
         }
         self.terms.retain(|(begin, _)| *begin < first.index);
+        self.sizes.cut_tail(LogIndex(first.index));
         for entry in entries {
             if self.terms.last().is_none_or(|(_, term)| *term != entry.term) {
                 self.terms.push((entry.index, entry.term));
             }
             self.cached_bytes += convert::entry_bytes(entry);
+            self.sizes.push(LogIndex(entry.index), entry.encoded_len());
             self.entries.push_back(entry.clone());
         }
         self.last = entries.last().expect("not empty").index;
@@ -112,6 +125,7 @@ impl LogCache {
         if let Some(first) = self.terms.first_mut() {
             first.0 = first.0.max(start.index.0 + 1);
         }
+        self.sizes.cut_front(start.index);
         self.start = start;
     }
 
@@ -123,15 +137,24 @@ impl LogCache {
     }
 
     /// Entries up to here are applied: those beyond the tail budget leave the memory. Also what a snapshot would hold.
-    pub(crate) fn applied_to(&mut self, applied: LogIndex, conf: &ConfState) {
+    pub(crate) fn applied_to(&mut self, applied: LogIndex, conf: &ConfState, room: EntryRoom) {
         self.applied = applied.0;
         self.snapshot_conf = conf.clone();
-        while self.cached_bytes > limits::ENTRY_CACHE_TAIL_BYTES
-            && self.entries.front().is_some_and(|e| e.index <= applied.0)
-        {
+        self.drop_applied(room);
+    }
+
+    /// Applied entries beyond the tail that there is room for leave the memory.
+    pub(crate) fn drop_applied(&mut self, room: EntryRoom) {
+        let tail_bytes = if room == EntryRoom::Plenty { limits::ENTRY_CACHE_TAIL_BYTES } else { 0 };
+        while self.cached_bytes > tail_bytes && self.entries.front().is_some_and(|e| e.index <= self.applied) {
             let gone = self.entries.pop_front().expect("just seen");
             self.cached_bytes -= convert::entry_bytes(&gone);
         }
+    }
+
+    /// Bytes of the entries in memory.
+    pub(crate) fn cached_bytes(&self) -> usize {
+        self.cached_bytes
     }
 
     /// First indexes that raft asked for and that lie on disk.

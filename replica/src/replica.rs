@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use holdfast_types::storage::{LogOp, ReplicaRecord};
 use holdfast_types::{
-    Hlc, LeaderHint, LogIndex, Moment, RangeDescriptor, Rejected, ReplicaId, SiteName, StoreId, Term, Timestamp,
+    Hlc, LeaderHint, LogIndex, Moment, RangeDescriptor, Rejected, ReplicaId, SiteName, StoreId, Term, Timestamp, limits,
 };
 use raft::eraftpb::MessageType;
 use raft::{RawNode, StateRole};
@@ -27,7 +27,7 @@ use crate::ready::{After, Disk};
 use crate::serving::WaitingRequest;
 use crate::sleep::Rest;
 use crate::snapshot::{Arrived, Install};
-use crate::view::StoreView;
+use crate::view::{EntryRoom, StoreView};
 
 /// What a range must survive; it forbids shapes, see [`RangeDescriptor::crowded_site`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -259,7 +259,10 @@ impl Replica {
             Input::LeaderDoubted { .. } => {}
             Input::AskedWhetherLeading { from_store, term } => self.asked_whether_it_leads(from_store, term, view),
             Input::Tick => {}
-            Input::AppliedPersisted { index } => self.truncate_behind(index),
+            Input::AppliedPersisted { index, keep_bytes } => {
+                self.raw.mut_store().drop_applied(view.room);
+                self.truncate_behind(index, keep_bytes);
+            }
             Input::SnapshotStaged { from_store, envelope, staged } => {
                 self.snapshot_staged(from_store, envelope, staged, view);
             }
@@ -291,7 +294,7 @@ impl Replica {
             MessageType::MsgSnapshot => {}
             // What cannot be kept in memory until it is applied is not acknowledged, nor what cannot be written before a snapshot
             // is in place: the leader sends it again.
-            MessageType::MsgAppend if !message.entries.is_empty() && !self.takes_entries() => {}
+            MessageType::MsgAppend if !message.entries.is_empty() && !self.takes_entries(view) => {}
             MessageType::MsgAppend | MessageType::MsgHeartbeat => self.step_leader_message(from_store, message, view),
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 self.step_vote_request(from_store, message, view);
@@ -305,8 +308,13 @@ impl Replica {
         }
     }
 
-    fn takes_entries(&self) -> bool {
-        !self.raw.store().is_full() && !self.phase.is_installing()
+    /// Whoever has nothing to apply takes entries whatever the memory: without them it may never learn that those it has are
+    /// committed. They are bounded by what leaders admit.
+    fn takes_entries(&self, view: &StoreView<'_>) -> bool {
+        let backlog = self.applying.backlog_bytes();
+        let too_much = self.raw.store().is_full()
+            || view.room == EntryRoom::Full && backlog >= limits::ENTRY_BACKLOG_MIN_BYTES;
+        !self.phase.is_installing() && (backlog == 0 || !too_much)
     }
 
     /// An acknowledgement of our term counts for the lease, with the stamp it bears, or stops counting without one.
@@ -512,6 +520,18 @@ impl Replica {
             asleep: self.leading.as_ref().is_some_and(|l| !l.rest.awake),
             matched,
         }
+    }
+
+    /// Bytes of entries that it keeps in memory.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        self.raw.store().cached_bytes() + self.applying.backlog_bytes()
+    }
+
+    /// Bytes that its log takes on disk.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.raw.store().sizes().total_bytes()
     }
 
     /// The range.

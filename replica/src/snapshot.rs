@@ -12,7 +12,7 @@ use crate::input::{RaftEnvelope, StagedSnapshot};
 use crate::range_state::RangeState;
 use crate::ready::After;
 use crate::replica::{Phase, Replica, Summary};
-use crate::view::StoreView;
+use crate::view::{EntryRoom, StoreView};
 
 /// A snapshot that arrived while entries are being applied.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Replica {
         self.summary = Summary::of(&state);
         self.hlc.observe(state.last_timestamp);
         let conf = convert::conf_state(&state.descriptor);
-        self.raw.mut_store().applied_to(state.applied, &conf);
+        self.raw.mut_store().applied_to(state.applied, &conf, EntryRoom::Plenty);
         self.state = Some(state);
     }
 }

@@ -9,14 +9,16 @@ use crate::ready::After;
 use crate::replica::Replica;
 
 impl Replica {
-    /// The data instance would survive a crash with everything up to `persisted` applied.
-    pub(crate) fn truncate_behind(&mut self, persisted: LogIndex) {
+    /// The data instance would survive a crash with everything up to `persisted` applied. What lies behind that is kept for
+    /// followers only as far as the log takes `keep_bytes` at most: beyond it they get a snapshot.
+    pub(crate) fn truncate_behind(&mut self, persisted: LogIndex, keep_bytes: u64) {
         if !self.is_live() || self.phase.is_installing() {
             return;
         }
         let start = self.raw.store().start().index.0;
         let applied = self.raw.raft.raft_log.applied;
-        let cut = persisted.0.min(applied).min(self.needed_from().saturating_sub(1));
+        let needed = self.needed_from().max(self.raw.store().sizes().first_within(keep_bytes).0);
+        let cut = persisted.0.min(applied).min(needed.saturating_sub(1));
         if cut <= start {
             return;
         }

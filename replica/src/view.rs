@@ -44,6 +44,18 @@ impl SupportView {
     }
 }
 
+/// How much memory the store has left for entries of all its replicas.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum EntryRoom {
+    /// Enough.
+    #[default]
+    Plenty,
+    /// Not enough for applied entries that somebody may still ask for: they are read from disk.
+    Scarce,
+    /// None: a follower that has something to apply takes no more until it has applied it.
+    Full,
+}
+
 /// What the store knows, handed to every step.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreView<'a> {
@@ -59,6 +71,8 @@ pub struct StoreView<'a> {
     /// The store's wall clock is off by more than the bound: it votes, but stands only where its log is needed, and takes no
     /// leadership that is handed to it.
     pub clock_off: bool,
+    /// What is left for entries in memory.
+    pub room: EntryRoom,
     /// The store counts itself last among candidates (large apply lag, little headroom, draining).
     pub reluctant: bool,
 }

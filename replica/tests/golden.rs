@@ -9,7 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use goldenscript::{ArgumentConsumer, Command, Context};
-use holdfast_replica::{AdminRequest, Input, MembershipChange, StagedSnapshot, SurvivalGoal};
+use holdfast_replica::{AdminRequest, EntryRoom, Input, MembershipChange, StagedSnapshot, SurvivalGoal};
 use holdfast_types::storage::SnapshotId;
 use holdfast_types::{Condition, Expected, Mutation, RangeId, ReplicaId, Request, SiteName, StoreId, Term};
 
@@ -170,6 +170,17 @@ impl Script {
         lines.join("\n")
     }
 
+    /// What every store's disk has of the log.
+    fn logs(&self) -> String {
+        let mut lines = Vec::new();
+        for (id, store) in &self.group.stores {
+            let Some(log) = store.log.ranges.get(&RANGE) else { continue };
+            let bytes: usize = log.entries.values().map(|entry| entry.data.len()).sum();
+            lines.push(format!("{id}: {} to {}, {} MB", log.start.index.next(), log.last(), bytes / 1_000_000));
+        }
+        lines.join("\n")
+    }
+
     fn setup(&mut self, args: &mut ArgumentConsumer<'_>) -> Answer {
         let voters = keyed(args, "voters")?.unwrap_or(3);
         let learners = keyed(args, "learners")?.unwrap_or(0);
@@ -223,6 +234,7 @@ impl goldenscript::Runner for Script {
             "put" | "get" | "put-if-absent" => self.request(&command.name.clone(), &mut args)?,
             "fill" => self.fill(&mut args)?,
             "wires" => self.wires(),
+            "logs" => self.logs(),
             "lose" => {
                 let (from, to) = self.pair(&mut args)?;
                 self.group.wires.retain(|w| (w.from, w.to) != (from, to));
@@ -314,6 +326,22 @@ impl goldenscript::Runner for Script {
                     _ => store.clock_off = on,
                 }
                 String::new()
+            }
+            "room" => {
+                let id = next_store(&mut args)?;
+                let room = match args.next_pos().ok_or("how much?")? {
+                    "plenty" => EntryRoom::Plenty,
+                    "scarce" => EntryRoom::Scarce,
+                    "full" => EntryRoom::Full,
+                    other => return Err(format!("no room {other}").into()),
+                };
+                self.group.stores.get_mut(&id).unwrap().room = room;
+                String::new()
+            }
+            "cached" => {
+                let bytes = |store: &group::Store| store.replicas.get(&RANGE).map_or(0, |r| r.entry_bytes());
+                let line = |(id, store)| format!("{id}: {} kB of entries in memory", bytes(store) / 1_000);
+                self.group.stores.iter().map(line).collect::<Vec<_>>().join("\n")
             }
             "transfer" => {
                 let (at, to) = self.pair(&mut args)?;

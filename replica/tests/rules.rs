@@ -54,7 +54,7 @@ fn log_is_cut_only_behind_what_the_data_has_persisted() {
     put(&mut group, store, "c");
     let applied = state(&group, store).applied;
     assert_eq!(applied, LogIndex(persisted.0 + 2));
-    group.step(store, RANGE, Input::AppliedPersisted { index: persisted });
+    group.step(store, RANGE, Input::AppliedPersisted { index: persisted, keep_bytes: u64::MAX });
     group.run();
     assert_eq!(group.stores[&store].log.ranges[&RANGE].start.index, persisted);
 

@@ -8,11 +8,13 @@
 //! - [`rejected`]: every typed refusal, and what to do about it
 //! - [`validate`](mod@validate): what a well-formed request may still not ask
 //! - [`storage`]: what the log and the data instance of a store hold, as plain data
+//! - [`log_sizes`]: how many bytes a log takes, by position
 //! - [`limits`]: every bound of the system, with its reason
 
 pub mod ids;
 pub mod key;
 pub mod limits;
+pub mod log_sizes;
 pub mod range;
 pub mod rejected;
 pub mod request;
@@ -22,6 +24,7 @@ pub mod validate;
 
 pub use ids::*;
 pub use key::Key;
+pub use log_sizes::LogSizes;
 pub use range::{KeyRange, RangeDescriptor, RangeEpoch, ReplicaDescriptor, Role};
 pub use rejected::Rejected;
 pub use request::*;

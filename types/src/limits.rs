@@ -92,10 +92,25 @@ pub const ENTRY_TARGET_BYTES: usize = 256 << 10;
 pub const ENTRY_CACHE_BYTES: usize = 64 << 20;
 /// Applied entries kept in memory for followers that are a little behind.
 pub const ENTRY_CACHE_TAIL_BYTES: usize = 2 << 20;
+/// Entries that all replicas of a store keep in memory together: beyond it followers with something to apply take no more until they
+/// have applied it. Leaders are bounded by [`ADMISSION_BYTES`].
+pub const ENTRY_CACHES_BYTES: usize = 256 << 20;
+/// Of [`ENTRY_CACHES_BYTES`], the part beyond which applied entries are not kept for followers that are a little behind, in percent.
+pub const ENTRY_CACHES_TAILS_PERCENT: usize = 50;
+/// What every follower may have waiting to be applied, however full the store's memory is: none is starved by the others.
+pub const ENTRY_BACKLOG_MIN_BYTES: usize = 1 << 20;
 /// Entries read and applied at a time after a restart.
 pub const REPLAY_PAGE_BYTES: usize = 4 << 20;
-/// Log kept for followers that lag, at most.
+/// Bytes of a range's log kept for followers that lag, or the size of the range if that is more: up to there a follower that gets
+/// the log is given no more than a snapshot would be.
 pub const LOG_KEEP_BYTES: u64 = 64 << 20;
+/// Of the disk, what the logs of all ranges of a store may take together, in percent: a site that is away for long must not fill
+/// the disks of the others. The largest logs are cut first.
+pub const LOG_KEEP_DISK_PERCENT: u64 = 10;
+/// Counted for each entry of a log beyond its bytes: key, term, checksum, and what the log instance adds.
+pub const LOG_ENTRY_OVERHEAD_BYTES: u64 = 48;
+/// Sizes of logs are remembered in pieces of this size: 64 of them for a log of [`LOG_KEEP_BYTES`].
+pub const LOG_SIZE_RUN_BYTES: u64 = 1 << 20;
 /// Entries that a follower keeps behind its applied index, for the case that it leads next and finds others behind.
 pub const LOG_KEEP_FOLLOWER_ENTRIES: u64 = 1_024;
 /// Log kept for followers that lag, at most, in entries.

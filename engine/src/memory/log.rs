@@ -54,7 +54,7 @@ impl LogImage {
                 }
             }
         }
-        self.spans.apply(planned);
+        self.spans.apply(ops, planned);
         self.counter = self.counter.next();
         Ok(())
     }
@@ -226,14 +226,12 @@ impl LogEngine for MemoryLog {
 
     fn load(&self) -> Result<Vec<LoadedLog>, Fault> {
         let state = self.shared.lock("loading the log")?;
-        let mut loaded = Vec::new();
         for (range, span) in state.log.current.spans.iter() {
             for index in span.start.index.0 + 1..=span.last.0 {
                 state.log.entry(*range, LogIndex(index))?;
             }
-            loaded.push(span.loaded(*range)?);
         }
-        Ok(loaded)
+        state.log.current.spans.load()
     }
 
     fn store_record(&self, name: &str) -> Result<Option<Bytes>, Fault> {

@@ -197,6 +197,7 @@ fn take_in(spans: &mut LogSpans, key: &[u8], raw: &[u8]) -> Result<(), Fault> {
         ENTRY => {
             let index = LogIndex(rest.try_get_u64().map_err(|_| broken())?);
             span.push(index, Term(number()?)).map_err(|detail| spans::damage(range, detail))?;
+            spans.measure(range, index, value.len());
         }
         _ => return Err(broken()),
     }
@@ -306,7 +307,7 @@ impl LogEngine for RocksLog {
             *failed = Some(fault.clone());
             return Err(fault);
         }
-        self.spans.write().apply(planned);
+        self.spans.write().apply(ops, planned);
         self.counter.store(counter.0, Ordering::Release);
         Ok(counter)
     }
@@ -330,7 +331,7 @@ impl LogEngine for RocksLog {
     }
 
     fn load(&self) -> Result<Vec<LoadedLog>, Fault> {
-        self.spans.read().iter().map(|(range, span)| span.loaded(*range)).collect()
+        self.spans.read().load()
     }
 
     fn store_record(&self, name: &str) -> Result<Option<Bytes>, Fault> {

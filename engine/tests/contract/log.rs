@@ -1,8 +1,8 @@
 //! The log instance.
 
 use bytes::Bytes;
-use holdfast_engine::{Fault, HardState, LoadedLog, LogEngine, LogOp, LogStart, ReplicaRecord};
-use holdfast_types::{LogIndex, RangeId, ReplicaId, Term};
+use holdfast_engine::{Fault, HardState, LoadedLog, LogEngine, LogEntry, LogOp, LogStart, ReplicaRecord};
+use holdfast_types::{LogIndex, LogSizes, RangeId, ReplicaId, Term, limits};
 
 use crate::build::{R, append, entries, live, start};
 use crate::twin::Twin;
@@ -12,7 +12,7 @@ both! {
     cutting_keeps_the_rest_and_its_terms, start_behind_the_end_empties_the_log, start_of_another_term_empties_the_log,
     batch_with_a_hole_is_refused_whole, tombstone_takes_the_log_with_it, forgotten_range_is_gone,
     store_records_are_kept_by_name, counter_counts_batches_and_survives, ranges_do_not_mix, damaged_entry_is_a_fault,
-    range_without_a_record_is_damage, reading_what_was_cut_gives_nothing,
+    range_without_a_record_is_damage, reading_what_was_cut_gives_nothing, bytes_of_a_log_follow_its_cuts_and_are_found_at_opening,
 }
 
 fn load_one(twin: &dyn Twin) -> LoadedLog {
@@ -70,6 +70,7 @@ fn what_was_written_survives_the_process(twin: &mut dyn Twin) {
         start: LogStart { index: LogIndex(5), term: Term(3) },
         terms: vec![(LogIndex(6), Term(3)), (LogIndex(7), Term(4))],
         last: LogIndex(7),
+        sizes: load_one(twin).sizes,
     };
     assert_eq!(load_one(twin), expected);
     assert_eq!(read(&*twin.log(), 6, 7), [(6, 3), (7, 4)]);
@@ -141,7 +142,8 @@ fn tombstone_takes_the_log_with_it(twin: &mut dyn Twin) {
     twin.log().write_synced(&[LogOp::SetReplica { range: R, record }]).unwrap();
     for _ in 0..2 {
         let (start, hard_state) = (LogStart::default(), HardState::default());
-        let bare = LoadedLog { range: R, record, hard_state, start, terms: vec![], last: LogIndex(0) };
+        let (terms, last, sizes) = (vec![], LogIndex(0), LogSizes::default());
+        let bare = LoadedLog { range: R, record, hard_state, start, terms, last, sizes };
         assert_eq!(load_one(twin), bare);
         assert_eq!(read(&*twin.log(), 6, 7), []);
         twin.reopen();
@@ -207,4 +209,28 @@ fn reading_what_was_cut_gives_nothing(twin: &mut dyn Twin) {
     assert_eq!(read(&*twin.log(), 4, 9), []);
     let unknown = twin.log().entries(RangeId(99), LogIndex(1), LogIndex(2), 1).unwrap();
     assert!(unknown.is_empty());
+}
+
+fn bytes_of_a_log_follow_its_cuts_and_are_found_at_opening(twin: &mut dyn Twin) {
+    const PAYLOAD: usize = 100_000;
+    let entry = |index| LogEntry { index: LogIndex(index), term: Term(1), data: Bytes::from(vec![7; PAYLOAD]) };
+    let large =
+        |first: u64, count: u64| LogOp::Append { range: R, entries: (first..first + count).map(entry).collect() };
+    let near = |twin: &dyn Twin, entries: u64| {
+        let told = load_one(twin).sizes.total_bytes();
+        let written = entries * (PAYLOAD as u64 + limits::LOG_ENTRY_OVERHEAD_BYTES);
+        assert!(told.abs_diff(written) <= limits::LOG_SIZE_RUN_BYTES, "{told} B are told, {written} B written");
+    };
+    twin.log().write_synced(&[live(R, 1), large(1, 60)]).unwrap();
+    near(twin, 60);
+    twin.log().write_synced(&[start(R, 25, 1), large(51, 1)]).unwrap();
+    for _ in 0..2 {
+        near(twin, 26);
+        twin.reopen();
+    }
+    twin.log().write_synced(&[start(R, 100, 1), large(101, 15)]).unwrap();
+    near(twin, 15);
+    let record = ReplicaRecord::Tombstone { next: ReplicaId(2), clearing: false };
+    twin.log().write_synced(&[LogOp::SetReplica { range: R, record }]).unwrap();
+    near(twin, 0);
 }

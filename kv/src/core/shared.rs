@@ -1,13 +1,15 @@
-//! What the workers of one store share: the admission budget, the ids of new ranges, the snapshot slots, and which replica holds
-//! which keys. No worker waits for another here.
+//! What the workers of one store share: the admission budget, the ids of new ranges, the snapshot slots, which replica holds
+//! which keys, and what logs take on disk and entries in memory. No worker waits for another here.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use holdfast_replica::EntryRoom;
 use holdfast_types::{KeyRange, RangeId, limits};
 
 use super::admission::Admission;
+use super::event::Measurements;
 
 /// What the workers of one store share.
 #[derive(Debug, Default)]
@@ -22,6 +24,10 @@ pub struct Shared {
     pub receiving: Slots<{ limits::MAX_SNAPSHOTS_RECEIVED }>,
     /// Which replicas hold which keys.
     pub spans: Spans,
+    /// What logs take on disk.
+    pub logs: Logs,
+    /// What entries take in memory.
+    pub entries: EntryMemory,
 }
 
 impl Shared {
@@ -105,6 +111,106 @@ impl Spans {
     }
 }
 
+/// What the log of each replica takes on disk, and how much of the disk all of them may take.
+#[derive(Debug, Default)]
+pub struct Logs {
+    bytes: Mutex<BTreeMap<RangeId, u64>>,
+    /// 0 while the disk has not been measured.
+    disk_bytes: AtomicU64,
+}
+
+impl Logs {
+    /// Looks at the disk.
+    pub fn measure(&self, measured: &Measurements) {
+        self.disk_bytes.store(measured.disk_total_bytes, Ordering::Relaxed);
+    }
+
+    /// The log of a range takes so much now.
+    pub fn note(&self, range: RangeId, bytes: u64) {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(range, bytes);
+    }
+
+    /// The log of a range is gone, or will be.
+    pub fn forget(&self, range: RangeId) {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).remove(&range);
+    }
+
+    /// The largest log that may be kept, so that all of them fit into [`limits::LOG_KEEP_DISK_PERCENT`] of the disk: what is larger
+    /// is cut to it, what is smaller stays as it is.
+    #[must_use]
+    pub fn largest_kept(&self) -> u64 {
+        let disk = self.disk_bytes.load(Ordering::Relaxed);
+        if disk == 0 {
+            return u64::MAX;
+        }
+        let logs = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = disk / 100 * limits::LOG_KEEP_DISK_PERCENT;
+        if logs.values().sum::<u64>() <= left {
+            return u64::MAX;
+        }
+        let mut ascending: Vec<u64> = logs.values().copied().collect();
+        ascending.sort_unstable();
+        let mut larger = ascending.len() as u64;
+        for bytes in ascending {
+            if bytes > left / larger {
+                return left / larger;
+            }
+            left -= bytes;
+            larger -= 1;
+        }
+        u64::MAX
+    }
+}
+
+/// What the replicas of a store keep of entries in memory, together.
+#[derive(Debug)]
+pub struct EntryMemory {
+    max_bytes: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Default for EntryMemory {
+    fn default() -> Self {
+        Self { max_bytes: AtomicUsize::new(limits::ENTRY_CACHES_BYTES), bytes: AtomicUsize::new(0) }
+    }
+}
+
+impl EntryMemory {
+    /// Another bound than [`limits::ENTRY_CACHES_BYTES`].
+    pub fn set_max(&self, bytes: usize) {
+        self.max_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A replica that kept `before` keeps `after` now.
+    pub fn change(&self, before: usize, after: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            let held = self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+            debug_assert!(held >= before - after, "more was given back than was kept");
+        }
+    }
+
+    /// What all replicas keep.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is left.
+    #[must_use]
+    pub fn room(&self) -> EntryRoom {
+        let (bytes, max) = (self.bytes(), self.max_bytes.load(Ordering::Relaxed));
+        if bytes >= max {
+            EntryRoom::Full
+        } else if bytes >= max / 100 * limits::ENTRY_CACHES_TAILS_PERCENT {
+            EntryRoom::Scarce
+        } else {
+            EntryRoom::Plenty
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +230,40 @@ mod tests {
         spans.claim(RangeId(2), &bounds(b"k", b"z")).unwrap();
         spans.release(RangeId(1));
         spans.claim(RangeId(3), &bounds(b"a", b"k")).unwrap();
+    }
+
+    #[test]
+    fn largest_logs_are_cut_first_when_all_do_not_fit() {
+        let logs = Logs::default();
+        for (range, bytes) in [(1, 10), (2, 400), (3, 90), (4, 1_000)] {
+            logs.note(RangeId(range), bytes);
+        }
+        let of_a_disk = |total| {
+            logs.measure(&Measurements { disk_total_bytes: total, ..Measurements::default() });
+            logs.largest_kept()
+        };
+        assert_eq!(of_a_disk(0), u64::MAX, "nothing is known of the disk yet");
+        assert_eq!(of_a_disk(15_000), u64::MAX, "1,500 B take exactly a tenth");
+        assert_eq!(of_a_disk(12_000), 700, "10 + 400 + 90 + 700");
+        assert_eq!(of_a_disk(7_000), 300, "10 + 90 + 2 x 300");
+        assert_eq!(of_a_disk(2_500), 80, "10 + 3 x 80");
+        logs.forget(RangeId(4));
+        assert_eq!(of_a_disk(7_000), u64::MAX);
+    }
+
+    #[test]
+    fn entries_of_all_replicas_share_one_bound() {
+        let entries = EntryMemory::default();
+        entries.set_max(1_000);
+        entries.change(0, 400);
+        assert_eq!(entries.room(), EntryRoom::Plenty);
+        entries.change(0, 300);
+        assert_eq!(entries.room(), EntryRoom::Scarce, "of two replicas");
+        entries.change(300, 700);
+        assert_eq!(entries.room(), EntryRoom::Full);
+        entries.change(400, 0);
+        entries.change(700, 0);
+        assert_eq!((entries.bytes(), entries.room()), (0, EntryRoom::Plenty));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! - a message to another store never leaves before the log batch that it speaks of (replicas see to that themselves)
 
 mod absent;
+mod bounds;
 mod forwarding;
 mod garbage;
 mod lifecycle;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use holdfast_engine::DataSnapshot;
 use holdfast_placement::{Policies, StoreRecord};
 use holdfast_replica::{
-    CheckLevel, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView, SurvivalGoal, Ticket,
+    CheckLevel, EntryRoom, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView, SurvivalGoal, Ticket,
 };
 use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
 
@@ -109,6 +110,8 @@ struct Held {
     recorded: bool,
     load: super::load::Load,
     size_bytes: u64,
+    /// What it keeps in memory of entries, as the store counts it.
+    entry_bytes: usize,
     versions: Versions,
     swept: Swept,
 }
@@ -279,7 +282,7 @@ impl Worker {
     #[must_use]
     pub fn status(&self, env: &dyn Env) -> Vec<(RangeId, ReplicaStatus)> {
         let cx = self.cx(env);
-        let view = Self::view(&self.support, self.is_reluctant(), &cx);
+        let view = Self::view(&self.support, self.own(), &cx);
         self.held.iter().map(|(range, held)| (*range, held.replica.status(&view))).collect()
     }
 
@@ -315,6 +318,9 @@ impl Worker {
             }
             if held.wake.is_some_and(|at| !self.timers.contains(&(at, *range))) {
                 return Err(format!("{range} wants to be woken and is not in the timers"));
+            }
+            if held.entry_bytes != held.replica.entry_bytes() {
+                return Err(format!("{range} keeps {} B of entries, not {}", held.replica.entry_bytes(), held.entry_bytes));
             }
             held.replica.check()?;
         }
@@ -353,11 +359,7 @@ impl Worker {
                 self.snapshot_installed(range, snapshot, range_state, cx);
             }
             Event::Cleared { range, outcome } => self.cleared(range, outcome, cx),
-            Event::AppliedPersisted { indexes } => {
-                for (range, index) in indexes {
-                    self.push(range, Input::AppliedPersisted { index });
-                }
-            }
+            Event::AppliedPersisted { indexes } => self.cut_logs(indexes),
             Event::Measured(measured) => self.measure(measured),
             Event::Directory(stores) => self.set_directory(stores),
             Event::Retire => self.retire(),
@@ -409,6 +411,7 @@ impl Worker {
 
     fn measure(&mut self, measured: Measurements) {
         self.shared.admission.measure(&measured);
+        self.shared.logs.measure(&measured);
         let full = self.shared.admission.is_disk_full();
         if full && !std::mem::replace(&mut self.disk_full, full) {
             // Once: where all disks are full, leaders would otherwise be passed round without end.
@@ -435,13 +438,19 @@ impl Worker {
         self.retiring || self.disk_full
     }
 
-    fn view<'a>(support: &'a SupportNow, reluctant: bool, cx: &Cx<'_>) -> StoreView<'a> {
+    /// What replicas are told of this store beside support and time.
+    fn own(&self) -> (bool, EntryRoom) {
+        (self.is_reluctant(), self.shared.entries.room())
+    }
+
+    fn view<'a>(support: &'a SupportNow, (reluctant, room): (bool, EntryRoom), cx: &Cx<'_>) -> StoreView<'a> {
         StoreView {
             now: cx.now,
             wall_ms: cx.wall_ms,
             support: &support.view,
             abstains: support.abstains,
             clock_off: support.clock_ahead_ms.is_some(),
+            room,
             reluctant,
         }
     }

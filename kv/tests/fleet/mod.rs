@@ -3,12 +3,14 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::memory::{Crash, MemoryDisk};
-use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord};
+use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord, SnapshotId};
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
@@ -26,6 +28,8 @@ use holdfast_types::{
     FleetId, Incarnation, Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest,
     Rejected, Request, Response, SiteName, StoreId, Timestamp,
 };
+
+pub use self::bounds::{at_rest, fill};
 
 pub const FLEET: FleetId = FleetId(7);
 /// The range that `init` makes for everything but the system's keyspace.
@@ -88,6 +92,12 @@ pub struct Fleet {
     pub ticks: usize,
     /// False: workers are not checked after each round, which takes long where there are many ranges.
     pub is_checked: bool,
+    /// Stores whose apply pool stands still, and what waits for it.
+    pub holds_applies: BTreeSet<StoreId>,
+    held_applies: Vec<(StoreId, usize, Effect)>,
+    /// No snapshot is put in place any more; these would have been.
+    pub holds_installs: bool,
+    pub held_installs: Vec<SnapshotId>,
     /// Stores that found themselves outdated and want to be stopped.
     pub stopped: BTreeSet<StoreId>,
 }
@@ -172,6 +182,10 @@ impl Fleet {
             raft_messages: 0,
             ticks: 0,
             is_checked: true,
+            holds_applies: BTreeSet::new(),
+            held_applies: Vec::new(),
+            holds_installs: false,
+            held_installs: Vec::new(),
             stopped: BTreeSet::new(),
         };
         for record in &records {
@@ -285,11 +299,7 @@ impl Fleet {
 
     /// The store measures that its disk has so many bytes left of 100 GiB.
     pub fn measure_disk(&mut self, id: StoreId, free_bytes: u64) {
-        let measured = Measurements { disk_free_bytes: free_bytes, ..healthy() };
-        let store = self.stores.get_mut(&id).expect("it is running");
-        for mailbox in &mut store.mailboxes {
-            mailbox.push_back(Event::Measured(measured.clone()));
-        }
+        self.measured(id, &Measurements { disk_free_bytes: free_bytes, ..healthy() });
     }
 
     /// An apply task of a range ends with a fault of the disk.
@@ -458,6 +468,12 @@ impl Fleet {
 
     fn carry(&mut self, id: StoreId, worker: usize, effect: Effect) {
         match effect {
+            Effect::Apply { .. } if self.holds_applies.contains(&id) => {
+                return self.held_applies.push((id, worker, effect));
+            }
+            Effect::InstallSnapshot { snapshot, .. } if self.holds_installs => {
+                return self.held_installs.push(snapshot);
+            }
             Effect::Send { to, message, .. } => return self.deliver(id, to, &message),
             Effect::Answer { ticket, outcome, .. } => {
                 assert!(self.answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use holdfast_replica::LoadedParts;
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::reader::{Page, ReadFault, Reader, ScanQuery};
 use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord, Version};
-use holdfast_types::{ClientId, Key, LogIndex, RangeId, Slot, Term, Timestamp, VersionedValue};
+use holdfast_types::{ClientId, Key, LogIndex, LogSizes, RangeId, Slot, Term, Timestamp, VersionedValue};
 
 #[derive(Clone, Default, Debug)]
 pub struct LogImage {
@@ -29,6 +30,18 @@ impl LogImage {
             }
         }
         terms
+    }
+
+    pub fn parts(&self) -> LoadedParts {
+        let mut sizes = LogSizes::default();
+        self.entries.values().for_each(|entry| sizes.push(entry.index, entry.data.len()));
+        LoadedParts {
+            hard_state: self.hard_state,
+            start: self.start,
+            terms: self.terms(),
+            last: self.last(),
+            sizes,
+        }
     }
 
     fn set_start(&mut self, start: LogStart) {

@@ -9,7 +9,7 @@ use holdfast_replica::apply::ApplyTask;
 use holdfast_replica::evaluate::Unserved;
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{
-    AdminRequest, CheckLevel, Effect, Input, LoadedParts, Opening, Outcome, PersistToken, Promise, RaftEnvelope,
+    AdminRequest, CheckLevel, Effect, EntryRoom, Input, Opening, Outcome, PersistToken, Promise, RaftEnvelope,
     ReadVerdict, Replica, ReplicaConfig, StagedSnapshot, StoreView, Support, SupportView, SurvivalGoal, Ticket,
     replay_page,
 };
@@ -58,6 +58,7 @@ pub struct Store {
     pub abstains: bool,
     pub clock_off: bool,
     pub reluctant: bool,
+    pub room: EntryRoom,
     pub alive: bool,
     pub replicas: BTreeMap<RangeId, Replica>,
     pub log: Log,
@@ -215,8 +216,7 @@ impl Group {
                 store.data.write(&page.ops);
                 state = page.state;
             }
-            let parts =
-                LoadedParts { hard_state: log.hard_state, start: log.start, terms: log.terms(), last: log.last() };
+            let parts = log.parts();
             let tail = log.entries.range(state.applied.next()..).map(|(_, e)| e.clone()).collect();
             match Replica::open(&config, Opening { replica, log: parts, state, tail }) {
                 Ok(opened) => {
@@ -266,7 +266,7 @@ impl Group {
         let ranges: Vec<(RangeId, LogIndex)> =
             store.data.states.iter().map(|(r, s)| (*r, RangeState::decode(s.clone()).unwrap().applied)).collect();
         for (range, index) in ranges {
-            self.step(id, range, Input::AppliedPersisted { index });
+            self.step(id, range, Input::AppliedPersisted { index, keep_bytes: limits::LOG_KEEP_BYTES });
         }
     }
 
@@ -362,6 +362,7 @@ impl Group {
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
+            room: store.room,
             reluctant: store.reluctant,
         };
         let effects = replica.step(input, &view);
@@ -384,6 +385,7 @@ impl Group {
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
+            room: store.room,
             reluctant: store.reluctant,
         };
         store.replicas.get(&range).map(|r| r.status(&view))
@@ -487,7 +489,7 @@ impl Group {
         let log = store.log.ranges[&right.range].clone();
         let Some(ReplicaRecord::Live { replica }) = log.record else { panic!("the right side has no record") };
         let state = RangeState::decode(store.data.states[&right.range].clone()).unwrap();
-        let parts = LoadedParts { hard_state: log.hard_state, start: log.start, terms: log.terms(), last: log.last() };
+        let parts = log.parts();
         let mut opened = Replica::open(&config, Opening { replica, log: parts, state, tail: Vec::new() }).unwrap();
         let view = StoreView {
             now: self.now,
@@ -495,6 +497,7 @@ impl Group {
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
+            room: store.room,
             reluctant: store.reluctant,
         };
         let effects = opened.lead_after_split(&view);
@@ -666,6 +669,7 @@ impl Group {
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
+            room: store.room,
             reluctant: store.reluctant,
         };
         let Some(replica) = store.replicas.get(&reading.range) else { return true };

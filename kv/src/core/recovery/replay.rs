@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_engine::{Engines, Fault, LoadedLog, LogOp, ReplicaRecord};
 use holdfast_replica::{LoadedParts, Opening, RangeState, finish_install, replay_page};
-use holdfast_types::{LogIndex, RangeId, ReplicaId, limits};
+use holdfast_types::{LogIndex, LogSizes, RangeId, ReplicaId, limits};
 
 use super::stored_state;
 use crate::core::reader::SnapshotReader;
@@ -141,7 +141,13 @@ pub(super) fn opening(
         first = page.last().map_or(log.last.next(), |entry| entry.index.next());
         tail.extend(page);
     }
-    let parts = LoadedParts { hard_state: log.hard_state, start: log.start, terms: log.terms.clone(), last: log.last };
+    let parts = LoadedParts {
+        hard_state: log.hard_state,
+        start: log.start,
+        terms: log.terms.clone(),
+        last: log.last,
+        sizes: log.sizes.clone(),
+    };
     Ok(Opening { replica, log: parts, state, tail })
 }
 
@@ -153,6 +159,7 @@ fn empty_log(range: RangeId) -> LoadedLog {
         start: holdfast_types::storage::LogStart::default(),
         terms: Vec::new(),
         last: LogIndex(0),
+        sizes: LogSizes::default(),
     }
 }
 
@@ -167,6 +174,7 @@ fn apply_ops(log: &mut LoadedLog, ops: &[LogOp]) {
                 log.start = *start;
                 log.last = log.last.max(start.index);
                 log.terms.retain(|(first, _)| *first > start.index);
+                log.sizes.cut_front(start.index);
             }
             LogOp::Append { .. } | LogOp::SetStoreRecord { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use holdfast_engine::{Fault, LogOp, ReplicaRecord};
 use holdfast_replica::{LoadedParts, Opening, RangeState, Replica};
-use holdfast_types::{KeyRange, RangeDescriptor, RangeId, Rejected, ReplicaId};
+use holdfast_types::{KeyRange, LogSizes, RangeDescriptor, RangeId, Rejected, ReplicaId};
 
 use super::absent::{Absent, Unborn};
 use super::garbage::Versions;
@@ -69,7 +69,7 @@ impl Worker {
             Err(fault) => return self.refuse_to_open(range, id, fault.to_string()),
         };
         self.out.push(Effect::SetGcThreshold { range, threshold: Some((bounds, threshold)) });
-        let view = Self::view(&self.support, self.is_reluctant(), cx);
+        let view = Self::view(&self.support, self.own(), cx);
         // On every store: elsewhere than on its first leader's, the right side so follows that leader and does not stand.
         let effects = if newborn { replica.lead_after_split(&view) } else { Vec::new() };
         let standing = replica.standing();
@@ -135,6 +135,7 @@ impl Worker {
                     start: newborn.start,
                     terms: Vec::new(),
                     last: newborn.start.index,
+                    sizes: LogSizes::default(),
                 };
                 let opening = Opening { replica: newborn.replica, log, state, tail: Vec::new() };
                 self.open_replica(range, opening, true, cx);
@@ -220,6 +221,8 @@ impl Worker {
         if let Some(at) = held.wake {
             self.timers.remove(&(at, range));
         }
+        self.shared.logs.forget(range);
+        self.shared.entries.change(held.entry_bytes, 0);
         self.map.gone(range);
         self.neighbours = None;
         Some(held)

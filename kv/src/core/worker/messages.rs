@@ -183,6 +183,7 @@ impl Held {
             recorded,
             load: Load::default(),
             size_bytes: 0,
+            entry_bytes: 0,
             versions: Versions::default(),
             swept: Swept::default(),
         }

@@ -39,7 +39,7 @@ impl Worker {
             self.answer(ticket, Err(Rejected::Unavailable("the replica is gone".into())), cx);
             return None;
         };
-        let view = Self::view(&self.support, self.is_reluctant(), cx);
+        let view = Self::view(&self.support, self.own(), cx);
         match held.replica.may_read(&request, confirmed, &view) {
             ReadVerdict::Serve { at, now } => {
                 let bounds = held.standing.descriptor.bounds.clone();

@@ -41,7 +41,7 @@ impl Worker {
     }
 
     fn make_report(&mut self, cx: &Cx<'_>) -> StoreReport {
-        let view = Self::view(&self.support, self.is_reluctant(), cx);
+        let view = Self::view(&self.support, self.own(), cx);
         let mut ranges = Vec::new();
         for (range, held) in &mut self.held {
             let rates = held.load.look(cx.now);

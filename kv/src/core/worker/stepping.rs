@@ -31,9 +31,9 @@ impl Worker {
     }
 
     fn step(&mut self, range: RangeId, input: Input, cx: &Cx<'_>) {
-        let reluctant = self.is_reluctant();
+        let own = self.own();
         let Some(held) = self.held.get_mut(&range) else { return self.refuse_input(input, cx) };
-        let view = Self::view(&self.support, reluctant, cx);
+        let view = Self::view(&self.support, own, cx);
         let effects = held.replica.step(input, &view);
         self.carry_all(range, effects, cx);
     }
@@ -44,6 +44,8 @@ impl Worker {
             self.carry(range, effect, cx);
         }
         let Some(held) = self.held.get_mut(&range) else { return };
+        let entry_bytes = held.replica.entry_bytes();
+        self.shared.entries.change(std::mem::replace(&mut held.entry_bytes, entry_bytes), entry_bytes);
         let wake = held.replica.next_wake();
         if wake != held.wake {
             if let Some(old) = held.wake {
