@@ -50,9 +50,27 @@ pub enum Fault {
     /// A thread of the store panicked: what it left undone is not known.
     #[error("a bug in Holdfast: {0}")]
     Bug(String),
+    /// The system is short of something other than disk space (file descriptors, memory), or was interrupted. Nothing is wrong with
+    /// what lies on the disk: what is asked again later, or by a new process, may well succeed.
+    #[error("the system could not serve {doing} now: {detail}")]
+    Exhausted {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        detail: String,
+    },
     /// No space is left.
     #[error("no space left while {0}")]
     Full(String),
+}
+
+impl Fault {
+    /// True when what was to be read is damaged or cannot be read: whoever needs it must be rebuilt from others. Everything else is
+    /// of the process or of its machine, and says nothing about the data.
+    #[must_use]
+    pub fn is_of_data(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Damage { .. })
+    }
 }
 
 /// What is known of one range's log at start.

@@ -32,6 +32,13 @@ impl SnapshotManifest {
         self.checksum == xxh3_64(&self.body())
     }
 
+    /// True when its numbers can be counted with: to be asked of whatever comes from outside.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let whole = self.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size_bytes));
+        whole.is_some() && self.files.len() <= MAX_FILES as usize
+    }
+
     /// Length of all files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -112,7 +119,8 @@ fn decode_body(rest: &mut Bytes) -> Option<SnapshotManifest> {
         files.push(SnapshotFile { size_bytes: rest.try_get_u64().ok()?, checksum: rest.try_get_u64().ok()? });
     }
     let checksum = rest.try_get_u64().ok()?;
-    Some(SnapshotManifest { id, range, bounds: KeyRange { start, end }, range_state, files, checksum })
+    let manifest = SnapshotManifest { id, range, bounds: KeyRange { start, end }, range_state, files, checksum };
+    manifest.is_plausible().then_some(manifest)
 }
 
 #[cfg(test)]
@@ -130,6 +138,14 @@ mod tests {
     #[test]
     fn manifest_round_trips() {
         assert_eq!(SnapshotManifest::decode(&manifest().encode()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn sizes_that_no_disk_has_are_refused() {
+        let files =
+            vec![SnapshotFile { size_bytes: u64::MAX, checksum: 4 }, SnapshotFile { size_bytes: 2, checksum: 5 }];
+        let forged = SnapshotManifest::sealed(SnapshotId(5), RangeId(6), KeyRange::all(), Bytes::new(), files);
+        assert!(SnapshotManifest::decode(&forged.encode()).is_err());
     }
 
     #[test]

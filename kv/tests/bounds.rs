@@ -5,8 +5,10 @@
 mod fleet;
 
 use fleet::{REST, at_rest, fill, key, put, store};
+use holdfast_engine::Fault;
+use holdfast_kv::core::event::Event;
 use holdfast_replica::AdminRequest;
-use holdfast_types::RangeId;
+use holdfast_types::{RangeId, ReplicaId};
 
 const MIB: u64 = 1 << 20;
 
@@ -72,4 +74,25 @@ fn entries_that_a_store_keeps_in_memory_have_one_bound_for_all_of_its_ranges() {
     let leader = fleet.leader_in_reach(REST);
     fleet.run_until(5_000, "the follower catches up", |f| f.versions(slow) == f.versions(leader));
     assert!(fleet.shared(slow).entries.bytes() < MAX, "applied entries leave where there is little room");
+}
+
+fn exhausted() -> Fault {
+    Fault::Exhausted { doing: "reading data".into(), detail: "Too many open files".into() }
+}
+
+#[test]
+fn store_that_is_out_of_file_descriptors_quarantines_nothing() {
+    let (mut fleet, follower) = at_rest(1);
+    let leader = fleet.leader_in_reach(REST);
+    let full = Fault::Io { doing: "writing data".into(), detail: "of an unknown outcome".into() };
+    for fault in [exhausted(), Fault::Full("writing data".into()), full] {
+        fleet.happens(follower, REST, Event::Applied { range: REST, applied: Err(fault) });
+    }
+    fleet.happens(leader, REST, Event::EntriesFetched { range: REST, to: ReplicaId(1), entries: Err(exhausted()) });
+    fleet.run(100);
+    for id in (1..=3).map(store) {
+        assert!(fleet.standing(id, REST).is_some(), "{id} gave a sound replica up");
+        assert!(fleet.stores[&id].alarms.is_empty());
+    }
+    fleet.must(leader, put("a", "1"));
 }

@@ -129,7 +129,7 @@ impl Applier<'_> {
             EntryKind::Membership(command) => Ok(self.membership(command)),
             EntryKind::Normal(bytes) => {
                 let command = Command::decode(bytes)
-                    .map_err(|bad| ReadFault(format!("entry {index} of {}: {bad}", self.range())))?;
+                    .map_err(|bad| ReadFault::unreadable(format_args!("entry {index} of {}", self.range()), bad))?;
                 self.command(command)
             }
         }
@@ -239,7 +239,7 @@ impl Applier<'_> {
             };
             let Some(stored) = stored else { continue };
             let stored = CompletionRecord::decode(stored)
-                .map_err(|bad| ReadFault(format!("completion record in {}: {bad}", self.range())))?;
+                .map_err(|bad| ReadFault::unreadable(format_args!("completion record in {}", self.range()), bad))?;
             if stored.sequence == record.sequence && stored.may_go(timestamp) {
                 let (client, slot) = (record.client, record.slot);
                 self.ops.push(DataOp::RemoveCompletion { range: self.range(), client, slot });

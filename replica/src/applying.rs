@@ -13,6 +13,7 @@ use crate::apply::{Applied, AppliedChange, ApplyTask, CommittedEntry, EntryKind}
 use crate::command::{Command, CommandBody, MembershipCommand, Split};
 use crate::convert;
 use crate::effect::Effect;
+use crate::reader::ReadFault;
 use crate::ready::After;
 use crate::replica::{Replica, Summary};
 use crate::split;
@@ -69,13 +70,13 @@ impl Applying {
 }
 
 /// Reads a raft entry as what apply and its barriers need; nothing when it is not one of ours.
-fn read_entry(entry: &Entry) -> Result<(EntryKind, Barrier), String> {
-    let bad = |what: String| format!("entry i{} t{}: {what}", entry.index, entry.term);
+fn read_entry(entry: &Entry) -> Result<(EntryKind, Barrier), ReadFault> {
+    let place = format_args!("entry i{} t{}", entry.index, entry.term);
     match EntryType::from_i32(entry.entry_type) {
         Some(EntryType::EntryNormal) if entry.data.is_empty() => Ok((EntryKind::Empty, Barrier::None)),
         Some(EntryType::EntryNormal) => {
             let bytes = Bytes::copy_from_slice(&entry.data);
-            let command = Command::decode(bytes.clone()).map_err(|e| bad(e.to_string()))?;
+            let command = Command::decode(bytes.clone()).map_err(|bad| ReadFault::unreadable(place, bad))?;
             let barrier = match command.body {
                 CommandBody::Split(split) => Barrier::Split(split),
                 _ => Barrier::None,
@@ -83,18 +84,18 @@ fn read_entry(entry: &Entry) -> Result<(EntryKind, Barrier), String> {
             Ok((EntryKind::Normal(bytes), barrier))
         }
         Some(EntryType::EntryConfChangeV2) => {
-            let command =
-                MembershipCommand::decode(Bytes::copy_from_slice(&entry.context)).map_err(|e| bad(e.to_string()))?;
-            let change =
-                convert::decode_conf_change(&entry.data).ok_or_else(|| bad("no change of configuration".into()))?;
+            let command = MembershipCommand::decode(Bytes::copy_from_slice(&entry.context))
+                .map_err(|bad| ReadFault::unreadable(place, bad))?;
+            let change = convert::decode_conf_change(&entry.data)
+                .ok_or_else(|| ReadFault::Damaged(format!("{place}: no change of configuration")))?;
             Ok((EntryKind::Membership(command), Barrier::Membership(change)))
         }
-        _ => Err(bad("unknown type".into())),
+        _ => Err(ReadFault::Damaged(format!("{place}: unknown type"))),
     }
 }
 
 /// An entry as apply sees it, for replay at start.
-pub(crate) fn committed_entry(entry: &Entry) -> Result<(CommittedEntry, Option<Split>), String> {
+pub(crate) fn committed_entry(entry: &Entry) -> Result<(CommittedEntry, Option<Split>), ReadFault> {
     let (kind, barrier) = read_entry(entry)?;
     let split = if let Barrier::Split(split) = barrier { Some(split) } else { None };
     Ok((CommittedEntry { index: LogIndex(entry.index), term: Term(entry.term), kind }, split))
@@ -110,8 +111,8 @@ impl Replica {
                     self.applying.queued_bytes += size_bytes;
                     self.applying.queue.push_back(Waiting { entry: committed, size_bytes, barrier });
                 }
-                Err(reason) => {
-                    self.quarantine(reason);
+                Err(fault) => {
+                    self.quarantine(fault.to_string());
                     return;
                 }
             }

@@ -136,7 +136,7 @@ fn look_up(
     let stored = reader.completion(range, completion.client, completion.slot)?;
     stored.map(CompletionRecord::decode).transpose().map_err(|bad| {
         let Completion { client, slot, .. } = completion;
-        ReadFault(format!("completion record of {client} {slot} in {range}: {bad}"))
+        ReadFault::unreadable(format_args!("completion record of {client} {slot} in {range}"), bad)
     })
 }
 

@@ -143,8 +143,8 @@ pub enum Input {
     EntriesFetched {
         /// For which follower they are.
         to: ReplicaId,
-        /// The entries, or nothing when they could not be read.
-        entries: Vec<LogEntry>,
+        /// The entries: empty when the log does not have them any more, `None` when they could not be read just now.
+        entries: Option<Vec<LogEntry>>,
     },
     /// A read found that it may not be served with the lease (see [`crate::Replica::may_read`]): confirm it by a quorum.
     ConfirmRead {

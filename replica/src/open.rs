@@ -86,8 +86,8 @@ pub fn replay_page(
     let mut born = Vec::new();
     for entry in entries {
         let raw = convert::from_log_entry(entry)
-            .ok_or_else(|| ReadFault(format!("entry {} is not readable", entry.index)))?;
-        let (entry, split) = committed_entry(&raw).map_err(ReadFault)?;
+            .ok_or_else(|| ReadFault::Damaged(format!("entry {} is not readable", entry.index)))?;
+        let (entry, split) = committed_entry(&raw)?;
         committed.push(entry);
         born.extend(split.map(|s| (s.right, split::right_log(&s, replica))));
     }

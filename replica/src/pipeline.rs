@@ -309,7 +309,11 @@ impl Pipeline {
     /// Goes on with an evaluated write. A fault means that the replica must be quarantined.
     pub fn evaluated(&mut self, evaluated: Evaluated, now: Now) -> Result<Vec<PipelineOutput>, ReadFault> {
         let id = LatchId(evaluated.token.0);
-        let Found { record, what } = evaluated.found?;
+        let Found { record, what } = match evaluated.found {
+            Ok(found) => found,
+            Err(ReadFault::Exhausted(_)) => return Ok(self.not_evaluated(id, now)),
+            Err(fault) => return Err(fault),
+        };
         let Some(write) = self.writes.get_mut(&id).filter(|write| matches!(write.stage, Stage::Evaluating)) else {
             return Ok(Vec::new());
         };
@@ -333,6 +337,17 @@ impl Pipeline {
             self.start_all(granted, now, &mut outputs);
         }
         Ok(outputs)
+    }
+
+    /// The store could not look at the data just now: nothing was done.
+    fn not_evaluated(&mut self, id: LatchId, now: Now) -> Vec<PipelineOutput> {
+        let mut outputs = Vec::new();
+        if self.writes.get(&id).is_some_and(|write| matches!(write.stage, Stage::Evaluating)) {
+            let busy = Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+            let granted = self.finish(id, busy, &mut outputs);
+            self.start_all(granted, now, &mut outputs);
+        }
+        outputs
     }
 
     /// A draft that writes, whose outcome must be recorded, or that time decided, is ready. Else the answer is a read: it needs no latches any

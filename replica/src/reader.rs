@@ -1,14 +1,40 @@
 //! What this crate needs to read from a consistent view of the data instance. The store adapts its engine's snapshot to it.
 
 use bytes::Bytes;
+use holdfast_proto::convert::BadMessage;
 use holdfast_types::storage::Version;
 use holdfast_types::{ClientId, Key, KeyRange, RangeId, Row, Slot, Timestamp, VersionedValue};
 
-/// Something could not be read: the disk failed, what was read is damaged, or of a version that this program does not know.
-/// Never an answer to a caller; it quarantines the replica.
+/// Something could not be read. Never an answer to a caller.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ReadFault(pub String);
+pub enum ReadFault {
+    /// It is damaged, or the disk cannot read it: the replica is quarantined.
+    #[error("{0}")]
+    Damaged(String),
+    /// The system is short of something (file descriptors, memory): it may be read later.
+    #[error("{0}")]
+    Exhausted(String),
+    /// A newer program wrote it.
+    #[error("{what} has version {found}, this program knows up to {known}: start the version that wrote it")]
+    UnknownVersion {
+        /// Which format.
+        what: &'static str,
+        /// What was found.
+        found: u32,
+        /// The newest one known.
+        known: u32,
+    },
+}
+
+impl ReadFault {
+    /// What was read cannot be decoded; `place` says what it is.
+    pub(crate) fn unreadable(place: impl std::fmt::Display, bad: BadMessage) -> Self {
+        match bad {
+            BadMessage::UnknownVersion { what, found, known } => Self::UnknownVersion { what, found, known },
+            BadMessage::Malformed(detail) => Self::Damaged(format!("{place}: {detail}")),
+        }
+    }
+}
 
 /// One page to read.
 #[derive(Clone, PartialEq, Eq, Debug)]

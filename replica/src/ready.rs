@@ -350,9 +350,11 @@ impl Replica {
         }
     }
 
-    /// Entries from disk are here: raft is given the chance to send them.
-    pub(crate) fn entries_fetched(&mut self, to: holdfast_types::ReplicaId, entries: &[LogEntry]) {
+    /// Entries from disk are here: raft is given the chance to send them. Where they are not, it asks again with the follower's next
+    /// answer.
+    pub(crate) fn entries_fetched(&mut self, to: holdfast_types::ReplicaId, entries: Option<&[LogEntry]>) {
         let Some(first) = self.applying.fetching.remove(&to) else { return };
+        let Some(entries) = entries else { return };
         if self.raw.raft.state != StateRole::Leader || self.raw.raft.prs().get(to.0).is_none() {
             return;
         }

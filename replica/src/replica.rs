@@ -247,7 +247,7 @@ impl Replica {
             Input::Persisted(token) => self.persisted(token, view),
             Input::Applied(applied) => self.applied(*applied, view),
             Input::Evaluated(evaluated) => self.evaluated(*evaluated, view),
-            Input::EntriesFetched { to, entries } => self.entries_fetched(to, &entries),
+            Input::EntriesFetched { to, entries } => self.entries_fetched(to, entries.as_deref()),
             Input::ConfirmRead { ticket } => self.confirm_again(ticket, view),
             Input::PassTime { ticket, to } => self.pass_time(ticket, to, view),
             Input::Withdrawn { store, generation } => self.following.withdrawn(store, generation),
@@ -312,8 +312,8 @@ impl Replica {
     /// committed. They are bounded by what leaders admit.
     fn takes_entries(&self, view: &StoreView<'_>) -> bool {
         let backlog = self.applying.backlog_bytes();
-        let too_much = self.raw.store().is_full()
-            || view.room == EntryRoom::Full && backlog >= limits::ENTRY_BACKLOG_MIN_BYTES;
+        let too_much =
+            self.raw.store().is_full() || view.room == EntryRoom::Full && backlog >= limits::ENTRY_BACKLOG_MIN_BYTES;
         !self.phase.is_installing() && (backlog == 0 || !too_much)
     }
 

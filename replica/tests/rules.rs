@@ -11,8 +11,9 @@ use bytes::Bytes;
 use holdfast_replica::apply::{self, AppliedChange, ApplyTask, CommittedEntry, EntryKind};
 use holdfast_replica::command::{Command, CommandBody, EvaluatedWrite, WriteOutcome};
 use holdfast_replica::range_state::RangeState;
-use holdfast_replica::{Input, StagedSnapshot};
-use holdfast_types::storage::{DataOp, SnapshotId};
+use holdfast_replica::reader::ReadFault;
+use holdfast_replica::{Input, RaftEnvelope, StagedSnapshot};
+use holdfast_types::storage::{DataOp, LogEntry, SnapshotId};
 use holdfast_types::{LogIndex, Mutation, RangeDescriptor, ReplicaId, Request, StoreId, Term, Timestamp};
 
 use self::group::{Group, RANGE};
@@ -160,4 +161,42 @@ fn write_that_was_evaluated_under_other_bounds_is_dropped() {
     let (ops, applied) = apply::run(ApplyTask { state, entries }, &group.stores[&StoreId(1)].data).unwrap();
     assert_eq!(applied.results[0].change, AppliedChange::Dropped);
     assert!(ops.iter().all(|op| matches!(op, DataOp::SetRangeState { .. })), "{ops:?}");
+}
+
+#[test]
+fn entry_of_a_newer_program_is_no_damage() {
+    let mut group = led_group(1);
+    let store = StoreId(1);
+    put(&mut group, store, "a");
+    let (state, index) = (state(&group, store), state(&group, store).applied.next());
+    let command = holdfast_proto::v1::StoredCommand { version: 9, ..Default::default() };
+    let raw = raft::eraftpb::Entry {
+        index: index.0,
+        term: 6,
+        data: prost::Message::encode_to_vec(&command).into(),
+        ..Default::default()
+    };
+    let entry = LogEntry { index, term: Term(6), data: prost011::Message::encode_to_vec(&raw).into() };
+    let replayed = holdfast_replica::replay_page(state, ReplicaId(1), &[entry], &group.stores[&store].data);
+    assert!(matches!(replayed, Err(ReadFault::UnknownVersion { found: 9, .. })), "{replayed:?}");
+}
+
+#[test]
+fn descriptor_that_names_nobody_creates_nothing() {
+    let group = led_group(2);
+    let descriptor = state(&group, StoreId(1)).descriptor;
+    let mut replicas = descriptor.replicas.clone();
+    replicas[1].replica = ReplicaId(0);
+    let envelope = |descriptor: RangeDescriptor, to| RaftEnvelope {
+        range: RANGE,
+        from: ReplicaId(1),
+        to,
+        descriptor: Some(descriptor),
+        stamp: None,
+        message: Bytes::new(),
+    };
+    let good = envelope(descriptor.clone(), ReplicaId(2));
+    assert!(holdfast_replica::may_create(&good, StoreId(1), StoreId(2)));
+    let nobody = envelope(RangeDescriptor { replicas, ..descriptor }, ReplicaId(0));
+    assert!(!holdfast_replica::may_create(&nobody, StoreId(1), StoreId(2)), "raft knows no replica 0");
 }

@@ -45,6 +45,24 @@ impl KeyRange {
         !self.is_empty() && !other.is_empty() && self.is_before_end(&other.start) && other.is_before_end(&self.start)
     }
 
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn hull(&self, other: &KeyRange) -> KeyRange {
+        let end = self.end.as_ref().zip(other.end.as_ref()).map(|(mine, theirs)| mine.max(theirs).clone());
+        KeyRange { start: self.start.clone().min(other.start.clone()), end }
+    }
+
+    /// What of it lies outside of `other`: before it, behind it, or both.
+    #[must_use]
+    pub fn without(&self, other: &KeyRange) -> Vec<KeyRange> {
+        if !self.overlaps(other) {
+            return [self.clone()].into_iter().filter(|all| !all.is_empty()).collect();
+        }
+        let before = KeyRange { start: self.start.clone(), end: Some(other.start.clone()) };
+        let behind = other.end.clone().map(|start| KeyRange { start, end: self.end.clone() });
+        [Some(before), behind].into_iter().flatten().filter(|part| !part.is_empty()).collect()
+    }
+
     /// True when no key can lie within.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -120,7 +138,7 @@ pub struct ReplicaDescriptor {
 ///
 /// Invariants (see [`RangeDescriptor::check`]):
 /// - replica ids and stores are unique
-/// - every replica id is below `next_replica`
+/// - every replica id is below `next_replica`, and none is 0, which is nobody
 /// - each half of the configuration has a voter
 /// - the bounds are not empty
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -199,6 +217,9 @@ impl RangeDescriptor {
     /// Checks the invariants; the error names the one that is broken.
     pub fn check(&self) -> Result<(), String> {
         for (i, replica) in self.replicas.iter().enumerate() {
+            if replica.replica == ReplicaId(0) {
+                return Err(format!("{}: the replica on {} has no id", self.range, replica.store));
+            }
             if replica.replica >= self.next_replica {
                 return Err(format!("{}: {} is not below {}", self.range, replica.replica, self.next_replica));
             }
@@ -275,6 +296,28 @@ mod tests {
         assert_eq!(crowded.crowded_site().map(SiteName::as_str), Some("a"));
         let learner = descriptor(vec![replica(1, "a", Role::Voter), replica(2, "a", Role::Learner)]);
         assert!(learner.crowded_site().is_none());
+    }
+
+    #[test]
+    fn replica_without_an_id_is_refused() {
+        let good = descriptor(vec![replica(1, "a", Role::Voter), replica(2, "b", Role::Voter)]);
+        assert!(good.check().is_ok());
+        let nobody = descriptor(vec![replica(0, "a", Role::Voter), replica(2, "b", Role::Voter)]);
+        assert!(nobody.check().is_err());
+    }
+
+    #[test]
+    fn parts_outside_of_another_range_and_the_hull_of_both() {
+        let key = |user: &[u8]| Key::bound(KeyspaceId(1), user);
+        let range = |start: &[u8], end: &[u8]| KeyRange { start: key(start), end: Some(key(end)) };
+        let all = range(b"a", b"z");
+        assert_eq!(all.without(&range(b"c", b"m")), [range(b"a", b"c"), range(b"m", b"z")]);
+        assert_eq!(all.without(&range(b"a", b"m")), [range(b"m", b"z")]);
+        assert_eq!(all.without(&KeyRange { start: key(b"m"), end: None }), [range(b"a", b"m")]);
+        assert_eq!(all.without(&KeyRange::all()), []);
+        assert_eq!(range(b"a", b"c").without(&range(b"c", b"m")), [range(b"a", b"c")]);
+        assert_eq!(range(b"a", b"c").hull(&range(b"m", b"z")), all);
+        assert_eq!(all.hull(&KeyRange::all()), KeyRange::all());
     }
 
     #[test]

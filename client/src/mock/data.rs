@@ -200,7 +200,7 @@ impl MockData {
     ) -> Result<Result<Response, Rejected>, ReadFault> {
         let RangeDescriptor { bounds, .. } = descriptor;
         loop {
-            let range = self.ranges.get(&bounds.start).ok_or_else(|| ReadFault("the range is gone".into()))?;
+            let range = self.ranges.get(&bounds.start).ok_or_else(|| ReadFault::Damaged("the range is gone".into()))?;
             let reached = range.state.last_timestamp;
             let to = match asked.filter(|at| *at > reached) {
                 Some(ahead) => ahead,
@@ -259,14 +259,14 @@ impl MockData {
         self.stats.applied += 1;
         match change {
             AppliedChange::Writes(mut answers) if answers.len() == 1 => Ok(Ok(answers.remove(0))),
-            other => Err(ReadFault(format!("a write was applied as {other:?}"))),
+            other => Err(ReadFault::Damaged(format!("a write was applied as {other:?}"))),
         }
     }
 
     /// Applies a command to the range that starts here, as its next entry.
     fn apply(&mut self, start: &Key, body: CommandBody) -> Result<AppliedChange, ReadFault> {
         let view = self.view();
-        let range = self.ranges.get_mut(start).ok_or_else(|| ReadFault("the range is gone".into()))?;
+        let range = self.ranges.get_mut(start).ok_or_else(|| ReadFault::Damaged("the range is gone".into()))?;
         let command = Command { bounds_epoch: range.state.descriptor.epoch.bounds, body };
         let entry = CommittedEntry {
             index: range.state.applied.next(),
@@ -274,9 +274,13 @@ impl MockData {
             kind: EntryKind::Normal(command.encode()),
         };
         let (ops, mut applied) = apply::run(ApplyTask { state: range.state.clone(), entries: vec![entry] }, &view)?;
-        self.engine.write(&ops).map_err(|fault| ReadFault(fault.to_string()))?;
+        self.engine.write(&ops).map_err(|fault| ReadFault::Damaged(fault.to_string()))?;
         range.state = applied.state;
-        applied.results.pop().map(|result| result.change).ok_or_else(|| ReadFault("an entry has a result".into()))
+        applied
+            .results
+            .pop()
+            .map(|result| result.change)
+            .ok_or_else(|| ReadFault::Damaged("an entry has a result".into()))
     }
 
     fn view(&self) -> View {

@@ -11,7 +11,7 @@ use holdfast_types::{ClientId, Key, RangeId, Slot, Timestamp, VersionedValue};
 pub(super) struct View(pub(super) Arc<dyn DataSnapshot>);
 
 fn fault(fault: Fault) -> ReadFault {
-    ReadFault(fault.to_string())
+    ReadFault::Damaged(fault.to_string())
 }
 
 impl Reader for View {

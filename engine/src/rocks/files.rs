@@ -6,6 +6,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::is_exhausted;
 use crate::contract::{DiskSpace, Fault};
 
 const COPY_BYTES: usize = 256 << 10;
@@ -14,6 +15,9 @@ const COPY_BYTES: usize = 256 << 10;
 pub(super) fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(doing.to_owned()),
+        _ if is_exhausted(&error.to_string()) => {
+            Fault::Exhausted { doing: doing.to_owned(), detail: format!("{}: {error}", path.display()) }
+        }
         _ => Fault::Io { doing: doing.to_owned(), detail: format!("{}: {error}", path.display()) },
     }
 }

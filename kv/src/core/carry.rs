@@ -10,7 +10,7 @@ use holdfast_types::{KeyRange, RangeId};
 use super::effect::{Effect, ReadTask};
 use super::event::{Event, ReadFailure};
 use super::garbage;
-use super::reader::SnapshotReader;
+use super::reader::{SnapshotReader, store_fault, undecodable};
 
 /// Where an effect that waits for a disk is carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ impl Pool {
 /// Applies committed entries: one batch of the data instance.
 pub fn apply(range: RangeId, task: ApplyTask, data: &dyn DataEngine) -> Result<Box<Applied>, Fault> {
     let (ops, applied) = holdfast_replica::apply::run(task, &SnapshotReader::lazy(data))
-        .map_err(|fault| damage(format!("applying entries of {range}"), fault.to_string()))?;
+        .map_err(|fault| store_fault(format!("applying entries of {range}"), fault))?;
     data.write(&ops)?;
     Ok(Box::new(applied))
 }
@@ -82,7 +82,7 @@ pub fn read(effect: Effect, engines: &Engines) -> Event {
 fn serve(task: ReadTask) -> Event {
     let reader = SnapshotReader::of(task.snapshot);
     let outcome = holdfast_replica::serve_read(&task.request.request, &task.bounds, &reader, task.at, task.now)
-        .map_err(|fault| ReadFailure::Fault(damage(format!("reading {}", task.range), fault.to_string())))
+        .map_err(|fault| ReadFailure::Fault(store_fault(format!("reading {}", task.range), fault)))
         .and_then(|answer| {
             answer.map_err(|unserved| match unserved {
                 Unserved::Refused(rejected) => ReadFailure::Rejected(rejected),
@@ -134,12 +134,28 @@ fn build(range: RangeId, snapshot: SnapshotId, data: &dyn DataEngine) -> Result<
     let damage = |detail: String| damage(format!("building a snapshot of {range}"), detail);
     let view = data.snapshot();
     let state = view.range_state(range)?.ok_or_else(|| damage("no range state".into()))?;
-    let state = RangeState::decode(state).map_err(|bad| damage(bad.to_string()))?;
+    let doing = format!("building a snapshot of {range}");
+    let state = RangeState::decode(state).map_err(|bad| undecodable(doing, bad))?;
     data.build_snapshot(&*view, snapshot, range, &state.descriptor.bounds)
 }
 
+/// Puts a staged snapshot in place of everything that the range had. The range may have held keys that the snapshot does not bring:
+/// a split that it missed gave them away. They go first, for good, while the old state still says which they are.
+pub(super) fn install_over(range: RangeId, snapshot: SnapshotId, data: &dyn DataEngine) -> Result<(), Fault> {
+    let (manifest, state) = (data.staged_manifest(snapshot)?, data.range_state(range, ReadTier::All)?);
+    if let (Some(manifest), Some(Ok(state))) = (manifest, state.map(RangeState::decode)) {
+        let rest = state.descriptor.bounds.without(&manifest.bounds);
+        if !rest.is_empty() {
+            let ops: Vec<_> = rest.into_iter().map(|bounds| DataOp::ClearKeys { bounds }).collect();
+            data.write(&ops)?;
+            data.flush()?;
+        }
+    }
+    data.install(snapshot)
+}
+
 fn install(range: RangeId, snapshot: SnapshotId, data: &dyn DataEngine) -> Result<Bytes, Fault> {
-    data.install(snapshot)?;
+    install_over(range, snapshot, data)?;
     let state = data.range_state(range, ReadTier::All)?;
     let doing = format!("installing a snapshot of {range}");
     state.ok_or_else(|| damage(doing, "the snapshot holds no range state".into()))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_engine::{DataSnapshot, LogOp, SnapshotId, SnapshotManifest};
+use holdfast_engine::{DataSnapshot, Fault, LogOp, SnapshotId, SnapshotManifest};
 use holdfast_placement::{Headroom, StoreRecord};
 use holdfast_replica::{ApplyTask, Evaluation, Standing};
 use holdfast_types::{
@@ -248,6 +248,8 @@ pub enum Effect {
     /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start
     /// begins anew.
     Outdated(Outdated),
+    /// This store cannot go on, though nothing is wrong with its data: end the process. The next start takes up what was begun.
+    Fail(Fault),
     /// A replica is damaged: it is kept, not used, and waits to be replaced.
     Quarantined {
         /// Its range.

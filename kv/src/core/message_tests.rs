@@ -136,3 +136,18 @@ fn unknown_version_and_garbage_are_refused() {
     assert!(StoreMessage::decode(&Bytes::from_static(b"\xff\xff")).is_err());
     assert!(StoreMessage::decode(&Bytes::new()).is_err());
 }
+
+#[test]
+fn numbers_that_code_behind_the_decoder_would_fail_on_are_refused_by_it() {
+    let nobody = ReplicaDescriptor { replica: ReplicaId(0), ..descriptor().replicas[0].clone() };
+    let with_nobody = RangeDescriptor { replicas: vec![nobody], ..descriptor() };
+    let envelope_with_nobody = RaftEnvelope { to: ReplicaId(0), descriptor: Some(with_nobody), ..envelope() };
+    let files = vec![SnapshotFile { size_bytes: u64::MAX, checksum: 1 }; 2];
+    let id = SnapshotId(1);
+    let too_large = SnapshotManifest::sealed(id, RangeId(7), KeyRange::all(), Bytes::new(), files);
+    let offer = StoreMessage::SnapshotOffer { envelope: envelope(), manifest: Box::new(too_large) };
+    for message in [StoreMessage::Raft(envelope_with_nobody), offer] {
+        let bytes = message.encode();
+        assert!(matches!(StoreMessage::decode(&bytes), Err(BadMessage::Malformed(_))), "{message:?}");
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_engine::{DataEngine, DataSnapshot, Fault, ScanOptions, Version};
+use holdfast_proto::convert::BadMessage;
 use holdfast_replica::reader::{Page, ReadFault, Reader, ScanQuery};
 use holdfast_types::{ClientId, Key, RangeId, Slot, Timestamp, VersionedValue};
 
@@ -36,7 +37,28 @@ impl<'a> SnapshotReader<'a> {
 }
 
 fn fault(fault: Fault) -> ReadFault {
-    ReadFault(fault.to_string())
+    match fault {
+        Fault::Exhausted { .. } => ReadFault::Exhausted(fault.to_string()),
+        Fault::UnknownVersion { what, found, known } => ReadFault::UnknownVersion { what, found, known },
+        _ => ReadFault::Damaged(fault.to_string()),
+    }
+}
+
+/// What went wrong with a read, as a fault of the store.
+pub fn store_fault(doing: String, fault: ReadFault) -> Fault {
+    match fault {
+        ReadFault::Damaged(detail) => Fault::Damage { doing, detail },
+        ReadFault::Exhausted(detail) => Fault::Exhausted { doing, detail },
+        ReadFault::UnknownVersion { what, found, known } => Fault::UnknownVersion { what, found, known },
+    }
+}
+
+/// What the bytes of a stored message are when they cannot be decoded: damage, or of a newer program.
+pub fn undecodable(doing: String, bad: BadMessage) -> Fault {
+    match bad {
+        BadMessage::UnknownVersion { what, found, known } => Fault::UnknownVersion { what, found, known },
+        BadMessage::Malformed(detail) => Fault::Damage { doing, detail },
+    }
 }
 
 impl Reader for SnapshotReader<'_> {

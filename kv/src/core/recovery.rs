@@ -16,6 +16,7 @@ use holdfast_types::{Incarnation, KeyRange, RangeId, ReplicaId, StoreId, Term, l
 
 use super::identity::{Identity, read_counters};
 use super::message::RangeHint;
+use super::reader::undecodable;
 use super::routing::{RangeMap, worker_of};
 use super::seen::{self, Outdated, Seen};
 use super::shared::Shared;
@@ -115,13 +116,11 @@ pub fn recover(engines: &Engines) -> Result<Recovered, Fault> {
     let seen = seen::read(&*engines.log)?;
     let started_at = engines.log.counter().0 + identity.counter_offset;
     let shared = Arc::new(Shared::new(read_counters(&*engines.log)?));
-    let mut logs: Vec<_> = engines.log.load()?;
-    for log in &mut logs {
-        replay::repeat_install(engines, log)?;
-    }
-    let replayed = replay::replay_all(engines, logs)?;
+    let replayed = replay::replay_all(engines, engines.log.load()?)?;
     let mut found = Vec::new();
-    for (log, damage) in replayed {
+    for (mut log, damage) in replayed {
+        // Not before everything is replayed: the log that a snapshot replaces may hold a split whose right side the data has lost.
+        let damage = replay::repeat_install(engines, &mut log)?.or(damage);
         let range = log.range;
         let what = classify(engines, log, damage)?;
         found.push(FoundRange { range, what });
@@ -240,7 +239,12 @@ fn add_strays(engines: &Engines, identity: &Identity, found: &mut Vec<FoundRange
         if known {
             continue;
         }
-        let Ok(state) = RangeState::decode(bytes) else { continue };
+        let state =
+            match RangeState::decode(bytes).map_err(|bad| undecodable(format!("reading the state of {range}"), bad)) {
+                Ok(state) => state,
+                Err(Fault::Damage { .. }) => continue,
+                Err(fault) => return Err(fault),
+            };
         let Some(me) = state.descriptor.replica_on(identity.store) else { continue };
         let reason = Some("there is data of the range, and no log".to_owned());
         let (replica, bounds) = (me.replica, Some(state.descriptor.bounds.clone()));
@@ -249,11 +253,14 @@ fn add_strays(engines: &Engines, identity: &Identity, found: &mut Vec<FoundRange
     Ok(())
 }
 
-/// The state of a range in the data instance; the inner error says that it cannot be read.
+/// The state of a range in the data instance; the inner error says that it is damaged. One that a newer program wrote is no damage: then
+/// this one must not start at all.
 fn stored_state(engines: &Engines, range: RangeId) -> Result<Result<Option<RangeState>, String>, Fault> {
-    match engines.data.range_state(range, holdfast_engine::ReadTier::All) {
-        Ok(None) => Ok(Ok(None)),
-        Ok(Some(bytes)) => Ok(RangeState::decode(bytes).map(Some).map_err(|bad| bad.to_string())),
+    let doing = || format!("reading the state of {range}");
+    let decode = |bytes| RangeState::decode(bytes).map_err(|bad| undecodable(doing(), bad));
+    let stored = engines.data.range_state(range, holdfast_engine::ReadTier::All);
+    match stored.and_then(|bytes| bytes.map(decode).transpose()) {
+        Ok(state) => Ok(Ok(state)),
         Err(Fault::Damage { doing, detail }) => Ok(Err(format!("{doing}: {detail}"))),
         Err(fault) => Err(fault),
     }

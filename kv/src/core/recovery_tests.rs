@@ -109,3 +109,19 @@ fn records_of_the_dead_are_found_as_they_were() {
     let lived = what(&recovered, RangeId(105));
     assert!(matches!(lived, Found::Quarantined { reason: Some(_), .. }), "it voted, so it is not unborn: {lived:?}");
 }
+
+#[test]
+fn what_a_newer_program_wrote_is_left_alone_and_the_start_refused() {
+    let (_disk, engines) = founded();
+    let known = engines.data.range_state(RangeId::SYSTEM, holdfast_engine::ReadTier::All).unwrap().unwrap();
+    let newer = holdfast_proto::v1::StoredRangeState {
+        version: 9,
+        ..prost::Message::decode(known).expect("it was written by this program")
+    };
+    let state = prost::Message::encode_to_vec(&newer).into();
+    engines.data.write(&[DataOp::SetRangeState { range: RangeId::SYSTEM, state }]).unwrap();
+    let refused = recover(&engines).err().expect("this program does not know it");
+    assert!(matches!(refused, Fault::UnknownVersion { found: 9, .. }), "{refused}");
+    let logs = engines.log.load().unwrap();
+    assert!(logs.iter().all(|log| matches!(log.record, ReplicaRecord::Live { .. })), "nothing is given up: {logs:?}");
+}

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holdfast_replica::EntryRoom;
-use holdfast_types::{KeyRange, RangeId, limits};
+use holdfast_types::{Key, KeyRange, RangeId, limits};
 
 use super::admission::Admission;
 use super::event::Measurements;
@@ -72,42 +72,83 @@ impl<const MAX: usize> Slots<MAX> {
 
 /// Which replicas of this store hold which keys: two never hold the same one, whatever worker they belong to.
 #[derive(Debug, Default)]
-pub struct Spans(Mutex<BTreeMap<RangeId, KeyRange>>);
+pub struct Spans(Mutex<Claims>);
+
+#[derive(Debug, Default)]
+struct Claims {
+    held: BTreeMap<RangeId, KeyRange>,
+    /// Where the keys begin of replicas that wait for their first snapshot. They hold none yet; but whatever has such a key strictly
+    /// inside of its bounds is from before the split that made that range.
+    awaited: BTreeMap<RangeId, Key>,
+}
+
+impl Claims {
+    fn holder(&self, range: RangeId, bounds: &KeyRange) -> Option<RangeId> {
+        let held = self.held.iter().find(|(other, held)| **other != range && held.overlaps(bounds)).map(|(r, _)| *r);
+        let cut_here = |start: &Key| *start > bounds.start && bounds.contains(start);
+        let awaited =
+            || self.awaited.iter().find(|(other, start)| **other != range && cut_here(start)).map(|(r, _)| *r);
+        held.or_else(awaited)
+    }
+}
 
 impl Spans {
-    /// Claims keys for a range, in place of those that it had; the error names who holds some of them.
+    fn lock(&self) -> MutexGuard<'_, Claims> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims keys for a range, in place of those that it had; the error names who is in the way.
     pub fn claim(&self, range: RangeId, bounds: &KeyRange) -> Result<(), RangeId> {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((other, _)) = spans.iter().find(|(r, held)| **r != range && held.overlaps(bounds)) {
-            return Err(*other);
+        let mut claims = self.lock();
+        if let Some(other) = claims.holder(range, bounds) {
+            return Err(other);
         }
-        spans.insert(range, bounds.clone());
+        claims.awaited.remove(&range);
+        claims.held.insert(range, bounds.clone());
+        Ok(())
+    }
+
+    /// Claims keys for a range beside those that it has, and what lies between.
+    pub fn claim_too(&self, range: RangeId, bounds: &KeyRange) -> Result<(), RangeId> {
+        let both = self.lock().held.get(&range).map_or_else(|| bounds.clone(), |held| held.hull(bounds));
+        self.claim(range, &both)
+    }
+
+    /// A replica is made that waits for a snapshot of these keys; the error names who is in the way.
+    pub fn wait_for(&self, range: RangeId, bounds: &KeyRange) -> Result<(), RangeId> {
+        let mut claims = self.lock();
+        if let Some(other) = claims.holder(range, bounds) {
+            return Err(other);
+        }
+        claims.awaited.insert(range, bounds.start.clone());
         Ok(())
     }
 
     /// A split: the left keeps what it says, the right gets the rest, in one step.
     pub fn split(&self, left: RangeId, left_bounds: &KeyRange, right: RangeId, right_bounds: &KeyRange) {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spans.insert(left, left_bounds.clone());
-        spans.insert(right, right_bounds.clone());
+        let mut claims = self.lock();
+        claims.awaited.remove(&right);
+        claims.held.insert(left, left_bounds.clone());
+        claims.held.insert(right, right_bounds.clone());
     }
 
-    /// Who else holds some of the keys.
+    /// Who is in the way of a range that is to have these keys.
     #[must_use]
     pub fn holder(&self, range: RangeId, bounds: &KeyRange) -> Option<RangeId> {
-        let spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spans.iter().find(|(r, held)| **r != range && held.overlaps(bounds)).map(|(r, _)| *r)
+        self.lock().holder(range, bounds)
     }
 
     /// What a range holds.
     #[must_use]
     pub fn of(&self, range: RangeId) -> Option<KeyRange> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&range).cloned()
+        self.lock().held.get(&range).cloned()
     }
 
-    /// The range holds nothing any more.
+    /// The range holds nothing any more, and waits for nothing.
     pub fn release(&self, range: RangeId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&range);
+        let mut claims = self.lock();
+        claims.held.remove(&range);
+        claims.awaited.remove(&range);
     }
 }
 
@@ -214,7 +255,7 @@ impl EntryMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_types::{Key, KeyspaceId};
+    use holdfast_types::KeyspaceId;
 
     fn bounds(start: &[u8], end: &[u8]) -> KeyRange {
         let key = |user| Key::bound(KeyspaceId(1), user);
@@ -230,6 +271,21 @@ mod tests {
         spans.claim(RangeId(2), &bounds(b"k", b"z")).unwrap();
         spans.release(RangeId(1));
         spans.claim(RangeId(3), &bounds(b"a", b"k")).unwrap();
+    }
+
+    #[test]
+    fn what_is_from_before_a_split_gives_way_to_the_range_that_the_split_made() {
+        let spans = Spans::default();
+        spans.wait_for(RangeId(1), &bounds(b"a", b"z")).unwrap();
+        spans.wait_for(RangeId(2), &bounds(b"m", b"z")).unwrap();
+        assert_eq!(spans.claim(RangeId(1), &bounds(b"a", b"z")), Err(RangeId(2)), "it has the other's first key");
+        spans.claim(RangeId(2), &bounds(b"m", b"z")).unwrap();
+        spans.claim(RangeId(1), &bounds(b"a", b"m")).unwrap();
+        spans.release(RangeId(2));
+        spans.claim_too(RangeId(1), &bounds(b"a", b"c")).unwrap();
+        assert_eq!(spans.of(RangeId(1)), Some(bounds(b"a", b"m")), "what it had it has until the snapshot is in place");
+        spans.claim_too(RangeId(1), &bounds(b"k", b"p")).unwrap();
+        assert_eq!(spans.of(RangeId(1)), Some(bounds(b"a", b"p")));
     }
 
     #[test]

@@ -31,10 +31,11 @@ mod sweeping;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use holdfast_engine::DataSnapshot;
+use holdfast_engine::{DataSnapshot, SnapshotId};
 use holdfast_placement::{Policies, StoreRecord};
 use holdfast_replica::{
-    CheckLevel, EntryRoom, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView, SurvivalGoal, Ticket,
+    CheckLevel, EntryRoom, Input, Replica, ReplicaConfig, ReplicaStatus, Standing, StoreView, SupportView,
+    SurvivalGoal, Ticket,
 };
 use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
 
@@ -157,6 +158,8 @@ pub struct Worker {
     queued_snapshots: VecDeque<(RangeId, ReplicaId, StoreId)>,
     next_snapshot: u64,
     receiving: Receiving,
+    /// Snapshots that could not be put in place just now.
+    installs_again: Vec<(RangeId, SnapshotId)>,
     unled: UnledNotices,
     sweeper: Sweeper,
     placement: PlacementLoop,
@@ -219,6 +222,7 @@ impl Worker {
             queued_snapshots: VecDeque::new(),
             next_snapshot: 0,
             receiving: Receiving::default(),
+            installs_again: Vec::new(),
             unled: UnledNotices::default(),
             sweeper: Sweeper::default(),
             report_at: now,
@@ -320,7 +324,11 @@ impl Worker {
                 return Err(format!("{range} wants to be woken and is not in the timers"));
             }
             if held.entry_bytes != held.replica.entry_bytes() {
-                return Err(format!("{range} keeps {} B of entries, not {}", held.replica.entry_bytes(), held.entry_bytes));
+                return Err(format!(
+                    "{range} keeps {} B of entries, not {}",
+                    held.replica.entry_bytes(),
+                    held.entry_bytes
+                ));
             }
             held.replica.check()?;
         }
@@ -337,9 +345,7 @@ impl Worker {
             Event::Applied { range, applied } => self.applied(range, applied, cx),
             Event::Evaluated { range, evaluated } => self.push(range, Input::Evaluated(evaluated)),
             Event::ReadDone { ticket, outcome } => self.read_done(ticket, outcome, cx),
-            Event::EntriesFetched { range, to, entries } => {
-                self.push(range, Input::EntriesFetched { to, entries: entries.unwrap_or_default() });
-            }
+            Event::EntriesFetched { range, to, entries } => self.entries_fetched(range, to, entries, cx),
             Event::Support(change) => self.take_support(change, cx),
             Event::Seen(seen) => self.log.add_aside(seen::save(&seen)),
             Event::Outdated(outdated) => self.log.add(vec![outdated.op()], Then::Outdated(outdated)),

@@ -113,11 +113,14 @@ impl Maintenance {
     fn look_for_truncation_points(&self) {
         let mut by_worker = vec![Vec::new(); self.workers.workers()];
         for (range, _) in self.ranges_here() {
-            let persisted = self.data.range_state(range, ReadTier::Persisted);
-            if let Ok(Some(state)) = persisted
-                && let Ok(state) = RangeState::decode(state)
-            {
-                by_worker[self.map.worker_of(range)].push((range, state.applied));
+            let persisted = self.data.range_state(range, ReadTier::Persisted).map_err(|fault| fault.to_string());
+            let decode = |state| RangeState::decode(state).map_err(|bad| bad.to_string());
+            match persisted.and_then(|state| state.map(decode).transpose()) {
+                Ok(Some(state)) => by_worker[self.map.worker_of(range)].push((range, state.applied)),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::error!(%range, why, "its log is not cut: what the data has persisted cannot be read")
+                }
             }
         }
         for (worker, indexes) in by_worker.into_iter().enumerate().filter(|(_, indexes)| !indexes.is_empty()) {

@@ -105,7 +105,10 @@ impl Applier {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let applied = carry::apply(work.range, *work.task, &*self.data);
-            if let Err(fault @ (Fault::Io { .. } | Fault::Full(_))) = &applied {
+            // Damage is the replica's own affair. Else the batch is neither written nor refused: only a new start knows what is there.
+            if let Err(fault) = &applied
+                && !matches!(fault, Fault::Damage { .. })
+            {
                 self.faults.report(fault);
             }
             self.workers.deliver(work.worker, Event::Applied { range: work.range, applied });

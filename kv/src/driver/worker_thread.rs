@@ -244,6 +244,7 @@ impl Outlets {
                 self.workers.broadcast(Some(worker), &Event::Directory(stores));
             }
             Effect::Outdated(outdated) => self.faults.report(&Fault::Identity(outdated.to_string())),
+            Effect::Fail(fault) => self.faults.report(&fault),
             Effect::Alarm { range, what } => {
                 tracing::error!(range = range.map(|range| range.to_string()).unwrap_or_default(), "{what}");
                 self.placement.noted(Note::Alarm(range, what));

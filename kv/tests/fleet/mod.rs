@@ -29,6 +29,7 @@ use holdfast_types::{
     Rejected, Request, Response, SiteName, StoreId, Timestamp,
 };
 
+#[allow(unused_imports, reason = "each test binary uses a part")]
 pub use self::bounds::{at_rest, fill};
 
 pub const FLEET: FleetId = FleetId(7);
@@ -483,7 +484,7 @@ impl Fleet {
                 assert!(self.admin_answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
                 return;
             }
-            Effect::Outdated(_) => {
+            Effect::Outdated(_) | Effect::Fail(_) => {
                 self.stopped.insert(id);
                 return;
             }

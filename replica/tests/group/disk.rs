@@ -35,13 +35,7 @@ impl LogImage {
     pub fn parts(&self) -> LoadedParts {
         let mut sizes = LogSizes::default();
         self.entries.values().for_each(|entry| sizes.push(entry.index, entry.data.len()));
-        LoadedParts {
-            hard_state: self.hard_state,
-            start: self.start,
-            terms: self.terms(),
-            last: self.last(),
-            sizes,
-        }
+        LoadedParts { hard_state: self.hard_state, start: self.start, terms: self.terms(), last: self.last(), sizes }
     }
 
     fn set_start(&mut self, start: LogStart) {
@@ -141,7 +135,7 @@ impl Reader for Data {
     }
 
     fn scan(&self, _: &ScanQuery) -> Result<Page, ReadFault> {
-        Err(ReadFault("scripts do not scan".into()))
+        Err(ReadFault::Damaged("scripts do not scan".into()))
     }
 
     fn completion(&self, range: RangeId, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {

@@ -420,7 +420,7 @@ impl Group {
                     self.events.push(format!("{name}: fetches {first} to {last} for {to}"));
                     let log = &self.stores[&id].log.ranges[&range];
                     let entries = log.entries.range(first..=last).map(|(_, e)| e.clone()).take(2).collect();
-                    self.step(id, range, Input::EntriesFetched { to, entries });
+                    self.step(id, range, Input::EntriesFetched { to, entries: Some(entries) });
                 }
                 Effect::SendSnapshot { to_store, to, at_least } => {
                     self.send_snapshot(id, range, to_store, to, at_least)

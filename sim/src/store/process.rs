@@ -257,6 +257,7 @@ impl Process {
                 at.hub.alarm(at.me, None, &outdated.to_string());
                 self.fault.get_or_insert_with(|| Fault::Identity(outdated.to_string()));
             }
+            Effect::Fail(fault) => self.report(&fault),
             Effect::Alarm { range, what } => at.hub.alarm(at.me, range, &what),
             Effect::Quarantined { range, reason: Some(what) } => at.hub.alarm(at.me, Some(range), &what),
             Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => {}
@@ -266,7 +267,7 @@ impl Process {
 
     /// Something that stops the store.
     pub(super) fn report(&mut self, fault: &Fault) {
-        if matches!(fault, Fault::Io { .. } | Fault::Full(_)) {
+        if matches!(fault, Fault::Io { .. } | Fault::Full(_) | Fault::Exhausted { .. }) {
             self.fault.get_or_insert_with(|| fault.clone());
         }
     }

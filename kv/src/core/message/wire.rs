@@ -315,14 +315,16 @@ fn manifest_of(manifest: SnapshotManifest) -> v1::SnapshotManifest {
 fn snapshot_manifest_of(manifest: v1::SnapshotManifest) -> Converted<SnapshotManifest> {
     let file = |f: v1::SnapshotFile| SnapshotFile { size_bytes: f.size_bytes, checksum: f.checksum };
     let range_state: Bytes = manifest.range_state;
-    Ok(SnapshotManifest {
+    let manifest = SnapshotManifest {
         id: snapshot_id(manifest.snapshot_id)?,
         range: RangeId(manifest.range_id),
         bounds: required(manifest.bounds, "bounds")?.try_into()?,
         range_state,
         files: manifest.files.into_iter().map(file).collect(),
         checksum: manifest.checksum,
-    })
+    };
+    let plausible = manifest.is_plausible().then_some(manifest);
+    plausible.ok_or_else(|| BadMessage::malformed("the files of a snapshot are larger than any disk"))
 }
 
 fn snapshot_id(id: Option<v1::Id128>) -> Converted<SnapshotId> {

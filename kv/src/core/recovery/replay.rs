@@ -7,38 +7,40 @@ use holdfast_replica::{LoadedParts, Opening, RangeState, finish_install, replay_
 use holdfast_types::{LogIndex, LogSizes, RangeId, ReplicaId, limits};
 
 use super::stored_state;
-use crate::core::reader::SnapshotReader;
+use crate::core::carry;
+use crate::core::reader::{SnapshotReader, store_fault};
 
 /// A log and, if it cannot be used, why.
 type Replayed = (LoadedLog, Option<String>);
 
-/// An install that was cut short is done again; it is idempotent.
-pub(super) fn repeat_install(engines: &Engines, log: &mut LoadedLog) -> Result<(), Fault> {
-    let ReplicaRecord::Installing { replica, snapshot } = log.record else { return Ok(()) };
+/// An install that was cut short is done again; it is idempotent. Gives what is wrong when it cannot be.
+pub(super) fn repeat_install(engines: &Engines, log: &mut LoadedLog) -> Result<Option<String>, Fault> {
+    let ReplicaRecord::Installing { replica, snapshot } = log.record else { return Ok(None) };
+    let gone = Ok(Some("a snapshot was being installed, and is gone".to_owned()));
     let staged = engines.data.staged_manifest(snapshot)?;
     if staged.is_some() {
-        match engines.data.install(snapshot) {
+        match carry::install_over(log.range, snapshot, &*engines.data) {
             Ok(()) => {}
-            // Left as it is: found damaged below, for want of a state that fits.
-            Err(Fault::Damage { .. }) => return Ok(()),
+            Err(Fault::Damage { .. }) => return gone,
             Err(fault) => return Err(fault),
         }
     }
-    let Ok(Some(state)) = stored_state(engines, log.range)? else { return Ok(()) };
+    let Ok(Some(state)) = stored_state(engines, log.range)? else { return gone };
     if staged.is_none() && state.applied < log.last && state.applied > log.start.index {
         // Neither staged nor, as it seems, installed: the old state is still there.
-        return Ok(());
+        return gone;
     }
     let hard_state = log.hard_state;
     let ops = finish_install(&state, replica, hard_state);
     engines.log.write_synced(&ops)?;
     engines.data.drop_snapshot(snapshot)?;
     apply_ops(log, &ops);
-    Ok(())
+    Ok(None)
 }
 
 /// Replays every log whose range has a state; right sides of splits come to life on the way and take their turn. The logs of
-/// the dead are replayed too, as far as it goes: the right side of a split may live on, and the data instance have lost it.
+/// the dead, and of those that are being given a snapshot, are replayed too, as far as it goes: the right side of a split may live
+/// on, and the data instance have lost it.
 pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<Replayed>, Fault> {
     let mut waiting: BTreeMap<RangeId, LoadedLog> = logs.into_iter().map(|log| (log.range, log)).collect();
     let mut done = BTreeMap::new();
@@ -46,9 +48,10 @@ pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<
         let mut next = None;
         for (range, log) in &waiting {
             let has_log = match log.record {
-                ReplicaRecord::Live { .. } | ReplicaRecord::Quarantined { .. } => true,
+                ReplicaRecord::Live { .. } | ReplicaRecord::Quarantined { .. } | ReplicaRecord::Installing { .. } => {
+                    true
+                }
                 ReplicaRecord::Tombstone { clearing, .. } => clearing,
-                ReplicaRecord::Installing { .. } => false,
             };
             if has_log && !matches!(stored_state(engines, *range)?, Ok(None)) {
                 next = Some(*range);
@@ -69,14 +72,7 @@ pub(super) fn replay_all(engines: &Engines, logs: Vec<LoadedLog>) -> Result<Vec<
         };
         done.insert(range, (log, damage));
     }
-    // What was cut short in the middle of an install and could not be repeated is damaged.
-    for (range, log) in waiting {
-        let damage = match log.record {
-            ReplicaRecord::Installing { .. } => Some("a snapshot was being installed, and is gone".to_owned()),
-            _ => None,
-        };
-        done.insert(range, (log, damage));
-    }
+    done.extend(waiting.into_iter().map(|(range, log)| (range, (log, None))));
     Ok(done.into_values().collect())
 }
 
@@ -104,7 +100,8 @@ fn replay(
         let entries = engines.log.entries(log.range, first, committed, page_bytes)?;
         let reader = SnapshotReader::of(engines.data.snapshot());
         let replica = living.unwrap_or(ReplicaId(0));
-        let page = replay_page(state, replica, &entries, &reader).map_err(|fault| damage(fault.to_string()))?;
+        let page = replay_page(state, replica, &entries, &reader)
+            .map_err(|fault| store_fault(format!("replaying {}", log.range), fault))?;
         for (right, ops) in page.born {
             // A right side that the log instance knows keeps what it has: it may have lived for long.
             if !others.contains_key(&right) && !has_log(engines, right)? {

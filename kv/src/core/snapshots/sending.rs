@@ -175,7 +175,7 @@ impl Sending {
             SnapshotState::Busy => return Vec::new(),
             SnapshotState::Receiving => {}
         }
-        let there = received.iter().sum();
+        let there = received.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         if !*accepted || there > *acked {
             out.heard_at = now;
         }

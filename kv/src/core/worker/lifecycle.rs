@@ -124,6 +124,11 @@ impl Worker {
     pub(super) fn give_birth(&mut self, newborn: Newborn, cx: &Cx<'_>) {
         let range = newborn.right.range;
         let stored = cx.env.snapshot().range_state(range);
+        if let Err(fault) = &stored
+            && !fault.is_of_data()
+        {
+            return self.out.push(Effect::Fail(fault.clone()));
+        }
         let state = stored.map_err(|fault| fault.to_string()).and_then(|bytes| {
             let bytes = bytes.ok_or("the data instance does not have it")?;
             RangeState::decode(bytes).map_err(|bad| bad.to_string())
@@ -158,6 +163,7 @@ impl Worker {
     pub(super) fn quarantined(&mut self, range: RangeId, reason: String, cx: &Cx<'_>) {
         let Some(held) = self.remove_held(range) else { return };
         self.fail_requests(range, cx);
+        self.forget_snapshots(range);
         self.absent.insert(range, Absent::Quarantined { replica: held.id, applying: held.applying });
         self.out.push(Effect::Quarantined { range, reason: Some(reason) });
         self.out.push(Effect::Gone { range });
@@ -183,11 +189,16 @@ impl Worker {
     }
 
     fn clear(&mut self, range: RangeId, next: ReplicaId, bounds: Option<KeyRange>, applying: bool) {
+        self.forget_snapshots(range);
+        self.absent.insert(range, Absent::Clearing { next, bounds, applying });
+        self.go_on_clearing(range);
+    }
+
+    /// Whatever was received for a replica that is dead goes with it: it would be in the way of what its successor is sent.
+    fn forget_snapshots(&mut self, range: RangeId) {
         for snapshot in self.receiving.forget_range(range, None) {
             self.end_receiving(snapshot);
         }
-        self.absent.insert(range, Absent::Clearing { next, bounds, applying });
-        self.go_on_clearing(range);
     }
 
     /// Clears a range whose last apply task is back.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use holdfast_engine::{LogOp, SnapshotId};
+use holdfast_engine::{Fault, LogEntry, LogOp, SnapshotId};
 use holdfast_replica::{Input, PersistToken, Ticket};
 use holdfast_types::{RangeId, ReplicaId};
 
@@ -73,6 +73,19 @@ impl Worker {
                 self.follow(then, cx);
             }
         }
+    }
+
+    /// Entries that a follower lacks were read. A damaged log is no empty log: the replica that has it stops. What could not be read
+    /// just now is asked for again.
+    pub(super) fn entries_fetched(
+        &mut self,
+        range: RangeId,
+        to: ReplicaId,
+        entries: Result<Vec<LogEntry>, Fault>,
+        cx: &Cx<'_>,
+    ) {
+        let entries = entries.map_err(|fault| self.damaged(range, &fault, cx)).ok();
+        self.push(range, Input::EntriesFetched { to, entries });
     }
 
     fn follow(&mut self, then: Then, cx: &Cx<'_>) {

@@ -96,7 +96,7 @@ impl Worker {
             return;
         }
         let Some(descriptor) = envelope.descriptor.clone() else { return };
-        if let Some(other) = self.shared.spans.holder(range, &descriptor.bounds) {
+        if let Err(other) = self.shared.spans.wait_for(range, &descriptor.bounds) {
             return self.ask_about_what_is_in_the_way(from, other, now);
         }
         let (replica, mut ops) = Replica::create_learner(&self.replica_config, descriptor, envelope.to);

@@ -1,8 +1,9 @@
 //! Reads: the view of the data first, then the clock, then one check of lease, epoch and state together. All reads of a round
 //! share the view, which was taken after all of them came in.
 
+use holdfast_engine::Fault;
 use holdfast_replica::{Input, ReadVerdict, Ticket};
-use holdfast_types::{RangeId, Rejected, Response, Timestamp};
+use holdfast_types::{RangeId, Rejected, Response, Timestamp, limits};
 
 use super::{Cx, Worker};
 use crate::core::desk::{Asked, Place};
@@ -86,7 +87,11 @@ impl Worker {
                 if let Some(Place::Replica(range)) = place {
                     self.damaged(range, &fault, cx);
                 }
-                self.answer(ticket, Err(Rejected::Unavailable("the data could not be read".into())), cx);
+                let rejected = match fault {
+                    Fault::Exhausted { .. } => Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER },
+                    _ => Rejected::Unavailable("the data could not be read".into()),
+                };
+                self.answer(ticket, Err(rejected), cx);
             }
         }
     }

@@ -29,6 +29,7 @@ impl Worker {
         }
         self.raise_thresholds(cx);
         self.ask_for_damaged(cx);
+        self.install_again();
         let report = self.make_report(cx);
         if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
             return self.send(self.config.store, StoreMessage::Report(Box::new(report)));

@@ -222,12 +222,14 @@ impl Worker {
         let (from_store, envelope, range) = (incoming.from, incoming.envelope.clone(), incoming.manifest.range);
         let staged = StagedSnapshot { snapshot, range_state: incoming.manifest.range_state.clone() };
         let bounds = incoming.manifest.bounds.clone();
-        self.tell_progress(from_store, range, snapshot, SnapshotState::Complete);
-        // From here on the keys are this range's, whatever it held before.
-        if self.shared.spans.claim(range, &bounds).is_err() || !self.held.contains_key(&range) {
+        // From here on its keys are this range's, and so is whatever the range held before: the replica may decline the snapshot, and
+        // until it is in place a split may still be applied that gives a part of them to another range.
+        if !self.held.contains_key(&range) || self.shared.spans.claim_too(range, &bounds).is_err() {
             self.receiving.end(snapshot);
-            return self.end_receiving(snapshot);
+            self.end_receiving(snapshot);
+            return self.tell_progress(from_store, range, snapshot, SnapshotState::Refused);
         }
+        self.tell_progress(from_store, range, snapshot, SnapshotState::Complete);
         self.push(range, Input::SnapshotStaged { from_store, envelope, staged });
         self.run_inputs(cx);
     }
@@ -242,19 +244,43 @@ impl Worker {
         if self.receiving.end(snapshot).is_some() {
             self.shared.receiving.give_back();
         }
-        let state = range_state.map_err(|fault| fault.to_string());
-        match state.and_then(|bytes| RangeState::decode(bytes).map_err(|bad| bad.to_string())) {
-            Ok(state) => {
+        match range_state.map(|bytes| RangeState::decode(bytes).map_err(|bad| bad.to_string())) {
+            Ok(Ok(state)) => {
                 self.note_versions(range, &state);
+                // What it held before and the snapshot does not is gone: whoever is to have that may come.
+                if self.held.contains_key(&range) && self.shared.spans.claim(range, &state.descriptor.bounds).is_err() {
+                    let what = format!("a snapshot of {range} was installed over keys of another range");
+                    self.out.push(Effect::Alarm { range: Some(range), what });
+                }
                 self.push(range, Input::SnapshotInstalled { snapshot });
+                self.unpark_all(cx);
             }
-            Err(reason) => {
-                self.push(range, Input::Damaged { reason: format!("a snapshot could not be installed: {reason}") });
+            // Nothing is wrong with the data, and there may be room later. Until then the replica waits, and so do its messages.
+            Err(fault) if !fault.is_of_data() => {
+                tracing::warn!(%range, %fault, "a snapshot is not in place yet");
+                return self.installs_again.push((range, snapshot));
             }
+            Err(fault) => self.install_failed(range, &fault.to_string()),
+            Ok(Err(bad)) => self.install_failed(range, &bad),
         }
         self.run_inputs(cx);
         // What was staged is needed until the log instance, too, says that it is in place: then a restart does not repeat it.
         self.log.add(Vec::new(), Then::Drop(snapshot));
+    }
+
+    /// Tries again what failed for want of space, descriptors or memory.
+    pub(super) fn install_again(&mut self) {
+        for (range, snapshot) in std::mem::take(&mut self.installs_again) {
+            if self.held.contains_key(&range) {
+                self.out.push(Effect::InstallSnapshot { range, snapshot });
+            } else {
+                self.out.push(Effect::DropSnapshot { snapshot });
+            }
+        }
+    }
+
+    fn install_failed(&mut self, range: RangeId, reason: &str) {
+        self.push(range, Input::Damaged { reason: format!("a snapshot could not be installed: {reason}") });
     }
 
     pub(super) fn snapshots_due(&mut self, cx: &Cx<'_>) {

@@ -131,6 +131,12 @@ impl Worker {
             return self.no_longer_applying(range);
         }
         let Some(held) = self.held.get_mut(&range) else { return };
+        if let Err(fault) = &applied
+            && !matches!(fault, Fault::Damage { .. })
+        {
+            // What became of the batch is not known, and the store is about to stop: the replica waits for its next start.
+            return tracing::error!(%range, %fault, "entries could not be applied");
+        }
         held.applying = false;
         match applied {
             Ok(applied) => {
@@ -141,8 +147,11 @@ impl Worker {
         }
     }
 
-    /// A fault of disk or data stops the replica that met it.
+    /// A fault of the data stops the replica that met it. What the system could not do just now says nothing about the data.
     pub(super) fn damaged(&mut self, range: RangeId, fault: &Fault, cx: &Cx<'_>) {
+        if !fault.is_of_data() {
+            return tracing::warn!(%range, %fault, "a read failed; nothing is wrong with the data");
+        }
         self.push(range, Input::Damaged { reason: fault.to_string() });
         self.run_inputs(cx);
     }
