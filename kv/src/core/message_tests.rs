@@ -151,3 +151,25 @@ fn numbers_that_code_behind_the_decoder_would_fail_on_are_refused_by_it() {
         assert!(matches!(StoreMessage::decode(&bytes), Err(BadMessage::Malformed(_))), "{message:?}");
     }
 }
+
+#[test]
+fn figures_that_are_reported_are_bounded_before_placement_adds_them() {
+    let range = RangeReport {
+        size_bytes: u64::MAX,
+        reads_per_second: u64::MAX,
+        writes_per_second: u64::MAX,
+        write_bytes_per_second: u64::MAX,
+        ..report().ranges[0].clone()
+    };
+    let told = StoreReport { disk_total_bytes: u64::MAX, used_millicores: u64::MAX, ranges: vec![range], ..report() };
+    let bytes = StoreMessage::Report(Box::new(told)).encode();
+    let Ok(StoreMessage::Report(heard)) = StoreMessage::decode(&bytes) else { panic!("a report is well-formed") };
+    let range = &heard.ranges[0];
+    let requests = range.reads_per_second.checked_add(range.writes_per_second);
+    assert!(requests.and_then(|requests| requests.checked_mul(1_000)).is_some(), "{heard:?}");
+    assert!(
+        [heard.disk_total_bytes, heard.used_millicores, range.size_bytes]
+            .iter()
+            .all(|figure| *figure < u64::MAX / 1_000)
+    );
+}

@@ -267,17 +267,21 @@ fn report_of(report: StoreReport) -> v1::StoreReport {
     }
 }
 
+/// More than any store has or does: what is reported beyond it is cut to it, since placement adds and multiplies these figures.
+const MOST_REPORTED: u64 = 1 << 50;
+
 fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
+    let figure = |told: u64| told.min(MOST_REPORTED);
     let small = |n: u32| u16::try_from(n).map_err(|e| BadMessage::malformed(format!("worker: {e}")));
     let range = |r: v1::RangeReport| {
         Ok(RangeReport {
             descriptor: required(r.descriptor, "descriptor")?.try_into()?,
             term: Term(r.term),
             has_lease: r.has_lease,
-            size_bytes: r.size_bytes,
-            reads_per_second: r.reads_per_second,
-            writes_per_second: r.writes_per_second,
-            write_bytes_per_second: r.write_bytes_per_second,
+            size_bytes: figure(r.size_bytes),
+            reads_per_second: figure(r.reads_per_second),
+            writes_per_second: figure(r.writes_per_second),
+            write_bytes_per_second: figure(r.write_bytes_per_second),
             caught_up: r.caught_up.into_iter().map(ReplicaId).collect(),
         })
     };
@@ -287,12 +291,12 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
         incarnation: Incarnation(report.incarnation),
         worker: small(report.worker)?,
         workers: small(report.workers)?,
-        disk_total_bytes: report.disk_total_bytes,
-        disk_free_bytes: report.disk_free_bytes,
+        disk_total_bytes: figure(report.disk_total_bytes),
+        disk_free_bytes: figure(report.disk_free_bytes),
         disk_ok: report.disk_ok,
         cores: report.cores,
-        used_millicores: report.used_millicores,
-        replicas: report.replicas,
+        used_millicores: figure(report.used_millicores),
+        replicas: figure(report.replicas),
         draining: report.draining,
         directory_version: report.directory_version,
         ranges: report.ranges.into_iter().map(range).collect::<Converted<_>>()?,
