@@ -4,6 +4,7 @@ use bytes::Bytes;
 use holdfast_types::{Incarnation, Moment, RangeId, Rejected, Response, StoreId, Timestamp};
 
 use crate::core::effect::{AdminOutcome, PlacementNews, TrafficCause};
+use crate::core::seen::Outdated;
 
 /// The class of a stream between two stores: one ordered stream each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,10 +29,12 @@ pub trait SupportLink: Send {
     fn send(&mut self, to: StoreId, payload: Bytes);
     /// Waits up to `wait` for heartbeats and returns them; empty when none came.
     fn poll(&mut self, wait: std::time::Duration) -> Vec<(StoreId, Incarnation, Bytes)>;
-    /// Who refused connections because it has seen a later incarnation of this store, and which.
-    fn refused(&self) -> Option<(StoreId, Incarnation)> {
+    /// Who refused connections because it has seen more of this store than its disk knows.
+    fn refused(&self) -> Option<Outdated> {
         None
     }
+    /// A store that is not outdated told in this incarnation how far its log has come.
+    fn note(&mut self, _store: StoreId, _incarnation: Incarnation, _counter: u64) {}
 }
 
 /// The clocks of a store.

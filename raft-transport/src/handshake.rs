@@ -1,7 +1,9 @@
 //! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop here.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
@@ -33,12 +35,29 @@ pub struct Identity {
     pub store: StoreId,
     /// This start of it; synced before the first contact.
     pub incarnation: Incarnation,
+    /// Which process that is. A copy of a disk may repeat an incarnation.
+    pub process: Process,
     /// Its site.
     pub site: SiteName,
     /// Where it says that it can be reached, told in every handshake.
     pub addresses: Addresses,
     /// What its payloads are written in. Of a format that both stores name, the versions must overlap.
     pub formats: Vec<Format>,
+}
+
+/// One process that runs as a store, among all that ever did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Process {
+    /// Random bits, drawn at its start; 0: it does not say.
+    pub number: u64,
+    /// The counter of its log when it started; 0: it does not say.
+    pub started_at: u64,
+}
+
+impl Process {
+    fn is_another(self, than: Process) -> bool {
+        self.number != than.number && self.number != 0 && than.number != 0
+    }
 }
 
 /// Where a store says that it can be reached: `host:port`, empty when it does not say.
@@ -99,6 +118,25 @@ pub enum Refusal {
         /// The newest one seen.
         newest: Incarnation,
     },
+    /// The store is connected as another process, which was here first: the newcomer runs on a copy of its disk.
+    #[error(
+        "this store runs as another process already, as incarnation {alive}, and that one is left in peace: stop this one, and never \
+             start a copy of a disk beside its original"
+    )]
+    RunsElsewhere {
+        /// The incarnation of that process.
+        alive: Incarnation,
+    },
+    /// More was seen of the store than its disk knows: an old image of it was restored, or a copy of it was started.
+    #[error(
+        "incarnation {newest} has been seen with log counter {counter}, of which this disk knows nothing: it was put back in time"
+    )]
+    PutBack {
+        /// The newest incarnation seen.
+        newest: Incarnation,
+        /// The highest counter of its log.
+        counter: u64,
+    },
     /// What was said is no proper handshake.
     #[error("no proper handshake: {0}")]
     Malformed(String),
@@ -109,41 +147,125 @@ pub enum Refusal {
 pub(crate) struct Caller {
     pub(crate) store: StoreId,
     pub(crate) incarnation: Incarnation,
+    pub(crate) process: Process,
     pub(crate) site: SiteName,
     pub(crate) class: v1::LinkClass,
 }
 
-/// The newest incarnation of each store that a handshake showed. Shared by streams and support link of one store.
+/// What is known of one store, of its newest process that was taken.
+#[derive(Clone, Copy, Default, Debug)]
+struct Life {
+    incarnation: Incarnation,
+    process: Process,
+    /// The highest counter of its log that was heard of.
+    counter: u64,
+    /// Streams that this process has open to this store.
+    streams: u32,
+    /// When its support was heard last.
+    heard_at: Option<Instant>,
+}
+
+impl Life {
+    /// True while the process has a stream open, and is heard if it was ever.
+    fn is_alive(&self, now: Instant) -> bool {
+        self.streams > 0 && self.heard_at.is_none_or(|at| now.duration_since(at) < 2 * limits::SUPPORT_INTERVAL)
+    }
+}
+
+/// The newest incarnation of each store that a handshake showed, and whether it lives. Shared by streams and support link of one store.
+///
+/// - An incarnation goes on in one process only; the first that was taken is the store itself.
+/// - While that process is alive no other one is taken for the store, whatever incarnation it says.
+/// - A process that started before the end of what was seen of the store is never taken.
 #[derive(Clone, Default, Debug)]
 pub struct Incarnations {
-    newest: Arc<Mutex<BTreeMap<StoreId, Incarnation>>>,
-    /// Who refused this store, and the later incarnation of it that was seen there.
-    refused: Arc<Mutex<Option<(StoreId, Incarnation)>>>,
+    newest: Arc<Mutex<BTreeMap<StoreId, Life>>>,
+    /// Who refused this store, and the later life of it that was seen there.
+    refused: Arc<Mutex<Option<SeenElsewhere>>>,
+}
+
+/// Another store has seen more of this one than it knows itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenElsewhere {
+    /// Who.
+    pub by: StoreId,
+    /// The highest incarnation.
+    pub incarnation: Incarnation,
+    /// The highest counter of its log; 0: not told.
+    pub counter: u64,
+}
+
+/// A stream that is open: as long as this is kept, its store counts as alive.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    newest: Arc<Mutex<BTreeMap<StoreId, Life>>>,
+    store: StoreId,
+    process: Process,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(life) = self.newest.lock().get_mut(&self.store).filter(|life| life.process == self.process) {
+            life.streams = life.streams.saturating_sub(1);
+        }
+    }
 }
 
 impl Incarnations {
-    /// Notes what was heard of a store elsewhere; only a higher one counts.
-    pub fn note(&self, store: StoreId, incarnation: Incarnation) {
+    /// What was seen of a store in an earlier life of this one.
+    pub fn remember(&self, store: StoreId, incarnation: Incarnation, counter: u64) {
         let mut newest = self.newest.lock();
-        let entry = newest.entry(store).or_default();
-        *entry = incarnation.max(*entry);
+        let life = newest.entry(store).or_default();
+        life.incarnation = incarnation.max(life.incarnation);
+        life.counter = counter.max(life.counter);
     }
 
-    /// A later start of this store than the present one was seen by another store: two processes run as this store, or an old
-    /// disk came back.
+    /// Notes what was heard of a store in its support: its log has come so far.
+    pub fn note(&self, store: StoreId, incarnation: Incarnation, counter: u64) {
+        let mut newest = self.newest.lock();
+        let life = newest.entry(store).or_default();
+        life.counter = counter.max(life.counter);
+        if incarnation == life.incarnation {
+            life.heard_at = Some(Instant::now());
+        }
+    }
+
+    /// More was seen of this store by another one than it knows: an old disk came back, or a copy of it.
     #[must_use]
-    pub fn refused(&self) -> Option<(StoreId, Incarnation)> {
+    pub fn refused(&self) -> Option<SeenElsewhere> {
         *self.refused.lock()
     }
 
-    fn admit(&self, store: StoreId, incarnation: Incarnation) -> Result<(), Refusal> {
+    fn admit(&self, store: StoreId, incarnation: Incarnation, process: Process) -> Result<(), Refusal> {
         let mut newest = self.newest.lock();
-        let entry = newest.entry(store).or_default();
-        if incarnation < *entry {
-            return Err(Refusal::OldIncarnation { newest: *entry });
+        let life = newest.entry(store).or_default();
+        if incarnation == life.incarnation && !process.is_another(life.process) {
+            if life.process == Process::default() {
+                life.process = process;
+            }
+            return Ok(());
         }
-        *entry = incarnation;
-        Ok(())
+        if process.is_another(life.process) && life.is_alive(Instant::now()) {
+            return Err(Refusal::RunsElsewhere { alive: life.incarnation });
+        }
+        let seen = Refusal::PutBack { newest: life.incarnation, counter: life.counter };
+        match incarnation.cmp(&life.incarnation) {
+            Ordering::Less => Err(Refusal::OldIncarnation { newest: life.incarnation }),
+            Ordering::Equal => Err(seen),
+            Ordering::Greater if process.started_at != 0 && process.started_at < life.counter => Err(seen),
+            Ordering::Greater => {
+                *life = Life { incarnation, process, counter: life.counter, ..Life::default() };
+                Ok(())
+            }
+        }
+    }
+
+    /// A stream of a store that was taken is open from now on.
+    pub(crate) fn presence(&self, store: StoreId, process: Process) -> Presence {
+        if let Some(life) = self.newest.lock().get_mut(&store).filter(|life| life.process == process) {
+            life.streams += 1;
+        }
+        Presence { newest: Arc::clone(&self.newest), store, process }
     }
 }
 
@@ -159,6 +281,8 @@ pub(crate) fn hello(identity: &Identity, to: StoreId, class: v1::LinkClass) -> v
         site: identity.site.as_str().to_owned(),
         formats: formats_to_wire(&identity.formats),
         identity_proof: bytes::Bytes::new(),
+        process: identity.process.number,
+        started_at: identity.process.started_at,
         client_address: identity.addresses.client.clone(),
         store_address: identity.addresses.store_to_store.clone(),
     }))
@@ -213,8 +337,9 @@ pub(crate) fn judge_hello(
     };
     check_formats(&identity.formats, &hello.formats)?;
     let incarnation = Incarnation(hello.incarnation);
-    incarnations.admit(store, incarnation)?;
-    Ok(Caller { store, incarnation, site, class })
+    let process = Process { number: hello.process, started_at: hello.started_at };
+    incarnations.admit(store, incarnation, process)?;
+    Ok(Caller { store, incarnation, process, site, class })
 }
 
 /// The connecting side: judges the answer of the store that it meant to reach.
@@ -232,14 +357,18 @@ pub(crate) fn judge_answer(
             }
             check_formats(&identity.formats, &welcome.formats)?;
             let incarnation = Incarnation(welcome.incarnation);
-            incarnations.admit(store, incarnation).map(|()| incarnation)
+            let process = Process { number: welcome.process, started_at: welcome.started_at };
+            incarnations.admit(store, incarnation, process).map(|()| incarnation)
         }
         Some(Body::Refused(refused)) => {
             let refusal = refusal_from_wire(refused);
-            if let Refusal::OldIncarnation { newest } = refusal
-                && newest > identity.incarnation
-            {
-                *incarnations.refused.lock() = Some((expected, newest));
+            let seen = match refusal {
+                Refusal::OldIncarnation { newest } if newest > identity.incarnation => Some((newest, 0)),
+                Refusal::PutBack { newest, counter } => Some((newest, counter)),
+                _ => None,
+            };
+            if let Some((incarnation, counter)) = seen {
+                *incarnations.refused.lock() = Some(SeenElsewhere { by: expected, incarnation, counter });
             }
             Err(refusal)
         }
@@ -254,6 +383,8 @@ pub(crate) fn welcome(identity: &Identity) -> v1::LinkFrame {
         store_id: identity.store.0,
         incarnation: identity.incarnation.0,
         formats: formats_to_wire(&identity.formats),
+        process: identity.process.number,
+        started_at: identity.process.started_at,
     }))
 }
 
@@ -277,6 +408,14 @@ pub(crate) fn refused(refusal: &Refusal) -> v1::LinkFrame {
             refused.incarnation = newest.0;
             v1::LinkRefusal::OldIncarnation
         }
+        Refusal::RunsElsewhere { alive } => {
+            refused.incarnation = alive.0;
+            v1::LinkRefusal::RunsElsewhere
+        }
+        Refusal::PutBack { newest, counter } => {
+            (refused.incarnation, refused.counter) = (newest.0, *counter);
+            v1::LinkRefusal::PutBack
+        }
         Refusal::Malformed(detail) => {
             refused.detail.clone_from(detail);
             v1::LinkRefusal::Malformed
@@ -297,6 +436,10 @@ fn refusal_from_wire(refused: v1::LinkRefused) -> Refusal {
             Refusal::UnknownVersion { known: Format { name: known.name, oldest: known.oldest, newest: known.newest } }
         }
         v1::LinkRefusal::OldIncarnation => Refusal::OldIncarnation { newest: Incarnation(refused.incarnation) },
+        v1::LinkRefusal::RunsElsewhere => Refusal::RunsElsewhere { alive: Incarnation(refused.incarnation) },
+        v1::LinkRefusal::PutBack => {
+            Refusal::PutBack { newest: Incarnation(refused.incarnation), counter: refused.counter }
+        }
         v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::Malformed(refused.detail),
     }
 }
@@ -335,6 +478,7 @@ mod tests {
             fleet: FleetId(7),
             store: StoreId(store),
             incarnation: Incarnation(3),
+            process: Process::default(),
             site: SiteName::new("a").unwrap(),
             addresses: Addresses { client: "h:1".into(), store_to_store: "h:2".into() },
             formats: vec![Format { name: "messages".into(), oldest: 1, newest: 2 }],
@@ -403,7 +547,65 @@ mod tests {
         assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(2)).is_err());
         assert_eq!(known.refused(), None, "an answer to an earlier start of this store");
         assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(9)).is_err());
-        assert_eq!(known.refused(), Some((StoreId(2), Incarnation(9))));
+        let seen = SeenElsewhere { by: StoreId(2), incarnation: Incarnation(9), counter: 0 };
+        assert_eq!(known.refused(), Some(seen));
+        let refusal = refused(&Refusal::PutBack { newest: Incarnation(3), counter: 77 });
+        assert!(judge_answer(&identity(1), &known, StoreId(2), refusal).is_err());
+        assert_eq!(known.refused().unwrap().counter, 77, "an incarnation was repeated");
+    }
+
+    fn as_process(incarnation: u64, number: u64, started_at: u64) -> Identity {
+        Identity { incarnation: Incarnation(incarnation), process: Process { number, started_at }, ..identity(1) }
+    }
+
+    fn taken(seen: &Incarnations, caller: &Identity) -> Result<Presence, Refusal> {
+        let judged = judge_hello(&identity(2), seen, hello(caller, StoreId(2), v1::LinkClass::Log))?;
+        Ok(seen.presence(judged.store, judged.process))
+    }
+
+    #[test]
+    fn copy_beside_its_living_original_is_refused_and_the_original_is_left_in_peace() {
+        let seen = Incarnations::default();
+        let original = as_process(5, 77, 100);
+        let streams = [taken(&seen, &original).unwrap(), taken(&seen, &original).unwrap()];
+        let alive = Refusal::RunsElsewhere { alive: Incarnation(5) };
+        assert_eq!(taken(&seen, &as_process(6, 88, 100)).unwrap_err(), alive, "started later from a copy");
+        assert_eq!(
+            taken(&seen, &as_process(5, 88, 90)).unwrap_err(),
+            alive,
+            "from an older image: the number is repeated"
+        );
+        assert_eq!(taken(&seen, &as_process(4, 88, 80)).unwrap_err(), alive);
+        drop(taken(&seen, &original).unwrap());
+        drop(streams);
+        assert!(taken(&seen, &as_process(6, 99, 120)).is_ok(), "started again, when it was gone");
+        let refusal = taken(&seen, &original).unwrap_err();
+        assert_eq!(refusal, Refusal::OldIncarnation { newest: Incarnation(6) });
+    }
+
+    #[test]
+    fn a_disk_that_was_put_back_is_refused_whatever_incarnation_it_says() {
+        let seen = Incarnations::default();
+        drop(taken(&seen, &as_process(5, 77, 100)).unwrap());
+        seen.note(StoreId(1), Incarnation(5), 150);
+        let put_back = Refusal::PutBack { newest: Incarnation(5), counter: 150 };
+        assert_eq!(taken(&seen, &as_process(5, 88, 100)).unwrap_err(), put_back, "the number is repeated");
+        assert_eq!(taken(&seen, &as_process(6, 88, 140)).unwrap_err(), put_back, "batches 140 to 150 are forgotten");
+        assert!(taken(&seen, &as_process(6, 88, 150)).is_ok());
+    }
+
+    #[test]
+    fn process_whose_support_has_ended_does_not_keep_its_next_start_out() {
+        let seen = Incarnations::default();
+        let _stream = taken(&seen, &as_process(5, 77, 100)).unwrap();
+        seen.note(StoreId(1), Incarnation(5), 100);
+        assert!(taken(&seen, &as_process(6, 88, 101)).is_err());
+        let long_ago = Instant::now().checked_sub(3 * limits::SUPPORT_INTERVAL).expect("the machine runs that long");
+        seen.newest.lock().get_mut(&StoreId(1)).unwrap().heard_at = Some(long_ago);
+        assert!(
+            taken(&seen, &as_process(6, 88, 101)).is_ok(),
+            "the machine vanished: its connections are only not known to be dead"
+        );
     }
 
     #[test]
@@ -413,6 +615,8 @@ mod tests {
             Refusal::WrongStore { store: StoreId(4) },
             Refusal::UnknownVersion { known: Format { name: "x".into(), oldest: 1, newest: 2 } },
             Refusal::OldIncarnation { newest: Incarnation(4) },
+            Refusal::RunsElsewhere { alive: Incarnation(5) },
+            Refusal::PutBack { newest: Incarnation(6), counter: 7 },
             Refusal::Malformed("no".into()),
         ];
         for refusal in refusals {

@@ -42,6 +42,9 @@ pub trait Inbound: Send + Sync {
     /// A store of this fleet called and said where it can be reached, whether its stream is taken or not. Nothing of it is proved.
     fn called(&self, introduction: &Introduction);
 
+    /// A stream of somebody who says that he is `store` was not taken. Comes now and then, not with every attempt.
+    fn turned_away(&self, store: StoreId, from: Option<IpAddr>, refusal: &Refusal);
+
     /// Messages of a class now reach a store, of which a handshake at `address` proved this incarnation.
     fn connected(&self, store: StoreId, incarnation: Incarnation, class: Class, address: &str);
 
@@ -206,9 +209,11 @@ impl StoreTransport for Acceptor {
                 let place = self.shared.slots.take(&caller, class);
                 let received = Direction::Received;
                 let counters = self.shared.traffic.between(received, &caller.site, &self.shared.identity.site);
+                let presence = self.shared.incarnations.presence(caller.store, caller.process);
                 let reader = Reader { shared: Arc::clone(&self.shared), caller, class, counters };
                 tokio::spawn(async move {
                     reader.run(&place, frames).await;
+                    drop(presence);
                     // The answers end with the reading: by that the connecting store learns that the stream is over.
                     drop(answers);
                 });
@@ -216,6 +221,7 @@ impl StoreTransport for Acceptor {
             Err((store, refusal)) => {
                 if self.refusals.is_news(from.map(|from| from.ip()), store, &refusal, Instant::now()) {
                     tracing::warn!(?from, store, %refusal, "stream refused; said again in 30 s at the earliest");
+                    self.shared.inbound.turned_away(StoreId(store), from.map(|from| from.ip()), &refusal);
                 }
             }
         }

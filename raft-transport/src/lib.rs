@@ -25,7 +25,9 @@ pub mod traffic;
 pub mod transport;
 
 pub use class::{Cause, Class};
-pub use handshake::{Addresses, Format, Identity, Incarnations, Introduction, Refusal, Security};
+pub use handshake::{
+    Addresses, Format, Identity, Incarnations, Introduction, Process, Refusal, Security, SeenElsewhere,
+};
 pub use inbound::{Inbound, Intake};
 pub use support::{SupportAddresses, SupportConfig, SupportLink};
 pub use traffic::{Direction, Traffic, TrafficRow};

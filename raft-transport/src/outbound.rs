@@ -296,6 +296,7 @@ mod tests {
             store: StoreId(store),
             site: SiteName::new("b").expect("a name"),
             incarnation: Incarnation(2),
+            process: handshake::Process::default(),
             class: Class::Log.to_wire(),
         };
         let mut calls = slots.calls_of(StoreId(2));

@@ -221,7 +221,7 @@ impl StoreTransport for Patient {
     ) -> Result<Response<ReceiverStream<Result<v1::LinkFrame, Status>>>, Status> {
         let mut frames = request.into_inner();
         frames.message().await?;
-        let welcome = v1::LinkWelcome { protocol_version: 1, store_id: B.0, incarnation: 1, formats: Vec::new() };
+        let welcome = v1::LinkWelcome { protocol_version: 1, store_id: B.0, incarnation: 1, ..Default::default() };
         let (answers, stream) = tokio::sync::mpsc::channel(1);
         answers.send(Ok(v1::LinkFrame { body: Some(Body::Welcome(welcome)) })).await.unwrap();
         let ended = self.ended.clone();

@@ -150,7 +150,8 @@ pub fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> Stor
     }
 }
 
-fn random_128() -> anyhow::Result<u128> {
+/// Random bits of the system.
+pub fn random_128() -> anyhow::Result<u128> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bits: {error}"))?;
     Ok(u128::from_le_bytes(bytes))

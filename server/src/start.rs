@@ -17,14 +17,14 @@ use holdfast_kv::core::recovery::{self, WorkerSetup};
 use holdfast_kv::core::routing::Found;
 use holdfast_kv::core::support::Support;
 use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
-use holdfast_kv::ports::Clock;
+use holdfast_kv::ports::{Clock, Note};
 use holdfast_placement::StoreRecord;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
 use holdfast_raft_transport::{
-    Addresses, Format, Identity as StreamIdentity, SupportConfig, SupportLink, Transport, TransportConfig,
+    Addresses, Format, Identity as StreamIdentity, Process, SupportConfig, SupportLink, Transport, TransportConfig,
 };
 use holdfast_replica::{CheckLevel, SurvivalGoal};
 use holdfast_types::{RangeId, StoreId, Timestamp, limits};
@@ -36,7 +36,7 @@ use crate::announcing;
 use crate::config::Config;
 use crate::directory::{Directory, OnChange};
 use crate::events::{self, EventLog};
-use crate::joining::{become_member, own_record, renew_record};
+use crate::joining::{become_member, own_record, random_128, renew_record};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
@@ -149,12 +149,16 @@ fn start_store(
         identity.site,
         identity.site
     );
+    let known = recovered.support();
     let own = own_record(config, identity.store, Timestamp::ZERO);
-    let stream_identity = introduce(&identity, &own);
+    let stream_identity = introduce(&identity, &own, known.started_at)?;
     let directory = Arc::new(Directory::open(&config.data_dir, own, identity.incarnation, Arc::clone(&clock)));
     let incoming = Arc::new(Incoming::new(Arc::clone(&directory)));
     let transport_config =
         TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
+    for (store, seen) in &known.seen {
+        transport_config.incarnations.remember(*store, seen.incarnation, seen.counter);
+    }
     let mut support_config = SupportConfig::new(stream_identity);
     support_config.traffic = Arc::clone(&transport_config.traffic);
     support_config.incarnations = transport_config.incarnations.clone();
@@ -167,7 +171,7 @@ fn start_store(
     let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
-    let support = Support::new(recovered.support(), clock.now());
+    let support = Support::new(known, clock.now());
     let setup = worker_setup(config, identity.store);
     let (workers, map) = recovered.into_workers(&setup, &env);
     let ports = Ports {
@@ -179,7 +183,8 @@ fn start_store(
     };
     let store = Store::start(&store_options(), engines, workers, map, support, ports)?;
     store.directory(Arc::new(directory.all().values().cloned().collect()));
-    incoming.open(Arc::clone(&store));
+    let history = Arc::clone(&link.history);
+    incoming.open(Arc::clone(&store), Box::new(move |what| history.noted(Note::Alarm(None, what))));
     let (stop, stopped) = watch::channel(false);
     let notices = link.notices.clone();
     let running = Running {
@@ -200,19 +205,21 @@ fn start_store(
     Ok((running, stop))
 }
 
-/// What this process says of itself in every handshake.
-fn introduce(identity: &Identity, own: &StoreRecord) -> StreamIdentity {
-    StreamIdentity {
+/// What this process says of itself in every handshake. `started_at`: how far the log had come.
+fn introduce(identity: &Identity, own: &StoreRecord, started_at: u64) -> anyhow::Result<StreamIdentity> {
+    let number = u64::try_from(random_128()? >> 64).expect("the upper half of 128 bits");
+    Ok(StreamIdentity {
         fleet: identity.fleet,
         store: identity.store,
         incarnation: identity.incarnation,
+        process: Process { number, started_at },
         site: identity.site.clone(),
         addresses: Addresses {
             client: own.addresses.client.clone(),
             store_to_store: own.addresses.store_to_store.clone(),
         },
         formats: formats(),
-    }
+    })
 }
 
 /// The heartbeats between stores, on the port after the one for streams.

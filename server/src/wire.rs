@@ -1,12 +1,14 @@
 //! Adapters between the store's ports and the transport. Each is a few lines; decisions live elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_kv::core::addresses::Claim;
 use holdfast_kv::core::effect::TrafficCause;
+use holdfast_kv::core::seen::Outdated;
 use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{self, RaftSender};
 use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refusal, SupportLink, Transport};
@@ -15,6 +17,8 @@ use parking_lot::Mutex;
 
 use crate::directory::Directory;
 
+/// Ranges that one alarm names.
+const NAMED_RANGES: usize = 20;
 /// How often a congested store is looked at again.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
 
@@ -62,8 +66,13 @@ impl ports::SupportLink for HeartbeatLink {
         self.0.poll(wait)
     }
 
-    fn refused(&self) -> Option<(StoreId, Incarnation)> {
-        self.0.config().incarnations.refused()
+    fn refused(&self) -> Option<Outdated> {
+        let seen = self.0.config().incarnations.refused()?;
+        Some(Outdated { seen_by: seen.by, incarnation: seen.incarnation, counter: seen.counter })
+    }
+
+    fn note(&mut self, store: StoreId, incarnation: Incarnation, counter: u64) {
+        self.0.config().incarnations.note(store, incarnation, counter);
     }
 }
 
@@ -73,12 +82,22 @@ pub struct Incoming {
     directory: Arc<Directory>,
     reachable: Mutex<BTreeSet<StoreId>>,
     refusals: Mutex<BTreeMap<StoreId, Refusal>>,
+    alarm: OnceLock<Alarm>,
 }
+
+/// Takes what an operator must know.
+type Alarm = Box<dyn Fn(String) + Send + Sync>;
 
 impl Incoming {
     /// Nothing is reached yet; where stores are found goes to `directory`.
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { store: Arc::default(), directory, reachable: Mutex::default(), refusals: Mutex::default() }
+        Self {
+            store: Arc::default(),
+            directory,
+            reachable: Mutex::default(),
+            refusals: Mutex::default(),
+            alarm: OnceLock::new(),
+        }
     }
 
     /// True while the control stream to a store is open: as far as this store knows it lives.
@@ -86,9 +105,20 @@ impl Incoming {
         self.reachable.lock().contains(&store)
     }
 
-    /// The store runs.
-    pub fn open(&self, store: Arc<Store>) {
-        assert!(self.store.set(store).is_ok(), "a process runs one store");
+    /// The store runs. `alarm` takes what an operator must know.
+    pub fn open(&self, store: Arc<Store>, alarm: Alarm) {
+        assert!(self.store.set(store).is_ok() && self.alarm.set(alarm).is_ok(), "a process runs one store");
+    }
+
+    /// The ranges of which both this store and another one have a replica, and the terms known here.
+    fn shared_ranges(&self, other: StoreId) -> String {
+        let Some(store) = self.store.get() else { return String::new() };
+        let ranges =
+            store.ranges().into_iter().filter(|found| found.own && found.descriptor.replica_on(other).is_some());
+        let ranges: Vec<_> = ranges.map(|found| format!("{} (term {})", found.descriptor.range, found.term)).collect();
+        let more = ranges.len().saturating_sub(NAMED_RANGES);
+        let named = ranges[..ranges.len() - more].join(", ");
+        if more == 0 { named } else { format!("{named} and {more} more") }
     }
 }
 
@@ -117,6 +147,26 @@ impl Inbound for Incoming {
             client: introduction.addresses.client.clone(),
             store_to_store: introduction.addresses.store_to_store.clone(),
         }]);
+    }
+
+    fn turned_away(&self, store: StoreId, from: Option<IpAddr>, refusal: &Refusal) {
+        let from = from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string());
+        let what = match refusal {
+            Refusal::RunsElsewhere { alive } => format!(
+                "a second process at {from} runs as {store}, which is alive as incarnation {alive}: a copy of its disk was started, and is \
+                 refused; stop it"
+            ),
+            Refusal::PutBack { .. } | Refusal::OldIncarnation { .. } => format!(
+                "the disk of {store} at {from} was put back in time: {refusal}. What it acknowledged since is forgotten there. If others \
+                 took it for the store meanwhile, writes may have been overwritten in the ranges that it shares with this store: {}",
+                self.shared_ranges(store)
+            ),
+            _ => return,
+        };
+        tracing::error!("{what}");
+        if let Some(alarm) = self.alarm.get() {
+            alarm(what);
+        }
     }
 
     fn connected(&self, store: StoreId, incarnation: Incarnation, class: Class, address: &str) {

@@ -105,6 +105,8 @@ pub struct Output {
     pub seen: Option<BTreeMap<StoreId, Seen>>,
     /// Another store has seen more of this one than its disk knows: `Event::Outdated` for one worker.
     pub outdated: Option<Outdated>,
+    /// A store that is not outdated was heard in this incarnation, and so far has its log come: connections are judged by it.
+    pub heard: Option<(StoreId, Incarnation, u64)>,
 }
 
 /// What this store knows of another one.
@@ -215,6 +217,7 @@ impl Support {
             self.save_seen_at = now;
         }
         other.seen.learn(said);
+        output.heard = Some((from, incarnation, other.seen.counter));
         if let Some(answer) = message.answer {
             if message.wall_ms > 0 && self.wall_ms > 0 && answer.asker_incarnation == self.config.incarnation.0 {
                 self.clocks.read(from, message.wall_ms, self.wall_ms, Moment(answer.asked_at), now);

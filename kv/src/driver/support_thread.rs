@@ -12,7 +12,6 @@ use super::health::Health;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use crate::core::event::Event;
-use crate::core::seen::Outdated;
 use crate::core::support::{Output, Support, SupportChange};
 use crate::ports::{Clock, Note, PlacementLink, SupportLink};
 
@@ -63,10 +62,9 @@ impl SupportThread {
                 let output = self.support.receive(from, incarnation, &payload, self.clock.now());
                 self.carry_out(output);
             }
-            if let Some((seen_by, incarnation)) = self.link.refused().filter(|_| !std::mem::replace(&mut refused, true))
-            {
-                // Connections are refused before anything can be said of the log's counter.
-                self.workers.deliver(0, Event::Outdated(Outdated { seen_by, incarnation, counter: 0 }));
+            if let Some(outdated) = self.link.refused().filter(|_| !std::mem::replace(&mut refused, true)) {
+                // Connections are refused before a question is heard.
+                self.workers.deliver(0, Event::Outdated(outdated));
             }
             let now = self.clock.now();
             let complaints = self.health.complaints(now);
@@ -124,6 +122,9 @@ impl SupportThread {
     fn carry_out(&mut self, output: Output) {
         for (to, payload) in output.send {
             self.link.send(to, payload);
+        }
+        if let Some((store, incarnation, counter)) = output.heard {
+            self.link.note(store, incarnation, counter);
         }
         // Any worker will do: its log batches are as good as another's.
         if let Some(seen) = output.seen {

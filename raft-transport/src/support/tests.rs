@@ -10,7 +10,7 @@ use holdfast_types::{FleetId, Incarnation, SiteName, StoreId, limits};
 use prost::Message;
 
 use super::{SupportConfig, SupportLink};
-use crate::handshake::{self, Addresses, Identity, Refusal};
+use crate::handshake::{self, Addresses, Identity, Process, Refusal};
 use crate::{Cause, Direction};
 
 /// A test that waits longer has failed.
@@ -24,6 +24,7 @@ fn identity(store: u64, incarnation: u64) -> Identity {
         store: StoreId(store),
         incarnation: Incarnation(incarnation),
         site: SiteName::new(&format!("site-{store}")).unwrap(),
+        process: Process::default(),
         addresses: Addresses::default(),
         formats: Vec::new(),
     }

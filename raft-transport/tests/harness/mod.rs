@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_raft_transport::{
-    Addresses, Class, Identity, Inbound, Intake, Introduction, Refusal, Transport, TransportConfig,
+    Addresses, Class, Identity, Inbound, Intake, Introduction, Process, Refusal, Transport, TransportConfig,
 };
 use holdfast_types::{FleetId, Incarnation, SiteName, StoreId};
 use tokio::runtime::Runtime;
@@ -23,6 +23,7 @@ pub enum Event {
     Disconnected(StoreId, Class),
     Refused(StoreId, Refusal),
     Called(Introduction),
+    TurnedAway(StoreId, Refusal),
     Unreached(StoreId, String),
 }
 
@@ -49,6 +50,10 @@ impl Inbound for Recorder {
 
     fn called(&self, introduction: &Introduction) {
         self.record(Event::Called(introduction.clone()));
+    }
+
+    fn turned_away(&self, store: StoreId, _from: Option<std::net::IpAddr>, refusal: &Refusal) {
+        self.record(Event::TurnedAway(store, refusal.clone()));
     }
 
     fn unreached(&self, store: StoreId, class: Class, address: &str, reason: &str) {
@@ -89,6 +94,7 @@ pub fn identity(store: u64, incarnation: u64) -> Identity {
         store: StoreId(store),
         incarnation: Incarnation(incarnation),
         site: site(store),
+        process: Process::default(),
         addresses: Addresses { client: format!("client-{store}:1"), store_to_store: format!("store-{store}:2") },
         formats: Vec::new(),
     }

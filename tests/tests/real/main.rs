@@ -4,6 +4,7 @@
 mod admin;
 mod bench;
 mod commands;
+mod copies;
 mod disks;
 mod hostile;
 mod identity;
