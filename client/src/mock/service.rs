@@ -250,7 +250,7 @@ impl v1::kv_server::Kv for Service {
         let keyspace = holdfast_proto::convert::kv::keyspace(asked.keyspace);
         let bounds = holdfast_proto::convert::kv::bounds(keyspace, &asked.start, asked.end.as_deref());
         let at = (asked.at != 0).then_some(holdfast_types::Timestamp(asked.at));
-        let part = asked.part.map(|part| ScanPart {
+        let part = asked.part.filter(|part| part.at != 0).map(|part| ScanPart {
             at: holdfast_types::Timestamp(part.at),
             until: part.until.map(|until| holdfast_types::Key::bound(keyspace, &until)),
         });

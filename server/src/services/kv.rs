@@ -151,7 +151,7 @@ async fn scan(
     let at = (request.at != 0).then_some(Timestamp(request.at));
     let mut pager =
         ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
-            .within(request.part.map(|part| part_of(part, request.keyspace)));
+            .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
     let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
     while let Some(asked) = pager.next_request() {
         let asked = RangeRequest { range: None, write: None, request: asked };
