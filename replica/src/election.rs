@@ -207,6 +207,10 @@ impl Replica {
         if !view.support.supports(target.store) {
             return refuse("the target's store is not supported: it may be down");
         }
+        // Of a store that stops others take whatever they can.
+        if !self.election.retired && view.support.full.contains(&target.store) {
+            return refuse("the disk of the target's store is nearly full: add space there first");
+        }
         // One that has just started neither promises nor stands: told to, it would do nothing, and the lease would be gone.
         if leading.lease.counted_until(&target, view).is_none() {
             // Of a sleeping range nothing else might ask it for a new promise.
@@ -269,7 +273,8 @@ impl Replica {
         }
     }
 
-    /// Begins to hand the leadership to the voter that has most of the log; false when there is none that may live.
+    /// Begins to hand the leadership to the voter that has most of the log; false when there is none that may live. A store whose
+    /// disk is full is given none, unless this one stops and there is no other.
     pub(crate) fn transfer_to_best(&mut self, view: &StoreView<'_>) -> bool {
         let progress = self.raw.raft.prs();
         let matched = |r: &ReplicaDescriptor| progress.get(r.replica.0).map_or(0, |p| p.matched);
@@ -277,8 +282,9 @@ impl Replica {
             .descriptor
             .incoming_voters()
             .filter(|r| r.replica != self.id && view.support.supports(r.store))
+            .filter(|r| self.election.retired || view.support.can_take_over(r.store))
             .filter(|r| self.leading.as_ref().is_some_and(|l| l.lease.counted_until(r, view).is_some()))
-            .max_by_key(|r| (matched(r), r.replica))
+            .max_by_key(|r| (view.support.can_take_over(r.store), matched(r), r.replica))
             .map(|r| r.replica);
         best.is_some_and(|to| self.begin_transfer(to, None, view).is_ok())
     }

@@ -1,6 +1,6 @@
 //! What the store knows and a replica may look at while it steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{Generation, Incarnation, Moment, StoreId};
 
@@ -34,6 +34,8 @@ pub struct SupportView {
     pub given: BTreeMap<StoreId, Promise>,
     /// Promises that this store has.
     pub received: BTreeMap<StoreId, Support>,
+    /// Stores that say of their disk that it takes no writes: no leadership is handed to them.
+    pub full: BTreeSet<StoreId>,
 }
 
 impl SupportView {
@@ -41,6 +43,12 @@ impl SupportView {
     #[must_use]
     pub fn supports(&self, store: StoreId) -> bool {
         self.given.contains_key(&store)
+    }
+
+    /// True when a leadership may be handed to `store`: it lives, and its disk takes writes, as far as we know.
+    #[must_use]
+    pub fn can_take_over(&self, store: StoreId) -> bool {
+        self.supports(store) && !self.full.contains(&store)
     }
 }
 

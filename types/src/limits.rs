@@ -142,6 +142,12 @@ pub const ROUND_MAX_EVENTS: usize = 4_096;
 pub const PARKED_MESSAGES: usize = 1_024;
 /// How long a parked message waits.
 pub const PARK_FOR: Duration = Duration::from_secs(1);
+/// How often a request that was passed on is looked at while it has no answer: whether the store that has it lives and leads.
+/// A third of the time after which a silent store is given up.
+pub const FORWARD_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a request waits for an election before stores are asked that may reach a leader whom this one does not: the second
+/// in rank has stood by then, and been elected.
+pub const RELAY_AFTER: Duration = Duration::from_millis(150);
 /// How long a request waits here for a leader to be heard of, or for its range to be found.
 pub const WAIT_FOR_LEADER: Duration = Duration::from_secs(1);
 /// Requests of one worker that wait for a leader, a range or another store.

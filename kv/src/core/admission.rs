@@ -38,16 +38,21 @@ impl Admission {
     }
 
     /// Takes a request in, or says what it is answered. An admitted request is given back with [`Admission::release`].
-    pub fn admit(&self, size_bytes: usize, is_write: bool) -> Result<(), Rejected> {
-        if is_write && self.is_disk_full() {
-            return Err(Rejected::Unavailable("the disk of this store is nearly full: add space or stores".into()));
-        }
+    pub fn admit(&self, size_bytes: usize) -> Result<(), Rejected> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed);
         let bytes = self.bytes.fetch_add(size_bytes, Ordering::Relaxed);
         // One request always fits, however large: else it could never be served.
         if requests >= self.max_requests || (bytes > 0 && bytes + size_bytes > self.max_bytes) {
             self.release(size_bytes);
             return Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+        }
+        Ok(())
+    }
+
+    /// A replica that leads here is about to take a request in: a write needs the disk. What is led elsewhere does not.
+    pub fn admit_to_disk(&self, is_write: bool) -> Result<(), Rejected> {
+        if is_write && self.is_disk_full() {
+            return Err(Rejected::Unavailable("the disk of this store is nearly full: add space or stores".into()));
         }
         Ok(())
     }
@@ -90,24 +95,25 @@ mod tests {
     #[test]
     fn budget_that_is_used_up_answers_busy_and_comes_back() {
         let budget = Admission::new(100, 2);
-        assert!(budget.admit(60, true).is_ok());
-        assert!(matches!(budget.admit(60, true), Err(Rejected::Busy { .. })));
-        assert!(budget.admit(10, false).is_ok());
-        assert!(matches!(budget.admit(1, false), Err(Rejected::Busy { .. })), "two requests at most");
+        assert!(budget.admit(60).is_ok());
+        assert!(matches!(budget.admit(60), Err(Rejected::Busy { .. })));
+        assert!(budget.admit(10).is_ok());
+        assert!(matches!(budget.admit(1), Err(Rejected::Busy { .. })), "two requests at most");
         budget.release(60);
         budget.release(10);
         assert_eq!(budget.in_use(), (0, 0));
-        assert!(budget.admit(1_000, true).is_ok(), "alone, even the largest is served");
+        assert!(budget.admit(1_000).is_ok(), "alone, even the largest is served");
     }
 
     #[test]
     fn nearly_full_disk_refuses_writes_and_serves_reads() {
         let budget = Admission::default();
         budget.measure(&measured(4 << 30, 100 << 30));
-        assert!(matches!(budget.admit(1, true), Err(Rejected::Unavailable(_))));
-        assert!(budget.admit(1, false).is_ok());
+        assert!(matches!(budget.admit_to_disk(true), Err(Rejected::Unavailable(_))));
+        assert!(budget.admit_to_disk(false).is_ok());
+        assert!(budget.admit(1).is_ok(), "what is led elsewhere is passed on");
         budget.measure(&measured(50 << 30, 100 << 30));
-        assert!(budget.admit(1, true).is_ok());
+        assert!(budget.admit_to_disk(true).is_ok());
         budget.measure(&measured(63 << 20, 512 << 20));
         assert!(budget.is_disk_full(), "a small disk keeps an absolute reserve");
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_replica::{AdminRequest, Ticket};
-use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId, Timestamp};
+use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId, Term, Timestamp};
 
 use super::event::RequestTicket;
 use super::message::CallId;
@@ -56,6 +56,12 @@ impl Asked {
         }
     }
 
+    /// True for a client's write.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Data(request) if request.request.is_write())
+    }
+
     /// True when, once sent, it may have been done though nothing was heard.
     #[must_use]
     pub fn changes(&self) -> bool {
@@ -74,13 +80,46 @@ pub enum Place {
     /// A replica here has it, or a read for it is out.
     Replica(RangeId),
     /// Sent to another store.
-    Sent(StoreId, Moment),
+    Sent(Sent),
     /// Waits for a leader of a range with a replica here.
     Leader(RangeId),
     /// Waits to hear who holds its key.
     Located,
     /// Waits for the id or the key of a split.
     Prepared(RangeId),
+}
+
+/// Where a request is sent, and why there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct To {
+    /// The store.
+    pub store: StoreId,
+    /// The range that it is for, as far as that is known.
+    pub range: Option<RangeId>,
+    /// The term in which that store is believed to lead the range; `None`: it is asked because it may know, or reach, who does.
+    pub leads: Option<Term>,
+}
+
+/// A request that another store has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Where it was sent.
+    pub to: To,
+    /// When.
+    pub at: Moment,
+    /// Since when it is known that the leadership that it went to is over.
+    pub over: Option<Moment>,
+}
+
+/// The search for who leads, of a request that did not find it at once.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Search {
+    /// When it began.
+    pub since: Option<Moment>,
+    /// Stores that were asked in vain since the request last waited: at most one entry for each store.
+    pub tried: Vec<StoreId>,
+    /// It has waited for an election: stores may be asked that reach a leader whom this one does not.
+    pub may_relay: bool,
 }
 
 /// One open request.
@@ -102,6 +141,8 @@ pub struct Open {
     pub rerouted: u8,
     /// Of a read that waits, or has waited, for the range's time: the time by which it is decided what has expired.
     pub decided_at: Option<Timestamp>,
+    /// What was tried to find its leader.
+    pub search: Search,
 }
 
 /// The open requests of one worker.
@@ -134,7 +175,7 @@ pub enum Wait {
 impl Place {
     fn wait(self) -> Option<Wait> {
         match self {
-            Self::Sent(store, _) => Some(Wait::Store(store)),
+            Self::Sent(sent) => Some(Wait::Store(sent.to.store)),
             Self::Leader(range) => Some(Wait::Leader(range)),
             Self::Located => Some(Wait::Located),
             Self::New | Self::Replica(_) | Self::Prepared(_) => None,
@@ -202,6 +243,11 @@ impl Desk {
         let open = self.open.get_mut(&ticket)?;
         open.decided_at = Some(time);
         Some(open.place)
+    }
+
+    /// The search of a request, to be changed.
+    pub fn search(&mut self, ticket: Ticket) -> Option<&mut Search> {
+        self.open.get_mut(&ticket).map(|open| &mut open.search)
     }
 
     /// Counts that a replica refused it; false when it was refused too often to be routed again.
@@ -301,6 +347,7 @@ mod tests {
             place: Place::New,
             rerouted: 0,
             decided_at: None,
+            search: Search::default(),
         }
     }
 
@@ -315,6 +362,7 @@ mod tests {
             place: Place::New,
             rerouted: 0,
             decided_at: None,
+            search: Search::default(),
         };
         let first = |incarnation| Desk::of(Incarnation(incarnation)).take_in(open.clone());
         assert_ne!(first(1), first(2));

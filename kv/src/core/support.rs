@@ -124,6 +124,8 @@ struct Other {
     echo: Option<(Incarnation, u64)>,
     /// What it promised us.
     received: Option<Received>,
+    /// It said that its disk takes no writes.
+    disk_full: bool,
 }
 
 /// The support table of one store.
@@ -142,6 +144,7 @@ pub struct Support {
     lost: BTreeMap<StoreId, Moment>,
     counter: u64,
     wall_ms: u64,
+    disk_full: bool,
     clocks: Clocks,
     /// What was seen of others is saved then, when there is news.
     save_seen_at: Moment,
@@ -159,6 +162,7 @@ impl Support {
             others: others.collect(),
             counter: config.started_at,
             wall_ms: 0,
+            disk_full: false,
             clocks: Clocks::default(),
             save_seen_at: now,
             config,
@@ -183,6 +187,11 @@ impl Support {
     /// The log's counter has come so far: told to others with the next questions.
     pub fn note_counter(&mut self, counter: u64) {
         self.counter = self.counter.max(counter + self.config.counter_offset);
+    }
+
+    /// Whether the disk takes no writes of clients: told to others with the next questions, so that they hand nothing over.
+    pub fn note_disk(&mut self, full: bool) {
+        self.disk_full = full;
     }
 
     /// The wall clock shows this, in milliseconds since the Unix epoch: to be said before each message taken in and each tick.
@@ -225,6 +234,7 @@ impl Support {
             self.take_answer(from, incarnation, answer);
         }
         if let Some(question) = message.question {
+            self.others.entry(from).or_default().disk_full = question.disk_full;
             let answer = self.answer_to(from, incarnation, question, now);
             output.send.push((from, self.encode(None, Some(answer))));
         }
@@ -372,6 +382,7 @@ impl Support {
             wants_promise: healthy,
             echo_incarnation: echo.map_or(0, |(incarnation, _)| incarnation.0),
             echo_answered_at: echo.map_or(0, |(_, at)| at),
+            disk_full: self.disk_full,
         }
     }
 
@@ -396,7 +407,8 @@ impl Support {
     fn change(&mut self, now: Moment) -> Option<SupportChange> {
         let given = self.others.iter().filter_map(|(s, o)| o.given.map(|(promise, _)| (*s, promise))).collect();
         let received = self.others.iter().filter_map(|(s, o)| o.received.map(|r| (*s, r))).collect();
-        let view = SupportView { incarnation: self.config.incarnation, given, received };
+        let full = self.others.iter().filter(|(_, o)| o.disk_full && o.given.is_some()).map(|(s, _)| *s).collect();
+        let view = SupportView { incarnation: self.config.incarnation, given, received, full };
         let news = SupportChange {
             view: Arc::new(view),
             withdrawn: std::mem::take(&mut self.withdrawn),

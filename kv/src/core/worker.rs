@@ -27,6 +27,7 @@ mod snapshots;
 mod splits;
 mod stepping;
 mod sweeping;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -150,6 +151,10 @@ pub struct Worker {
     desk: Desk,
     located: Located,
     heard: BTreeMap<StoreId, Moment>,
+    /// Stores that were sent a request and said nothing at all, and since when: asked for nothing until they are heard.
+    silent: BTreeMap<StoreId, Moment>,
+    /// Through whom the leader of a range was reached that this store does not reach itself.
+    relays: BTreeMap<RangeId, StoreId>,
     reads: Vec<(RangeId, Ticket, bool)>,
     log: LogOut,
     ids: RangeIds,
@@ -215,6 +220,8 @@ impl Worker {
             desk: Desk::of(config.incarnation),
             located: Located::default(),
             heard: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            relays: BTreeMap::new(),
             reads: Vec::new(),
             log: LogOut::default(),
             parking: Parking::default(),
@@ -294,6 +301,12 @@ impl Worker {
     #[must_use]
     pub fn standing(&self, range: RangeId) -> Option<&Standing> {
         self.held.get(&range).map(|held| &held.standing)
+    }
+
+    /// What it shares with the other workers of its store.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The store that it is of, and which start of it.
@@ -420,8 +433,7 @@ impl Worker {
         self.shared.logs.measure(&measured);
         let full = self.shared.admission.is_disk_full();
         if full && !std::mem::replace(&mut self.disk_full, full) {
-            // Once: where all disks are full, leaders would otherwise be passed round without end.
-            self.yield_all();
+            self.yield_for_disk();
         }
         self.disk_full = full;
         for (range, bytes) in &measured.range_bytes {
@@ -436,6 +448,18 @@ impl Worker {
     fn yield_all(&mut self) {
         let led: Vec<_> = self.held.iter().filter(|(_, held)| held.standing.leads).map(|(range, _)| *range).collect();
         for range in led {
+            self.push(range, Input::Yield);
+        }
+    }
+
+    /// Hands over what is led on a disk that is full, again and again as long as it is: leaders may still come. Only to stores
+    /// that are known to have room, so that nothing is passed round where all disks are full.
+    fn yield_for_disk(&mut self) {
+        let (me, support) = (self.config.store, &self.support.view);
+        let has_room =
+            |held: &Held| held.standing.descriptor.voters().any(|r| r.store != me && support.can_take_over(r.store));
+        let led = self.held.iter().filter(|(_, held)| held.standing.leads && has_room(held));
+        for range in led.map(|(range, _)| *range).collect::<Vec<_>>() {
             self.push(range, Input::Yield);
         }
     }

@@ -1,7 +1,7 @@
 //! The store from outside: start, requests, messages, stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
 use crate::core::routing::{Found, RangeMap};
+use crate::core::shared::Shared;
 use crate::core::support::Support;
 use crate::core::worker::Worker;
 use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply, SupportLink};
@@ -71,6 +72,9 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     tickets: AtomicU64,
+    shared: Arc<Shared>,
+    /// Nothing new is taken in: the store is about to stop.
+    refuses: AtomicBool,
     stop_maintenance: Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     faults: FaultSink,
@@ -100,6 +104,8 @@ impl Store {
             clock: Arc::clone(&ports.clock),
             health: Arc::default(),
             tickets: AtomicU64::new(1),
+            shared: Arc::clone(workers[0].shared()),
+            refuses: AtomicBool::new(false),
             stop_maintenance,
             threads: Mutex::default(),
             faults: ports.faults.clone(),
@@ -141,6 +147,7 @@ impl Store {
             neighbours: neighbour_news,
             workers: mailboxes,
             health: Arc::clone(&store.health),
+            measured: Arc::clone(&store.measured),
             clock: ports.clock,
             faults: ports.faults,
             placement: ports.placement,
@@ -229,6 +236,10 @@ impl Store {
             reply.answer(Err(rejected), self.fleet_now());
             return None;
         }
+        if self.refuses.load(Ordering::Relaxed) {
+            reply.answer(Err(stopping()), self.fleet_now());
+            return None;
+        }
         let worker = match (&request.range, request.request.routing_key()) {
             (Some((range, _)), _) => self.map.worker_of(*range),
             (None, Some(key)) => self.map.worker_for(key),
@@ -253,6 +264,9 @@ impl Store {
 
     /// Carries an administrative request to the leader of its range.
     pub fn admin(&self, range: RangeId, request: AdminRequest, wait: Duration, reply: Box<dyn AdminReply>) {
+        if self.refuses.load(Ordering::Relaxed) {
+            return reply.answer(Err(stopping()));
+        }
         let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
         let mail = Mail::Admin { ticket, range, request, deadline, reply };
@@ -351,6 +365,23 @@ impl Store {
         self.mailboxes.broadcast(None, &Event::Retire);
     }
 
+    /// From here on nothing new is taken in from clients: it is refused before anything is done. What is open goes on.
+    pub fn refuse_new(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests that were taken in, of clients and of other stores, and are not answered yet.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.shared.admission.in_use().0
+    }
+
+    /// True when all that was taken in is answered, and nothing waits to be taken in.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.mailboxes.waiting() == 0 && self.open_requests() == 0
+    }
+
     /// Ends all threads; the data instance is flushed.
     pub fn stop(&self) {
         for worker in 0..self.mailboxes.workers() {
@@ -363,4 +394,8 @@ impl Store {
             }
         }
     }
+}
+
+fn stopping() -> Rejected {
+    Rejected::Unavailable("this store is stopping: ask another one".into())
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError};
 use holdfast_engine::LogEngine;
 use holdfast_types::{StoreId, limits};
+use parking_lot::RwLock;
 
 use super::health::Health;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
-use crate::core::event::Event;
+use crate::core::event::{Event, Measurements};
 use crate::core::support::{Output, Support, SupportChange};
 use crate::ports::{Clock, Note, PlacementLink, SupportLink};
 
@@ -31,6 +32,8 @@ pub struct SupportThread {
     pub health: Arc<Health>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What was measured last: others are told of a full disk.
+    pub measured: Arc<RwLock<Arc<Measurements>>>,
     /// A store whose disk failed asks for no support.
     pub faults: FaultSink,
     /// Who hears of stores that are lost and heard again.
@@ -82,6 +85,7 @@ impl SupportThread {
                 }
             }
             self.support.note_counter(self.log.counter().0);
+            self.support.note_disk(self.measured.read().is_disk_full());
             self.support.note_wall(self.clock.wall_ms());
             let output = self.support.tick(now, healthy);
             self.carry_out(output);

@@ -400,6 +400,7 @@ impl Fleet {
         if store.support.next_wake() <= now {
             store.support.note_wall(wall_ms);
             store.support.note_counter(store.engines.log.counter().0);
+            store.support.note_disk(store.shared.admission.is_disk_full());
             let output = store.support.tick(now, true);
             self.carry_support(id, output);
         }

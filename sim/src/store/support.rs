@@ -24,6 +24,10 @@ impl SupportLoop {
         Self { table, neighbours: BTreeMap::new(), due: Moment::ZERO }
     }
 
+    pub(super) fn note_disk(&mut self, full: bool) {
+        self.table.note_disk(full);
+    }
+
     pub(super) fn set_neighbours(&mut self, worker: u16, stores: BTreeSet<StoreId>) {
         self.neighbours.insert(worker, stores);
         self.table.set_neighbours(self.neighbours.values().flatten().copied().collect());

@@ -1,5 +1,7 @@
-//! Requests passed on to other stores, and those that other stores pass on to us. Nothing is ever repeated here: whoever asked
-//! knows whether it may be.
+//! Requests passed on to other stores, and those that other stores pass on to us.
+//!
+//! What may have been done is never repeated here: whoever asked knows whether it may be. A read, and what was refused before
+//! anything was done, goes on to the next store that may lead.
 
 use std::time::Duration;
 
@@ -7,12 +9,12 @@ use holdfast_replica::{AdminRequest, Input, Ticket};
 use holdfast_types::{Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
 use super::{Cx, Worker};
-use crate::core::desk::{Asked, Origin, Place, Wait};
+use crate::core::desk::{Asked, Origin, Place, Sent, To, Wait};
 use crate::core::effect::{AdminOutcome, Effect};
 use crate::core::message::{CallId, RangeHint, StoreMessage};
 
 impl Worker {
-    pub(super) fn forward(&mut self, ticket: Ticket, store: StoreId, cx: &Cx<'_>) {
+    pub(super) fn forward(&mut self, ticket: Ticket, to: To, cx: &Cx<'_>) {
         if self.desk.waiting() >= limits::WAITING_REQUESTS {
             return self.answer(ticket, Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), cx);
         }
@@ -20,50 +22,67 @@ impl Worker {
         let id = CallId::new(self.config.worker, ticket.0);
         let timeout_ms = u64::try_from(open.deadline.since(cx.now).as_millis()).unwrap_or(u64::MAX);
         // Another worker of this store is no hop.
-        let hops = open.hops + u32::from(store != self.config.store);
-        let deadline = open.deadline;
+        let hops = open.hops + u32::from(to.store != self.config.store);
+        let look_at = open.deadline.min(cx.now.after(limits::FORWARD_LOOK_EVERY));
         let message = match open.asked.clone() {
             Asked::Data(request) => StoreMessage::Forward { id, request, timeout_ms, hops },
             Asked::Admin(range, request) => StoreMessage::Admin { id, range, request, timeout_ms, hops },
         };
-        let look_at = deadline.min(cx.now.after(limits::ATTEMPT_TIMEOUT));
-        self.desk.put(ticket, Place::Sent(store, cx.now), Some(look_at));
-        self.send(store, message);
+        self.desk.put(ticket, Place::Sent(Sent { to, at: cx.now, over: None }), Some(look_at));
+        self.send(to.store, message);
     }
 
     /// A request sent to a store has had no answer for a while.
-    pub(super) fn sent_due(&mut self, ticket: Ticket, store: StoreId, sent_at: Moment, cx: &Cx<'_>) {
+    pub(super) fn sent_due(&mut self, ticket: Ticket, sent: Sent, cx: &Cx<'_>) {
         let Some(open) = self.desk.get(ticket) else { return };
-        let (deadline, changes) = (open.deadline, open.asked.changes());
-        let by_key = || open.asked.key().and_then(|key| Some(self.map.lookup(key)?.descriptor.range));
-        let asked_range = open.asked.range().or_else(by_key);
-        let heard = self.heard.get(&store).is_some_and(|at| *at >= sent_at);
-        let lives = store == self.config.store || heard || self.support.view.supports(store);
+        let (deadline, changes, store) = (open.deadline, open.asked.changes(), sent.to.store);
+        let waited = cx.now.since(sent.at);
+        let heard_since = |since: Moment| self.heard.get(&store).is_some_and(|at| *at >= since);
+        let lives = store == self.config.store || heard_since(sent.at) || self.support.view.supports(store);
+        let over = sent.over.or_else(|| self.is_over(open, &sent.to).then_some(cx.now));
+        // Whoever gives a leadership up sends what it has on to the next leader; the answer then comes by two hops.
+        let patience = |since: Moment| match changes && heard_since(since) {
+            true => limits::WAIT_FOR_LEADER,
+            false => limits::ATTEMPT_TIMEOUT,
+        };
         if deadline <= cx.now {
             let late = if changes { unknown("no answer came in time") } else { Rejected::DeadlineExceeded };
             self.answer(ticket, Err(late), cx);
-        } else if lives {
-            let again = deadline.min(cx.now.after(limits::ATTEMPT_TIMEOUT));
-            self.desk.put(ticket, Place::Sent(store, sent_at), Some(again));
-            if let Some(range) = asked_range {
+        } else if !lives && waited >= limits::ATTEMPT_TIMEOUT {
+            self.silent.insert(store, cx.now);
+            self.fail_sent(ticket, "a store did not answer", cx);
+        } else if over.is_some_and(|since| cx.now.since(since) >= patience(since)) {
+            self.fail_sent(ticket, "the range is led by another store than the one that it was sent to", cx);
+        } else {
+            let again = deadline.min(cx.now.after(limits::FORWARD_LOOK_EVERY));
+            self.desk.put(ticket, Place::Sent(Sent { over, ..sent }), Some(again));
+            if let Some(range) = sent.to.range.filter(|_| waited >= limits::ATTEMPT_TIMEOUT) {
                 self.push(range, Input::LeaderDoubted { store });
             }
-        } else {
-            self.fail_sent(ticket, "a store did not answer", cx);
         }
     }
 
     /// A store is lost: what waits for its answers does not wait on.
     pub(super) fn store_lost(&mut self, store: StoreId, cx: &Cx<'_>) {
+        self.relays.retain(|_, relay| *relay != store);
         for ticket in self.desk.waiting_for(Wait::Store(store)) {
             self.fail_sent(ticket, "the store that it was sent to is lost", cx);
         }
     }
 
+    /// No answer will come. What may have been done is for the caller to try again; a read goes elsewhere.
     fn fail_sent(&mut self, ticket: Ticket, why: &str, cx: &Cx<'_>) {
-        let changes = self.desk.get(ticket).is_some_and(|open| open.asked.changes());
-        let rejected = if changes { unknown(why) } else { Rejected::Unavailable(why.to_owned()) };
-        self.answer(ticket, Err(rejected), cx);
+        let Some(open) = self.desk.get(ticket) else { return };
+        let (changes, Place::Sent(sent)) = (open.asked.changes(), open.place) else { return };
+        if let Some(range) = sent.to.range {
+            self.map.forget_leader(range, sent.to.store);
+            self.forget_relay(range, sent.to.store);
+        }
+        if changes {
+            self.answer(ticket, Err(unknown(why)), cx);
+        } else if !self.goes_on(ticket, sent.to.store, cx) {
+            self.answer(ticket, Err(Rejected::Unavailable(why.to_owned())), cx);
+        }
     }
 
     /// Another store passes a request on.
@@ -79,9 +98,9 @@ impl Worker {
         let size_bytes = request.request.size_bytes();
         // From a worker of this store it is admitted already.
         let admitted = if from == self.config.store {
-            self.shared.admission.admit(0, false)
+            self.shared.admission.admit(0)
         } else {
-            self.shared.admission.admit(size_bytes, request.request.is_write())
+            self.shared.admission.admit(size_bytes)
         };
         if let Err(rejected) = admitted {
             let (outcome, fleet_now) = (Err(rejected), Self::fleet_now(cx));
@@ -106,7 +125,7 @@ impl Worker {
         hops: u32,
         cx: &Cx<'_>,
     ) {
-        if let Err(rejected) = self.shared.admission.admit(0, false) {
+        if let Err(rejected) = self.shared.admission.admit(0) {
             return self.send(from, StoreMessage::AdminAnswer { id, outcome: Err(rejected) });
         }
         self.correct_mistaken(from, Some(range));
@@ -137,8 +156,19 @@ impl Worker {
             self.push(*range, Input::LeaderDoubted { store: from });
         }
         self.learn(hints, cx);
-        if self.desk.get(ticket).is_some_and(|open| matches!(open.place, Place::Sent(to, _) if to == from)) {
+        let Some(to) = self.sent_to(ticket, from) else { return };
+        let in_vain = outcome.as_ref().err().is_some_and(|rejected| is_in_vain(&to, rejected));
+        self.note_relay(to, outcome.is_ok());
+        if !in_vain || !self.goes_on(ticket, from, cx) {
             self.answer(ticket, outcome, cx);
+        }
+    }
+
+    /// Where a request went, while the answer of that store is the one that is waited for.
+    fn sent_to(&self, ticket: Ticket, from: StoreId) -> Option<To> {
+        match self.desk.get(ticket)?.place {
+            Place::Sent(sent) if sent.to.store == from => Some(sent.to),
+            _ => None,
         }
     }
 
@@ -150,7 +180,10 @@ impl Worker {
         cx: &Cx<'_>,
     ) {
         let ticket = Ticket(id.number());
-        if self.desk.get(ticket).is_some_and(|open| matches!(open.place, Place::Sent(to, _) if to == from)) {
+        let Some(to) = self.sent_to(ticket, from) else { return };
+        let in_vain = outcome.as_ref().err().is_some_and(|rejected| is_in_vain(&to, rejected));
+        self.note_relay(to, outcome.is_ok());
+        if !in_vain || !self.goes_on(ticket, from, cx) {
             self.answer_admin(ticket, outcome, cx);
         }
     }
@@ -163,19 +196,23 @@ impl Worker {
         }
         let new: Vec<_> = hints.into_iter().filter(|hint| self.map.learn(hint.clone())).collect();
         if !new.is_empty() {
+            let ranges: Vec<_> = new.iter().map(|hint| hint.descriptor.range).collect();
             self.out.push(Effect::Learned(new));
             self.wake_located(cx);
+            self.wake_for_leaders(&ranges, cx);
         }
     }
 
     /// Takes in what another worker of this store heard.
     pub(super) fn learn_quietly(&mut self, hints: Vec<RangeHint>, cx: &Cx<'_>) {
+        let ranges: Vec<_> = hints.iter().map(|hint| hint.descriptor.range).collect();
         for hint in hints {
             self.bury_replaced(&hint.descriptor);
             self.tell_of_removal(&hint.descriptor);
             self.map.learn(hint);
         }
         self.wake_located(cx);
+        self.wake_for_leaders(&ranges, cx);
     }
 
     pub(super) fn take_locate(&mut self, from: StoreId, id: CallId, key: &holdfast_types::Key) {
@@ -186,6 +223,16 @@ impl Worker {
 
 fn deadline_of(timeout_ms: u64, cx: &Cx<'_>) -> Moment {
     cx.now.after(Duration::from_millis(timeout_ms).min(limits::MAX_DEADLINE))
+}
+
+/// The store says that nothing was done there, and another may do better: the request goes on to who is known to lead by now, or
+/// by another way. What a leader cannot do is answered.
+fn is_in_vain(to: &To, rejected: &Rejected) -> bool {
+    match rejected {
+        Rejected::NotLeader { .. } => true,
+        Rejected::Unavailable(_) => to.leads.is_none(),
+        _ => false,
+    }
 }
 
 fn unknown(why: &str) -> Rejected {

@@ -55,7 +55,7 @@ impl Worker {
         });
         let due: Vec<_> = due.map(|(range, _)| *range).take(RAISES_PER_LOOK).collect();
         for range in due {
-            if self.shared.admission.admit(0, false).is_err() {
+            if self.shared.admission.admit(0).is_err() {
                 return;
             }
             let asked = Asked::Admin(range, AdminRequest::RaiseGcThreshold { threshold: wanted });

@@ -23,6 +23,7 @@ impl Worker {
         cx: &Cx<'_>,
     ) {
         self.heard.insert(from, cx.now);
+        self.silent.remove(&from);
         match message {
             StoreMessage::Raft(envelope) => self.take_raft(from, envelope, cx),
             StoreMessage::Unled { range, term } => self.take_unled(from, range, term),

@@ -27,6 +27,10 @@ impl Worker {
             // What came back, or could not be handed over before.
             self.yield_all();
         }
+        if self.disk_full {
+            self.yield_for_disk();
+        }
+        self.probe_silent(cx);
         self.raise_thresholds(cx);
         self.ask_for_damaged(cx);
         self.install_again();
@@ -185,7 +189,7 @@ impl Worker {
                     continue;
                 }
             };
-            match self.shared.admission.admit(0, false) {
+            match self.shared.admission.admit(0) {
                 Ok(()) => self.open_and_route(Origin::Placement(call), asked, deadline, 0, 0, cx),
                 Err(rejected) => self.placement.answered(call, Err(rejected), cx.now),
             }

@@ -1,12 +1,14 @@
 //! Requests: taken in, routed to a replica here, to another store, or kept waiting; answered once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use holdfast_replica::{AdminRequest, Input, Ticket};
 use holdfast_types::{Key, LeaderHint, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
+use super::ways::Way;
 use super::{Cx, Worker};
-use crate::core::desk::{Asked, Open, Origin, Place, Wait};
+use crate::core::desk::{Asked, Open, Origin, Place, Search, Wait};
 use crate::core::effect::{AdminOutcome, Effect};
 use crate::core::event::RequestTicket;
 use crate::core::message::{CallId, RangeHint, StoreMessage};
@@ -18,19 +20,10 @@ pub(super) struct Located {
     pub(super) asked: BTreeMap<Key, Moment>,
 }
 
-/// Where a request can go.
-enum Way {
-    Here(RangeId),
-    Wait(RangeId),
-    Away(StoreId),
-    Nowhere(RangeId),
-    Unknown,
-}
-
 impl Worker {
     pub(super) fn take_request(&mut self, client: RequestTicket, request: RangeRequest, deadline: Moment, cx: &Cx<'_>) {
         let size_bytes = request.request.size_bytes();
-        if let Err(rejected) = self.shared.admission.admit(size_bytes, request.request.is_write()) {
+        if let Err(rejected) = self.shared.admission.admit(size_bytes) {
             let fleet_now = Self::fleet_now(cx);
             self.out.push(Effect::Answer { ticket: client, outcome: Err(rejected), fleet_now });
             return;
@@ -46,7 +39,7 @@ impl Worker {
         deadline: Moment,
         cx: &Cx<'_>,
     ) {
-        if let Err(rejected) = self.shared.admission.admit(0, false) {
+        if let Err(rejected) = self.shared.admission.admit(0) {
             self.out.push(Effect::AnswerAdmin { ticket, outcome: Err(rejected) });
             return;
         }
@@ -62,7 +55,8 @@ impl Worker {
         size_bytes: usize,
         cx: &Cx<'_>,
     ) {
-        let open = Open { origin, asked, deadline, hops, size_bytes, place: Place::New, rerouted: 0, decided_at: None };
+        let (place, search) = (Place::New, Search::default());
+        let open = Open { origin, asked, deadline, hops, size_bytes, place, rerouted: 0, decided_at: None, search };
         let ticket = self.desk.take_in(open);
         self.route(ticket, cx);
     }
@@ -91,73 +85,25 @@ impl Worker {
             // It is for whoever leads, and that store sees to it by itself.
             Way::Wait(range) | Way::Nowhere(range) if upkeep => self.not_leader(ticket, range, cx),
             Way::Away(_) if upkeep => self.not_leader(ticket, open.asked.range().unwrap_or_default(), cx),
-            Way::Wait(range) => self.wait(ticket, Place::Leader(range), cx),
-            Way::Away(store) => self.forward(ticket, store, cx),
+            Way::Wait(range) => self.wait_for_leader(ticket, range, cx),
+            Way::Away(to) => self.forward(ticket, to, cx),
             Way::Nowhere(range) => self.not_leader(ticket, range, cx),
             Way::Unknown => self.locate(ticket, cx),
         }
     }
 
-    fn not_leader(&mut self, ticket: Ticket, range: RangeId, cx: &Cx<'_>) {
+    pub(super) fn not_leader(&mut self, ticket: Ticket, range: RangeId, cx: &Cx<'_>) {
         self.answer(ticket, Err(Rejected::NotLeader { range, leader: None }), cx);
-    }
-
-    fn way_of(&self, open: &Open) -> Way {
-        let named = open.asked.range().and_then(|range| self.map.get(range));
-        let found = named.or_else(|| open.asked.key().and_then(|key| self.map.lookup(key)));
-        let Some(found) = found else {
-            return match (open.asked.key(), open.asked.range()) {
-                (None, Some(range)) => Way::Nowhere(range),
-                _ => Way::Unknown,
-            };
-        };
-        let range = found.descriptor.range;
-        if let Some(held) = self.held.get(&range) {
-            let me = self.config.store;
-            return match held.standing.leader {
-                Some((_, store)) if store == me => Way::Here(range),
-                Some((_, store)) if !self.support.lost.contains_key(&store) => self.away(open, range, store),
-                // Nobody leads, or whoever did is lost: it is decided here who comes next.
-                _ if matches!(open.origin, Origin::Store { .. }) && open.hops >= limits::MAX_HOPS => {
-                    Way::Nowhere(range)
-                }
-                _ => Way::Wait(range),
-            };
-        }
-        match self.best_store(found) {
-            Some(store) => self.away(open, range, store),
-            None if found.own => Way::Wait(range),
-            None => Way::Nowhere(range),
-        }
-    }
-
-    fn away(&self, open: &Open, range: RangeId, store: StoreId) -> Way {
-        let back = matches!(open.origin, Origin::Store { store: from, .. } if from == store);
-        if store != self.config.store && (open.hops >= limits::MAX_HOPS || back) {
-            Way::Nowhere(range)
-        } else {
-            Way::Away(store)
-        }
-    }
-
-    /// Who to ask about a range that has no replica on this worker: its leader, else a replica that lives, in our site first.
-    fn best_store(&self, found: &Found) -> Option<StoreId> {
-        let me = self.config.store;
-        if found.own {
-            // Another worker of this store has it.
-            return Some(me);
-        }
-        let lives = |store: &StoreId| *store != me && !self.support.lost.contains_key(store);
-        if let Some(leader) = found.leader.filter(lives) {
-            return Some(leader);
-        }
-        let replicas = found.descriptor.voters().filter(|r| lives(&r.store));
-        replicas.min_by_key(|r| (r.site != self.config.site, r.store)).map(|r| r.store)
     }
 
     fn give_to_replica(&mut self, ticket: Ticket, range: RangeId, cx: &Cx<'_>) {
         let Some(open) = self.desk.get(ticket) else { return };
         let deadline = open.deadline;
+        // Placement may write what helps: it is what brings leaders and replicas to other stores.
+        let wants_disk = open.asked.is_write() && !matches!(open.origin, Origin::Placement(_));
+        if let Err(rejected) = self.shared.admission.admit_to_disk(wants_disk) {
+            return self.answer(ticket, Err(rejected), cx);
+        }
         let input = match open.asked.clone() {
             Asked::Data(request) => {
                 if let Some(held) = self.held.get_mut(&range) {
@@ -175,12 +121,12 @@ impl Worker {
         self.run_inputs(cx);
     }
 
-    fn wait(&mut self, ticket: Ticket, place: Place, cx: &Cx<'_>) {
+    pub(super) fn wait(&mut self, ticket: Ticket, place: Place, most: Duration, cx: &Cx<'_>) {
         if self.desk.waiting() >= limits::WAITING_REQUESTS {
             return self.answer(ticket, Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), cx);
         }
         let Some(open) = self.desk.get(ticket) else { return };
-        let until = open.deadline.min(cx.now.after(limits::WAIT_FOR_LEADER));
+        let until = open.deadline.min(cx.now.after(most));
         self.desk.put(ticket, place, Some(until));
     }
 
@@ -201,10 +147,12 @@ impl Worker {
             return;
         }
         for ticket in self.desk.waiting_for(Wait::Located) {
-            let goes_on = self
-                .desk
-                .get(ticket)
-                .is_some_and(|open| !matches!(self.way_of(open), Way::Unknown | Way::Nowhere(_) | Way::Wait(_)));
+            let goes_on = self.desk.get(ticket).is_some_and(|open| match self.way_of(open) {
+                Way::Here(_) | Way::Away(_) => true,
+                // Whoever sent it looks elsewhere.
+                Way::Nowhere(_) => self.is_passed_on(open),
+                Way::Unknown | Way::Wait(_) => false,
+            });
             if goes_on {
                 self.route(ticket, cx);
             }
@@ -227,7 +175,9 @@ impl Worker {
                 self.send(store, StoreMessage::Locate { id, key: key.clone() });
             }
         }
-        self.wait(ticket, Place::Located, cx);
+        let passed_on = self.desk.get(ticket).is_some_and(|open| self.is_passed_on(open));
+        let most = if passed_on { limits::ATTEMPT_TIMEOUT } else { limits::WAIT_FOR_LEADER };
+        self.wait(ticket, Place::Located, most, cx);
     }
 
     /// Stores that may know more: first those that live, first in our site.
@@ -254,11 +204,9 @@ impl Worker {
             let Some(open) = self.desk.get(ticket) else { continue };
             let late = open.deadline <= cx.now;
             match open.place {
-                Place::Sent(store, at) => self.sent_due(ticket, store, at, cx),
+                Place::Sent(sent) => self.sent_due(ticket, sent, cx),
                 _ if late => self.answer(ticket, Err(Rejected::DeadlineExceeded), cx),
-                Place::Leader(range) => {
-                    self.answer(ticket, Err(Rejected::NotLeader { range, leader: None }), cx);
-                }
+                Place::Leader(range) => self.look_elsewhere(ticket, range, cx),
                 Place::Located => {
                     let rejected = Rejected::Unavailable("no store answered who holds the key".into());
                     self.answer(ticket, Err(rejected), cx);
@@ -281,7 +229,7 @@ impl Worker {
                 self.out.push(Effect::AnswerAdmin { ticket, outcome });
             }
             Origin::Store { store, id } => {
-                let hints = self.hints_for(&open.asked, outcome.as_ref().err());
+                let hints = self.hints_for(&open, outcome.as_ref().err());
                 let message = match open.asked {
                     Asked::Data(_) => StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints },
                     Asked::Admin(..) => {
@@ -311,18 +259,19 @@ impl Worker {
         }
     }
 
-    /// Where to ask next time, for whoever was sent to the wrong place.
-    fn hints_for(&self, asked: &Asked, rejected: Option<&Rejected>) -> Vec<RangeHint> {
+    /// Where to ask next time, for a store that asked the wrong one, or that this one has passed the request on for.
+    fn hints_for(&self, open: &Open, rejected: Option<&Rejected>) -> Vec<RangeHint> {
         let misled = matches!(
             rejected,
             Some(Rejected::NotLeader { .. } | Rejected::WrongRange { .. } | Rejected::Unavailable(_))
         );
-        if !misled {
-            return Vec::new();
+        let by_range = open.asked.range().and_then(|range| self.map.get(range));
+        let by_key = open.asked.key().and_then(|key| self.map.lookup(key));
+        match open.place {
+            _ if misled => by_range.into_iter().chain(by_key).map(Found::hint).collect(),
+            Place::Sent(_) => by_range.or(by_key).into_iter().map(Found::hint).collect(),
+            _ => Vec::new(),
         }
-        let by_range = asked.range().and_then(|range| self.map.get(range));
-        let by_key = asked.key().and_then(|key| self.map.lookup(key));
-        by_range.into_iter().chain(by_key).map(Found::hint).collect()
     }
 
     /// Clients are told an address, not a number.

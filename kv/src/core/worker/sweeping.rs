@@ -134,7 +134,7 @@ impl Worker {
         }
         let garbage = page.garbage.clone();
         walk.out = Out::Removal(Box::new(page));
-        if self.shared.admission.admit(0, false).is_err() {
+        if self.shared.admission.admit(0).is_err() {
             return self.removal_refused(cx);
         }
         let asked = Asked::Admin(search.range, AdminRequest::CollectGarbage(garbage));
