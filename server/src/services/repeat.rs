@@ -1,14 +1,18 @@
 //! Requests of thin clients, sent again within the store where that is safe: who knows nothing of ranges cannot follow a leader
 //! that moved, or a range that was cut, a moment ago.
 //!
-//! A read is sent again until its deadline. A write is sent again only after a refusal which says for certain that nothing was
+//! A read is sent again until its deadline. A write is sent again after a refusal which says for certain that nothing was
 //! done and that it belongs elsewhere; it is the same attempt then, because nobody has evaluated it. And only for as long as a
 //! store waits for a leader anyway: a definite refusal in time is worth more to a writer than its own deadline, after which
 //! nobody knows what became of the write.
+//!
+//! A write whose attempt was lost on the way (its leader fell silent) is sent again if it has a request id: as the next attempt, as
+//! the caller itself would, and until its deadline. From then on a refusal says nothing of the attempt that is lost, so the caller
+//! hears of one only as an unknown outcome.
 
 use std::time::Duration;
 
-use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, limits};
+use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, WriteAttempt, limits};
 use tokio::time::Instant;
 
 use crate::running::Running;
@@ -18,12 +22,20 @@ const AGAIN_AFTER: Duration = Duration::from_millis(25);
 
 /// Asks the store until the answer is one for the caller.
 pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) -> Result<Response, Rejected> {
-    let mut call = Call { is_write: request.request.is_write(), begun: Instant::now(), deadline, in_the_way: None };
+    let mut call = Call {
+        is_write: request.request.is_write(),
+        write: request.write,
+        is_uncertain: false,
+        begun: Instant::now(),
+        deadline,
+        in_the_way: None,
+    };
     loop {
-        let asked = RangeRequest { range: last_range(running, &request.request), ..request.clone() };
+        let range = last_range(running, &request.request);
+        let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
         let outcome = running.ask(asked, deadline.saturating_duration_since(Instant::now())).await;
         match call.take(outcome, Instant::now()) {
-            Next::Again(rejected, _) if *running.stopped.borrow() => return Err(rejected),
+            Next::Again(rejected, _) if *running.stopped.borrow() => return Err(call.said(rejected)),
             Next::Again(rejected, wait) => {
                 call.in_the_way = Some(rejected);
                 tokio::time::sleep(wait).await;
@@ -36,6 +48,10 @@ pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) ->
 /// A request, while it is sent as often as it takes.
 struct Call {
     is_write: bool,
+    /// What makes the write exactly-once: the attempt that is sent next.
+    write: Option<WriteAttempt>,
+    /// An attempt of the write is lost: it may have been applied.
+    is_uncertain: bool,
     begun: Instant,
     deadline: Instant,
     /// Why it was sent again the last time.
@@ -54,7 +70,7 @@ enum Next {
 impl Call {
     fn take(&mut self, outcome: Result<Response, Rejected>, now: Instant) -> Next {
         let rejected = match outcome {
-            // What was in the way says more than that time ran out. Either way nothing was done.
+            // What was in the way says more than that time ran out.
             Err(Rejected::DeadlineExceeded) => self.in_the_way.take().unwrap_or(Rejected::DeadlineExceeded),
             Err(rejected) if self.may_go_on(&rejected, now) => {
                 let wait = match &rejected {
@@ -62,17 +78,38 @@ impl Call {
                     _ => AGAIN_AFTER,
                 };
                 if self.deadline.saturating_duration_since(now) > wait {
+                    self.note_lost(&rejected);
                     return Next::Again(rejected, wait);
                 }
                 rejected
             }
-            outcome => return Next::Answer(outcome),
+            Err(rejected) => rejected,
+            Ok(response) => return Next::Answer(Ok(response)),
         };
-        Next::Answer(Err(rejected))
+        Next::Answer(Err(self.said(rejected)))
+    }
+
+    /// An outcome that is not known: the next attempt leaves a record even if it writes nothing, so that what is lost finds it.
+    fn note_lost(&mut self, rejected: &Rejected) {
+        if let Some(write) = self.write.as_mut().filter(|_| rejected.is_ambiguous()) {
+            write.attempt = write.attempt.saturating_add(1);
+            self.is_uncertain = true;
+        }
+    }
+
+    /// A refusal as the caller may hear it.
+    fn said(&self, rejected: Rejected) -> Rejected {
+        if self.is_uncertain && !rejected.is_ambiguous() {
+            return Rejected::Ambiguous(format!("an attempt is lost, and a later one was refused: {rejected}"));
+        }
+        rejected
     }
 
     fn may_go_on(&self, rejected: &Rejected, now: Instant) -> bool {
-        if self.is_write {
+        if self.is_uncertain || (rejected.is_ambiguous() && self.write.is_some()) {
+            // Only the record of the write can tell what became of it.
+            rejected.may_retry() && !matches!(rejected, Rejected::PastLastMoment { .. })
+        } else if self.is_write {
             let belongs_elsewhere = matches!(rejected, Rejected::NotLeader { .. } | Rejected::WrongRange { .. });
             belongs_elsewhere && now.saturating_duration_since(self.begun) < limits::WAIT_FOR_LEADER
         } else {
@@ -91,7 +128,7 @@ fn last_range(running: &Running, request: &Request) -> Option<(RangeId, RangeEpo
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::Timestamp;
+    use holdfast_types::{ClientId, RequestId, Sequence, Slot, Timestamp};
 
     use super::*;
 
@@ -99,7 +136,12 @@ mod tests {
 
     fn call(is_write: bool) -> Call {
         let begun = Instant::now();
-        Call { is_write, begun, deadline: begun + DEADLINE, in_the_way: None }
+        Call { is_write, write: None, is_uncertain: false, begun, deadline: begun + DEADLINE, in_the_way: None }
+    }
+
+    fn named_write() -> Call {
+        let id = RequestId { client: ClientId(1), slot: Slot(1), sequence: Sequence(1) };
+        Call { write: Some(WriteAttempt { id, attempt: 1, last_moment: Timestamp(1) }), ..call(true) }
     }
 
     fn not_leader() -> Rejected {
@@ -141,6 +183,34 @@ mod tests {
             let next = refused(&mut call(true), &rejected, Duration::ZERO);
             assert_eq!(next, Next::Answer(Err(rejected)));
         }
+    }
+
+    #[test]
+    fn a_named_write_whose_attempt_is_lost_is_sent_again_as_the_next_attempt_and_never_called_refused() {
+        let mut write = named_write();
+        let lost = Rejected::Ambiguous("the store is lost".into());
+        for attempt in 2..4 {
+            let next = refused(&mut write, &lost, Duration::from_secs(2));
+            assert_eq!(next, Next::Again(lost.clone(), AGAIN_AFTER));
+            assert_eq!(write.write.unwrap().attempt, attempt);
+        }
+        // Nobody leads for a while: the record must still be asked for, though a writer would have been answered long ago.
+        let next = refused(&mut write, &not_leader(), Duration::from_secs(4));
+        assert_eq!(next, Next::Again(not_leader(), AGAIN_AFTER));
+        assert_eq!(write.write.unwrap().attempt, 3, "nobody has evaluated that one");
+        for rejected in [
+            Rejected::StaleSequence,
+            Rejected::PastLastMoment { now: Timestamp(9) },
+            Rejected::SpansRanges { split_key: holdfast_types::Key::MIN },
+            Rejected::DeadlineExceeded,
+        ] {
+            let next = refused(&mut write, &rejected, Duration::from_secs(5));
+            assert!(matches!(next, Next::Answer(Err(Rejected::Ambiguous(_)))), "{next:?}");
+        }
+        let late = refused(&mut write, &not_leader(), DEADLINE);
+        assert!(matches!(late, Next::Answer(Err(Rejected::Ambiguous(_)))), "{late:?}");
+        let done = Ok(Response::Written { timestamp: Timestamp(1) });
+        assert_eq!(write.take(done.clone(), write.begun), Next::Answer(done));
     }
 
     #[test]
