@@ -8,7 +8,7 @@ use holdfast_types::{LogIndex, Moment, RangeRequest, Rejected};
 
 use crate::apply::Applied;
 use crate::command::Split;
-use crate::effect::Effect;
+use crate::effect::{Effect, Outcome};
 use crate::evaluate::Evaluated;
 use crate::input::{AdminRequest, PersistToken, Ticket};
 use crate::pipeline::{AdminWrite, Now, Pipeline, PipelineOutput};
@@ -84,6 +84,11 @@ impl Replica {
         self.wake(view.now);
         let write = match request {
             AdminRequest::ChangeMembership(change) => return self.change_membership(ticket, &change, view),
+            // Whoever asks wants it to lead, and so it does.
+            AdminRequest::Transfer { to } if to == self.id => {
+                self.answer(ticket, Ok(Outcome::Changed(self.descriptor.clone())));
+                return;
+            }
             AdminRequest::Transfer { to } => {
                 if let Err(rejected) = self.begin_transfer(to, Some(ticket), view) {
                     self.answer(ticket, Err(rejected));

@@ -11,6 +11,7 @@ use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
 use holdfast_placement::StoreRecord;
+use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1::{QuarantinedRange, RangeNotice};
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
@@ -171,6 +172,8 @@ impl Drop for CancelOnDrop<'_> {
 /// What the services share: the store once it is a member, and what can be said before.
 pub struct ServerState {
     running: ArcSwapOption<Running>,
+    /// Its data belongs to a fleet: it will run in a moment, if it does not yet.
+    is_member: AtomicBool,
     /// When the process started.
     pub started: Instant,
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
@@ -182,6 +185,7 @@ impl ServerState {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             running: ArcSwapOption::empty(),
+            is_member: AtomicBool::new(false),
             started: Instant::now(),
             stop: parking_lot::Mutex::default(),
             draining: AtomicBool::new(false),
@@ -196,6 +200,16 @@ impl ServerState {
     /// The store became a member.
     pub fn set_running(&self, running: Arc<Running>) {
         self.running.store(Some(running));
+    }
+
+    /// The disk says that the store is a member of a fleet: it is starting.
+    pub fn set_member(&self) {
+        self.is_member.store(true, Ordering::Relaxed);
+    }
+
+    /// True for a member, also while it is starting.
+    pub fn is_member(&self) -> bool {
+        self.is_member.load(Ordering::Relaxed) || self.running().is_some()
     }
 
     /// The store begins to hand its leaders over.
@@ -221,13 +235,18 @@ impl ServerState {
         }
     }
 
-    /// The store, or the refusal that says why there is none.
+    /// The store, or the refusal that says why there is none; nothing was done then.
     pub fn member(&self) -> Result<Arc<Running>, tonic::Status> {
-        self.running().ok_or_else(|| {
-            tonic::Status::unavailable(
-                "this store is not a member of a fleet yet: run `holdfast init` once, or start it with --join",
-            )
-        })
+        self.running().ok_or_else(|| to_status(self.why_none()))
+    }
+
+    fn why_none(&self) -> Rejected {
+        let why = if self.is_member() {
+            "this store is starting: try again in a moment, or ask another store"
+        } else {
+            "this store is not a member of a fleet yet: run `holdfast init` once, or start it with --join"
+        };
+        Rejected::Unavailable(why.into())
     }
 }
 
@@ -275,5 +294,26 @@ impl PlacementLink for Link {
 
     fn noted(&self, note: Note) {
         self.history.noted(note);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_proto::convert::status::from_status;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_run_yet_says_for_certain_that_nothing_was_done_and_a_member_is_not_told_to_found_a_fleet()
+    {
+        let refusal = |state: &ServerState| match state.member().map(|_| ()).map_err(|status| from_status(&status)) {
+            Err(Some(Rejected::Unavailable(why))) => why,
+            other => panic!("a refusal with its details was expected: {other:?}"),
+        };
+        let state = ServerState::new();
+        assert!(refusal(&state).contains("holdfast init"));
+        state.set_member();
+        let why = refusal(&state);
+        assert!(why.contains("starting") && !why.contains("init"), "{why}");
     }
 }

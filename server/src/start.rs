@@ -48,6 +48,9 @@ use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits to hear who leads them now.
 const SUCCEED_WITHIN: Duration = Duration::from_millis(500);
+/// How long it waits until what it took in is answered: a write that a new leader decides takes an election at most. What has no
+/// quorum will not be answered, however long one waits.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 /// How often it looks.
 const RETIRE_POLL: Duration = Duration::from_millis(10);
 /// HTTP/2 windows of client connections: many calls share one.
@@ -61,6 +64,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             .await?
             .with_context(|| format!("opening {}", config.data_dir.display()))?;
     let state = ServerState::new();
+    if Identity::read(&*engines.log)?.is_some() {
+        state.set_member();
+    }
     let (init, inits) = mpsc::channel(1);
     let client_listener = tokio::net::TcpListener::bind(config.listen)
         .await
@@ -394,9 +400,13 @@ async fn stop(state: &ServerState) {
     let leaders = LeadersOf::of(&running);
     running.store.retire();
     until(RETIRE_WITHIN, || !leaders.any_left()).await;
+    let still_leading = leaders.any_left();
     // Whoever leads now says so at once; by then nobody comes here any more, and our last words have arrived.
     until(SUCCEED_WITHIN, || leaders.without_successor() == 0).await;
     let without_leader = leaders.without_successor();
+    running.store.refuse_new();
+    until(DRAIN_WITHIN, || running.store.is_drained()).await;
+    let unanswered = running.store.open_requests();
     state.stop_streams();
     let store = Arc::clone(&running.store);
     if tokio::task::spawn_blocking(move || store.stop()).await.is_err() {
@@ -406,7 +416,13 @@ async fn stop(state: &ServerState) {
     running.events.note(v1::EventKind::StoreStopped, None, None, format!("{} stopped in order", running.store_id));
     running.events.save();
     running.directory.save();
-    tracing::info!(handed_over = leaders.led.len() - without_leader, without_leader, "stopped");
+    tracing::info!(
+        handed_over = leaders.led.len() - without_leader,
+        without_leader,
+        unanswered,
+        still_leading,
+        "stopped"
+    );
 }
 
 /// Waits until something is so, but no longer than `within`.

@@ -60,6 +60,13 @@ impl RangeMap {
     pub fn standing(&mut self, standing: &Standing) {
         let leader = standing.leader.map(|(_, store)| store);
         self.learn_own(RangeHint { descriptor: standing.descriptor.clone(), term: standing.term, leader });
+        // That nobody leads is news too: else a store that gave its leadership up would be taken for the leader on.
+        if leader.is_none()
+            && let Some(known) = self.ranges.get_mut(&standing.descriptor.range)
+            && known.term <= standing.term
+        {
+            known.leader = None;
+        }
     }
 
     /// Takes in what another store said. Older news than known are dropped; true when something changed.

@@ -87,3 +87,23 @@ fn every_thread_agrees_on_the_worker_of_a_range() {
     assert_eq!(worker_of(RangeId(7), 1), 0);
     assert_eq!(RangeMap::new().worker_of_key(&key(b"x"), 4), 0);
 }
+
+/// A store that gave its leadership up, and knows of nobody else, does not take itself for the leader on: it would wait for its own
+/// hand-over.
+#[test]
+fn own_word_that_nobody_leads_ends_what_was_known_of_a_leader() {
+    let mut map = RangeMap::new();
+    let of = |term, leader: u64| Standing {
+        descriptor: hint(1, b"a", b"z", (1, 1), 0, 0).descriptor,
+        term: Term(term),
+        leader: (leader != 0).then_some((ReplicaId(leader), StoreId(leader))),
+        leads: leader == 1,
+    };
+    map.standing(&of(5, 1));
+    map.standing(&of(5, 0));
+    assert_eq!(map.get(RangeId(1)).unwrap().leader, None);
+    // Others know of a newer one: the replica here has not heard of it.
+    assert!(map.learn(hint(1, b"a", b"z", (1, 1), 7, 3)));
+    map.standing(&of(6, 0));
+    assert_eq!(map.get(RangeId(1)).unwrap().leader, Some(StoreId(3)));
+}

@@ -106,6 +106,10 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
 impl Fleet for FleetService {
     async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let Some(running) = self.state.running() else {
+            if self.state.is_member() {
+                // What it knows of its fleet is being read.
+                self.state.member()?;
+            }
             return Ok(Response::new(v1::DescribeResponse::default()));
         };
         let directory = running.directory.all();
@@ -237,6 +241,9 @@ impl Fleet for FleetService {
         self.check_token(&request.into_inner().fleet_token)?;
         if let Some(running) = self.state.running() {
             return Err(Status::already_exists(format!("this store is a member of fleet {} already", running.fleet)));
+        }
+        if self.state.is_member() {
+            return Err(Status::already_exists("this store is a member of a fleet already, and is starting"));
         }
         let (sender, answer) = oneshot::channel();
         let refused = || Status::already_exists("this store is becoming a member of a fleet already");

@@ -33,6 +33,7 @@ async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
 /// The store takes requests.
 async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
     match state.running() {
+        None if state.is_member() => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         None => (StatusCode::SERVICE_UNAVAILABLE, "not a member of a fleet yet\n".to_owned()),
         Some(running) if *running.stopped.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
         Some(running) => {

@@ -30,6 +30,8 @@ const MAX_UNTAKEN_BYTES: usize = 32 << 20;
 const MAX_ANSWERS: usize = 1_024;
 /// A message of answers is closed at this size.
 const MESSAGE_TARGET_BYTES: usize = 1 << 20;
+/// How long a stopping store waits for a client to take its last answers.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 /// Messages ready for the client's connection.
 const READY_MESSAGES: usize = 4;
 
@@ -70,7 +72,7 @@ impl Reply for StreamReply {
 
 /// Serves one stream.
 pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> ReceiverStream<Result<StreamResponse, Status>> {
-    let (answers, answered) = mpsc::unbounded_channel();
+    let (answers, mut answered) = mpsc::unbounded_channel();
     let (ready, messages) = mpsc::channel(READY_MESSAGES);
     let session = Arc::new(Session {
         running,
@@ -85,8 +87,8 @@ pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> Receiver
     tokio::spawn(async move {
         let mut closing = running_closed(&session);
         tokio::select! {
-            () = write(&session, answered, &ready) => {}
-            () = &mut closing => {}
+            () = write(&session, &mut answered, &ready) => {}
+            () = &mut closing => last_answers(&session, &mut answered, &ready).await,
         }
         reader.abort();
         session.cancel_everything();
@@ -198,9 +200,24 @@ impl Session {
     }
 }
 
+/// What was answered before the store stopped is said before the stream ends.
+async fn last_answers(
+    session: &Session,
+    answered: &mut mpsc::UnboundedReceiver<Answered>,
+    ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+) {
+    let mut batch = Vec::new();
+    while let Ok(answer) = answered.try_recv() {
+        batch.push(answer);
+    }
+    let response = StreamResponse { now: session.running.fleet_now().0, ..StreamResponse::default() };
+    // A client that takes nothing is not waited for.
+    let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, pack(session, response, &mut batch, ready)).await;
+}
+
 async fn write(
     session: &Session,
-    mut answered: mpsc::UnboundedReceiver<Answered>,
+    answered: &mut mpsc::UnboundedReceiver<Answered>,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
 ) {
     let mut notices = session.running.notices.subscribe();

@@ -1,6 +1,11 @@
 //! Stores that are asked to stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use holdfast_proto::convert::status::from_status;
 use holdfast_tests::load::Background;
+use holdfast_tests::raw;
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
 use rustix::process::Signal;
@@ -44,4 +49,60 @@ async fn a_store_that_waits_for_init_stops_when_it_is_told() {
     scene.fleet.signal(0, Signal::TERM).unwrap();
     let status = scene.fleet.wait_ended(0, wait::PATIENCE).await.unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// Writers that are too many to be answered at one moment.
+const WRITERS: usize = 32;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_told_to_stop_answers_the_writes_that_it_has_taken_in() {
+    let Some(mut scene) = Scene::start(1).await else { return };
+    for store in 0..3 {
+        let written = Arc::new(AtomicUsize::new(0));
+        // Thin clients without request ids, which know no other store: of each write they hear how it ended.
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (address, written) = (scene.fleet.stores()[store].client, Arc::clone(&written));
+                tokio::spawn(async move {
+                    let mut kv = raw::kv(address).await;
+                    loop {
+                        match kv.put(raw::put(&format!("{store}/{writer}"), "x", None)).await {
+                            Ok(_) => written.fetch_add(1, Ordering::Relaxed),
+                            Err(status) => return status,
+                        };
+                    }
+                })
+            })
+            .collect();
+        wait::until_true("writes", || written.load(Ordering::Relaxed) > 20 * WRITERS).await;
+        scene.fleet.signal(store, Signal::TERM).unwrap();
+        let status = scene.fleet.wait_ended(store, wait::PATIENCE).await.unwrap();
+        assert!(status.success(), "store {store} ended with {status}");
+        for writer in writers {
+            let status = writer.await.unwrap();
+            // A slow disk may cost another store its leaders meanwhile, which is told as such; to stop costs no answer.
+            let rejected = from_status(&status).map(|rejected| rejected.to_string()).unwrap_or_default();
+            assert!(!rejected.contains("the store stopped"), "store {store}: {status}");
+        }
+        let log = scene.fleet.log(store);
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains("unanswered=0"), "store {store} ended with {last:?}");
+        scene.fleet.start_store(store).unwrap();
+        scene.fleet.wait_listening(store).await.unwrap();
+        wait_caught_up(&mut scene, store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_store_does_not_wait_for_a_quorum_to_stop() {
+    let Some(mut scene) = Scene::start(1).await else { return };
+    for store in 0..3 {
+        scene.fleet.signal(store, Signal::TERM).unwrap();
+        let status = scene.fleet.wait_ended(store, wait::PATIENCE).await.unwrap();
+        assert!(status.success(), "store {store} ended with {status}");
+    }
+    // It gave its leaderships up without waiting until somebody took them: nobody is left who could.
+    let log = scene.fleet.log(2);
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("stopped") && last.contains("still_leading=false"), "it ended with {last:?}");
 }

@@ -127,9 +127,8 @@ impl AdminService {
             let target = heir(running, &looked.descriptor, is_wanted)?;
             let transfer = AdminRequest::Transfer { to: target };
             match running.administer(range, transfer, left(deadline)).await {
-                Ok(_) => changed = true,
-                // It leads already, by word of itself; the next look will say so too.
-                Err(Rejected::Invalid(_)) if leader.is_some_and(is_wanted) => {}
+                // Of one that leads already, by word of itself, the next look will say so too.
+                Ok(_) => changed |= !leader.is_some_and(is_wanted),
                 Err(rejected) => self.again(rejected, deadline).await?,
             }
             if left(deadline).is_zero() {
