@@ -333,6 +333,10 @@ impl v1::fleet_server::Fleet for Service {
         Err(Status::failed_precondition("a mock takes no stores in"))
     }
 
+    async fn announce(&self, _: Request<v1::AnnounceRequest>) -> Unary<v1::AnnounceResponse> {
+        Err(Status::failed_precondition("a mock has no stores that could move"))
+    }
+
     async fn init(&self, _: Request<v1::InitRequest>) -> Unary<v1::InitResponse> {
         Err(Status::already_exists("a mock is founded already"))
     }
