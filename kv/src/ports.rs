@@ -66,6 +66,8 @@ pub enum Note {
     Cleared(RangeId),
     /// Another store is silent: what it led is led by others from here on.
     StoreLost(StoreId),
+    /// Its heartbeats arrive, but its streams or ours carry nothing; which, in words.
+    StreamsSilent(StoreId, String),
     /// It speaks again.
     StoreHeard(StoreId),
     /// The disk is so full that writes are refused.

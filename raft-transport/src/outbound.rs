@@ -12,7 +12,7 @@ use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, timeout};
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
@@ -168,7 +168,8 @@ impl Link {
         let mut client = StoreTransportClient::new(channel);
         let hello = handshake::hello(&self.shared.identity, self.store, self.class.to_wire());
         let counters = self.shared.traffic.between(Direction::Sent, &self.shared.identity.site, &address.site);
-        let frames = Frames { hello: Some(hello), queue: Arc::clone(&self.queue), connection, counters };
+        let signs = self.class.is_eager().then(signs_of_life);
+        let frames = Frames { hello: Some(hello), queue: Arc::clone(&self.queue), connection, counters, signs };
         let handshake = async {
             let mut answers = client.open(frames).await.map_err(|status| Failure::lost(status.message()))?.into_inner();
             let first = answers.message().await.map_err(|status| Failure::lost(status.message()))?;
@@ -251,11 +252,20 @@ async fn pause(wait: Duration, calls: &mut watch::Receiver<u64>) -> bool {
 
 /// What the connecting side sends: a hello, and after the welcome whatever is queued, as one frame for all that waits. It is
 /// polled when the connection can take more, so the queue is the only buffer of ours, and under load frames grow by themselves.
+/// A stream that has nothing to send sends an empty batch now and then: its other end counts on this store only while it hears it.
 struct Frames {
     hello: Option<v1::LinkFrame>,
     queue: Arc<Queue>,
     connection: Connection,
     counters: Arc<Counters>,
+    signs: Option<Interval>,
+}
+
+/// Due at once: the other end promises nothing before it has heard something.
+fn signs_of_life() -> Interval {
+    let mut signs = tokio::time::interval(limits::STORE_STREAM_SIGN);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    signs
 }
 
 impl Stream for Frames {
@@ -266,10 +276,23 @@ impl Stream for Frames {
         if let Some(hello) = this.hello.take() {
             return Poll::Ready(Some(hello));
         }
-        this.queue.poll_batch(context, this.connection).map(|batch| {
-            let messages = batch?.into_iter().map(|message| this.put(message)).collect();
-            Some(v1::LinkFrame { body: Some(Body::Batch(v1::LinkBatch { messages })) })
-        })
+        let messages = match this.queue.poll_batch(context, this.connection) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(batch)) => {
+                if let Some(signs) = &mut this.signs {
+                    signs.reset();
+                }
+                batch.into_iter().map(|message| this.put(message)).collect()
+            }
+            Poll::Pending => match &mut this.signs {
+                Some(signs) => {
+                    std::task::ready!(signs.poll_tick(context));
+                    Vec::new()
+                }
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(Some(v1::LinkFrame { body: Some(Body::Batch(v1::LinkBatch { messages })) }))
     }
 }
 

@@ -18,14 +18,19 @@ pub(crate) struct Lease {
     given_up: bool,
     /// Since when there is no quorum.
     pub(crate) lost_since: Option<Moment>,
+    /// When each replica last answered in this term.
+    heard: BTreeMap<ReplicaId, Moment>,
+    /// Entries or reads that wait for a quorum, and since when.
+    stuck: Option<Stuck>,
 }
 
 impl Lease {
     pub(crate) fn new(now: Moment) -> Self {
-        Self { stamps: BTreeMap::new(), given_up: false, lost_since: Some(now) }
+        Self { stamps: BTreeMap::new(), given_up: false, lost_since: Some(now), heard: BTreeMap::new(), stuck: None }
     }
 
-    pub(crate) fn acknowledged(&mut self, from: ReplicaId, stamp: Option<Stamp>) {
+    pub(crate) fn acknowledged(&mut self, from: ReplicaId, stamp: Option<Stamp>, now: Moment) {
+        self.heard.insert(from, now);
         match stamp {
             Some(stamp) => self.stamps.insert(from, stamp),
             None => self.stamps.remove(&from),
@@ -53,18 +58,35 @@ impl Lease {
         if self.given_up {
             return None;
         }
-        let half = |voters: Vec<&ReplicaDescriptor>| {
-            let mut until: Vec<Moment> = voters
-                .iter()
-                .filter_map(|v| if v.replica == me { Some(Moment::MAX) } else { self.counted_until(v, view) })
-                .collect();
-            until.sort_unstable_by(|a, b| b.cmp(a));
-            until.get(voters.len() / 2).copied()
-        };
-        let incoming = half(range.incoming_voters().collect())?;
-        let outgoing = half(range.outgoing_voters().collect())?;
-        Some(incoming.min(outgoing))
+        quorum(me, range, |voter| self.counted_until(voter, view))
     }
+
+    /// Since when at the latest a quorum of both halves has spoken to this leader; nothing when one never did.
+    pub(crate) fn heard_quorum_at(&self, me: ReplicaId, range: &RangeDescriptor) -> Option<Moment> {
+        quorum(me, range, |voter| self.heard.get(&voter.replica).copied())
+    }
+}
+
+/// The latest moment that a quorum of both halves reaches, this replica always among it.
+fn quorum(me: ReplicaId, range: &RangeDescriptor, of: impl Fn(&ReplicaDescriptor) -> Option<Moment>) -> Option<Moment> {
+    let half = |voters: Vec<&ReplicaDescriptor>| {
+        let mut moments: Vec<Moment> =
+            voters.iter().filter_map(|v| if v.replica == me { Some(Moment::MAX) } else { of(v) }).collect();
+        moments.sort_unstable_by(|a, b| b.cmp(a));
+        moments.get(voters.len() / 2).copied()
+    };
+    let incoming = half(range.incoming_voters().collect())?;
+    let outgoing = half(range.outgoing_voters().collect())?;
+    Some(incoming.min(outgoing))
+}
+
+/// Work that waits for a quorum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stuck {
+    /// Nothing was committed beyond this,
+    committed: u64,
+    /// since then.
+    since: Moment,
 }
 
 impl Replica {
@@ -85,6 +107,36 @@ impl Replica {
         let since = *leading.lease.lost_since.get_or_insert(view.now);
         if view.now.since(since) >= limits::SUPPORT_INTERVAL {
             self.step_down(view);
+        }
+    }
+
+    /// A lease says that a quorum of stores lives, not that anything reaches their replicas. A leader whose entries or reads wait, and
+    /// which a quorum has not answered meanwhile, makes room for one that a quorum hears.
+    pub(crate) fn watch_quorum(&mut self, view: &StoreView<'_>) {
+        let log = &self.raw.raft.raft_log;
+        let (committed, last) = (log.committed, log.last_index());
+        let Some(leading) = &mut self.leading else { return };
+        if committed == last && leading.reads.is_idle() {
+            leading.lease.stuck = None;
+            return;
+        }
+        let fresh = Stuck { committed, since: view.now };
+        let stuck = *leading.lease.stuck.get_or_insert(fresh);
+        if stuck.committed != committed {
+            leading.lease.stuck = Some(fresh);
+            return;
+        }
+        let heard = leading.lease.heard_quorum_at(self.id, &self.descriptor).is_some_and(|at| at > stuck.since);
+        if heard {
+            leading.lease.stuck = Some(fresh);
+        } else if view.now.since(stuck.since) >= limits::QUORUM_SILENT {
+            tracing::warn!(
+                range = %self.descriptor.range,
+                "a quorum has not answered this leader though work waits: it gives the leadership up"
+            );
+            self.step_down(view);
+            // Whoever is heard by a quorum goes first.
+            self.election.stand_at = Some(view.now.after(limits::SUPPORT_INTERVAL));
         }
     }
 }

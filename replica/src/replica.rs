@@ -301,7 +301,7 @@ impl Replica {
             }
             MessageType::MsgTimeoutNow => self.step_timeout_now(message, view),
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
-                self.acknowledged(envelope, message.term);
+                self.acknowledged(envelope, message.term, view.now);
                 self.step_raft(message);
             }
             _ => self.step_raft(message),
@@ -318,9 +318,9 @@ impl Replica {
     }
 
     /// An acknowledgement of our term counts for the lease, with the stamp it bears, or stops counting without one.
-    fn acknowledged(&mut self, envelope: &RaftEnvelope, term: u64) {
+    fn acknowledged(&mut self, envelope: &RaftEnvelope, term: u64, now: Moment) {
         if let Some(leading) = self.leading.as_mut().filter(|l| l.term.0 == term) {
-            leading.lease.acknowledged(envelope.from, envelope.stamp);
+            leading.lease.acknowledged(envelope.from, envelope.stamp, now);
         }
     }
 
@@ -332,6 +332,7 @@ impl Replica {
         self.tick_leader(view);
         self.watch_transfer(view);
         self.watch_lease(view);
+        self.watch_quorum(view);
         self.leave_joint(view);
         self.consider_retiring(view);
         self.pump_requests(view);

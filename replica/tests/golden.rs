@@ -259,6 +259,15 @@ impl goldenscript::Runner for Script {
                 }
                 String::new()
             }
+            "mute" => {
+                let pair = self.pair(&mut args)?;
+                self.group.muted.insert(pair);
+                String::new()
+            }
+            "unmute" => {
+                self.group.muted.clear();
+                String::new()
+            }
             "deliver" => self.deliver(&mut args)?,
             "hold" | "release" => {
                 let id = next_store(&mut args)?;

@@ -69,6 +69,9 @@ impl History {
             Note::StoreLost(store) => {
                 (EventKind::StoreLost, None, Some(store), format!("{me} hears nothing of {store} any more"))
             }
+            Note::StreamsSilent(store, how) => {
+                (EventKind::StoreLost, None, Some(store), format!("{me} gets heartbeats of {store}, but {how}"))
+            }
             Note::StoreHeard(store) => (EventKind::StoreHeard, None, Some(store), format!("{me} hears {store} again")),
             Note::DiskFull => {
                 (EventKind::DiskFull, None, None, format!("the disk of {me} is nearly full: it refuses writes"))

@@ -78,6 +78,12 @@ impl Running {
             let message = format!("the wall clock is {ahead_ms} ms ahead of most other stores': set it");
             complaints.push(Complaint { kind: ComplaintKind::Clock, message });
         }
+        for (store, silent) in self.store.silent_streams() {
+            let message = format!(
+                "heartbeats of {store} arrive, but {silent}: neither store counts on the other; look at the ports for store streams"
+            );
+            complaints.push(Complaint { kind: ComplaintKind::Streams, message });
+        }
         complaints
     }
 

@@ -43,6 +43,14 @@ fn stream_class(class: ports::Class) -> Class {
     }
 }
 
+fn port_class(class: Class) -> ports::Class {
+    match class {
+        Class::Control => ports::Class::Control,
+        Class::Log => ports::Class::Log,
+        Class::Snapshot => ports::Class::Snapshot,
+    }
+}
+
 fn stream_cause(cause: TrafficCause) -> Cause {
     match cause {
         TrafficCause::Append => Cause::Append,
@@ -123,8 +131,10 @@ impl Incoming {
 }
 
 impl Inbound for Incoming {
-    fn receive(&self, from: StoreId, incarnation: Incarnation, _class: Class, payloads: Vec<Bytes>) -> Intake {
+    fn receive(&self, from: StoreId, incarnation: Incarnation, class: Class, payloads: Vec<Bytes>) -> Intake {
         let Some(store) = self.store.get() else { return Intake::Ready };
+        let class = port_class(class);
+        store.stream_lives(from, class);
         for payload in &payloads {
             store.receive(from, incarnation, payload);
         }
@@ -134,6 +144,8 @@ impl Inbound for Incoming {
         let store = Arc::clone(store);
         Intake::Wait(Box::pin(async move {
             while store.is_congested() {
+                // It is this store that keeps the stream waiting.
+                store.stream_lives(from, class);
                 tokio::time::sleep(CONGESTION_POLL).await;
             }
         }))

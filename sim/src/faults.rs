@@ -8,7 +8,7 @@ use holdfast_types::{SiteName, StoreId};
 
 use crate::clock::MAX_DRIFT_PPM;
 use crate::disk::Ending;
-use crate::network::{Cut, Place, Weather};
+use crate::network::{Cut, Lanes, Place, Weather};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -175,7 +175,8 @@ impl World {
             Kind::CutSite | Kind::CutOneWay | Kind::CutPair => {
                 let cuts = self.choose_cut(kind, store, &mut rng);
                 let how = if rng.coin() { Cut::Loses } else { Cut::Holds };
-                self.cut(&cuts, how);
+                let lanes = [Lanes::All, Lanes::All, Lanes::Streams, Lanes::Heartbeats][rng.index(4)];
+                self.cut_lanes(&cuts, how, lanes);
                 self.repair_after(wait * 2, Repair::Heal(cuts));
             }
             Kind::Reset => self.reset(store, rng.pick(&stores).copied().unwrap_or(store)),

@@ -57,6 +57,8 @@ pub enum Parcel {
     Message(Incarnation, Bytes),
     /// A heartbeat of support.
     Support(Incarnation, Bytes),
+    /// A stream between stores has nothing to send, and says that it lives.
+    SignOfLife,
     /// A client opens its `n`-th stream to this store.
     Hello(u64),
     /// A call on a client's stream.
@@ -166,6 +168,27 @@ pub enum Cut {
     Holds,
 }
 
+/// Which streams a cut meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lanes {
+    /// Every one.
+    All,
+    /// All but heartbeats: the port for streams between stores is cut.
+    Streams,
+    /// Heartbeats alone.
+    Heartbeats,
+}
+
+impl Lanes {
+    fn has(self, lane: Lane) -> bool {
+        match self {
+            Self::All => true,
+            Self::Streams => matches!(lane, Lane::Control | Lane::Log | Lane::Snapshot),
+            Self::Heartbeats => lane == Lane::Support,
+        }
+    }
+}
+
 /// What a stream remembers.
 #[derive(Clone, Copy, Default, Debug)]
 struct Ordered {
@@ -196,7 +219,7 @@ pub struct Network {
     rng: Rng,
     ways: BTreeMap<(Place, Place), Duration>,
     streams: BTreeMap<Stream, Ordered>,
-    cuts: BTreeMap<(Place, Place), Cut>,
+    cuts: BTreeMap<(Place, Place), (Cut, Lanes)>,
     held: Vec<Sent>,
 }
 
@@ -235,14 +258,14 @@ impl Network {
 
     /// Whether a message arrives now. One that meets a cut that holds is kept for [`Network::heal`].
     pub fn arrives(&mut self, sent: Sent) -> Option<Sent> {
-        let (from, to, _) = sent.stream;
+        let (from, to, lane) = sent.stream;
         if self.streams.get(&sent.stream).is_none_or(|ordered| ordered.epoch != sent.epoch) {
             return None;
         }
-        match self.cuts.get(&(from, to)) {
+        match self.cuts.get(&(from, to)).filter(|(_, lanes)| lanes.has(lane)) {
             None => Some(sent),
-            Some(Cut::Loses) => None,
-            Some(Cut::Holds) => {
+            Some((Cut::Loses, _)) => None,
+            Some((Cut::Holds, _)) => {
                 if self.held.len() < MAX_HELD {
                     self.held.push(sent);
                 }
@@ -251,9 +274,9 @@ impl Network {
         }
     }
 
-    /// Cuts one direction.
-    pub fn cut(&mut self, from: Place, to: Place, how: Cut) {
-        self.cuts.insert((from, to), how);
+    /// Cuts one direction of these streams.
+    pub fn cut(&mut self, from: Place, to: Place, how: Cut, lanes: Lanes) {
+        self.cuts.insert((from, to), (how, lanes));
     }
 
     /// True while that direction is cut.
@@ -346,7 +369,7 @@ mod tests {
         let (from, to) = ends();
         let mut network = network();
         for (how, expected) in [(Cut::Holds, 3), (Cut::Loses, 0)] {
-            network.cut(from, to, how);
+            network.cut(from, to, how, Lanes::All);
             for n in 0..3 {
                 let (sent, _) = network.send((from, to, Lane::Log), parcel(n), Moment(0));
                 assert!(network.arrives(sent).is_none());

@@ -57,6 +57,16 @@ pub const WORKER_ROUND_LATE: Duration = Duration::from_millis(400);
 /// A store asks for support only while no fsync is outstanding for longer than this.
 pub const FSYNC_STALLED: Duration = Duration::from_secs(2);
 
+/// A stream between stores that has nothing to send says so this often, so that its other end knows that the way is open.
+pub const STORE_STREAM_SIGN: Duration = Duration::from_millis(100);
+/// Support is promised only to stores whose streams were heard within this time: a path for heartbeats alone replicates nothing.
+/// With the promise that was given last, a cut ends support within a second.
+pub const STREAMS_SILENT: Duration = Duration::from_millis(400);
+
+/// A leader that a quorum has not answered for so long, while entries or reads wait, gives its leadership up. Longer than a path that
+/// falls silent takes to end support, so that this decides only where support goes on.
+pub const QUORUM_SILENT: Duration = Duration::from_millis(1_200);
+
 // ---- elections
 
 /// Candidate of rank k waits k times this before it stands.

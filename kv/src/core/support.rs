@@ -18,6 +18,11 @@
 //! Questions also tell how far the asker's log has come. A store whose disk is older than what was seen of it (a restored image)
 //! is refused: it has forgotten votes and acknowledgements that others rely on.
 //!
+//! Support follows the path of the data. Heartbeats have connections of their own, and a cut that spares them would leave a leader that
+//! keeps its lease and replicates nothing. So a promise is given only while both stores hear each other's streams: the receiver
+//! knows what it hears itself, and the question tells what the asker hears. A cut of any stream, in either direction, so ends
+//! support in both.
+//!
 //! Every message tells the sender's wall clock. A store that so finds its own off by more than the bound still promises and votes, but
 //! does not lead.
 
@@ -88,6 +93,8 @@ pub struct SupportChange {
     pub withdrawn: Vec<(StoreId, Generation)>,
     /// Neighbours whose promise was withdrawn and not renewed, and when that was.
     pub lost: BTreeMap<StoreId, Moment>,
+    /// Neighbours whose heartbeats arrive, but not what streams carry: neither store supports the other.
+    pub silent: BTreeMap<StoreId, Silent>,
     /// This store neither votes nor stands for now.
     pub abstains: bool,
     /// This store's wall clock is off by more than the bound: so many milliseconds ahead of the others'.
@@ -126,6 +133,31 @@ struct Other {
     received: Option<Received>,
     /// It said that its disk takes no writes.
     disk_full: bool,
+    /// When it was last heard on that one of its streams that has been silent for longest.
+    streams_heard: Option<Moment>,
+    /// What its newest question says of our streams, and when that came.
+    says_of_ours: Option<(bool, Moment)>,
+}
+
+/// Which streams between two stores carry nothing though their heartbeats arrive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Silent {
+    /// Those from the other store to this one.
+    Theirs,
+    /// Those from this store to the other one, as that one says.
+    Ours,
+    /// Both.
+    Both,
+}
+
+impl std::fmt::Display for Silent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Theirs => "its streams to this store are silent",
+            Self::Ours => "it does not hear the streams of this store",
+            Self::Both => "the streams in both directions are silent",
+        })
+    }
 }
 
 /// The support table of one store.
@@ -182,6 +214,21 @@ impl Support {
         self.neighbours = neighbours;
         self.neighbours.remove(&self.config.store);
         self.lost.retain(|store, _| self.neighbours.contains(store));
+    }
+
+    /// Something was heard of a store on each of the streams that carry entries, answers and votes, on the most silent of them at
+    /// this moment. To be said before each tick.
+    pub fn note_streams(&mut self, store: StoreId, heard_at: Moment) {
+        // A store that no heartbeat came from is not remembered for it.
+        if let Some(other) = self.others.get_mut(&store) {
+            other.streams_heard = other.streams_heard.max(Some(heard_at));
+        }
+    }
+
+    /// The stores to ask: those whose streams matter.
+    #[must_use]
+    pub fn neighbours(&self) -> &BTreeSet<StoreId> {
+        &self.neighbours
     }
 
     /// The log's counter has come so far: told to others with the next questions.
@@ -347,7 +394,11 @@ impl Support {
         let hears_us = question.echo_incarnation == self.config.incarnation.0
             && question.echo_answered_at <= now.0
             && now.since(Moment(question.echo_answered_at)) <= self.config.interval;
-        let promises = question.wants_promise && hears_us && !self.abstains(now);
+        if let Some(other) = self.others.get_mut(&from) {
+            other.says_of_ours = Some((question.hears_streams, now));
+        }
+        let has_streams = question.hears_streams && self.hears_streams_of(from, now);
+        let promises = question.wants_promise && hears_us && has_streams && !self.abstains(now);
         let generation = if promises { self.promise(from, incarnation, now) } else { None };
         v1::SupportAnswer {
             asker_incarnation: incarnation.0,
@@ -355,6 +406,29 @@ impl Support {
             answered_at: now.0,
             generation: generation.map_or(0, |g| g.0),
         }
+    }
+
+    fn hears_streams_of(&self, store: StoreId, now: Moment) -> bool {
+        let heard = self.others.get(&store).and_then(|other| other.streams_heard);
+        heard.is_some_and(|at| now.since(at) <= limits::STREAMS_SILENT)
+    }
+
+    /// Neighbours that ask, but with whom no stream works.
+    fn silent(&self, now: Moment) -> BTreeMap<StoreId, Silent> {
+        let silent = |store: &StoreId| {
+            let (hears_ours, asked_at) = self.others.get(store)?.says_of_ours?;
+            if now.since(asked_at) > self.config.interval {
+                return None;
+            }
+            let silent = match (self.hears_streams_of(*store, now), hears_ours) {
+                (true, true) => return None,
+                (false, true) => Silent::Theirs,
+                (true, false) => Silent::Ours,
+                (false, false) => Silent::Both,
+            };
+            Some((*store, silent))
+        };
+        self.neighbours.iter().filter_map(silent).collect()
     }
 
     fn promise(&mut self, to: StoreId, incarnation: Incarnation, now: Moment) -> Option<Generation> {
@@ -376,6 +450,7 @@ impl Support {
     }
 
     fn question_to(&self, store: StoreId, now: Moment, healthy: bool) -> v1::SupportQuestion {
+        let hears_streams = self.hears_streams_of(store, now);
         let echo = self.others.get(&store).and_then(|o| o.echo);
         v1::SupportQuestion {
             asked_at: now.0,
@@ -383,6 +458,7 @@ impl Support {
             echo_incarnation: echo.map_or(0, |(incarnation, _)| incarnation.0),
             echo_answered_at: echo.map_or(0, |(_, at)| at),
             disk_full: self.disk_full,
+            hears_streams,
         }
     }
 
@@ -413,6 +489,7 @@ impl Support {
             view: Arc::new(view),
             withdrawn: std::mem::take(&mut self.withdrawn),
             lost: self.lost.clone(),
+            silent: if self.abstains(now) { BTreeMap::new() } else { self.silent(now) },
             abstains: self.abstains(now),
             clock_ahead_ms: self.clocks.judge(self.config.interval, now),
         };

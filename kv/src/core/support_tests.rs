@@ -11,6 +11,8 @@ struct Pair {
     tables: BTreeMap<StoreId, Support>,
     incarnations: BTreeMap<StoreId, Incarnation>,
     cut: BTreeSet<(StoreId, StoreId)>,
+    /// Directions in which heartbeats pass and streams do not.
+    cut_streams: BTreeSet<(StoreId, StoreId)>,
     stopped: BTreeSet<StoreId>,
     views: BTreeMap<StoreId, SupportChange>,
     withdrawn: Vec<(StoreId, StoreId, Generation)>,
@@ -24,6 +26,7 @@ impl Pair {
             tables: BTreeMap::new(),
             incarnations: BTreeMap::new(),
             cut: BTreeSet::new(),
+            cut_streams: BTreeSet::new(),
             stopped: BTreeSet::new(),
             views: BTreeMap::new(),
             withdrawn: Vec::new(),
@@ -59,6 +62,11 @@ impl Pair {
         let table = self.tables.get_mut(&store).unwrap();
         if table.next_wake() > self.now {
             return;
+        }
+        let other = if store == A { B } else { A };
+        let is_cut = |cut: &BTreeSet<(StoreId, StoreId)>| cut.contains(&(other, store));
+        if !is_cut(&self.cut) && !is_cut(&self.cut_streams) && !self.stopped.contains(&other) {
+            table.note_streams(other, self.now);
         }
         let output = table.tick(self.now, !self.sick.contains(&store));
         self.carry(store, output);
@@ -246,4 +254,41 @@ fn only_a_neighbour_is_lost_and_one_that_is_none_any_more_is_lost_no_longer() {
     pair.run(1_000);
     assert!(!pair.withdrawn.is_empty(), "promises that nobody asks for run out");
     assert!(pair.views.values().all(|view| view.lost.is_empty()));
+}
+
+#[test]
+fn streams_that_are_cut_in_either_direction_end_support_in_both_within_a_second() {
+    for cut in [vec![(A, B)], vec![(B, A)], vec![(A, B), (B, A)]] {
+        let mut pair = Pair::new();
+        pair.run(2_000);
+        assert!(pair.given(A, B).is_some() && pair.given(B, A).is_some() && pair.views[&A].silent.is_empty());
+        pair.cut_streams.extend(cut.clone());
+        pair.run(1_000);
+        assert_eq!((pair.given(A, B), pair.given(B, A)), (None, None), "{cut:?}");
+        assert!(!pair.counted(A, B) && !pair.counted(B, A));
+        let silent = |hears: bool, is_heard: bool| match (hears, is_heard) {
+            (false, true) => Silent::Theirs,
+            (true, false) => Silent::Ours,
+            _ => Silent::Both,
+        };
+        let hears = |by: StoreId, of: StoreId| !cut.contains(&(of, by));
+        assert_eq!(pair.views[&A].silent[&B], silent(hears(A, B), hears(B, A)), "each says which way is silent");
+        assert_eq!(pair.views[&B].silent[&A], silent(hears(B, A), hears(A, B)));
+        pair.cut_streams.clear();
+        pair.run(400);
+        assert!(pair.given(A, B).is_some() && pair.given(B, A).is_some() && pair.views[&A].silent.is_empty());
+    }
+}
+
+#[test]
+fn streams_that_falter_for_less_than_the_bound_end_nothing() {
+    let mut pair = Pair::new();
+    pair.run(2_000);
+    for _ in 0..10 {
+        pair.cut_streams.extend([(A, B), (B, A)]);
+        pair.run(390);
+        pair.cut_streams.clear();
+        pair.run(200);
+    }
+    assert!(pair.withdrawn.is_empty());
 }

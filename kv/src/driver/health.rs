@@ -1,11 +1,13 @@
 //! Who still turns its rounds: the store asks others for support only while it is fit to lead.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use holdfast_types::{Moment, limits};
+use holdfast_types::{Moment, StoreId, limits};
 
+use crate::core::support::Silent;
 use crate::ports::Clock;
 
 /// What a complaint is about.
@@ -19,6 +21,8 @@ pub enum ComplaintKind {
     Clock,
     /// Another thread is late.
     Threads,
+    /// Heartbeats of another store arrive, but nothing on the streams to or from it.
+    Streams,
 }
 
 /// Something that is wrong with a store; shown as a sentence.
@@ -90,6 +94,7 @@ impl Pulse {
 pub struct Health {
     pulses: parking_lot::RwLock<Vec<Arc<Pulse>>>,
     clock_ahead_ms: parking_lot::RwLock<Option<i64>>,
+    silent: parking_lot::RwLock<BTreeMap<StoreId, Silent>>,
 }
 
 impl Health {
@@ -120,6 +125,17 @@ impl Health {
     #[must_use]
     pub fn clock_ahead_ms(&self) -> Option<i64> {
         *self.clock_ahead_ms.read()
+    }
+
+    /// Which neighbours' streams are silent though their heartbeats arrive; gives what was known before.
+    pub fn note_silent(&self, silent: BTreeMap<StoreId, Silent>) -> BTreeMap<StoreId, Silent> {
+        std::mem::replace(&mut self.silent.write(), silent)
+    }
+
+    /// Neighbours whose streams are silent though their heartbeats arrive.
+    #[must_use]
+    pub fn silent(&self) -> BTreeMap<StoreId, Silent> {
+        self.silent.read().clone()
     }
 
     /// What is wrong, one sentence a thread; nothing: the store is fit to lead.

@@ -19,6 +19,7 @@ mod pools;
 mod shared;
 mod shared_map;
 mod store;
+mod streams;
 mod support_thread;
 mod worker_thread;
 

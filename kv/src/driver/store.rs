@@ -21,15 +21,16 @@ use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
 use super::shared::{FaultSink, guarded};
 use super::shared_map::SharedMap;
+use super::streams::StreamsHeard;
 use super::support_thread::SupportThread;
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
 use crate::core::routing::{Found, RangeMap};
 use crate::core::shared::Shared;
-use crate::core::support::Support;
+use crate::core::support::{Silent, Support};
 use crate::core::worker::Worker;
-use crate::ports::{AdminReply, Clock, PlacementLink, RaftSender, Reply, SupportLink};
+use crate::ports::{AdminReply, Class, Clock, PlacementLink, RaftSender, Reply, SupportLink};
 
 /// What the server gives to a store.
 pub struct Ports {
@@ -80,6 +81,7 @@ pub struct Store {
     faults: FaultSink,
     measured: Arc<RwLock<Arc<Measurements>>>,
     data: Arc<dyn DataEngine>,
+    streams: Arc<StreamsHeard>,
 }
 
 impl Store {
@@ -111,6 +113,7 @@ impl Store {
             faults: ports.faults.clone(),
             measured: Arc::default(),
             data: Arc::clone(&engines.data),
+            streams: Arc::default(),
         });
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
@@ -151,6 +154,7 @@ impl Store {
             clock: ports.clock,
             faults: ports.faults,
             placement: ports.placement,
+            streams: Arc::clone(&store.streams),
             lost: std::collections::BTreeSet::new(),
         };
         store.spawn("support".into(), move || support.run())?;
@@ -291,6 +295,17 @@ impl Store {
             Route::Worker(worker) => usize::from(worker).min(self.mailboxes.workers() - 1),
         };
         let _ = self.mailboxes.offer(worker, Mail::Event(Event::Message { from, incarnation, message }));
+    }
+
+    /// Something came in on a stream of another store, if only a sign of life; or it waits until this store can take it.
+    pub fn stream_lives(&self, from: StoreId, class: Class) {
+        self.streams.note(from, class, self.clock.now());
+    }
+
+    /// Neighbours whose heartbeats arrive, but not what streams carry.
+    #[must_use]
+    pub fn silent_streams(&self) -> std::collections::BTreeMap<StoreId, Silent> {
+        self.health.silent()
     }
 
     /// True while so much waits that the transport should stop reading.

@@ -12,8 +12,9 @@ use parking_lot::RwLock;
 use super::health::Health;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
+use super::streams::StreamsHeard;
 use crate::core::event::{Event, Measurements};
-use crate::core::support::{Output, Support, SupportChange};
+use crate::core::support::{Output, Silent, Support, SupportChange};
 use crate::ports::{Clock, Note, PlacementLink, SupportLink};
 
 /// Everything that the support thread needs.
@@ -38,6 +39,8 @@ pub struct SupportThread {
     pub faults: FaultSink,
     /// Who hears of stores that are lost and heard again.
     pub placement: Arc<dyn PlacementLink>,
+    /// When other stores' streams were heard.
+    pub streams: Arc<StreamsHeard>,
     /// Stores whose promise was withdrawn and not renewed.
     pub lost: BTreeSet<StoreId>,
 }
@@ -61,6 +64,7 @@ impl SupportThread {
             let wait = self.support.next_wake().since(self.clock.now()).min(limits::SUPPORT_HEARTBEAT);
             let heard = self.link.poll(wait.max(Duration::from_millis(1)));
             self.support.note_wall(self.clock.wall_ms());
+            self.note_streams();
             for (from, incarnation, payload) in heard {
                 let output = self.support.receive(from, incarnation, &payload, self.clock.now());
                 self.carry_out(output);
@@ -111,6 +115,29 @@ impl SupportThread {
         }
     }
 
+    fn note_streams(&mut self) {
+        for store in self.support.neighbours().clone() {
+            if let Some(heard_at) = self.streams.all_heard_at(store) {
+                self.support.note_streams(store, heard_at);
+            }
+        }
+    }
+
+    fn note_silent(&self, silent: &BTreeMap<StoreId, Silent>) {
+        let before = self.health.note_silent(silent.clone());
+        for (store, how) in silent.iter().filter(|(store, how)| before.get(store) != Some(*how)) {
+            tracing::error!(
+                %store, %how,
+                "heartbeats of a store arrive, but its streams carry nothing: neither store counts on the other until they do; look at \
+                 firewalls and routes for the store port"
+            );
+            self.placement.noted(Note::StreamsSilent(*store, how.to_string()));
+        }
+        for store in before.keys().filter(|store| !silent.contains_key(store)) {
+            tracing::info!(%store, "the streams of a store carry something again, or it is silent altogether");
+        }
+    }
+
     fn note_stores(&mut self, changed: &SupportChange) {
         let is_lost = |store: &StoreId| changed.lost.contains_key(store);
         for store in changed.lost.keys().filter(|store| !self.lost.contains(store)) {
@@ -139,6 +166,7 @@ impl SupportThread {
         }
         if let Some(changed) = output.changed {
             self.note_clock(changed.clock_ahead_ms);
+            self.note_silent(&changed.silent);
             self.note_stores(&changed);
             self.workers.broadcast(None, &Event::Support(changed));
         }

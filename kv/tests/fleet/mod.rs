@@ -81,6 +81,8 @@ pub struct Fleet {
     admin_answers: BTreeMap<RequestTicket, Result<AdminOutcome, Rejected>>,
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(StoreId, StoreId)>,
+    /// Directions in which heartbeats pass and nothing else: the port for streams is cut.
+    pub cut_streams: BTreeSet<(StoreId, StoreId)>,
     /// Messages that get lost.
     pub loses: Option<fn(&StoreMessage) -> bool>,
     /// Wall clocks that are off.
@@ -177,6 +179,7 @@ impl Fleet {
             answers: BTreeMap::new(),
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
+            cut_streams: BTreeSet::new(),
             loses: None,
             clock_ahead_ms: BTreeMap::new(),
             directories: 0,
@@ -396,14 +399,23 @@ impl Fleet {
 
     fn tick_support(&mut self, id: StoreId) {
         let (now, wall_ms) = (self.now, self.wall_of(id));
+        let heard: Vec<_> = self.ids().into_iter().filter(|other| self.passes(*other, id)).collect();
         let Some(store) = self.stores.get_mut(&id) else { return };
         if store.support.next_wake() <= now {
+            for other in heard {
+                store.support.note_streams(other, now);
+            }
             store.support.note_wall(wall_ms);
             store.support.note_counter(store.engines.log.counter().0);
             store.support.note_disk(store.shared.admission.is_disk_full());
             let output = store.support.tick(now, true);
             self.carry_support(id, output);
         }
+    }
+
+    /// True when streams carry something in that direction.
+    fn passes(&self, from: StoreId, to: StoreId) -> bool {
+        !self.cut.contains(&(from, to)) && !self.cut_streams.contains(&(from, to))
     }
 
     fn carry_support(&mut self, id: StoreId, output: Output) {
@@ -496,7 +508,7 @@ impl Fleet {
     }
 
     pub fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
-        if self.cut.contains(&(from, to)) || self.loses.is_some_and(|loses| loses(message)) {
+        if !self.passes(from, to) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }
         let incarnation = self.stores[&from].incarnation;

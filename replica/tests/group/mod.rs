@@ -87,6 +87,8 @@ pub struct Group {
     pub stores: BTreeMap<StoreId, Store>,
     pub wires: VecDeque<Wire>,
     pub cut: BTreeSet<(StoreId, StoreId)>,
+    /// Directions in which raft messages are lost and support goes on.
+    pub muted: BTreeSet<(StoreId, StoreId)>,
     pub delayed: BTreeSet<(StoreId, StoreId)>,
     pub beats: bool,
     pub trace: bool,
@@ -112,6 +114,7 @@ impl Default for Group {
             stores: BTreeMap::new(),
             wires: VecDeque::new(),
             cut: BTreeSet::new(),
+            muted: BTreeSet::new(),
             delayed: BTreeSet::new(),
             beats: true,
             trace: false,
@@ -506,7 +509,7 @@ impl Group {
     }
 
     fn send(&mut self, from: StoreId, to: StoreId, envelope: RaftEnvelope, snapshot: Option<(SnapshotId, Data)>) {
-        let dropped = self.cut.contains(&(from, to));
+        let dropped = self.cut.contains(&(from, to)) || self.muted.contains(&(from, to));
         if self.trace {
             let mark = if dropped { " (lost)" } else { "" };
             self.events.push(format!("{from}→{to} {}{mark}", show_message(&envelope)));

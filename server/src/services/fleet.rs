@@ -177,6 +177,7 @@ impl Fleet for FleetService {
             workers: health(ComplaintKind::Workers),
             clock: health(ComplaintKind::Clock),
             threads: health(ComplaintKind::Threads),
+            streams: health(ComplaintKind::Streams),
             draining: self.state.is_draining(),
             ranges: count(ranges.len()),
             leaders: count(ranges.iter().filter(|found| found.leader == Some(running.store_id)).count()),

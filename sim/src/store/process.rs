@@ -117,8 +117,12 @@ impl Process {
 
     /// A message arrives.
     pub(super) fn arrive(&mut self, sent: Sent, at: &mut At<'_>) {
-        let from = sent.stream.0;
+        let (from, _, lane) = sent.stream;
+        if let Place::Store(from) = from {
+            self.stream_lives(from, lane, at.now());
+        }
         match (from, sent.parcel) {
+            (Place::Store(_), Parcel::SignOfLife) => {}
             (Place::Store(from), Parcel::Message(incarnation, bytes)) => {
                 let message = match StoreMessage::decode(&bytes) {
                     Ok(message) => message,

@@ -17,11 +17,15 @@ pub(super) struct SupportLoop {
     table: Support,
     neighbours: BTreeMap<u16, BTreeSet<StoreId>>,
     due: Moment,
+    /// Streams say that they live then.
+    sign_at: Moment,
+    /// When the streams of each store were heard: control and log.
+    heard: BTreeMap<StoreId, [Moment; 2]>,
 }
 
 impl SupportLoop {
     pub(super) fn new(table: Support) -> Self {
-        Self { table, neighbours: BTreeMap::new(), due: Moment::ZERO }
+        Self { table, neighbours: BTreeMap::new(), due: Moment::ZERO, sign_at: Moment::ZERO, heard: BTreeMap::new() }
     }
 
     pub(super) fn note_disk(&mut self, full: bool) {
@@ -35,6 +39,34 @@ impl SupportLoop {
 }
 
 impl Process {
+    /// Something came in on a stream of another store.
+    pub(super) fn stream_lives(&mut self, from: StoreId, lane: Lane, now: Moment) {
+        let index = match lane {
+            Lane::Control => 0,
+            Lane::Log => 1,
+            Lane::Snapshot | Lane::Support | Lane::Client => return,
+        };
+        let heard = self.support.heard.entry(from).or_insert([Moment::ZERO; 2]);
+        heard[index] = now;
+        let oldest = heard[0].min(heard[1]);
+        if oldest > Moment::ZERO {
+            self.support.table.note_streams(from, oldest);
+        }
+    }
+
+    fn say_that_streams_live(&mut self, at: &mut At<'_>) {
+        let now = at.now();
+        if now < self.support.sign_at {
+            return;
+        }
+        self.support.sign_at = now.after(limits::STORE_STREAM_SIGN);
+        for to in self.support.table.neighbours().clone() {
+            for lane in [Lane::Control, Lane::Log] {
+                at.send(Place::Store(to), lane, Parcel::SignOfLife);
+            }
+        }
+    }
+
     pub(super) fn support_due(&mut self, at: &mut At<'_>) {
         if self.support.due <= at.hub.now {
             self.tick_support(at);
@@ -53,6 +85,7 @@ impl Process {
         let healthy = self.is_healthy(now);
         self.support.table.note_counter(self.log.counter().0);
         self.support.table.note_wall(at.clock.wall_ms(at.hub.now));
+        self.say_that_streams_live(at);
         let output = self.support.table.tick(now, healthy);
         self.carry_out_support(output, at);
         let due = at.clock.global(self.support.table.next_wake()).max(at.hub.now);

@@ -10,7 +10,7 @@ use super::World;
 use crate::disk::{Disk, Ending};
 use crate::faults::Repair;
 use crate::hub::Happening;
-use crate::network::{Cut, Place, Weather};
+use crate::network::{Cut, Lanes, Place, Weather};
 use crate::rng::Rng;
 
 /// A store that could not start tries again after this.
@@ -109,9 +109,14 @@ impl World {
 
     /// Cuts directions.
     pub fn cut(&mut self, pairs: &BTreeSet<(Place, Place)>, how: Cut) {
-        self.hub.note(|| format!("cut ({how:?}): {pairs:?}"));
+        self.cut_lanes(pairs, how, Lanes::All);
+    }
+
+    /// Cuts some of the streams in these directions.
+    pub fn cut_lanes(&mut self, pairs: &BTreeSet<(Place, Place)>, how: Cut, lanes: Lanes) {
+        self.hub.note(|| format!("cut ({how:?}, {lanes:?}): {pairs:?}"));
         for (from, to) in pairs {
-            self.hub.network.cut(*from, *to, how);
+            self.hub.network.cut(*from, *to, how, lanes);
         }
     }
 

@@ -134,6 +134,8 @@ pub enum ComplaintKind {
     Clock,
     /// Another thread is late.
     Threads,
+    /// Heartbeats of another store arrive, but nothing on the streams to or from it.
+    Streams,
     /// A kind that this client does not know.
     Other,
 }
@@ -385,6 +387,7 @@ impl From<v1::Complaint> for Complaint {
             v1::ComplaintKind::Workers => ComplaintKind::Workers,
             v1::ComplaintKind::Clock => ComplaintKind::Clock,
             v1::ComplaintKind::Threads => ComplaintKind::Threads,
+            v1::ComplaintKind::Streams => ComplaintKind::Streams,
             v1::ComplaintKind::Unspecified => ComplaintKind::Other,
         };
         Self { kind, message: complaint.message }

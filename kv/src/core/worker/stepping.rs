@@ -181,7 +181,7 @@ impl Worker {
     }
 
     pub(super) fn take_support(&mut self, change: SupportChange, cx: &Cx<'_>) {
-        let SupportChange { view, withdrawn, lost, abstains, clock_ahead_ms } = change;
+        let SupportChange { view, withdrawn, lost, silent: _, abstains, clock_ahead_ms } = change;
         let changed = changed_stores(&self.support.view, &view);
         let began = self.support.abstains && !abstains;
         self.support.view = view;

@@ -170,6 +170,7 @@ fn complaint(complaint: &holdfast_kv::driver::Complaint) -> v1::Complaint {
         ComplaintKind::Workers => v1::ComplaintKind::Workers,
         ComplaintKind::Clock => v1::ComplaintKind::Clock,
         ComplaintKind::Threads => v1::ComplaintKind::Threads,
+        ComplaintKind::Streams => v1::ComplaintKind::Streams,
     };
     v1::Complaint { kind: kind.into(), message: complaint.message.clone() }
 }
