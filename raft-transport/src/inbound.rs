@@ -39,6 +39,9 @@ pub trait Inbound: Send + Sync {
     /// brought them (about `limits::STREAM_BATCH_BYTES`): who keeps a small one for long copies it.
     fn receive(&self, from: StoreId, incarnation: Incarnation, class: Class, payloads: Vec<Bytes>) -> Intake;
 
+    /// A stream has nothing to bring, and lives: comes every [`limits::STORE_STREAM_SIGN`] from a stream that is kept open.
+    fn lives(&self, from: StoreId, class: Class);
+
     /// A store of this fleet called and said where it can be reached, whether its stream is taken or not. Nothing of it is proved.
     fn called(&self, introduction: &Introduction);
 
@@ -265,6 +268,10 @@ impl Reader {
     }
 
     fn deliver(&self, batch: v1::LinkBatch) -> Intake {
+        if batch.messages.is_empty() {
+            self.shared.inbound.lives(self.caller.store, self.class);
+            return Intake::Ready;
+        }
         let mut payloads = Vec::with_capacity(batch.messages.len());
         for message in batch.messages {
             self.counters.count(Cause::from_number(message.cause), message.payload.len());

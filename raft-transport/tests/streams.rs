@@ -358,3 +358,12 @@ fn a_forgotten_store_is_disconnected() {
     a.wait_until(&Event::Disconnected(B, Class::Log));
     assert_eq!(a.transport.send(B, Class::Log, Cause::Append, number(1)), Err(SendError::UnknownAddress(B)));
 }
+
+#[test]
+fn streams_that_are_kept_open_say_that_they_live_and_go_on_saying_so() {
+    let runtime = runtime();
+    let (_a, b) = connected_pair(&runtime);
+    for class in [Class::Control, Class::Log, Class::Control, Class::Log] {
+        b.wait_until(&Event::Lives(A, class));
+    }
+}

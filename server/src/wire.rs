@@ -181,6 +181,12 @@ impl Inbound for Incoming {
         }
     }
 
+    fn lives(&self, from: StoreId, class: Class) {
+        if let Some(store) = self.store.get() {
+            store.stream_lives(from, port_class(class));
+        }
+    }
+
     fn connected(&self, store: StoreId, incarnation: Incarnation, class: Class, address: &str) {
         tracing::debug!(%store, ?class, "stream connected");
         self.refusals.lock().remove(&store);

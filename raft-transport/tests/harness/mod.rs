@@ -22,6 +22,7 @@ pub enum Event {
     Connected(StoreId, Class),
     Disconnected(StoreId, Class),
     Refused(StoreId, Refusal),
+    Lives(StoreId, Class),
     Called(Introduction),
     TurnedAway(StoreId, Refusal),
     Unreached(StoreId, String),
@@ -46,6 +47,10 @@ impl Inbound for Recorder {
             Some(gate) => Intake::Wait(Box::pin(async move { gate.notified().await })),
             None => Intake::Ready,
         }
+    }
+
+    fn lives(&self, from: StoreId, class: Class) {
+        self.record(Event::Lives(from, class));
     }
 
     fn called(&self, introduction: &Introduction) {
