@@ -219,7 +219,9 @@ fn meet(books: &mut [AddressBook], place: &dyn Fn(u64) -> String, now: Moment) {
                     let caller = claim(StoreId(own as u64 + 1), 2, &place(own as u64));
                     let said = books[lives as usize].claims();
                     books[lives as usize].hear(&caller, now);
-                    said.iter().for_each(|claim| drop(books[own].hear(claim, now)));
+                    for claim in &said {
+                        books[own].hear(claim, now);
+                    }
                 }
                 Some(lives) => {
                     books[own].failed(store, &address, "another lives there");
