@@ -103,7 +103,7 @@ impl Following {
     }
 
     /// The store to ask whether it really leads, and in which term; at most once in [`limits::LEADER_ASKED_AGAIN`].
-    fn to_be_asked(&mut self, now: Moment) -> Option<(StoreId, Term)> {
+    fn leader_to_ask(&mut self, now: Moment) -> Option<(StoreId, Term)> {
         let follows = self.follows?;
         if self.asked_at.is_some_and(|at| now < at.after(limits::LEADER_ASKED_AGAIN)) {
             return None;
@@ -200,7 +200,7 @@ impl Replica {
     /// Something speaks against the leader that is followed: a candidate, or a request that its store refused. Its store is asked.
     /// Otherwise a word that got lost would leave this replica bound to a leader that is none for as long as that store lives.
     pub(crate) fn doubt_leader(&mut self, view: &StoreView<'_>) {
-        if let Some((store, term)) = self.following.to_be_asked(view.now) {
+        if let Some((store, term)) = self.following.leader_to_ask(view.now) {
             self.effects.push(Effect::AskLeader { store, term });
         }
     }
