@@ -173,7 +173,7 @@ fn entry_of_a_newer_program_is_no_damage() {
     let raw = raft::eraftpb::Entry {
         index: index.0,
         term: 6,
-        data: prost::Message::encode_to_vec(&command).into(),
+        data: prost::Message::encode_to_vec(&command),
         ..Default::default()
     };
     let entry = LogEntry { index, term: Term(6), data: prost011::Message::encode_to_vec(&raw).into() };

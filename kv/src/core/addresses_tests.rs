@@ -217,8 +217,9 @@ fn meet(books: &mut [AddressBook], place: &dyn Fn(u64) -> String, now: Moment) {
                     books[own].reached(store, Incarnation(2), &address, now);
                     // The handshake tells both who and where they are.
                     let caller = claim(StoreId(own as u64 + 1), 2, &place(own as u64));
-                    let said = books[lives as usize].claims();
-                    books[lives as usize].hear(&caller, now);
+                    let there = usize::try_from(lives).unwrap();
+                    let said = books[there].claims();
+                    books[there].hear(&caller, now);
                     for claim in &said {
                         books[own].hear(claim, now);
                     }
