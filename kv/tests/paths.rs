@@ -63,3 +63,24 @@ fn streams_of_a_leader_are_cut_while_its_heartbeats_live_and_the_range_is_writte
     cut_streams("one link, one way", |l, o| vec![(l, o[1])]);
     cut_streams("a link between followers", |_, o| vec![(o[0], o[1]), (o[1], o[0])]);
 }
+
+#[test]
+fn store_whose_heartbeats_alone_are_cut_goes_on_being_served_through_the_others() {
+    let mut fleet = spread(3, 1);
+    let leader = fleet.leader(REST).unwrap();
+    let others = others(leader);
+    for alone in [leader, others[0]] {
+        for other in (1..=3).map(store).filter(|other| *other != alone) {
+            fleet.cut_heartbeats.extend([(alone, other), (other, alone)]);
+        }
+        // Before, while and after the promises run out.
+        for _ in 0..10 {
+            for at in (1..=3).map(store) {
+                writes_within_two_seconds(&mut fleet, at, "heartbeats of one store are cut");
+            }
+            fleet.run(300);
+        }
+        fleet.cut_heartbeats.clear();
+        fleet.run(3_000);
+    }
+}

@@ -93,6 +93,8 @@ pub struct SupportChange {
     pub withdrawn: Vec<(StoreId, Generation)>,
     /// Neighbours whose promise was withdrawn and not renewed, and when that was.
     pub lost: BTreeMap<StoreId, Moment>,
+    /// Neighbours with whom streams work, whatever their heartbeats do: requests reach them.
+    pub streams: BTreeSet<StoreId>,
     /// Neighbours whose heartbeats arrive, but not what streams carry: neither store supports the other.
     pub silent: BTreeMap<StoreId, Silent>,
     /// This store neither votes nor stands for now.
@@ -413,6 +415,13 @@ impl Support {
         heard.is_some_and(|at| now.since(at) <= limits::STREAMS_SILENT)
     }
 
+    /// As far as is known here streams work both ways: a store that does not ask says nothing of ours.
+    fn has_streams_with(&self, store: StoreId, now: Moment) -> bool {
+        let says = self.others.get(&store).and_then(|other| other.says_of_ours);
+        let says_no = says.is_some_and(|(hears, at)| !hears && now.since(at) <= self.config.interval);
+        self.hears_streams_of(store, now) && !says_no
+    }
+
     /// Neighbours that ask, but with whom no stream works.
     fn silent(&self, now: Moment) -> BTreeMap<StoreId, Silent> {
         let silent = |store: &StoreId| {
@@ -489,6 +498,7 @@ impl Support {
             view: Arc::new(view),
             withdrawn: std::mem::take(&mut self.withdrawn),
             lost: self.lost.clone(),
+            streams: self.neighbours.iter().filter(|store| self.has_streams_with(**store, now)).copied().collect(),
             silent: if self.abstains(now) { BTreeMap::new() } else { self.silent(now) },
             abstains: self.abstains(now),
             clock_ahead_ms: self.clocks.judge(self.config.interval, now),

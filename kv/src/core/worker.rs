@@ -125,7 +125,9 @@ struct SupportNow {
     abstains: bool,
     /// How far this store's wall clock is ahead of the others', when it is off by more than the bound.
     clock_ahead_ms: Option<i64>,
-    /// Stores that share ranges and whose promise was withdrawn and not renewed, and when that was.
+    /// Stores whose streams are heard.
+    streams: BTreeSet<StoreId>,
+    /// Stores that share ranges, whose promise was withdrawn and not renewed, and whose streams are silent; and since when.
     lost: BTreeMap<StoreId, Moment>,
 }
 
@@ -198,6 +200,7 @@ impl Worker {
             view: Arc::new(SupportView { incarnation: config.incarnation, ..SupportView::default() }),
             abstains: true,
             clock_ahead_ms: None,
+            streams: BTreeSet::new(),
             lost: BTreeMap::new(),
         };
         Self {

@@ -83,6 +83,8 @@ pub struct Fleet {
     pub cut: BTreeSet<(StoreId, StoreId)>,
     /// Directions in which heartbeats pass and nothing else: the port for streams is cut.
     pub cut_streams: BTreeSet<(StoreId, StoreId)>,
+    /// Directions in which streams pass and no heartbeat.
+    pub cut_heartbeats: BTreeSet<(StoreId, StoreId)>,
     /// Messages that get lost.
     pub loses: Option<fn(&StoreMessage) -> bool>,
     /// Wall clocks that are off.
@@ -180,6 +182,7 @@ impl Fleet {
             admin_answers: BTreeMap::new(),
             cut: BTreeSet::new(),
             cut_streams: BTreeSet::new(),
+            cut_heartbeats: BTreeSet::new(),
             loses: None,
             clock_ahead_ms: BTreeMap::new(),
             directories: 0,
@@ -433,7 +436,7 @@ impl Fleet {
             }
         }
         for (to, bytes) in output.send {
-            if self.cut.contains(&(id, to)) {
+            if self.cut.contains(&(id, to)) || self.cut_heartbeats.contains(&(id, to)) {
                 continue;
             }
             let wall_ms = self.wall_of(to);

@@ -5,6 +5,7 @@ mod admin;
 mod bench;
 mod commands;
 mod copies;
+mod cuts;
 mod disks;
 mod hostile;
 mod identity;
