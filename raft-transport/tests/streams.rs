@@ -15,7 +15,9 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
 use holdfast_proto::v1::store_transport_server::{StoreTransport, StoreTransportServer};
-use holdfast_raft_transport::{Cause, Class, Direction, Introduction, Refusal, SendError, TransportConfig};
+use holdfast_raft_transport::{
+    Cause, Class, Direction, Identity, Introduction, Process, Refusal, SendError, TransportConfig,
+};
 use holdfast_types::{FleetId, Incarnation, StoreId, limits};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -122,6 +124,30 @@ fn store_that_looks_for_another_one_says_where_it_lives_itself() {
     let nobody = listener().local_addr().unwrap();
     a.knows(4, nobody);
     a.wait_until(&Event::Unreached(StoreId(4), nobody.to_string()));
+}
+
+#[test]
+fn copy_of_a_store_takes_no_stream_from_its_original() {
+    let runtime = runtime();
+    let b = Store::start(&runtime, 2);
+    let start = |incarnation, number| {
+        let process = Process { number, started_at: 9 };
+        let own = Identity { process, ..identity(1, incarnation) };
+        let store = Store::start_as(TransportConfig::new(own, listener(), runtime.handle().clone()), None);
+        store.knows(2, b.transport.local_address());
+        store
+    };
+    let original = start(5, 77);
+    original.wait_until(&Event::Connected(B, Class::Log));
+    original.wait_until(&Event::Connected(B, Class::Control));
+    let copy = start(6, 88);
+    assert_eq!(copy.wait_for_refusal(), Refusal::RunsElsewhere { alive: Incarnation(5) });
+    b.wait_until(&Event::TurnedAway(A, Refusal::RunsElsewhere { alive: Incarnation(5) }));
+    original.transport.send(B, Class::Log, Cause::Append, number(1)).unwrap();
+    assert_eq!(b.wait_for_batch(Class::Log), [number(1)], "over the same stream");
+    // The original goes: whoever comes next with a disk that knows as much is the store.
+    drop(original);
+    copy.wait_until(&Event::Connected(B, Class::Log));
 }
 
 #[test]
