@@ -41,7 +41,8 @@ pub trait SupportLink: Send {
 pub trait Clock: Send + Sync {
     /// Monotonic, running through suspends (CLOCK_BOOTTIME).
     fn now(&self) -> Moment;
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch, as the machine has it: for records that people read, and to be judged. What stamps, expires or
+    /// falls due goes by [`crate::core::clocks::FleetClock`].
     fn wall_ms(&self) -> u64;
 }
 

@@ -6,10 +6,11 @@ mod fleet;
 
 use std::time::Duration;
 
-use fleet::{Fleet, REST, get, key, spread, store};
+use fleet::{Fleet, REST, get, key, put, spread, store};
 use holdfast_replica::AdminRequest;
 use holdfast_types::{
-    Condition, Expected, KeyRange, Mutation, RangeRequest, Request, Response, StoreId, Timestamp, limits,
+    ClientId, Condition, Expected, KeyRange, Mutation, RangeRequest, Request, RequestId, Response, Sequence, Slot,
+    StoreId, Timestamp, WriteAttempt, limits,
 };
 
 /// How far every clock may be off when two that are off in opposite directions are still within the bound of each other.
@@ -137,4 +138,90 @@ fn reads_that_time_does_not_decide_write_nothing() {
     }
     assert_eq!(fleet.last_index(REST), before + 1);
     fleet.run(Duration::from_secs(1).as_millis().try_into().unwrap());
+}
+
+/// A write that must be evaluated within ten seconds of what is fleet time for everybody whose clock is right.
+fn put_once(fleet: &Fleet, sequence: u64) -> RangeRequest {
+    let id = RequestId { client: ClientId(7), slot: Slot(0), sequence: Sequence(sequence) };
+    let last_moment = Timestamp::from_ms(fleet.wall_ms()).after(Duration::from_secs(10));
+    RangeRequest { write: Some(WriteAttempt { id, attempt: 1, last_moment }), ..put("once", "x") }
+}
+
+/// What a clock gives before it is judged cannot be taken back: every stamp of the range lies behind it, and requests are past
+/// their last moment, for as long as the jump was.
+#[test]
+fn clock_that_is_wrong_for_a_moment_stamps_nothing_and_stops_no_write() {
+    for (stores, ahead_ms) in [(3, 600_000), (1, 600_000), (3, 5_000), (3, -600_000), (1, -600_000)] {
+        let mut fleet = at_rest(stores);
+        fleet.run(1_000);
+        let leader = fleet.leader(REST).unwrap();
+        fleet.clock_ahead_ms.insert(leader, ahead_ms);
+        for n in 0..20 {
+            fleet.ask(leader, put(&format!("k{n}"), "x"));
+            fleet.run(25);
+        }
+        fleet.clock_ahead_ms.clear();
+        fleet.run_until(2_000, "a leader", |f| f.leader(REST).is_some());
+        for sequence in 1..=20 {
+            let request = put_once(&fleet, sequence);
+            let written = fleet.must(leader, request);
+            assert!(matches!(written, Response::Written { .. }), "{stores} stores, {ahead_ms} ms: {written:?}");
+            fleet.run(50);
+        }
+        let newest = fleet.versions(leader).into_iter().map(|(_, timestamp)| timestamp).max().unwrap();
+        let bound = Timestamp::from_ms(fleet.wall_ms()).after(limits::MAX_CLOCK_OFFSET);
+        assert!(
+            newest <= bound,
+            "{stores} stores, {ahead_ms} ms: {newest} was stamped by a clock that nobody had compared"
+        );
+    }
+}
+
+#[test]
+fn clock_that_is_wrong_for_a_moment_ends_no_value_and_collects_no_garbage() {
+    let mut fleet = at_rest(3);
+    let leader = fleet.leader(REST).unwrap();
+    let end = Timestamp::from_ms(fleet.wall_ms()).after(Duration::from_secs(3_600));
+    fleet.must(leader, put_until("k", end));
+    for n in 0..50 {
+        fleet.must(leader, put("other", &n.to_string()));
+        let leader = fleet.leader(REST).unwrap();
+        fleet.clock_ahead_ms.insert(leader, 7_200_000);
+        for _ in 0..20 {
+            let seen = fleet.ask(leader, get("k"));
+            fleet.run(1);
+            if let Some(Ok(seen)) = fleet.answer(seen) {
+                assert!(sees(&seen), "it lives for an hour");
+            }
+        }
+        fleet.clock_ahead_ms.clear();
+        fleet.run(100);
+        let oldest = fleet.wall_ms() - u64::try_from(limits::GC_RETENTION.as_millis()).unwrap();
+        let threshold = fleet.gc_threshold(leader, REST);
+        assert!(threshold <= Timestamp::from_ms(oldest).after(limits::MAX_CLOCK_OFFSET), "{threshold} is too late");
+    }
+    assert!(sees(&fleet.must(leader, get("k"))));
+}
+
+/// A store that starts has compared its clock with nobody.
+#[test]
+fn store_that_starts_with_a_wrong_clock_stamps_nothing_with_it() {
+    let mut fleet = at_rest(3);
+    for (sequence, ahead_ms) in (1..).zip([600_000, -600_000, 3_000]) {
+        let wrong = fleet.leader(REST).unwrap();
+        fleet.clock_ahead_ms.insert(wrong, ahead_ms);
+        fleet.crash(wrong);
+        fleet.start(wrong);
+        for _ in 0..200 {
+            let request = put_once(&fleet, 100 * sequence);
+            fleet.ask(wrong, request);
+            fleet.run(10);
+        }
+        let newest = fleet.versions(wrong).into_iter().map(|(_, timestamp)| timestamp).max().unwrap();
+        assert!(newest <= Timestamp::from_ms(fleet.wall_ms()).after(limits::MAX_CLOCK_OFFSET), "{newest}");
+        fleet.clock_ahead_ms.clear();
+        fleet.run(2_000);
+        let request = put_once(&fleet, 100 * sequence + 1);
+        fleet.must(wrong, request);
+    }
 }

@@ -84,7 +84,7 @@ impl Replica {
 
     fn propose_time(&mut self, to: Timestamp, view: &StoreView<'_>) {
         self.hlc.observe(to);
-        let body = CommandBody::PassTime(self.hlc.next(view.wall_ms));
+        let body = CommandBody::PassTime(self.hlc.next(view.fleet_ms));
         let command = Command { bounds_epoch: self.descriptor.epoch.bounds, body }.encode();
         if self.raw.propose(Vec::new(), command.to_vec()).is_ok() {
             let index = LogIndex(self.raw.raft.raft_log.last_index());

@@ -141,7 +141,7 @@ impl Replica {
         if asked.is_some_and(|at| at < gc_threshold) {
             return ReadVerdict::Refuse(Rejected::BelowGcThreshold { threshold: gc_threshold });
         }
-        let now = last_timestamp.max(Timestamp::from_ms(view.wall_ms));
+        let now = last_timestamp.max(Timestamp::from_ms(view.fleet_ms));
         let Some(at) = asked else {
             // The other pages of a scan are read at the timestamp of the first, so that must stay readable for a while. A range that
             // was not written for long lets its time pass for that, once.

@@ -148,7 +148,7 @@ impl Replica {
             self.follow_pipeline(outputs, view);
         }
         while self.may_propose() {
-            let Some(batch) = self.pipeline.take_batch(&mut self.hlc, view.wall_ms, limits::ENTRY_TARGET_BYTES) else {
+            let Some(batch) = self.pipeline.take_batch(&mut self.hlc, view.fleet_ms, limits::ENTRY_TARGET_BYTES) else {
                 return;
             };
             if self.raw.propose(Vec::new(), batch.command.to_vec()).is_ok() {

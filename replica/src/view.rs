@@ -70,13 +70,14 @@ pub struct StoreView<'a> {
     /// The store's monotonic clock, read just before the step (and after a read's snapshot was taken, see
     /// [`crate::Replica::may_read`]).
     pub now: Moment,
-    /// The store's wall clock, for new timestamps only.
-    pub wall_ms: u64,
+    /// Fleet time as the store has judged it, in milliseconds since the Unix epoch: for new timestamps, last moments and expiry.
+    /// Never what a wall clock shows. 0: not known yet.
+    pub fleet_ms: u64,
     /// The support table.
     pub support: &'a SupportView,
     /// The store neither votes nor stands: it has just started, or its disk is in doubt.
     pub abstains: bool,
-    /// The store's wall clock is off by more than the bound: it votes, but stands only where its log is needed, and takes no
+    /// The store's wall clock is off by more than the bound, or the time is not known yet: it votes, but stands only where its log is needed, and takes no
     /// leadership that is handed to it.
     pub clock_off: bool,
     /// What is left for entries in memory.

@@ -47,12 +47,6 @@ impl StoreClock {
         self.wrong_ms = ahead_ms;
     }
 
-    /// How far beyond the bound it was set.
-    #[must_use]
-    pub fn wrong_ms(&self) -> i64 {
-        self.wrong_ms
-    }
-
     /// True while the wall clock is beyond the bound.
     #[must_use]
     pub fn is_wrong(&self) -> bool {

@@ -232,7 +232,8 @@ impl World {
         if self.is_any_clock_wrong() {
             return;
         }
-        let by_ms = i64::try_from(rng.between(1_500, 8_000)).expect("seconds");
+        let most_ms = if rng.coin() { 8_000 } else { 600_000 };
+        let by_ms = i64::try_from(rng.between(1_500, most_ms)).expect("minutes");
         self.set_clock_wrong(store, if rng.coin() { by_ms } else { -by_ms });
         self.repair_after(wait, Repair::Clock(store));
     }

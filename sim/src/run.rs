@@ -50,7 +50,6 @@ impl World {
         let within = self.options.recovery;
         self.heal_everything();
         self.wait("every range is led", within, World::is_led)?;
-        self.run_for(self.ahead_until.since(self.hub.now));
         self.set_busy(false);
         self.probe(within);
         // Calls of before may wait for their own deadline.

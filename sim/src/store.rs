@@ -113,20 +113,15 @@ impl At<'_> {
     }
 }
 
-/// The clocks and the data as a worker sees them.
+/// The clock and the data as a worker sees them.
 pub(crate) struct LocalEnv {
     pub(crate) now: Moment,
-    pub(crate) wall_ms: u64,
     pub(crate) data: Arc<dyn DataEngine>,
 }
 
 impl Env for LocalEnv {
     fn now(&self) -> Moment {
         self.now
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.wall_ms
     }
 
     fn snapshot(&self) -> Arc<dyn DataSnapshot> {
@@ -167,7 +162,7 @@ impl Store {
         let recovered = recovery::recover(&engines)?;
         let mut at =
             At { me: self.id, life: self.life, clock: &self.clock, disk: &mut self.disk, setup: &self.setup, hub };
-        let env = LocalEnv { now: at.now(), wall_ms: at.clock.wall_ms(at.hub.now), data: data.clone() };
+        let env = LocalEnv { now: at.now(), data: data.clone() };
         at.hub.checks.durable.opened(self.id, &engines)?;
         at.hub.checks.applied.restarted(self.id);
         let mut process = Process::new(recovered, log, data, &env, &at);
@@ -282,8 +277,7 @@ impl Store {
 
     fn env(&self, hub: &Hub) -> Option<LocalEnv> {
         let process = self.process.as_ref()?;
-        let (now, wall_ms) = (self.clock.local(hub.now), self.clock.wall_ms(hub.now));
-        Some(LocalEnv { now, wall_ms, data: process.data.clone() })
+        Some(LocalEnv { now: self.clock.local(hub.now), data: process.data.clone() })
     }
 
     /// How its replicas are doing; empty when it does not run.

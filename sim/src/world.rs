@@ -39,8 +39,6 @@ pub struct World {
     /// Faults happen until then.
     pub(crate) faults_until: Moment,
     pub(crate) requests: u64,
-    /// The furthest time that a wrong clock has given has come then.
-    pub(crate) ahead_until: Moment,
     quorum_reads: bool,
 }
 
@@ -65,7 +63,6 @@ impl World {
             swarm,
             faults_until: Moment::ZERO,
             requests: 0,
-            ahead_until: Moment::ZERO,
             quorum_reads,
         };
         world.build_stores(shape, &mut rng);

@@ -34,3 +34,30 @@ fn store_whose_clock_is_wrong_leads_nothing_until_it_is_right_and_no_client_noti
         world.judge().unwrap();
     }
 }
+
+/// Nobody has noticed yet: what it gave by then would be the time of its ranges until that has come.
+#[test]
+fn clock_that_is_wrong_for_a_moment_stops_nothing() {
+    for (seed, (ahead_ms, wrong_for)) in
+        (10..).zip([(600_000, 500), (600_000, 30), (5_000, 60), (-600_000, 500), (7_200_000, 2_000)])
+    {
+        for all in [false, true] {
+            let mut world = World::new(seed, &Options::quiet(Shape::THREE_BY_ONE));
+            world.boot().unwrap();
+            world.set_busy(true);
+            world.run_for(Duration::from_secs(2));
+            let range = world.ranges().last().unwrap().range;
+            let leader = world.leader_of(range).unwrap();
+            let stores: Vec<_> = world.living().filter(|store| all || *store == leader).collect();
+            for store in &stores {
+                world.set_clock_wrong(*store, ahead_ms);
+            }
+            world.run_for(Duration::from_millis(wrong_for));
+            for store in &stores {
+                world.set_clock_wrong(*store, 0);
+            }
+            world.settle().unwrap();
+            world.judge().unwrap();
+        }
+    }
+}

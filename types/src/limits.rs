@@ -40,7 +40,12 @@ pub const MAX_LAST_MOMENT_AHEAD: Duration = Duration::from_secs(60);
 /// Completion records that a leader keeps in memory for one range; one that is not there costs a look-up.
 pub const SLOT_CACHE_RECORDS: usize = 16_384;
 /// A store whose wall clock is further than this from the majority's does not lead.
-pub const MAX_CLOCK_OFFSET: Duration = Duration::from_millis(500);
+pub const MAX_CLOCK_OFFSET: Duration = Duration::from_millis(MAX_CLOCK_OFFSET_MS.unsigned_abs());
+/// The same as a difference of clocks, which has a sign.
+pub const MAX_CLOCK_OFFSET_MS: i64 = 500;
+/// Fleet time follows clocks that are further ahead than [`MAX_CLOCK_OFFSET`] once they have been for so long: a clock that is set wrong
+/// for a moment, even on all stores at once, moves nothing; one that was set right is followed before anybody has to wait for it.
+pub const CLOCK_STEP_AFTER: Duration = Duration::from_secs(10);
 
 // ---- support
 

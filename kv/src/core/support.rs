@@ -36,7 +36,7 @@ use holdfast_replica::{Promise, Support as Received, SupportView};
 use holdfast_types::{Generation, Incarnation, Moment, StoreId, limits};
 use prost::Message as _;
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Company, FleetClock};
 use super::seen::{Outdated, Seen};
 
 const VERSION: u32 = 1;
@@ -101,6 +101,8 @@ pub struct SupportChange {
     pub abstains: bool,
     /// This store's wall clock is off by more than the bound: so many milliseconds ahead of the others'.
     pub clock_ahead_ms: Option<i64>,
+    /// Fleet time as this store has judged it.
+    pub clock: FleetClock,
 }
 
 /// What a step of the table asks for.
@@ -177,6 +179,7 @@ pub struct Support {
     withdrawn: Vec<(StoreId, Generation)>,
     lost: BTreeMap<StoreId, Moment>,
     counter: u64,
+    /// Told to others, and compared with theirs; used for nothing else.
     wall_ms: u64,
     disk_full: bool,
     clocks: Clocks,
@@ -243,7 +246,14 @@ impl Support {
         self.disk_full = full;
     }
 
-    /// The wall clock shows this, in milliseconds since the Unix epoch: to be said before each message taken in and each tick.
+    /// Fleet time as this store has judged it.
+    #[must_use]
+    pub fn clock(&self) -> FleetClock {
+        self.clocks.fleet()
+    }
+
+    /// The wall clock shows this, in milliseconds since the Unix epoch: to be said before each message taken in and each tick. It is told
+    /// to others and judged with theirs; what comes out is the only time that the store goes by.
     pub fn note_wall(&mut self, wall_ms: u64) {
         self.wall_ms = wall_ms;
     }
@@ -277,8 +287,8 @@ impl Support {
         other.seen.learn(said);
         output.heard = Some((from, incarnation, other.seen.counter));
         if let Some(answer) = message.answer {
-            if message.wall_ms > 0 && self.wall_ms > 0 && answer.asker_incarnation == self.config.incarnation.0 {
-                self.clocks.read(from, message.wall_ms, self.wall_ms, Moment(answer.asked_at), now);
+            if message.wall_ms > 0 && answer.asker_incarnation == self.config.incarnation.0 {
+                self.clocks.read(from, message.wall_ms, Moment(answer.asked_at), now);
             }
             self.take_answer(from, incarnation, answer);
         }
@@ -317,6 +327,7 @@ impl Support {
             }
         }
         output.seen = self.seen_to_save(now);
+        self.judge_clock(now);
         output.changed = self.change(now);
         self.expected = self.next_wake();
         output
@@ -489,6 +500,13 @@ impl Support {
         v1::SupportMessage { version: VERSION, incarnation, refusal, ..Default::default() }.encode_to_vec().into()
     }
 
+    /// Compares the wall clock with the neighbours'.
+    fn judge_clock(&mut self, now: Moment) {
+        let company =
+            Company { neighbours: self.neighbours.len(), is_settled: !self.abstains(now), fresh: self.config.interval };
+        self.clocks.judge(self.wall_ms, company, now);
+    }
+
     fn change(&mut self, now: Moment) -> Option<SupportChange> {
         let given = self.others.iter().filter_map(|(s, o)| o.given.map(|(promise, _)| (*s, promise))).collect();
         let received = self.others.iter().filter_map(|(s, o)| o.received.map(|r| (*s, r))).collect();
@@ -501,7 +519,8 @@ impl Support {
             streams: self.neighbours.iter().filter(|store| self.has_streams_with(**store, now)).copied().collect(),
             silent: if self.abstains(now) { BTreeMap::new() } else { self.silent(now) },
             abstains: self.abstains(now),
-            clock_ahead_ms: self.clocks.judge(self.config.interval, now),
+            clock_ahead_ms: self.clocks.ahead_ms(),
+            clock: self.clocks.fleet(),
         };
         if self.published.as_ref() == Some(&news) {
             return None;

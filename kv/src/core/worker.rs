@@ -46,6 +46,7 @@ use self::log::{LogOut, Then};
 use self::requests::Located;
 use self::splits::RangeIds;
 use self::sweeping::{Sweeper, Swept};
+use super::clocks::FleetClock;
 use super::desk::Desk;
 use super::effect::Effect;
 use super::event::{Event, Measurements};
@@ -80,22 +81,22 @@ pub struct WorkerConfig {
     pub survival: SurvivalGoal,
 }
 
-/// What of the store is no IO: clocks, and the view of the data.
+/// What of the store is no IO: the clock, and the view of the data. There is no wall clock: workers go by the time that the support
+/// table has judged (see [`super::clocks`]).
 pub trait Env {
     /// The monotonic clock.
     fn now(&self) -> Moment;
-    /// The wall clock, in milliseconds since the Unix epoch.
-    fn wall_ms(&self) -> u64;
     /// A view of the data instance as it is now.
     fn snapshot(&self) -> Arc<dyn DataSnapshot>;
 }
 
-/// One round's environment with the clocks as read at its start.
+/// One round's environment with the clock as read at its start.
 #[derive(Clone, Copy)]
 struct Cx<'a> {
     env: &'a dyn Env,
     now: Moment,
-    wall_ms: u64,
+    /// [`Timestamp::ZERO`] until it is known.
+    fleet_now: Timestamp,
 }
 
 /// A replica that this worker owns.
@@ -125,6 +126,8 @@ struct SupportNow {
     abstains: bool,
     /// How far this store's wall clock is ahead of the others', when it is off by more than the bound.
     clock_ahead_ms: Option<i64>,
+    /// Fleet time, as judged.
+    clock: FleetClock,
     /// Stores whose streams are heard.
     streams: BTreeSet<StoreId>,
     /// Stores that share ranges, whose promise was withdrawn and not renewed, and whose streams are silent; and since when.
@@ -201,6 +204,7 @@ impl Worker {
             abstains: true,
             clock_ahead_ms: None,
             streams: BTreeSet::new(),
+            clock: FleetClock::default(),
             lost: BTreeMap::new(),
         };
         Self {
@@ -479,22 +483,21 @@ impl Worker {
     fn view<'a>(support: &'a SupportNow, (reluctant, room): (bool, EntryRoom), cx: &Cx<'_>) -> StoreView<'a> {
         StoreView {
             now: cx.now,
-            wall_ms: cx.wall_ms,
+            fleet_ms: cx.fleet_now.ms(),
             support: &support.view,
             abstains: support.abstains,
-            clock_off: support.clock_ahead_ms.is_some(),
+            clock_off: support.clock_ahead_ms.is_some() || !support.clock.is_known(),
             room,
             reluctant,
         }
     }
 
-    /// A wall clock that is off is put right by what the other stores have: requests are judged, and callers told, by fleet time.
     fn cx<'a>(&self, env: &'a dyn Env) -> Cx<'a> {
-        let ahead = self.support.clock_ahead_ms.unwrap_or(0);
-        Cx { env, now: env.now(), wall_ms: env.wall_ms().saturating_add_signed(-ahead) }
+        let now = env.now();
+        Cx { env, now, fleet_now: self.support.clock.at(now).unwrap_or(Timestamp::ZERO) }
     }
 
     fn fleet_now(cx: &Cx<'_>) -> Timestamp {
-        Timestamp::from_ms(cx.wall_ms)
+        cx.fleet_now
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_types::{Moment, StoreId, limits};
 
+use crate::core::clocks::FleetClock;
 use crate::core::support::Silent;
 use crate::ports::Clock;
 
@@ -95,6 +96,7 @@ pub struct Health {
     pulses: parking_lot::RwLock<Vec<Arc<Pulse>>>,
     clock_ahead_ms: parking_lot::RwLock<Option<i64>>,
     silent: parking_lot::RwLock<BTreeMap<StoreId, Silent>>,
+    fleet_clock: parking_lot::RwLock<FleetClock>,
 }
 
 impl Health {
@@ -119,6 +121,17 @@ impl Health {
     /// The wall clock was compared with other stores'; gives what was known before.
     pub fn note_clock(&self, ahead_ms: Option<i64>) -> Option<i64> {
         std::mem::replace(&mut self.clock_ahead_ms.write(), ahead_ms)
+    }
+
+    /// Fleet time was judged.
+    pub fn note_fleet_clock(&self, clock: FleetClock) {
+        *self.fleet_clock.write() = clock;
+    }
+
+    /// Fleet time, as judged.
+    #[must_use]
+    pub fn fleet_clock(&self) -> FleetClock {
+        *self.fleet_clock.read()
     }
 
     /// How far the wall clock is ahead of the other stores' (behind: negative), when it is off by more than the bound.

@@ -368,11 +368,10 @@ impl Store {
         self.health.clock_ahead_ms()
     }
 
-    /// Fleet time as this store's wall clock has it, put right when that is off; told along with answers that no worker gave.
+    /// Fleet time as this store has judged it; told along with answers that no worker gave. [`Timestamp::ZERO`]: it is not known yet.
     #[must_use]
     pub fn fleet_now(&self) -> Timestamp {
-        let ahead = self.health.clock_ahead_ms().unwrap_or(0);
-        Timestamp::from_ms(self.clock.wall_ms().saturating_add_signed(-ahead))
+        self.health.fleet_clock().at(self.clock.now()).unwrap_or(Timestamp::ZERO)
     }
 
     /// Hands leaders over; [`Store::ranges`] shows when none is left here.

@@ -167,6 +167,7 @@ impl SupportThread {
         if let Some(changed) = output.changed {
             self.note_clock(changed.clock_ahead_ms);
             self.note_silent(&changed.silent);
+            self.health.note_fleet_clock(changed.clock);
             self.note_stores(&changed);
             self.workers.broadcast(None, &Event::Support(changed));
         }

@@ -117,10 +117,6 @@ impl Env for StoreEnv<'_> {
         self.clock.now()
     }
 
-    fn wall_ms(&self) -> u64 {
-        self.clock.wall_ms()
-    }
-
     fn snapshot(&self) -> Arc<dyn DataSnapshot> {
         self.engines.data.snapshot()
     }

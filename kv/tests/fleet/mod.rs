@@ -38,17 +38,12 @@ pub const REST: RangeId = RangeId(1 << 32 | 1);
 
 struct TestEnv {
     now: Moment,
-    wall_ms: u64,
     engines: Engines,
 }
 
 impl Env for TestEnv {
     fn now(&self) -> Moment {
         self.now
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.wall_ms
     }
 
     fn snapshot(&self) -> Arc<dyn DataSnapshot> {
@@ -225,7 +220,7 @@ impl Fleet {
             check: CheckLevel::Full,
             survival: SurvivalGoal::Site,
         };
-        let env = TestEnv { now: self.now, wall_ms: self.wall_of(id), engines: engines.clone() };
+        let env = TestEnv { now: self.now, engines: engines.clone() };
         let (workers, map) = recovered.into_workers(&setup, &env);
         let mut mailboxes: Vec<VecDeque<Event>> = workers.iter().map(|_| VecDeque::new()).collect();
         for mailbox in &mut mailboxes {
@@ -341,7 +336,7 @@ impl Fleet {
     /// The last index of a range's log at its leader.
     pub fn last_index(&self, range: RangeId) -> u64 {
         let store = &self.stores[&self.leader(range).expect("somebody leads")];
-        let env = TestEnv { now: self.now, wall_ms: self.wall_ms(), engines: store.engines.clone() };
+        let env = TestEnv { now: self.now, engines: store.engines.clone() };
         let statuses = store.workers.iter().flat_map(|w| w.status(&env));
         statuses.filter(|(of, _)| *of == range).map(|(_, status)| status.last.0).max().unwrap()
     }
@@ -389,7 +384,7 @@ impl Fleet {
 
     pub fn describe(&self, id: StoreId) -> Vec<String> {
         let store = &self.stores[&id];
-        let env = TestEnv { now: self.now, wall_ms: self.wall_of(id), engines: store.engines.clone() };
+        let env = TestEnv { now: self.now, engines: store.engines.clone() };
         let statuses = store.workers.iter().flat_map(|w| w.status(&env));
         let lines = statuses.map(|(range, status)| format!("{id} {range} {status}"));
         let plans = store.workers.iter().map(Worker::placement_status);
@@ -464,7 +459,7 @@ impl Fleet {
     }
 
     fn round(&mut self, id: StoreId, worker: usize) -> bool {
-        let (now, wall_ms) = (self.now, self.wall_of(id));
+        let now = self.now;
         let Some(store) = self.stores.get_mut(&id) else { return false };
         let due = store.workers[worker].next_wake().is_some_and(|at| at <= now);
         if store.mailboxes[worker].is_empty() && !due {
@@ -472,7 +467,7 @@ impl Fleet {
         }
         let mut events: Vec<_> = store.mailboxes[worker].drain(..).collect();
         self.ticks += usize::from(store.workers[worker].next_replica_timer().is_some_and(|at| at <= now));
-        let env = TestEnv { now, wall_ms, engines: store.engines.clone() };
+        let env = TestEnv { now, engines: store.engines.clone() };
         let effects = store.workers[worker].handle(&mut events, &env);
         if self.is_checked {
             store.workers[worker].check().unwrap();

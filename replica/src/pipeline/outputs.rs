@@ -23,7 +23,7 @@ impl Now {
     /// The time of a step of a leader whose range has this clock.
     #[must_use]
     pub fn of(view: &StoreView<'_>, hlc: &Hlc) -> Self {
-        Self { moment: view.now, fleet: hlc.last().max(Timestamp::from_ms(view.wall_ms)) }
+        Self { moment: view.now, fleet: hlc.last().max(Timestamp::from_ms(view.fleet_ms)) }
     }
 }
 

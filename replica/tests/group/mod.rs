@@ -361,7 +361,7 @@ impl Group {
         let Some(replica) = store.replicas.get_mut(&range) else { return };
         let view = StoreView {
             now,
-            wall_ms: now.0 / 1_000,
+            fleet_ms: now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
@@ -384,7 +384,7 @@ impl Group {
         let store = &self.stores[&id];
         let view = StoreView {
             now: self.now,
-            wall_ms: self.now.0 / 1_000,
+            fleet_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
@@ -496,7 +496,7 @@ impl Group {
         let mut opened = Replica::open(&config, Opening { replica, log: parts, state, tail: Vec::new() }).unwrap();
         let view = StoreView {
             now: self.now,
-            wall_ms: self.now.0 / 1_000,
+            fleet_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,
@@ -668,7 +668,7 @@ impl Group {
         let store = &self.stores[&id];
         let view = StoreView {
             now: self.now,
-            wall_ms: self.now.0 / 1_000,
+            fleet_ms: self.now.0 / 1_000,
             support: &store.support,
             abstains: store.abstains,
             clock_off: store.clock_off,

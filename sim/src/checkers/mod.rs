@@ -8,6 +8,7 @@ pub mod history;
 pub mod leaders;
 pub mod leases;
 pub mod placed;
+pub mod stamped;
 pub mod tiling;
 
 use holdfast_engine::Fault;
@@ -83,6 +84,7 @@ impl Hub {
     pub fn applied(&mut self, store: StoreId, range: RangeId, applied: &Applied) {
         let outcome = self.checks.applied.applied(store, range, applied.state.applied);
         self.judge(outcome);
+        self.judge(stamped::check(store, range, applied.state.last_timestamp, self.now));
         self.trace.mix(self.now, &[store.0, range.0, applied.state.applied.0]);
         for entry in &applied.results {
             let changed = match &entry.change {

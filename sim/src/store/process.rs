@@ -185,7 +185,7 @@ impl Process {
             return;
         }
         mailbox.round_at = Moment::MAX;
-        let env = LocalEnv { now: at.now(), wall_ms: at.clock.wall_ms(now), data: self.data.clone() };
+        let env = LocalEnv { now: at.now(), data: self.data.clone() };
         let rest = mailbox.events.split_off(mailbox.events.len().min(limits::ROUND_MAX_EVENTS));
         let mut events = std::mem::replace(&mut mailbox.events, rest);
         let only_timer = events.is_empty();

@@ -69,7 +69,7 @@ impl Process {
                 self.drop_session(client, at);
                 self.sessions.by_client.insert(client, Session { session, open: BTreeMap::new() });
                 let notices = self.map.all().iter().filter(|found| found.own).map(located).collect();
-                let fleet_now = fleet_now(at);
+                let fleet_now = self.fleet_now(at);
                 at.send(Place::Client(client), Lane::Client, Parcel::Welcome { session, fleet_now, notices });
             }
             Parcel::Call { session, attempt, request, timeout } => {
@@ -84,7 +84,7 @@ impl Process {
             }
             Parcel::Locate { locate, bounds, reverse } => {
                 let found = self.locate(&bounds, reverse);
-                let fleet_now = fleet_now(at);
+                let fleet_now = self.fleet_now(at);
                 at.send(Place::Client(client), Lane::Client, Parcel::Located { locate, found, fleet_now });
             }
             Parcel::Ping(session) => {
@@ -126,7 +126,7 @@ impl Process {
             return at.send(to, Lane::Client, Parcel::Broken(session));
         }
         if let Err(rejected) = validate(&request, limits::MAX_VALUE_BYTES) {
-            let fleet_now = fleet_now(at);
+            let fleet_now = self.fleet_now(at);
             let outcome = Err(rejected);
             return at.send(to, Lane::Client, Parcel::Answer { session, attempt, outcome, fleet_now });
         }
@@ -159,7 +159,7 @@ impl Process {
 
     pub(super) fn sign_of_life(&mut self, client: usize, session: u64, at: &mut At<'_>) {
         if self.sessions.of(client, session).is_some_and(|known| !known.open.is_empty()) {
-            let fleet_now = fleet_now(at);
+            let fleet_now = self.fleet_now(at);
             at.send(Place::Client(client), Lane::Client, Parcel::Alive { session, fleet_now });
             let next = at.hub.now.after(limits::STREAM_SIGN_OF_LIFE);
             at.task_at(next, StoreTask::SignOfLife { client, session });
@@ -184,8 +184,4 @@ impl Process {
         found.truncate(limit);
         found
     }
-}
-
-fn fleet_now(at: &At<'_>) -> Timestamp {
-    Timestamp::from_ms(at.clock.wall_ms(at.hub.now))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use holdfast_engine::LogEngine;
 use holdfast_kv::core::event::Event;
 use holdfast_kv::core::support::{Output, Support};
-use holdfast_types::{Incarnation, Moment, StoreId, limits};
+use holdfast_types::{Incarnation, Moment, StoreId, Timestamp, limits};
 
 use super::process::Process;
 use super::{At, StoreTask};
@@ -65,6 +65,11 @@ impl Process {
                 at.send(Place::Store(to), lane, Parcel::SignOfLife);
             }
         }
+    }
+
+    /// Fleet time as the store has judged it.
+    pub(super) fn fleet_now(&self, at: &At<'_>) -> Timestamp {
+        self.support.table.clock().at(at.now()).unwrap_or(Timestamp::ZERO)
     }
 
     pub(super) fn support_due(&mut self, at: &mut At<'_>) {

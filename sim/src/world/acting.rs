@@ -95,10 +95,6 @@ impl World {
     pub fn set_clock_wrong(&mut self, store: StoreId, ahead_ms: i64) {
         if let Some(known) = self.stores.get_mut(&store) {
             self.hub.note(|| format!("the clock of {store} is {ahead_ms} ms ahead"));
-            // Where no majority could judge it, it led, and ranges have its time: until that has come, a request may count as past
-            // its last moment.
-            let given_ms = u64::try_from(known.clock.wrong_ms()).unwrap_or(0);
-            self.ahead_until = self.ahead_until.max(self.hub.now.after(Duration::from_millis(given_ms)));
             known.clock.set_wrong(ahead_ms);
         }
     }

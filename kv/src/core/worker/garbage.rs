@@ -46,7 +46,7 @@ impl Worker {
     /// nothing.
     pub(super) fn raise_thresholds(&mut self, cx: &Cx<'_>) {
         let ms = |wait: std::time::Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let wanted = Timestamp::from_ms(cx.wall_ms.saturating_sub(ms(limits::GC_RETENTION)));
+        let wanted = Timestamp::from_ms(cx.fleet_now.ms().saturating_sub(ms(limits::GC_RETENTION)));
         let step = ms(limits::GC_RETENTION / STEP_PARTS);
         let due = self.held.iter().filter(|(_, held)| {
             let versions = &held.versions;

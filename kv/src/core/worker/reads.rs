@@ -16,7 +16,7 @@ impl Worker {
         while !self.reads.is_empty() {
             let reads = std::mem::take(&mut self.reads);
             let snapshot = cx.env.snapshot();
-            let after = Cx { env: cx.env, now: cx.env.now(), wall_ms: cx.env.wall_ms() };
+            let after = self.cx(cx.env);
             for (range, ticket, confirmed) in reads {
                 let Some(task) = self.check_read(range, ticket, confirmed, &after) else { continue };
                 let (request, bounds, at, now) = task;

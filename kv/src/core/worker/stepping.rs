@@ -181,7 +181,7 @@ impl Worker {
     }
 
     pub(super) fn take_support(&mut self, change: SupportChange, cx: &Cx<'_>) {
-        let SupportChange { view, withdrawn, lost, streams, silent: _, abstains, clock_ahead_ms } = change;
+        let SupportChange { view, withdrawn, lost, streams, silent: _, abstains, clock_ahead_ms, clock } = change;
         let changed = changed_stores(&self.support.view, &view);
         let began = self.support.abstains && !abstains;
         self.support.view = view;
@@ -189,6 +189,7 @@ impl Worker {
         self.support.streams = streams;
         // Heartbeats alone are lost where streams go on: such a store promises nothing, and answers requests all the same.
         let lost = lost.into_iter().filter(|(store, _)| !self.support.streams.contains(store)).collect();
+        self.support.clock = clock;
         let before = std::mem::replace(&mut self.support.lost, lost);
         let some_came_back = before.keys().any(|store| !self.support.lost.contains_key(store));
         let newly_lost: Vec<_> = self.support.lost.keys().filter(|s| !before.contains_key(s)).copied().collect();
