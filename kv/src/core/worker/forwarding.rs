@@ -38,7 +38,9 @@ impl Worker {
         let (deadline, changes, store) = (open.deadline, open.asked.changes(), sent.to.store);
         let waited = cx.now.since(sent.at);
         let heard_since = |since: Moment| self.heard.get(&store).is_some_and(|at| *at >= since);
-        let lives = store == self.config.store || heard_since(sent.at) || self.support.view.supports(store);
+        // A word since the request was sent is not enough: a store may say something and die.
+        let heard_lately = self.heard.get(&store).is_some_and(|at| cx.now.since(*at) < limits::ATTEMPT_TIMEOUT);
+        let lives = store == self.config.store || heard_lately || self.support.view.supports(store);
         let over = sent.over.or_else(|| self.is_over(open, &sent.to).then_some(cx.now));
         // Whoever gives a leadership up sends what it has on to the next leader; the answer then comes by two hops.
         let patience = |since: Moment| match changes && heard_since(since) {
