@@ -13,6 +13,8 @@ struct Pair {
     cut: BTreeSet<(StoreId, StoreId)>,
     /// Directions in which heartbeats pass and streams do not.
     cut_streams: BTreeSet<(StoreId, StoreId)>,
+    /// Directions in which streams pass and heartbeats do not.
+    cut_heartbeats: BTreeSet<(StoreId, StoreId)>,
     stopped: BTreeSet<StoreId>,
     views: BTreeMap<StoreId, SupportChange>,
     withdrawn: Vec<(StoreId, StoreId, Generation)>,
@@ -27,6 +29,7 @@ impl Pair {
             incarnations: BTreeMap::new(),
             cut: BTreeSet::new(),
             cut_streams: BTreeSet::new(),
+            cut_heartbeats: BTreeSet::new(),
             stopped: BTreeSet::new(),
             views: BTreeMap::new(),
             withdrawn: Vec::new(),
@@ -78,7 +81,8 @@ impl Pair {
             self.views.insert(from, change);
         }
         for (to, bytes) in output.send {
-            if self.cut.contains(&(from, to)) || self.stopped.contains(&to) {
+            if self.cut.contains(&(from, to)) || self.cut_heartbeats.contains(&(from, to)) || self.stopped.contains(&to)
+            {
                 continue;
             }
             let answers = self.tables.get_mut(&to).unwrap().receive(from, self.incarnations[&from], &bytes, self.now);
@@ -291,4 +295,17 @@ fn streams_that_falter_for_less_than_the_bound_end_nothing() {
         pair.run(200);
     }
     assert!(pair.withdrawn.is_empty());
+}
+
+#[test]
+fn heartbeats_that_are_cut_in_one_direction_end_support_both_ways_though_streams_pass() {
+    for cut in [(A, B), (B, A)] {
+        let mut pair = Pair::new();
+        pair.run(2_000);
+        pair.cut_heartbeats.insert(cut);
+        pair.run(1_300);
+        assert_eq!((pair.given(A, B), pair.given(B, A)), (None, None), "{cut:?}");
+        let view = &pair.views[&A];
+        assert!(view.streams.contains(&B), "requests find their way by the streams");
+    }
 }
