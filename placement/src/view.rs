@@ -203,10 +203,11 @@ impl RangeView {
     }
 
     /// True when its leadership has moved so lately that balance alone is no reason to move it again: the load that it was moved
-    /// for is still being measured where it went.
+    /// for is still being measured where it went. A range without load has none that could be measured wrong.
     #[must_use]
     pub fn leader_just_moved(&self, now: Moment, limits: &MoveLimits) -> bool {
-        self.led_since.is_some_and(|since| now.since(since) < limits.balance_again_after)
+        self.load != RangeLoad::default()
+            && self.led_since.is_some_and(|since| now.since(since) < limits.balance_again_after)
     }
 
     /// True when the replica's log is close to the leader's, and sound as far as known.
