@@ -205,3 +205,27 @@ fn snapshot_for_which_there_is_no_room_is_put_in_place_when_there_is() {
     fleet.run(35_000);
     fleet.assert_everything_was_given_back();
 }
+
+/// A data instance that could not flush takes no more writes: only another start can clear what a destroyed replica has left.
+#[test]
+fn store_that_cannot_clear_a_destroyed_replica_ends_and_clears_it_at_its_next_start() {
+    let mut fleet = Fleet::in_sites(&["a", "b", "c", "c"], 1);
+    fleet.run_until(60_000, "spreading", |f| f.voters(REST) == 3 && f.voters(RangeId::SYSTEM) == 3);
+    fleet.run(10_000);
+    let leader = fleet.leader(REST).unwrap();
+    let spare = (1..=4).map(store).find(|id| fleet.standing(*id, REST).is_none()).unwrap();
+    let add = AdminRequest::ChangeMembership(MembershipChange::AddLearner { store: spare, site: fleet.site(spare) });
+    let learner = fleet.admin(leader, REST, add).unwrap().descriptor.replica_on(spare).unwrap().replica;
+    fleet.run_until(2_000, "a replica", |f| f.has_data(spare, REST));
+    fleet.fail_next_flush(spare);
+    let remove = AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: learner });
+    fleet.admin(leader, REST, remove).unwrap();
+    fleet.run_until(5_000, "the store's end", |f| f.stopped.contains(&spare));
+    no_alarms(&fleet);
+    fleet.stopped.clear();
+    fleet.crash(spare);
+    fleet.start(spare);
+    fleet.run_until(5_000, "its end", |f| !f.has_data(spare, REST) && f.standing(spare, REST).is_none());
+    assert!(fleet.stopped.is_empty());
+    no_alarms(&fleet);
+}

@@ -82,7 +82,8 @@ pub enum AdminRequest {
     },
     /// Change the replicas.
     ChangeMembership(MembershipChange),
-    /// Hand the leadership over.
+    /// Hand the leadership over. Answered once this replica leads no more: the target was told to stand and may not win. The admin
+    /// service looks for the new leader before it answers.
     Transfer {
         /// To which voter.
         to: ReplicaId,

@@ -32,10 +32,11 @@ pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
 }
 
 /// Asks the stores at these addresses what their fleet is: the first one, and as long as none has answered another one every
-/// [`NEXT_AFTER`]. Gives the first answer, and the addresses with the one that gave it in front.
+/// [`NEXT_AFTER`]. Returns the first answer of a member, and the addresses with its own in front; the answer of a store that is no
+/// member only when nobody else answers.
 async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
     let mut asked = JoinSet::new();
-    let (mut waiting, mut said) = (addresses.iter().cloned(), Vec::new());
+    let (mut waiting, mut said, mut unfounded) = (addresses.iter().cloned(), Vec::new(), None);
     loop {
         let next = waiting.next();
         let is_last = next.is_none();
@@ -52,6 +53,7 @@ async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeRespo
             };
             let Some(ended) = ended.await else { break };
             match ended? {
+                (_, Ok(answer)) if answer.fleet.is_none() => unfounded = Some(answer),
                 (address, Ok(answer)) => {
                     let others = addresses.iter().filter(|other| **other != address);
                     let order = std::iter::once(&address).chain(others).cloned().collect();
@@ -59,6 +61,9 @@ async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeRespo
                 }
                 (_, Err(error)) => said.push(format!("{error:#}")),
             }
+        }
+        if is_last && let Some(answer) = unfounded {
+            return Ok((answer, addresses.to_vec()));
         }
         if is_last {
             anyhow::bail!("{}; give the client address of a running store with --at", said.join("; "));

@@ -8,6 +8,8 @@ use holdfast_proto::convert::status::from_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_client::KvClient;
 use holdfast_types::{Key, KeyspaceId, Rejected, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -29,6 +31,16 @@ pub async fn channel(address: SocketAddr) -> Channel {
 /// When it does not listen.
 pub async fn kv(address: SocketAddr) -> KvClient<Channel> {
     KvClient::new(channel(address).await)
+}
+
+/// What a store's HTTP port answers, head and body; `None`: nothing.
+pub async fn http_get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
 }
 
 /// A raw key of the default keyspace.

@@ -31,10 +31,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_proto::convert::status::from_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::{change_replicas_request, list_ranges_request, transfer_leader_request};
-use holdfast_types::limits;
+use holdfast_types::{Rejected, limits};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
@@ -113,7 +114,7 @@ pub enum LeaderGoesTo {
 impl LeaderGoesTo {
     /// To a live voter in the site of this name; refuses what is no name of a site.
     pub fn site(name: &str) -> Result<Self, AdminError> {
-        SiteName::new(name).map(Self::Site).map_err(|why| AdminError::Rejected(holdfast_types::Rejected::Invalid(why)))
+        SiteName::new(name).map(Self::Site).map_err(|why| AdminError::Rejected(Rejected::Invalid(why)))
     }
 }
 
@@ -296,7 +297,7 @@ impl Admin {
         let within = if kind == Kind::Look { LOOK_WITHIN } else { CHANGE_WITHIN };
         let shared = &self.shared;
         let (first, count) = (shared.current.load(Ordering::Relaxed), shared.addresses.len());
-        let mut tried = Vec::new();
+        let (mut tried, mut refused) = (Vec::new(), None);
         for index in (0..count).map(|step| (first + step) % count) {
             let address = &shared.addresses[index];
             let channel = match shared.channel(index) {
@@ -319,7 +320,12 @@ impl Admin {
                 shared.current.store(index, Ordering::Relaxed);
                 return Err(AdminError::from_status(&status, kind == Kind::Change));
             }
+            refused = refused.or_else(|| from_status(&status));
             tried.push(format!("{address}: {}", link::reason(&status)));
+        }
+        // What a store says of itself or of its fleet tells more than that the others could not be reached.
+        if let Some(refused) = refused {
+            return Err(AdminError::Rejected(refused));
         }
         let why = if tried.is_empty() { "no address was given".to_owned() } else { tried.join("; ") };
         Err(AdminError::Unreachable(why))
@@ -338,11 +344,14 @@ impl Shared {
 
 /// True when another store should be asked: this one is not there, or can do nothing for anybody.
 fn goes_elsewhere(kind: Kind, status: &Status) -> bool {
-    if holdfast_proto::convert::status::from_status(status).is_some() {
-        return false;
+    match from_status(status) {
+        // Nothing was done: a store that is a member of nothing, that starts or stops, or that reaches no quorum. Another may.
+        Some(Rejected::Unavailable(_)) => return true,
+        Some(_) => return false,
+        None => {}
     }
     match status.code() {
-        // Refused connections, stores that are members of nothing, stores that stop.
+        // Connections that were refused.
         Code::Unavailable => true,
         // Connections that broke: a change may have been made.
         Code::Unknown | Code::Internal | Code::Cancelled => kind == Kind::Look,
@@ -352,7 +361,7 @@ fn goes_elsewhere(kind: Kind, status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::Rejected;
+    use holdfast_proto::convert::status::to_status;
 
     use super::*;
 
@@ -362,7 +371,9 @@ mod tests {
         assert!(goes_elsewhere(Kind::Look, &refused) && goes_elsewhere(Kind::Change, &refused));
         let broken = Status::unknown("the connection broke");
         assert!(goes_elsewhere(Kind::Look, &broken) && !goes_elsewhere(Kind::Change, &broken));
-        let typed = holdfast_proto::convert::status::to_status(Rejected::Unavailable("no quorum".into()));
+        let waits = to_status(Rejected::Unavailable("run `holdfast init` once".into()));
+        assert!(goes_elsewhere(Kind::Look, &waits) && goes_elsewhere(Kind::Change, &waits), "nothing was done");
+        let typed = to_status(Rejected::invalid("a key of no keyspace"));
         assert!(!goes_elsewhere(Kind::Look, &typed), "the fleet has answered");
         assert!(!goes_elsewhere(Kind::Look, &Status::not_found("no such keyspace")));
     }

@@ -67,6 +67,11 @@ impl Fleet {
         self.settle();
     }
 
+    /// The next flush of the data instance fails, and with it all that is written later.
+    pub fn fail_next_flush(&self, id: StoreId) {
+        self.disks[&id].fail_next_flush();
+    }
+
     /// Bytes that the log of a range takes on a store's disk.
     pub fn log_bytes(&self, id: StoreId, range: RangeId) -> u64 {
         let logs = self.stores[&id].engines.log.load().unwrap();

@@ -309,8 +309,14 @@ async fn hostile_questions_get_refusals() {
     let refused = alone.list_stores(v1::ListStoresRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains("holdfast init"), "{refused:?}");
-    let missing = Admin::connect([lonely.fleet.stores()[0].client.to_string()]).await;
-    assert!(matches!(missing, Err(AdminError::Unreachable(_))));
+    let lonely = lonely.fleet.stores()[0].client.to_string();
+    let Err(AdminError::Rejected(Rejected::Unavailable(why))) = Admin::connect([lonely.clone()]).await else {
+        panic!()
+    };
+    assert!(why.contains("holdfast init"), "{why}");
+    // Named beside a member it is passed over, for looks and for changes.
+    let both = Admin::connect([lonely, scene.fleet.stores()[1].client.to_string()]).await.unwrap();
+    assert_eq!(both.stores().await.unwrap().stores.len(), 3);
     // The connection is still good.
     assert!(admin.list_stores(v1::ListStoresRequest::default()).await.is_ok());
 }

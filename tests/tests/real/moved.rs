@@ -1,6 +1,7 @@
 //! Stores that come back under other addresses, as pods do: they find each other as long as there is a path.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
 use holdfast_tests::raw;
 use holdfast_tests::scene::Scene;
@@ -138,4 +139,65 @@ async fn stores_that_moved_find_each_other_by_what_they_have_written_down() {
         moving.round(&how, Start::FromMemory, None).await;
     }
     moving.round(&Move::Away(vec![0]), Start::FromMemory, Some(1)).await;
+}
+
+/// Addresses where connections are taken and nothing is ever said.
+fn frozen(count: usize) -> (Vec<TcpListener>, Vec<String>) {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    (listeners, addresses)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_frozen_holds_nobody_up() {
+    let Some(mut scene) = Scene::prepare(3, 1).await else { return };
+    // Each of them would take fifteen seconds to give up: one after the other is far beyond what the test waits.
+    let (_listeners, silent) = frozen(8);
+    let real = scene.fleet.stores()[0].client.to_string();
+    let lonely = scene.fleet.stores()[2].client.to_string();
+    scene.fleet.start_store(0).unwrap();
+    scene.fleet.wait_listening(0).await.unwrap();
+    scene.fleet.fleet_client(0).await.unwrap().init(holdfast_proto::v1::InitRequest::default()).await.unwrap();
+    let past_all = [silent.clone(), vec![real.clone()]].concat();
+    scene.fleet.start_joining(1, &past_all).unwrap();
+    wait::until("the second store is a member", async || {
+        let mut fleet = scene.fleet.fleet_client(1).await.ok()?;
+        let described = fleet.describe(holdfast_proto::v1::DescribeRequest {}).await.ok()?.into_inner();
+        (described.stores.len() == 2).then_some(())
+    })
+    .await;
+    let status = scene.run(&["status", "--json", "--at", &past_all.join(",")]).await;
+    assert!(status.status.success(), "{status:?}");
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["stores"].as_array().unwrap().len(), 2, "{status}");
+    // Nor does one where a store waits for a fleet.
+    scene.fleet.start_joining(2, &[]).unwrap();
+    scene.fleet.wait_listening(2).await.unwrap();
+    let status = scene.run(&["status", "--at", &format!("{lonely},{real}")]).await;
+    assert!(String::from_utf8_lossy(&status.stdout).starts_with("Fleet "), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_says_whom_it_does_not_reach_in_its_probe_and_in_the_status_of_the_fleet() {
+    let Some(mut scene) = Scene::start(1).await else { return };
+    let (site, address) = (scene.fleet.stores()[2].site.clone(), scene.fleet.stores()[2].store.to_string());
+    let http = scene.fleet.stores()[0].http;
+    scene.fleet.kill_all(&[2]).unwrap();
+    let says = |text: &str| text.contains(&format!("({site}) is not reached: tried {address}: "));
+    wait::until("the probe names it, and is ok", async || {
+        let answer = raw::http_get(http, "/readyz").await?;
+        (answer.starts_with("HTTP/1.1 200") && says(&answer)).then_some(())
+    })
+    .await;
+    wait::until("so does the status", async || {
+        let status = scene.run(&["status"]).await;
+        says(&String::from_utf8_lossy(&status.stdout)).then_some(())
+    })
+    .await;
+    scene.fleet.start_store(2).unwrap();
+    wait::until("the words go when it is back", async || {
+        let answer = raw::http_get(http, "/readyz").await?;
+        (answer.starts_with("HTTP/1.1 200") && !says(&answer)).then_some(())
+    })
+    .await;
 }

@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 /// Why a call failed, and what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AdminError {
-    /// No address answered, or no store there belongs to a fleet. Nothing was done.
-    #[error("no store could be reached ({0}): check the addresses and that the fleet was founded by `holdfast init`")]
+    /// No address answered. Nothing was done.
+    #[error("no store could be reached ({0}): check the addresses")]
     Unreachable(String),
     /// The fleet refused. Nothing was done, unless the refusal is that the outcome is not known.
     #[error(transparent)]

@@ -213,11 +213,9 @@ impl Worker {
     pub(super) fn cleared(&mut self, range: RangeId, outcome: Result<(), Fault>, cx: &Cx<'_>) {
         let Some(Absent::Clearing { next, .. }) = self.absent.get(&range) else { return };
         let next = *next;
+        // A data instance that has failed once takes no more writes: the next start clears what is left.
         if let Err(fault) = outcome {
-            let what =
-                format!("the data of a destroyed replica could not be cleared: {fault}; it is tried again at start");
-            self.out.push(Effect::Alarm { range: Some(range), what });
-            return;
+            return self.out.push(Effect::Fail(fault));
         }
         let record = ReplicaRecord::Tombstone { next, clearing: false };
         self.log.add_aside(LogOp::SetReplica { range, record });
