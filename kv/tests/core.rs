@@ -536,6 +536,23 @@ fn leadership_that_comes_to_a_store_whose_disk_is_full_leaves_it_again() {
 }
 
 #[test]
+fn store_whose_disk_is_full_hands_its_leaders_over_as_soon_as_another_has_room() {
+    let mut fleet = settled();
+    let leader = fleet.leader(REST).unwrap();
+    let others: Vec<_> = (1..=3).map(store).filter(|id| *id != leader).collect();
+    for id in &others {
+        fleet.measure_disk(*id, 1 << 20);
+    }
+    fleet.run(200);
+    fleet.measure_disk(leader, 1 << 20);
+    fleet.run(1_000);
+    assert_eq!(fleet.leader(REST), Some(leader), "nobody has room");
+    fleet.measure_disk(others[0], 50 << 30);
+    fleet.run_until(1_000, "hand-over", |f| f.leader(REST) == Some(others[0]));
+    fleet.must(leader, put("a", "1"));
+}
+
+#[test]
 fn read_at_a_timestamp_ahead_of_fleet_time_is_refused() {
     let mut fleet = spread(3, 1);
     fleet.must(store(1), put("a", "1"));
