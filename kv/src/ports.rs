@@ -33,6 +33,10 @@ pub trait SupportLink: Send {
     fn refused(&self) -> Option<Outdated> {
         None
     }
+    /// The stores that the fleet has forgotten.
+    fn forgotten(&self) -> std::collections::BTreeSet<StoreId> {
+        std::collections::BTreeSet::new()
+    }
     /// A store that is not outdated told in this incarnation how far its log has come.
     fn note(&mut self, _store: StoreId, _incarnation: Incarnation, _counter: u64) {}
 }
@@ -87,7 +91,7 @@ pub enum Note {
 
 /// Hears of what placement and clients should know: leaders that changed, stores that joined.
 pub trait PlacementLink: Send + Sync {
-    /// The address book changed: these are all stores of the fleet.
+    /// The records of the stores of the fleet changed: these are all of them, also those of stores that were forgotten.
     fn directory(&self, stores: &[holdfast_placement::StoreRecord]);
     /// What was heard of ranges elsewhere.
     fn learned(&self, hints: &[crate::core::message::RangeHint]);

@@ -162,6 +162,16 @@ pub struct StoreRecord {
     pub addresses: StoreAddresses,
     /// When it joined first, in fleet time.
     pub joined_at: Timestamp,
+    /// When an operator had it forgotten; `None` while it is a member.
+    pub forgotten_at: Option<Timestamp>,
+}
+
+impl StoreRecord {
+    /// True when the store is no member any more. Its record stays: the id is never given away again, and nobody lets it back in.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.forgotten_at.is_some()
+    }
 }
 
 /// A site, bound to the first identity that joined with its label.

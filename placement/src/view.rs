@@ -27,6 +27,9 @@ pub struct StoreView {
     pub site: SiteName,
     /// True while it reports in time.
     pub alive: bool,
+    /// False until the records of stores were read since it was heard again: it may have been forgotten meanwhile, and gets no
+    /// replicas.
+    pub is_confirmed: bool,
     /// Since when it has not reported; `None` while it is alive.
     pub silent_since: Option<Moment>,
     /// Since when it has been alive without a break; `None` means for as long as anyone remembers.
@@ -146,7 +149,7 @@ impl FleetView {
     pub fn takes_replicas(&self, store: StoreId, limits: &MoveLimits) -> bool {
         self.stores.get(&store).is_some_and(|s| {
             let has_space = !limits.is_short_of_disk(s.disk_free_bytes, s.disk_total_bytes);
-            s.alive && !s.draining && s.disk_ok && has_space
+            s.alive && s.is_confirmed && !s.draining && s.disk_ok && has_space
         })
     }
 
@@ -167,6 +170,7 @@ impl StoreView {
         Self {
             site,
             alive: true,
+            is_confirmed: true,
             silent_since: None,
             alive_since: None,
             draining: false,

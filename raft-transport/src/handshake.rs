@@ -1,9 +1,9 @@
 //! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop here.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
@@ -137,6 +137,9 @@ pub enum Refusal {
         /// The highest counter of its log.
         counter: u64,
     },
+    /// An operator had the fleet forget the connecting store.
+    #[error("this store was forgotten by the fleet: its identity is over; start it with an empty data directory to join as a new store")]
+    Forgotten,
     /// What was said is no proper handshake.
     #[error("no proper handshake: {0}")]
     Malformed(String),
@@ -163,12 +166,20 @@ struct Life {
     streams: u32,
     /// When its support was heard last.
     heard_at: Option<Instant>,
+    /// When the last stream of this process ended.
+    left_at: Option<Instant>,
 }
 
 impl Life {
     /// True while the process has a stream open, and is heard if it was ever.
     fn is_alive(&self, now: Instant) -> bool {
         self.streams > 0 && self.heard_at.is_none_or(|at| now.duration_since(at) < 2 * limits::SUPPORT_INTERVAL)
+    }
+
+    /// True when anything of the process was heard within this time.
+    fn is_heard(&self, within: Duration, now: Instant) -> bool {
+        let lately = |at: Option<Instant>| at.is_some_and(|at| now.duration_since(at) < within);
+        self.streams > 0 || lately(self.heard_at) || lately(self.left_at)
     }
 }
 
@@ -177,11 +188,13 @@ impl Life {
 /// - An incarnation goes on in one process only; the first that was taken is the store itself.
 /// - While that process is alive no other one is taken for the store, whatever incarnation it says.
 /// - A process that started before the end of what was seen of the store is never taken.
+/// - Nothing is taken for a store that was forgotten.
 #[derive(Clone, Default, Debug)]
 pub struct Incarnations {
     newest: Arc<Mutex<BTreeMap<StoreId, Life>>>,
     /// Who refused this store, and the later life of it that was seen there.
     refused: Arc<Mutex<Option<SeenElsewhere>>>,
+    forgotten: Arc<Mutex<BTreeSet<StoreId>>>,
 }
 
 /// Another store has seen more of this one than it knows itself.
@@ -207,6 +220,9 @@ impl Drop for Presence {
     fn drop(&mut self) {
         if let Some(life) = self.newest.lock().get_mut(&self.store).filter(|life| life.process == self.process) {
             life.streams = life.streams.saturating_sub(1);
+            if life.streams == 0 {
+                life.left_at = Some(Instant::now());
+            }
         }
     }
 }
@@ -220,8 +236,35 @@ impl Incarnations {
         life.counter = counter.max(life.counter);
     }
 
+    /// The fleet has forgotten a store: from here on every handshake with it fails, and what was seen of it does not count.
+    pub fn forget(&self, store: StoreId) {
+        self.forgotten.lock().insert(store);
+        self.newest.lock().remove(&store);
+    }
+
+    /// True for a store that the fleet has forgotten.
+    #[must_use]
+    pub fn is_forgotten(&self, store: StoreId) -> bool {
+        self.forgotten.lock().contains(&store)
+    }
+
+    /// The stores that the fleet has forgotten.
+    #[must_use]
+    pub fn forgotten(&self) -> BTreeSet<StoreId> {
+        self.forgotten.lock().clone()
+    }
+
+    /// True when a store has a stream open to this one, or was heard within this time.
+    #[must_use]
+    pub fn hears(&self, store: StoreId, within: Duration) -> bool {
+        self.newest.lock().get(&store).is_some_and(|life| life.is_heard(within, Instant::now()))
+    }
+
     /// Notes what was heard of a store in its support: its log has come so far.
     pub fn note(&self, store: StoreId, incarnation: Incarnation, counter: u64) {
+        if self.is_forgotten(store) {
+            return;
+        }
         let mut newest = self.newest.lock();
         let life = newest.entry(store).or_default();
         life.counter = counter.max(life.counter);
@@ -237,6 +280,9 @@ impl Incarnations {
     }
 
     fn admit(&self, store: StoreId, incarnation: Incarnation, process: Process) -> Result<(), Refusal> {
+        if self.is_forgotten(store) {
+            return Err(Refusal::Forgotten);
+        }
         let mut newest = self.newest.lock();
         let life = newest.entry(store).or_default();
         if incarnation == life.incarnation && !process.is_another(life.process) {
@@ -358,10 +404,17 @@ pub(crate) fn judge_answer(
             check_formats(&identity.formats, &welcome.formats)?;
             let incarnation = Incarnation(welcome.incarnation);
             let process = Process { number: welcome.process, started_at: welcome.started_at };
-            incarnations.admit(store, incarnation, process).map(|()| incarnation)
+            incarnations.admit(store, incarnation, process).map(|()| incarnation).map_err(|refusal| match refusal {
+                // A refusal in an answer is a word about this store, and this one would end by it.
+                Refusal::Forgotten => forgotten_there(store),
+                other => other,
+            })
         }
         Some(Body::Refused(refused)) => {
             let refusal = refusal_from_wire(refused);
+            if refusal == Refusal::Forgotten && incarnations.is_forgotten(expected) {
+                return Err(forgotten_there(expected));
+            }
             let seen = match refusal {
                 Refusal::OldIncarnation { newest } if newest > identity.incarnation => Some((newest, 0)),
                 Refusal::PutBack { newest, counter } => Some((newest, counter)),
@@ -374,6 +427,11 @@ pub(crate) fn judge_answer(
         }
         _ => Err(Refusal::Malformed("the answer is neither a welcome nor a refusal".to_owned())),
     }
+}
+
+/// This store has no business with one that the fleet has forgotten, whatever that one says.
+fn forgotten_there(store: StoreId) -> Refusal {
+    Refusal::Malformed(format!("{store} was forgotten by the fleet, and answers all the same"))
 }
 
 /// The answer that takes a connection.
@@ -416,6 +474,7 @@ pub(crate) fn refused(refusal: &Refusal) -> v1::LinkFrame {
             (refused.incarnation, refused.counter) = (newest.0, *counter);
             v1::LinkRefusal::PutBack
         }
+        Refusal::Forgotten => v1::LinkRefusal::Forgotten,
         Refusal::Malformed(detail) => {
             refused.detail.clone_from(detail);
             v1::LinkRefusal::Malformed
@@ -440,6 +499,7 @@ fn refusal_from_wire(refused: v1::LinkRefused) -> Refusal {
         v1::LinkRefusal::PutBack => {
             Refusal::PutBack { newest: Incarnation(refused.incarnation), counter: refused.counter }
         }
+        v1::LinkRefusal::Forgotten => Refusal::Forgotten,
         v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::Malformed(refused.detail),
     }
 }
@@ -609,6 +669,51 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_store_is_refused_whatever_it_says_and_told_so() {
+        let seen = Incarnations::default();
+        let _stream = taken(&seen, &as_process(5, 77, 100)).unwrap();
+        assert!(seen.hears(StoreId(1), Duration::ZERO), "it has a stream open");
+        seen.forget(StoreId(1));
+        seen.note(StoreId(1), Incarnation(5), 150);
+        assert!(!seen.hears(StoreId(1), Duration::from_secs(60)), "what comes late does not bring it back");
+        for caller in [as_process(5, 77, 100), as_process(6, 88, 200)] {
+            let refusal = taken(&seen, &caller).unwrap_err();
+            assert_eq!(refusal, Refusal::Forgotten);
+            let told = judge_answer(&caller, &Incarnations::default(), StoreId(2), refused(&refusal));
+            assert_eq!(told, Err(Refusal::Forgotten));
+        }
+        assert!(judge_hello(&identity(2), &seen, hello(&identity(3), StoreId(2), v1::LinkClass::Log)).is_ok());
+    }
+
+    #[test]
+    fn whoever_calls_a_forgotten_store_does_not_take_itself_for_forgotten() {
+        let seen = Incarnations::default();
+        seen.forget(StoreId(2));
+        for answer in [welcome(&identity(2)), refused(&Refusal::Forgotten)] {
+            let judged = judge_answer(&identity(1), &seen, StoreId(2), answer);
+            assert!(matches!(judged, Err(Refusal::Malformed(_))), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_heard_for_a_while_after_its_last_stream_has_ended() {
+        let seen = Incarnations::default();
+        let hears = |within| seen.hears(StoreId(1), Duration::from_secs(within));
+        assert!(!hears(60), "never heard of");
+        seen.remember(StoreId(1), Incarnation(4), 90);
+        assert!(!hears(60), "what an earlier life of this store has seen");
+        let streams = [taken(&seen, &as_process(5, 77, 100)).unwrap(), taken(&seen, &as_process(5, 77, 100)).unwrap()];
+        assert!(hears(0));
+        drop(streams);
+        assert!(hears(60) && !hears(0));
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(61)).expect("the machine runs that long");
+        seen.newest.lock().get_mut(&StoreId(1)).unwrap().left_at = Some(long_ago);
+        assert!(!hears(60));
+        seen.note(StoreId(1), Incarnation(5), 150);
+        assert!(hears(60), "its heartbeats arrive");
+    }
+
+    #[test]
     fn every_refusal_survives_the_wire() {
         let refusals = [
             Refusal::WrongFleet { fleet: FleetId(1 << 100 | 5) },
@@ -617,6 +722,7 @@ mod tests {
             Refusal::OldIncarnation { newest: Incarnation(4) },
             Refusal::RunsElsewhere { alive: Incarnation(5) },
             Refusal::PutBack { newest: Incarnation(6), counter: 7 },
+            Refusal::Forgotten,
             Refusal::Malformed("no".into()),
         ];
         for refusal in refusals {

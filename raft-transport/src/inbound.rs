@@ -74,13 +74,16 @@ pub(crate) struct Slots {
 #[derive(Default)]
 struct StoreSlots {
     incarnation: Incarnation,
+    /// It was forgotten: none of its streams is read any more.
+    is_over: bool,
     /// How many streams it opened.
     calls: watch::Sender<u64>,
     by_class: [Arc<Slot>; Class::ALL.len()],
 }
 
 /// - Only the holder of `turn` delivers.
-/// - A stream whose number is not `latest` ends and gives up its turn: a newer connection or start of the store has taken over.
+/// - A stream whose number is not `latest` ends and gives up its turn: a newer connection or start of the store has taken over, or the
+///   store was forgotten.
 #[derive(Default)]
 struct Slot {
     latest: watch::Sender<u64>,
@@ -112,8 +115,19 @@ impl Slots {
         }
         let slot = Arc::clone(&slots.by_class[class.index()]);
         slot.latest.send_modify(|latest| *latest += 1);
-        let number = *slot.latest.borrow();
+        // The store may have been forgotten since its hello was judged.
+        let number = slot.latest.borrow().wrapping_sub(u64::from(slots.is_over));
         Place { slot, number }
+    }
+
+    /// Ends all streams of a store that was forgotten.
+    pub(crate) fn forget(&self, store: StoreId) {
+        let mut stores = self.stores.lock();
+        let slots = stores.entry(store).or_default();
+        slots.is_over = true;
+        for slot in &slots.by_class {
+            slot.latest.send_modify(|latest| *latest += 1);
+        }
     }
 }
 
@@ -247,7 +261,7 @@ impl Reader {
         let reason = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => "this store stops".to_owned(),
-            () = place.lost() => "a newer one has taken over".to_owned(),
+            () = place.lost() => "a newer one has taken over, or the store was forgotten".to_owned(),
             reason = self.read(&mut frames) => reason,
         };
         tracing::debug!(store = %self.caller.store, class = ?self.class, reason, "stream from a store ended");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_proto::v1::store_transport_server::StoreTransportServer;
@@ -187,8 +188,10 @@ impl Transport {
         Neighbour { address: sender, queues }
     }
 
-    /// Closes the streams to a store that left the fleet.
+    /// Closes the streams to and from a store that left the fleet, and takes none from it any more.
     pub fn forget(&self, store: StoreId) {
+        self.shared.incarnations.forget(store);
+        self.shared.slots.forget(store);
         if let Some(neighbour) = self.neighbours.write().remove(&store) {
             let mut past = self.past_drops.lock();
             for queue in &neighbour.queues {
@@ -237,6 +240,12 @@ impl Transport {
     fn unknown(&self, to: StoreId) -> SendError {
         self.unknown_address.fetch_add(1, Ordering::Relaxed);
         SendError::UnknownAddress(to)
+    }
+
+    /// True when a store has a stream open to this one, or was heard within this time.
+    #[must_use]
+    pub fn hears(&self, store: StoreId, within: Duration) -> bool {
+        self.shared.incarnations.hears(store, within)
     }
 
     /// Bytes and messages so far, by sites and cause.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use harness::{Event, Store, identity, listener, runtime, site};
@@ -383,6 +384,18 @@ fn a_forgotten_store_is_disconnected() {
     a.transport.forget(B);
     a.wait_until(&Event::Disconnected(B, Class::Log));
     assert_eq!(a.transport.send(B, Class::Log, Cause::Append, number(1)), Err(SendError::UnknownAddress(B)));
+}
+
+#[test]
+fn a_store_that_was_forgotten_loses_its_streams_and_is_told_why() {
+    let runtime = runtime();
+    let (a, b) = connected_pair(&runtime);
+    assert!(b.transport.hears(A, Duration::ZERO) && !b.transport.hears(StoreId(3), Duration::MAX));
+    b.transport.forget(A);
+    a.wait_until(&Event::Disconnected(B, Class::Log));
+    assert_eq!(a.wait_for_refusal(), Refusal::Forgotten);
+    b.wait_until(&Event::TurnedAway(A, Refusal::Forgotten));
+    assert!(!b.transport.hears(A, Duration::MAX));
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Announcer {
         let version = directory.version();
         if version != self.version {
             self.version = version;
-            self.running.store.directory(Arc::new(directory.all().values().cloned().collect()));
+            self.running.store.directory(Arc::new(directory.records()));
             let saving = Arc::clone(&directory);
             if tokio::task::spawn_blocking(move || saving.save()).await.is_err() {
                 tracing::error!("the address book could not be kept: its thread ended");

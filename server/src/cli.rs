@@ -46,6 +46,9 @@ pub enum Command {
     /// Show the fleet: sites, stores, ranges
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
+    /// Take a store that is dead for good out of the fleet's list
+    #[command(after_help = help::FORGET)]
+    Forget(crate::forget::ForgetArgs),
     /// Show the configuration that a store would have
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),

@@ -1,5 +1,8 @@
 //! All stores of the fleet: who they are by the system range, where they are by the address book. Kept in memory and in a file, so that
 //! a store finds the others after a restart without the system range. The file is a cache: without it, others are asked.
+//!
+//! A store that was forgotten is told of once more, as one to be let go of, and never again: neither older records nor what is said of
+//! it bring it back.
 
 mod file;
 
@@ -14,7 +17,7 @@ use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-/// Called with the records that are new or changed.
+/// Called with the records that are new or changed; a forgotten store is to be let go of.
 pub type OnChange = Box<dyn Fn(&[StoreRecord]) + Send + Sync>;
 
 /// All stores of the fleet as this store knows them.
@@ -36,6 +39,34 @@ struct Inner {
     book: AddressBook,
     /// What the system range says of each store; made up for those of which only an address was heard.
     members: BTreeMap<StoreId, StoreRecord>,
+    /// Stores that the fleet has forgotten. Grows only.
+    forgotten: BTreeMap<StoreId, StoreRecord>,
+    /// Those of them that nobody was told of.
+    untold: Vec<StoreRecord>,
+}
+
+impl Inner {
+    fn new(own: &StoreRecord) -> Self {
+        Self {
+            book: AddressBook::new(own.store),
+            members: BTreeMap::from([(own.store, own.clone())]),
+            forgotten: BTreeMap::new(),
+            untold: Vec::new(),
+        }
+    }
+
+    fn forget(&mut self, record: &StoreRecord, own: StoreId) {
+        if self.forgotten.contains_key(&record.store) {
+            return;
+        }
+        self.forgotten.insert(record.store, record.clone());
+        self.untold.push(record.clone());
+        self.book.forget(record.store);
+        // A store that is forgotten itself is about to end.
+        if record.store != own {
+            self.members.remove(&record.store);
+        }
+    }
 }
 
 impl Directory {
@@ -43,10 +74,10 @@ impl Directory {
     /// use. Nobody hears of the stores before [`Directory::begin`].
     pub fn open(data_dir: &std::path::Path, own: StoreRecord, incarnation: Incarnation, clock: Arc<dyn Clock>) -> Self {
         let path = data_dir.join("directory.json");
-        let members = BTreeMap::from([(own.store, own.clone())]);
+        let inner = Inner::new(&own);
         let directory = Self {
-            inner: Mutex::new(Inner { book: AddressBook::new(own.store), members: members.clone() }),
-            stores: RwLock::new(Arc::new(members)),
+            stores: RwLock::new(Arc::new(inner.members.clone())),
+            inner: Mutex::new(inner),
             path,
             clock,
             own,
@@ -56,7 +87,10 @@ impl Directory {
             saved: Mutex::new(0),
         };
         match file::read(&directory.path) {
-            Ok(claims) => drop(directory.hear(&claims)),
+            Ok(kept) => {
+                directory.learn(&kept.forgotten);
+                directory.hear(&kept.claims);
+            }
             Err(error) => tracing::warn!(
                 error = format!("{error:#}"),
                 "the addresses of other stores that were written down are of no use; others are asked for them"
@@ -67,9 +101,8 @@ impl Directory {
 
     /// `on_change` hears of every record, now and whenever one changes.
     pub fn begin(&self, on_change: OnChange) {
-        let _inner = self.inner.lock();
-        let records: Vec<_> = self.all().values().cloned().collect();
-        on_change(&records);
+        let inner = self.inner.lock();
+        on_change(&self.records_with(&inner));
         assert!(self.on_change.set(on_change).is_ok(), "a directory begins once");
     }
 
@@ -78,24 +111,49 @@ impl Directory {
         Arc::clone(&self.stores.read())
     }
 
-    /// Grows with every change of what [`Directory::all`] gives.
+    /// All stores, and those that were forgotten.
+    pub fn records(&self) -> Vec<StoreRecord> {
+        self.records_with(&self.inner.lock())
+    }
+
+    fn records_with(&self, inner: &Inner) -> Vec<StoreRecord> {
+        let all = self.all();
+        let members = all.values().filter(|record| !inner.forgotten.contains_key(&record.store));
+        members.chain(inner.forgotten.values()).cloned().collect()
+    }
+
+    /// Grows with every change of what [`Directory::records`] returns.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
     }
 
-    /// Takes in what the system range says: who the stores are, and where they were when they last told it.
+    /// Takes in what the system range says: who the stores are, and where they were when they last told it; and which were forgotten.
     pub fn learn(&self, records: &[StoreRecord]) {
         self.change(|inner, now| {
             for record in records {
-                inner.members.insert(record.store, record.clone());
-                inner.book.hear(&claim_of(record, Incarnation::default()), now);
+                if record.is_forgotten() {
+                    inner.forget(record, self.own.store);
+                } else if !inner.forgotten.contains_key(&record.store) {
+                    inner.members.insert(record.store, record.clone());
+                    inner.book.hear(&claim_of(record, Incarnation::default()), now);
+                }
             }
         });
     }
 
+    /// Another store refuses this one, because the fleet has forgotten it.
+    pub fn learn_own_end(&self) {
+        // When that was, the system range knows.
+        let heard_at = Timestamp::from_ms(self.clock.wall_ms()).max(Timestamp(1));
+        self.learn(&[StoreRecord { forgotten_at: Some(heard_at), ..self.own.clone() }]);
+    }
+
     /// Takes in what is said of where stores are. True when some of it was new.
     pub fn hear(&self, claims: &[Claim]) -> bool {
-        self.change(|inner, now| claims.iter().fold(false, |news, claim| inner.book.hear(claim, now) | news))
+        self.change(|inner, now| {
+            let members = claims.iter().filter(|claim| !inner.forgotten.contains_key(&claim.store));
+            members.fold(false, |news, claim| inner.book.hear(claim, now) | news)
+        })
     }
 
     /// A handshake proved where a store is.
@@ -158,7 +216,11 @@ impl Directory {
         if *saved == version {
             return;
         }
-        match file::write(&self.path, &self.claims()) {
+        let kept = {
+            let inner = self.inner.lock();
+            file::Kept { claims: inner.book.claims(), forgotten: inner.forgotten.values().cloned().collect() }
+        };
+        match file::write(&self.path, &kept) {
             Ok(()) => *saved = version,
             Err(error) => tracing::warn!(error = format!("{error:#}"), "the address book could not be kept"),
         }
@@ -176,7 +238,8 @@ impl Directory {
             next.insert(*store, self.placed(member, inner.book.place_of(*store)));
         }
         let before = self.all();
-        let changed: Vec<_> = next.values().filter(|now| before.get(&now.store) != Some(now)).cloned().collect();
+        let moved = next.values().filter(|now| before.get(&now.store) != Some(now)).cloned();
+        let changed: Vec<_> = moved.chain(std::mem::take(&mut inner.untold)).collect();
         if !changed.is_empty() {
             *self.stores.write() = Arc::new(next);
             self.version.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +289,7 @@ fn made_up(claim: &Claim) -> StoreRecord {
             http: String::new(),
         },
         joined_at: Timestamp::ZERO,
+        forgotten_at: None,
     }
 }
 
@@ -276,6 +340,66 @@ mod tests {
             book.save();
             assert_eq!(open(dir.path()).all().len(), 2, "{text}");
         }
+    }
+
+    fn forgotten(store: u64, host: &str) -> StoreRecord {
+        StoreRecord { forgotten_at: Some(Timestamp(70)), ..record(store, host) }
+    }
+
+    /// What the streams were told: the store, and whether it is to be let go of.
+    fn begin(book: &Directory) -> Arc<Mutex<Vec<(u64, bool)>>> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&told);
+        book.begin(Box::new(move |records| {
+            hears.lock().extend(records.iter().map(|record| (record.store.0, record.is_forgotten())));
+        }));
+        told
+    }
+
+    #[test]
+    fn a_forgotten_store_is_told_of_once_and_nothing_brings_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        let told = begin(&book);
+        book.learn(&[record(4, "h"), record(5, "i")]);
+        book.learn(&[forgotten(4, "h")]);
+        for _ in 0..2 {
+            book.learn(&[record(4, "h"), forgotten(4, "h"), record(4, "elsewhere")]);
+            assert!(!book.hear(&[claim_of(&record(4, "g"), Incarnation(9))]), "what is said of it is no news");
+            book.reached(StoreId(4), Incarnation(9), "h:2");
+            book.failed(StoreId(5), "i:2", "another store", Some(StoreId(4)));
+            book.lost(StoreId(4));
+        }
+        assert_eq!(*told.lock(), [(1, false), (4, false), (5, false), (4, true)]);
+        assert_eq!(book.all().keys().map(|store| store.0).collect::<Vec<_>>(), [1, 5]);
+        assert!(book.claims().iter().all(|claim| claim.store != StoreId(4)), "nobody else hears of it from here");
+        let known: Vec<_> = book.records().iter().map(|record| (record.store.0, record.forgotten_at)).collect();
+        assert_eq!(known, [(1, None), (5, None), (4, Some(Timestamp(70)))]);
+    }
+
+    #[test]
+    fn a_restart_remembers_who_was_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        book.learn(&[record(4, "h"), record(5, "i"), forgotten(4, "h")]);
+        book.save();
+        let again = open(dir.path());
+        again.hear(&[claim_of(&record(4, "h"), Incarnation(9))]);
+        assert_eq!(again.all().keys().map(|store| store.0).collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(*begin(&again).lock(), [(1, false), (5, false), (4, true)], "streams are told at the start");
+    }
+
+    #[test]
+    fn a_store_that_hears_of_its_own_end_tells_so_now_and_at_its_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        let told = begin(&book);
+        book.learn_own_end();
+        book.learn_own_end();
+        assert_eq!(*told.lock(), [(1, false), (1, true)]);
+        assert!(book.all().contains_key(&StoreId(1)), "it still answers for itself while it ends");
+        book.save();
+        assert_eq!(*begin(&open(dir.path())).lock(), [(1, true)]);
     }
 
     #[test]

@@ -68,6 +68,22 @@ Examples:
     exits!()
 );
 
+/// `holdfast forget`.
+pub const FORGET: &str = concat!(
+    "\
+Refused while any store hears the store, and while it holds replicas: stop it for good, and wait until placement has replaced them. For a
+store that is stopped for a while only, do nothing. There is no way back: should the store return, every other one refuses it and its
+process ends; start it with an empty data directory then, and it joins as a new store. Forgetting it a second time is a success.
+
+Examples:
+  holdfast forget s4
+  holdfast forget 4 --at 10.0.1.5:7300,10.0.2.5:7300    # any store but the one that is to be forgotten
+  holdfast forget s4 --json
+
+",
+    exits!()
+);
+
 /// `holdfast demo`.
 pub const DEMO: &str = "\
 Examples:

@@ -127,6 +127,7 @@ fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId,
                 http: String::new(),
             },
             joined_at: Timestamp::ZERO,
+            forgotten_at: None,
         });
     }
     Ok((fleet, record, stores))
@@ -147,6 +148,7 @@ pub fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> Stor
         site_identity: config.site_id.clone(),
         addresses: own_addresses(config),
         joined_at,
+        forgotten_at: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
+//! - [`demo`], [`dev`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,6 +16,7 @@ mod directory;
 mod events;
 #[cfg(test)]
 mod examples;
+mod forget;
 mod help;
 mod history;
 mod import;
@@ -76,6 +77,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),
+        Command::Forget(args) => forget::run(&args).await.map(|()| true),
         Command::Demo(args) => demo::run(&args).await,
         Command::Dev(args) => dev::run(&args).await.map(|()| true),
         Command::Import(args) => import::run(&args).await,

@@ -11,6 +11,14 @@ use crate::system::{self, all, damaged, get, put, write};
 /// How often a join is begun again when another one came first.
 const MAX_TRIES: usize = 16;
 
+/// What is to be said of, and to, a store that was forgotten.
+pub fn is_over(store: StoreId) -> String {
+    format!(
+        "{store} was forgotten by the fleet (`holdfast forget {store}`), and its identity is over: start it with an empty data directory to \
+         join as a new store"
+    )
+}
+
 /// What a store says of itself.
 #[derive(Clone, Debug)]
 pub struct Applicant {
@@ -29,6 +37,8 @@ pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, 
     for _ in 0..MAX_TRIES {
         let stores = all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store).await?;
         let sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
+        // Whoever was forgotten is so from here on, the applicant too.
+        running.directory.learn(&stores.iter().filter(|known| known.is_forgotten()).cloned().collect::<Vec<_>>());
         let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
         let attempt = if applicant.store == StoreId::NONE {
             admit(running, applicant, &site).await?
@@ -36,7 +46,8 @@ pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, 
             renew(running, applicant, &stores, &site).await?
         };
         if let Some(record) = attempt {
-            let mut all: Vec<_> = stores.into_iter().filter(|known| known.store != record.store).collect();
+            let others = stores.into_iter().filter(|known| known.store != record.store && !known.is_forgotten());
+            let mut all: Vec<_> = others.collect();
             all.push(record.clone());
             running.directory.learn(&all);
             return Ok((record.store, all));
@@ -80,6 +91,9 @@ async fn renew(
             "{store} is not a member of this fleet: its data belongs elsewhere, or it was removed; start it with an empty data directory"
         )));
     };
+    if known.is_forgotten() {
+        return Err(Rejected::invalid(is_over(store)));
+    }
     if known.site != applicant.site {
         return Err(Rejected::invalid(format!(
             "{store} is a store of site {}, not {}: a store keeps its site for life; start it with --site {}",
@@ -106,5 +120,6 @@ fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::T
         site_identity: applicant.site_identity.clone(),
         addresses: applicant.addresses.clone(),
         joined_at,
+        forgotten_at: None,
     }
 }

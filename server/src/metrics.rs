@@ -1,7 +1,11 @@
 //! Metrics in the OpenMetrics text format.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+
+use holdfast_raft_transport::{Direction, TrafficRow};
+use holdfast_types::SiteName;
 
 use crate::requests::{BUCKETS_US, ENDINGS, Kind};
 use crate::running::{Running, ServerState};
@@ -21,6 +25,12 @@ pub fn page(state: &ServerState) -> String {
     }
     page.0.push_str("# EOF\n");
     page.0
+}
+
+/// The rows between sites that have a store: a site whose last store was forgotten is gone.
+fn of_sites(mut rows: Vec<TrafficRow>, sites: &BTreeSet<&SiteName>) -> Vec<TrafficRow> {
+    rows.retain(|row| sites.contains(&row.from_site) && sites.contains(&row.to_site));
+    rows
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -45,7 +55,9 @@ fn of_store(page: &mut Page, running: &Running) {
 
 #[expect(clippy::cast_precision_loss, reason = "an error below one in 2^52 does not matter in a graph")]
 fn of_traffic(page: &mut Page, running: &Running) {
-    let rows = running.transport.traffic();
+    let stores = running.directory.all();
+    let sites: BTreeSet<_> = stores.values().map(|record| &record.site).collect();
+    let rows = of_sites(running.transport.traffic(), &sites);
     let families = [
         ("holdfast_traffic_bytes", "Bytes between stores."),
         ("holdfast_traffic_messages", "Messages between stores."),
@@ -54,8 +66,8 @@ fn of_traffic(page: &mut Page, running: &Running) {
         page.family(family, "counter", help);
         for row in &rows {
             let direction = match row.direction {
-                holdfast_raft_transport::Direction::Sent => "sent",
-                holdfast_raft_transport::Direction::Received => "received",
+                Direction::Sent => "sent",
+                Direction::Received => "received",
             };
             let labels = format!(
                 "{{direction=\"{direction}\",from_site=\"{}\",to_site=\"{}\",cause=\"{}\"}}",
@@ -106,5 +118,34 @@ impl Page {
 
     fn sample(&mut self, name: &str, labels: &str, value: f64) {
         writeln!(self.0, "{name}{labels} {value}").expect("a string takes all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_raft_transport::Cause;
+
+    use super::*;
+
+    #[test]
+    fn series_of_a_site_go_with_its_last_store() {
+        let site = |name| SiteName::new(name).unwrap();
+        let row = |direction, from, to| TrafficRow {
+            direction,
+            from_site: site(from),
+            to_site: site(to),
+            cause: Cause::Append,
+            bytes: 9,
+            messages: 1,
+        };
+        let rows = vec![
+            row(Direction::Sent, "a", "b"),
+            row(Direction::Sent, "a", "gone"),
+            row(Direction::Received, "gone", "a"),
+            row(Direction::Received, "b", "a"),
+        ];
+        let (a, b) = (site("a"), site("b"));
+        let left = of_sites(rows.clone(), &BTreeSet::from([&a, &b]));
+        assert_eq!(left, [rows[0].clone(), rows[3].clone()]);
     }
 }

@@ -17,7 +17,7 @@ use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
 use holdfast_types::{
     FleetId, Incarnation, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Term,
-    Timestamp,
+    Timestamp, limits,
 };
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -85,6 +85,17 @@ impl Running {
             complaints.push(Complaint { kind: ComplaintKind::Streams, message });
         }
         complaints
+    }
+
+    /// True when a stream between this store and another one is open, or that one was heard a moment ago.
+    pub fn hears(&self, store: StoreId) -> bool {
+        self.incoming.reaches(store) || self.transport.hears(store, limits::FORGET_AFTER_SILENCE)
+    }
+
+    /// The other stores that this one hears.
+    pub fn heard(&self) -> Vec<StoreId> {
+        let others = self.directory.all();
+        others.keys().copied().filter(|store| *store != self.store_id && self.hears(*store)).collect()
     }
 
     /// Stores that have not been reached for a while, and what was tried. Says nothing of this store's health.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use holdfast_engine::{EngineOptions, Engines};
+use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
 use holdfast_kv::core::routing::Found;
@@ -37,6 +37,7 @@ use crate::config::Config;
 use crate::directory::{Directory, OnChange};
 use crate::events::{self, EventLog};
 use crate::joining::{become_member, own_record, random_128, renew_record};
+use crate::membership;
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
@@ -81,13 +82,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, "listening");
 
     let (faults, mut fault) = fault_sink();
-    tokio::select! {
+    let ended = tokio::select! {
         ended = live(&config, engines, &state, inits, stream_listener, faults) => ended,
         () = told_to_stop(config.end_with_stdin) => Ok(()),
         fault = fault_of(&mut fault) => Err(fault),
-    }?;
-    stop(&state).await;
-    Ok(())
+    };
+    match (&ended, state.running()) {
+        (Ok(()), _) => stop(&state).await,
+        // What was heard of the other stores, and of its own end, is no less true for the fault.
+        (Err(_), Some(running)) => running.directory.save(),
+        (Err(_), None) => {}
+    }
+    ended
 }
 
 /// Becomes a member and runs. Never returns while all is well.
@@ -173,7 +179,7 @@ fn start_store(
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
     let support_link = start_support(config, support_config, &transport)?;
     directory.learn(stores);
-    directory.begin(tell_streams(identity.store, &transport, &support_link));
+    directory.begin(tell_streams(identity.store, &transport, &support_link, faults.clone()));
     let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
@@ -188,7 +194,7 @@ fn start_store(
         faults,
     };
     let store = Store::start(&store_options(), engines, workers, map, support, ports)?;
-    store.directory(Arc::new(directory.all().values().cloned().collect()));
+    store.directory(Arc::new(directory.records()));
     let history = Arc::clone(&link.history);
     incoming.open(Arc::clone(&store), Box::new(move |what| history.noted(Note::Alarm(None, what))));
     let (stop, stopped) = watch::channel(false);
@@ -266,12 +272,22 @@ fn store_options() -> StoreOptions {
     }
 }
 
-/// The directory tells streams and heartbeats where the other stores are.
-fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink) -> OnChange {
+/// The directory tells streams and heartbeats where the other stores are, and which of them are no more. A store that is itself no
+/// more ends.
+fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink, faults: FaultSink) -> OnChange {
     let transport = Arc::clone(transport);
     let heartbeats = support.addresses();
     Box::new(move |records| {
-        for record in records.iter().filter(|record| record.store != own) {
+        let (forgotten, members): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.is_forgotten());
+        for record in forgotten {
+            if record.store == own {
+                faults.report(&Fault::Identity(membership::is_over(own)));
+            } else {
+                transport.forget(record.store);
+                heartbeats.forget(record.store);
+            }
+        }
+        for record in members.into_iter().filter(|record| record.store != own) {
             let address = &record.addresses.store_to_store;
             transport.set_address(record.store, record.site.clone(), address);
             if let Some(address) = support_address(address) {
@@ -336,8 +352,13 @@ async fn serve_clients(
 fn fault_sink() -> (FaultSink, watch::Receiver<Option<String>>) {
     let (sender, receiver) = watch::channel(None);
     let sink = FaultSink::new(Arc::new(move |fault| {
+        let advice = match fault {
+            // It says itself what to do.
+            Fault::Identity(_) => "",
+            _ => "; start the store again when that is mended",
+        };
         // The receiver lives as long as the process.
-        let _ = sender.send(Some(fault.to_string()));
+        let _ = sender.send(Some(format!("{fault}{advice}")));
     }));
     (sink, receiver)
 }
@@ -345,9 +366,7 @@ fn fault_sink() -> (FaultSink, watch::Receiver<Option<String>>) {
 /// Waits for a fault: the process ends with it, and its exit code is not 0.
 async fn fault_of(faults: &mut watch::Receiver<Option<String>>) -> anyhow::Error {
     match faults.wait_for(Option::is_some).await {
-        Ok(fault) => {
-            anyhow::anyhow!("{}; start the store again when that is mended", fault.as_deref().unwrap_or("a fault"))
-        }
+        Ok(fault) => anyhow::anyhow!("{}", fault.as_deref().unwrap_or("a fault")),
         // Nobody is left who could report one.
         Err(_) => std::future::pending().await,
     }
@@ -468,9 +487,17 @@ mod tests {
     #[tokio::test]
     async fn a_fault_of_any_thread_ends_the_process_with_its_words() {
         let (sink, mut faults) = fault_sink();
-        sink.report(&holdfast_engine::Fault::Bug("thread worker 1 panicked: no replica 7".into()));
-        sink.report(&holdfast_engine::Fault::Full("flushing".into()));
+        sink.report(&Fault::Bug("thread worker 1 panicked: no replica 7".into()));
+        sink.report(&Fault::Full("flushing".into()));
         let error = fault_of(&mut faults).await.to_string();
         assert!(error.starts_with("a bug in Holdfast: thread worker 1 panicked: no replica 7;"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_store_is_told_to_begin_anew_and_not_to_start_again() {
+        let (sink, mut faults) = fault_sink();
+        sink.report(&Fault::Identity(membership::is_over(StoreId(4))));
+        let error = fault_of(&mut faults).await.to_string();
+        assert!(error.starts_with("s4 was forgotten") && error.ends_with("to join as a new store"), "{error}");
     }
 }

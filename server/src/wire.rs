@@ -79,6 +79,10 @@ impl ports::SupportLink for HeartbeatLink {
         Some(Outdated { seen_by: seen.by, incarnation: seen.incarnation, counter: seen.counter })
     }
 
+    fn forgotten(&self) -> BTreeSet<StoreId> {
+        self.0.config().incarnations.forgotten()
+    }
+
     fn note(&mut self, store: StoreId, incarnation: Incarnation, counter: u64) {
         self.0.config().incarnations.note(store, incarnation, counter);
     }
@@ -211,6 +215,9 @@ impl Inbound for Incoming {
     }
 
     fn refused(&self, store: StoreId, class: Class, address: &str, refusal: &Refusal) {
+        if *refusal == Refusal::Forgotten {
+            self.directory.learn_own_end();
+        }
         if class == Class::Control {
             let lives_there = if let Refusal::WrongStore { store } = refusal { Some(*store) } else { None };
             self.directory.failed(store, address, &refusal.to_string(), lives_there);

@@ -213,6 +213,9 @@ pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 pub const EVENTS_KEPT: usize = 4_096;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was
+/// about to be given by then has come to an end.
+pub const FORGET_AFTER_SILENCE: Duration = Duration::from_secs(3);
 
 // ---- streams between stores
 
@@ -324,4 +327,5 @@ const _: () = {
     assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
+    assert!(REPORT_EVERY.as_millis() * 4 < FORGET_AFTER_SILENCE.as_millis());
 };

@@ -42,8 +42,8 @@ use tonic::{Code, Response, Status};
 use super::link;
 
 pub use self::answers::{
-    Complaint, ComplaintKind, Keyspace, QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource, Settings,
-    SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
+    Complaint, ComplaintKind, Forgotten, Keyspace, QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource,
+    Settings, SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
 };
 pub use self::error::AdminError;
 pub use self::events::{Event, EventKind, Events};
@@ -269,6 +269,13 @@ impl Admin {
         let expected_epoch = expected.map(Into::into);
         let request = v1::TransferLeaderRequest { range_id: range.0, expected_epoch, to: Some(to) };
         self.change(request, async |mut client, request| client.transfer_leader(request).await).await?.try_into()
+    }
+
+    /// Takes a store that is dead for good out of the fleet's list; should it come back, it is refused. One that was forgotten before
+    /// stays so. [`AdminError::FailedPrecondition`]: it is alive or holds replicas; the sentence says what to do.
+    pub async fn forget_store(&self, store: StoreId) -> Result<Forgotten, AdminError> {
+        let request = v1::ForgetStoreRequest { store_id: store.0 };
+        self.change(request, async |mut client, request| client.forget_store(request).await).await?.try_into()
     }
 
     async fn look<Q: Clone, A>(

@@ -85,4 +85,11 @@ impl v1::admin_server::Admin for Service {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         not_here()
     }
+
+    async fn forget_store(
+        &self,
+        _: Request<v1::ForgetStoreRequest>,
+    ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
+        not_here()
+    }
 }

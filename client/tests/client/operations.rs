@@ -191,4 +191,7 @@ async fn a_keyspace_is_found_by_its_name() {
     assert_eq!(client.get("k").await.unwrap(), None);
     assert_eq!(client.keyspace("default").await.unwrap().keyspace_id(), KeyspaceId::DEFAULT);
     assert!(matches!(client.admin().create_keyspace("orders").await, Err(AdminError::AlreadyExists(_))));
+    // The stores of a mock are not administered: whoever tries is told so.
+    let refused = client.admin().forget_store(StoreId(1)).await;
+    assert!(matches!(refused, Err(AdminError::FailedPrecondition(_))), "{refused:?}");
 }

@@ -176,7 +176,7 @@ pub enum Event {
     },
     /// Facts measured by the driver now and then.
     Measured(Measurements),
-    /// The stores of the fleet, as the server knows them (at start, after a join).
+    /// The stores of the fleet, as the server knows them (at start, after a join), and those that were forgotten.
     Directory(Arc<Vec<StoreRecord>>),
     /// The store begins to stop: hand leaders over.
     Retire,

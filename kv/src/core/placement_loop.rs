@@ -127,7 +127,7 @@ impl PlacementLoop {
         self.leading.is_some()
     }
 
-    /// All stores of the fleet, and the version of that list; 0: not known.
+    /// All stores of the fleet, also those that were forgotten, and the version of that list; 0: not known.
     #[must_use]
     pub fn directory(&self) -> (u64, &Arc<Vec<StoreRecord>>) {
         (self.directory_version, &self.directory)
@@ -235,7 +235,7 @@ impl Leading {
         policies: &Policies,
         now: Moment,
     ) -> Vec<PlacementTask> {
-        let mut view = self.facts.view(stores, now);
+        let mut view = self.facts.view((stores, self.records.stores_asked_at()), now);
         self.drop_ended(&view, now);
         for (range, operator) in &self.in_flight {
             if let Some(known) = view.ranges.get_mut(range) {

@@ -34,6 +34,7 @@ pub fn encode_store(record: &StoreRecord) -> Bytes {
         store_address: record.addresses.store_to_store.clone(),
         http_address: record.addresses.http.clone(),
         joined_at: record.joined_at.0,
+        forgotten_at: record.forgotten_at.unwrap_or(Timestamp::ZERO).0,
     };
     message.encode_to_vec().into()
 }
@@ -52,6 +53,7 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
             http: message.http_address,
         },
         joined_at: Timestamp(message.joined_at),
+        forgotten_at: (message.forgotten_at != 0).then_some(Timestamp(message.forgotten_at)),
     })
 }
 
@@ -172,8 +174,12 @@ mod tests {
             site_identity: None,
             addresses: StoreAddresses { client: "h:1".into(), store_to_store: "h:2".into(), http: "h:3".into() },
             joined_at: Timestamp(9),
+            forgotten_at: None,
         };
-        assert_eq!(decode_store(&encode_store(&record)), Ok(record));
+        let forgotten = StoreRecord { forgotten_at: Some(Timestamp(10)), ..record.clone() };
+        for record in [record, forgotten] {
+            assert_eq!(decode_store(&encode_store(&record)), Ok(record));
+        }
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));
         let keyspace = KeyspaceRecord {
             id: KeyspaceId(256),

@@ -12,6 +12,7 @@ fn record(id: u64) -> StoreRecord {
         site_identity: None,
         addresses: StoreAddresses::default(),
         joined_at: Timestamp(1),
+        forgotten_at: None,
     }
 }
 

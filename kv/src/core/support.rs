@@ -230,6 +230,15 @@ impl Support {
         }
     }
 
+    /// The fleet has forgotten these stores, and nothing of them is taken any more: what was seen of them goes, once no promise to
+    /// them stands.
+    pub fn forget(&mut self, stores: &BTreeSet<StoreId>) {
+        if !stores.is_empty() {
+            self.others.retain(|store, other| other.given.is_some() || !stores.contains(store));
+            self.lost.retain(|store, _| !stores.contains(store));
+        }
+    }
+
     /// The stores to ask: those whose streams matter.
     #[must_use]
     pub fn neighbours(&self) -> &BTreeSet<StoreId> {

@@ -309,3 +309,18 @@ fn heartbeats_that_are_cut_in_one_direction_end_support_both_ways_though_streams
         assert!(view.streams.contains(&B), "requests find their way by the streams");
     }
 }
+
+#[test]
+fn row_of_a_forgotten_store_goes_but_never_before_the_promise_to_it_has_run_out() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    let forgotten = BTreeSet::from([A]);
+    pair.tables.get_mut(&B).unwrap().forget(&forgotten);
+    assert!(pair.tables[&B].others.contains_key(&A), "its ranges may still be led by that promise");
+    pair.stopped.insert(A);
+    pair.run(1_000);
+    let table = pair.tables.get_mut(&B).unwrap();
+    assert!(pair.withdrawn == [(B, A, Generation(1))] && table.lost.contains_key(&A));
+    table.forget(&forgotten);
+    assert!(table.others.is_empty() && table.lost.is_empty());
+}

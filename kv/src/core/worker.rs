@@ -19,6 +19,7 @@ mod forwarding;
 mod garbage;
 mod lifecycle;
 mod log;
+mod members;
 mod messages;
 mod reads;
 mod reports;
@@ -148,7 +149,10 @@ pub struct Worker {
     /// Ranges to be told that support changed, a batch a round: a store that is reborn wakes many.
     support_news: VecDeque<RangeId>,
     map: RangeMap,
+    /// The members of the fleet.
     directory: Arc<Vec<StoreRecord>>,
+    /// Stores that were members, and whose identities are over.
+    forgotten: BTreeSet<StoreId>,
     measured: Measurements,
     retiring: bool,
     /// The disk takes no writes of clients: others should lead.
@@ -221,6 +225,7 @@ impl Worker {
             support_news: VecDeque::new(),
             map,
             directory: Arc::default(),
+            forgotten: BTreeSet::new(),
             measured: Measurements::default(),
             retiring: false,
             disk_full: false,
@@ -412,19 +417,6 @@ impl Worker {
         self.repeat_unled(cx);
         self.sweep(cx);
         self.report(cx);
-    }
-
-    /// The stores of the fleet. Where all are in one site, its loss cannot be survived, and voters may share it.
-    fn set_directory(&mut self, stores: Arc<Vec<StoreRecord>>) {
-        let sites: BTreeSet<_> = stores.iter().map(|record| &record.site).collect();
-        let goal = if sites.len() == 1 { SurvivalGoal::Store } else { self.config.survival };
-        self.directory = stores;
-        if self.replica_config.survival != goal {
-            self.replica_config.survival = goal;
-            for held in self.held.values_mut() {
-                held.replica.set_survival(goal);
-            }
-        }
     }
 
     fn retire(&mut self) {

@@ -21,7 +21,7 @@ impl FaultSink {
     /// Reports a fault that stops the store.
     pub fn report(&self, fault: &Fault) {
         if !self.raised.swap(true, Ordering::AcqRel) {
-            tracing::error!(%fault, "this store stops acknowledging and must be started again");
+            tracing::error!(%fault, "this store stops acknowledging, and its process ends");
             (self.on_fault)(fault);
         }
     }

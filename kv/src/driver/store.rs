@@ -320,7 +320,7 @@ impl Store {
         self.mailboxes.waiting()
     }
 
-    /// The stores of the fleet became known.
+    /// The stores of the fleet became known, and which of those that it had are forgotten.
     pub fn directory(&self, stores: Arc<Vec<StoreRecord>>) {
         self.mailboxes.broadcast(None, &Event::Directory(stores));
     }

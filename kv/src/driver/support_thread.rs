@@ -91,6 +91,7 @@ impl SupportThread {
             self.support.note_counter(self.log.counter().0);
             self.support.note_disk(self.measured.read().is_disk_full());
             self.support.note_wall(self.clock.wall_ms());
+            self.support.forget(&self.link.forgotten());
             let output = self.support.tick(now, healthy);
             self.carry_out(output);
         }

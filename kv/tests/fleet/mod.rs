@@ -117,6 +117,7 @@ fn record(store: StoreId, site: SiteName) -> StoreRecord {
         site_identity: None,
         addresses: StoreAddresses { client: format!("host-{}:1", store.0), ..StoreAddresses::default() },
         joined_at: Timestamp::from_ms(1_700_000_000_000),
+        forgotten_at: None,
     }
 }
 
@@ -204,7 +205,27 @@ impl Fleet {
         let (key, value) = (StateKey::Store(record.store).key(), Some(encode_store(record)));
         let mutations = vec![Mutation { key, value, expires_at: None }];
         let request = Request::Write { conditions: Vec::new(), mutations };
-        self.must(StoreId(1), RangeRequest { range: None, write: None, request });
+        let asked = *self.stores.keys().next().expect("some store runs");
+        self.must(asked, RangeRequest { range: None, write: None, request });
+    }
+
+    /// The record of a store that an operator had the fleet forget.
+    fn forgotten(&self, id: StoreId) -> StoreRecord {
+        let known = self.directory.iter().find(|record| record.store == id).expect("it is one of the fleet");
+        StoreRecord { forgotten_at: Some(Timestamp::from_ms(self.wall_ms())), ..known.clone() }
+    }
+
+    /// What the server does when an operator has a store forgotten.
+    pub fn forget(&mut self, id: StoreId) {
+        let record = self.forgotten(id);
+        self.register(&record);
+    }
+
+    /// The worker that has a range on one store hears that another one was forgotten. The others do not, nor does placement.
+    pub fn hears_forgotten(&mut self, hearer: StoreId, range: RangeId, id: StoreId) {
+        let others = self.directory.iter().filter(|record| record.store != id).cloned();
+        let stores = Arc::new(others.chain([self.forgotten(id)]).collect());
+        self.happens(hearer, range, Event::Directory(stores));
     }
 
     pub fn start(&mut self, id: StoreId) {

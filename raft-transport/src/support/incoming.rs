@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::link::{SupportConfig, SupportCounters};
 use super::outgoing::Sockets;
 use crate::class::Cause;
-use crate::handshake::{self, Caller, Refusal};
+use crate::handshake::{self, Caller, Incarnations, Refusal};
 use crate::traffic::{Counters, Direction};
 
 /// A heartbeat with the store and incarnation of the handshake.
@@ -102,6 +102,12 @@ impl IncomingSet {
                 Some(false)
             }
         }
+    }
+
+    /// Closes connections of stores that were forgotten since they were welcomed.
+    pub(crate) fn end_forgotten(&mut self, incarnations: &Incarnations) {
+        let is_forgotten = |caller: &Caller| incarnations.is_forgotten(caller.store);
+        self.by_token.retain(|_, incoming| incoming.welcomed.as_ref().is_none_or(|(caller, _)| !is_forgotten(caller)));
     }
 
     /// Closes connections that have been silent for too long.

@@ -172,6 +172,7 @@ impl SupportLink {
     fn take_addresses(&mut self, now: Instant) {
         let Some(book) = self.addresses.newer(&mut self.seen_addresses) else { return };
         self.outgoing.retain(|store, _| book.contains_key(store));
+        self.incoming.end_forgotten(&self.config.incarnations);
         for (store, place) in book {
             if store == self.config.identity.store {
                 continue;

@@ -63,7 +63,7 @@ impl SupportAddresses {
         self.publish(book);
     }
 
-    /// Ends the connection to a store that left the fleet.
+    /// Ends the connections to and from a store that left the fleet.
     pub fn forget(&self, store: StoreId) {
         let mut book = self.inner.book.lock();
         book.stores.remove(&store);

@@ -215,6 +215,24 @@ fn a_newer_connection_of_a_store_takes_over() {
 }
 
 #[test]
+fn a_store_that_was_forgotten_is_heard_no_more() {
+    let mut b = start(identity(2, 1));
+    let mut stranger = welcomed_stranger(&mut b);
+    b.config().incarnations.forget(StoreId(9));
+    b.addresses().forget(StoreId(9));
+    until_closed(&mut b, &mut stranger);
+    let mut a = start(identity(9, 1));
+    introduce(&a, 2, b.local_address());
+    let refusal = until(|| {
+        a.send(StoreId(2), Bytes::from_static(b"beat"));
+        a.poll(TURN);
+        assert_eq!(b.poll(TURN), []);
+        a.refusal(StoreId(2)).cloned()
+    });
+    assert_eq!(refusal, Refusal::Forgotten);
+}
+
+#[test]
 fn a_store_that_never_reads_delays_nobody_and_is_tried_anew() {
     let mut config = SupportConfig::new(identity(1, 1));
     config.interval = Duration::from_millis(500);

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use holdfast_kv::core::addresses::Claim;
-use holdfast_types::{Incarnation, SiteName, StoreId};
+use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_types::{Incarnation, SiteName, StoreId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The version of the file that this program writes. Older programs of this version know one address of a store and no incarnation.
@@ -14,6 +15,17 @@ const VERSION: u32 = 1;
 struct File {
     version: u32,
     stores: Vec<FileStore>,
+    /// Older programs do not know of it, and take such a store for one that is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    forgotten: Vec<FileForgotten>,
+}
+
+/// A store that the fleet has forgotten.
+#[derive(Serialize, Deserialize)]
+struct FileForgotten {
+    store: u64,
+    site: String,
+    at: u64,
 }
 
 /// A store at one of its places.
@@ -30,10 +42,19 @@ struct FileStore {
     http: String,
 }
 
+/// What is written down.
+#[derive(Default)]
+pub struct Kept {
+    /// Where the stores are.
+    pub claims: Vec<Claim>,
+    /// Stores that were forgotten; of their records only who they were and when it ended.
+    pub forgotten: Vec<StoreRecord>,
+}
+
 /// What was written down; nothing when there is no file.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
+pub fn read(path: &Path) -> anyhow::Result<Kept> {
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(Kept::default());
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let file: File = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
@@ -43,14 +64,17 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
         path.display(),
         file.version
     );
-    file.stores.into_iter().map(FileStore::into_claim).collect()
+    let forgotten = file.forgotten.into_iter().map(FileForgotten::into_record).collect::<anyhow::Result<_>>()?;
+    let claims = file.stores.into_iter().map(FileStore::into_claim).collect::<anyhow::Result<_>>()?;
+    Ok(Kept { claims, forgotten })
 }
 
 /// Writes the book down, all of it or nothing.
-pub fn write(path: &Path, claims: &[Claim]) -> anyhow::Result<()> {
+pub fn write(path: &Path, kept: &Kept) -> anyhow::Result<()> {
     // An older program keeps the last place of a store: the one in use.
-    let stores = claims.iter().rev().map(FileStore::from).collect();
-    let file = File { version: VERSION, stores };
+    let stores = kept.claims.iter().rev().map(FileStore::from).collect();
+    let forgotten = kept.forgotten.iter().map(FileForgotten::from).collect();
+    let file = File { version: VERSION, stores, forgotten };
     let next = path.with_extension("json.next");
     std::fs::write(&next, serde_json::to_string_pretty(&file)?)?;
     std::fs::File::open(&next)?.sync_all()?;
@@ -68,6 +92,26 @@ impl From<&Claim> for FileStore {
             store_to_store: claim.store_to_store.clone(),
             http: String::new(),
         }
+    }
+}
+
+impl From<&StoreRecord> for FileForgotten {
+    fn from(record: &StoreRecord) -> Self {
+        let at = record.forgotten_at.unwrap_or_default();
+        Self { store: record.store.0, site: record.site.to_string(), at: at.0 }
+    }
+}
+
+impl FileForgotten {
+    fn into_record(self) -> anyhow::Result<StoreRecord> {
+        Ok(StoreRecord {
+            store: StoreId(self.store),
+            site: SiteName::new(&self.site).map_err(anyhow::Error::msg)?,
+            site_identity: None,
+            addresses: StoreAddresses::default(),
+            joined_at: Timestamp::ZERO,
+            forgotten_at: Some(Timestamp(self.at)),
+        })
     }
 }
 

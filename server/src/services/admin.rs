@@ -2,6 +2,7 @@
 //! `only_this_store`.
 
 mod changes;
+mod forget;
 mod keyspaces;
 mod looks;
 mod ranges;
@@ -141,5 +142,13 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let running = self.member()?;
         Ok(Response::new(self.transfer(&running, request.into_inner()).await?))
+    }
+
+    async fn forget_store(
+        &self,
+        request: Request<v1::ForgetStoreRequest>,
+    ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
+        let running = self.member()?;
+        Ok(Response::new(self.forget(&running, request.into_inner()).await?))
     }
 }

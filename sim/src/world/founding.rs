@@ -70,6 +70,7 @@ impl World {
                 http: format!("{store}:3"),
             },
             joined_at: at,
+            forgotten_at: None,
         };
         let records: Vec<_> = self.stores.values().map(|store| record(store.id, store.site.clone())).collect();
         for record in &records {

@@ -346,6 +346,7 @@ async fn malformed_changes_of_the_fleet_get_refusals() {
         let split = |key| v1::SplitRangeRequest { key, expected_epoch: None };
         let transfer = |range_id, to| v1::TransferLeaderRequest { range_id, expected_epoch: None, to };
         let change = |range_id, change| v1::ChangeReplicasRequest { range_id, expected_epoch, change };
+        let forget = |store_id| v1::ForgetStoreRequest { store_id };
         let to_store = |store| Some(v1::transfer_leader_request::To::StoreId(store));
         let to_site = |site: &str| Some(v1::transfer_leader_request::To::Site(site.into()));
         let stranger = v1::change_replicas_request::Change::AddLearner(v1::AddLearner { store_id: 0xdead });
@@ -359,6 +360,7 @@ async fn malformed_changes_of_the_fleet_get_refusals() {
             admin.change_replicas(change(range_id, Some(stranger))).await.err(),
             admin.transfer_leader(transfer(range_id, None)).await.err(),
             admin.transfer_leader(transfer(range_id, to_site("No such name!"))).await.err(),
+            admin.forget_store(forget(0)).await.err(),
         ]
         .into_iter()
         .enumerate()
@@ -370,6 +372,12 @@ async fn malformed_changes_of_the_fleet_get_refusals() {
         for (code, refused) in [
             (Code::NotFound, admin.change_replicas(change(0xdead, Some(remove))).await.err()),
             (Code::NotFound, admin.transfer_leader(transfer(0xdead, to_store(1))).await.err()),
+            (Code::NotFound, admin.forget_store(forget(0xdead)).await.err()),
+            (Code::NotFound, admin.forget_store(forget(u64::MAX)).await.err()),
+            // All of them live, and one of them answers the call.
+            (Code::FailedPrecondition, admin.forget_store(forget(1)).await.err()),
+            (Code::FailedPrecondition, admin.forget_store(forget(2)).await.err()),
+            (Code::FailedPrecondition, admin.forget_store(forget(3)).await.err()),
             (Code::FailedPrecondition, admin.transfer_leader(transfer(range_id, to_store(0xdead))).await.err()),
             (Code::FailedPrecondition, admin.transfer_leader(transfer(range_id, to_site("elsewhere"))).await.err()),
         ] {
@@ -392,6 +400,7 @@ async fn malformed_changes_of_the_fleet_get_refusals() {
         let unchanged = scene.range_of(1, "row/00001").await.unwrap().descriptor.unwrap();
         assert_eq!(unchanged.bounds, range.bounds);
         assert_eq!(unchanged.replicas.len(), 3);
+        assert_eq!(scene.describe(1).await.stores.len(), 3);
     })
     .await;
 }

@@ -1,5 +1,6 @@
-//! Who is who: founding, joining, data that belongs elsewhere.
+//! Who is who: founding, joining, data that belongs elsewhere, stores whose identity is over.
 
+use holdfast_client::admin::{Admin, AdminError, Ranges, ReplicaChange, Role, StoreId};
 use holdfast_proto::v1;
 use holdfast_tests::load::Background;
 use holdfast_tests::raw;
@@ -180,6 +181,119 @@ async fn a_store_whose_disk_was_wiped_comes_back_as_another_and_nothing_is_lost(
         let find = |id| stores.iter().find(|store| store.store_id == id);
         let old_is_gone = find(lost).is_some_and(|store| !store.alive);
         (old_is_gone && find(now.store_id).is_some()).then_some(())
+    })
+    .await;
+    load.progress().await;
+    assert_eq!(load.finish().await, 0, "a client saw an error");
+}
+
+/// Takes the next step that brings a dead store's replicas to others; true when none is left.
+async fn move_away(admin: &Admin, dead: StoreId, living: &[StoreId]) -> bool {
+    let ranges = admin.all_ranges(Ranges::All).await.unwrap().ranges;
+    let mut is_done = true;
+    for descriptor in ranges.into_iter().map(|range| range.descriptor) {
+        let Some(there) = descriptor.replica_on(dead) else { continue };
+        is_done = false;
+        let heir = descriptor.replicas.iter().find(|replica| replica.role == Role::Learner && replica.store != dead);
+        let change = match (there.role, heir) {
+            (Role::Learner, _) => ReplicaChange::RemoveLearner(there.replica),
+            (_, Some(heir)) => {
+                ReplicaChange::Reconfigure { promote: vec![heir.replica], demote: vec![there.replica] }
+            }
+            (_, None) => {
+                let spare = living.iter().find(|store| descriptor.replica_on(**store).is_none());
+                ReplicaChange::AddLearner(*spare.expect("three of four stores have replicas"))
+            }
+        };
+        // Refused while the learner has to catch up, or placement does something else: the next look decides anew.
+        let _ = admin.change_replicas(descriptor.range, Some(descriptor.epoch), change).await;
+    }
+    is_done
+}
+
+/// Why the fleet does not forget a store.
+async fn refusal_to_forget(admin: &Admin, store: StoreId) -> String {
+    match admin.forget_store(store).await {
+        Err(AdminError::FailedPrecondition(why)) => why,
+        other => panic!("a refusal was expected: {other:?}"),
+    }
+}
+
+async fn is_listed(scene: &Scene, by: usize, store: StoreId) -> bool {
+    scene.describe(by).await.stores.iter().any(|known| known.store_id == store.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_forgotten_is_refused_by_everybody_and_ends() {
+    let Some(mut scene) = Scene::prepare(4, 1).await else { return };
+    scene.fleet.start().await.unwrap();
+    let load = Background::start_uncut(&scene).await;
+    let mut ids = Vec::new();
+    for index in 0..4 {
+        ids.push(StoreId(scene.describe(index).await.store_id));
+    }
+    let holders = scene.range_of(0, "row/00001").await.unwrap().descriptor.unwrap().replicas;
+    // The first one waits for `init` where it finds no data, and is asked here.
+    let victim = (1..4).find(|index| holders.iter().any(|holder| holder.store_id == ids[*index].0)).unwrap();
+    let (dead, name) = (ids[victim], ids[victim].to_string());
+    let others: Vec<_> = (0..4).filter(|index| *index != victim).collect();
+    let living: Vec<_> = others.iter().map(|index| ids[*index]).collect();
+    let admin = Admin::connect([scene.fleet.stores()[0].client.to_string()]).await.unwrap();
+
+    let why = refusal_to_forget(&admin, dead).await;
+    assert!(why.contains("is alive"), "{why}");
+    let why = refusal_to_forget(&admin, ids[0]).await;
+    assert!(why.contains("answers this call"), "{why}");
+    scene.fleet.kill(victim).unwrap();
+    wait::until("it is refused for its replicas alone", async || {
+        refusal_to_forget(&admin, dead).await.contains("holds replicas that count").then_some(())
+    })
+    .await;
+    let refused = scene.run(&["forget", &name]).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("holds replicas"), "{said}");
+    wait::until("its replicas are elsewhere", async || move_away(&admin, dead, &living).await.then_some(())).await;
+
+    let forgotten = scene.run(&["forget", &name]).await;
+    assert!(forgotten.status.success(), "{}", String::from_utf8_lossy(&forgotten.stderr));
+    let again = admin.forget_store(dead).await.unwrap();
+    assert!(!again.changed && again.store == dead && again.site.as_str() == scene.fleet.stores()[victim].site);
+    for index in &others {
+        wait::until("nobody lists it", async || (!is_listed(&scene, *index, dead).await).then_some(())).await;
+    }
+    let status = scene.run(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let listed: Vec<_> = status["stores"].as_array().unwrap().iter().map(|store| store["store"].as_u64()).collect();
+    assert_eq!(listed, living.iter().map(|store| Some(store.0)).collect::<Vec<_>>());
+    assert!(!status["warnings"].to_string().contains(&format!("{name} ")), "{status}");
+    load.progress().await;
+
+    // The second time its own disk knows it, too.
+    for _ in 0..2 {
+        scene.fleet.start_store(victim).unwrap();
+        let status = scene.fleet.wait_ended(victim, wait::PATIENCE).await.unwrap();
+        assert!(!status.success());
+        let log = scene.fleet.log(victim);
+        let last = log.lines().rfind(|line| line.starts_with("error: ")).expect("it says why");
+        assert!(last.contains(&format!("{name} was forgotten")) && last.contains("empty data directory"), "{last}");
+        load.progress().await;
+    }
+    let mut service = scene.fleet.fleet_client(0).await.unwrap();
+    let fleet = scene.describe(0).await.fleet;
+    let request = joining(dead.0, &scene.fleet.stores()[victim].site, fleet);
+    let refused = service.join(request).await.unwrap_err();
+    assert!(refused.code() == Code::InvalidArgument && refused.message().contains("forgotten"), "{refused:?}");
+    for index in &others {
+        assert!(scene.fleet.is_running(*index), "store {index} took the refusal for a word about itself");
+        assert!(!is_listed(&scene, *index, dead).await);
+    }
+
+    std::fs::remove_dir_all(&scene.fleet.stores()[victim].data_dir).unwrap();
+    scene.fleet.start_store(victim).unwrap();
+    wait::until("it joins as a new store", async || {
+        let mut fleet = scene.fleet.fleet_client(victim).await.ok()?;
+        let described = fleet.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
+        (described.store_id != 0 && !ids.contains(&StoreId(described.store_id))).then_some(())
     })
     .await;
     load.progress().await;

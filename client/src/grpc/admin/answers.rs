@@ -71,6 +71,21 @@ pub struct Stores {
     pub silent: Vec<SilentStore>,
 }
 
+/// A store that the fleet has forgotten.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// Which.
+    pub store: StoreId,
+    /// The site that it belonged to.
+    pub site: SiteName,
+    /// When.
+    pub forgotten_at: Timestamp,
+    /// False: it was forgotten before.
+    pub changed: bool,
+    /// Other stores that could not be asked whether they hear it and what they know of its replicas.
+    pub silent: Vec<SilentStore>,
+}
+
 /// One store. What only it can know is empty or 0 when it did not answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreStatus {
@@ -482,6 +497,20 @@ impl TryFrom<v1::SplitRangeResponse> for Split {
         let left = answer.left.map(TryInto::try_into).transpose()?;
         let right = answer.right.map(TryInto::try_into).transpose()?;
         Ok(Self { left, right, changed: answer.changed })
+    }
+}
+
+impl TryFrom<v1::ForgetStoreResponse> for Forgotten {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::ForgetStoreResponse) -> Result<Self, AdminError> {
+        Ok(Self {
+            store: StoreId(answer.store_id),
+            site: site(&answer.site)?,
+            forgotten_at: Timestamp(answer.forgotten_at),
+            changed: answer.changed,
+            silent: all(answer.silent)?,
+        })
     }
 }
 

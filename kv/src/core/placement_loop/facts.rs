@@ -119,10 +119,16 @@ impl Facts {
         self.stores.keys().any(|store| !stores.contains_key(store))
     }
 
-    pub(super) fn view(&self, stores: &[StoreRecord], now: Moment) -> FleetView {
+    /// Stores that are heard, and were not when the records were asked for last: since then they may have been forgotten.
+    pub(super) fn has_newcomers(&self, asked_at: Moment) -> bool {
+        self.stores.values().any(|known| known.first_at > asked_at)
+    }
+
+    /// The fleet without the stores that were forgotten; `read`: the records, and when they were asked for.
+    pub(super) fn view(&self, (stores, asked_at): (&[StoreRecord], Moment), now: Moment) -> FleetView {
         let mut view = FleetView::new(now);
-        for record in stores {
-            view.stores.insert(record.store, self.store_view(record, now));
+        for record in stores.iter().filter(|record| !record.is_forgotten()) {
+            view.stores.insert(record.store, self.store_view(record, asked_at, now));
         }
         for (range, known) in &self.ranges {
             let alive = view.is_alive(known.leader);
@@ -155,7 +161,7 @@ impl Facts {
         descriptor.replicas.iter().filter(is_damaged).map(|r| r.replica).collect()
     }
 
-    fn store_view(&self, record: &StoreRecord, now: Moment) -> StoreView {
+    fn store_view(&self, record: &StoreRecord, asked_at: Moment, now: Moment) -> StoreView {
         let silent_since = Some(self.lost.get(&record.store).copied().unwrap_or(self.since));
         let silent = StoreView { alive: false, silent_since, ..StoreView::alive_at(record.site.clone()) };
         let Some(known) = self.stores.get(&record.store) else { return silent };
@@ -166,6 +172,7 @@ impl Facts {
         StoreView {
             site: record.site.clone(),
             alive,
+            is_confirmed: known.first_at <= asked_at,
             silent_since: (!alive).then_some(known.last_at),
             alive_since: (alive && !old).then_some(known.first_at),
             draining: report.draining,

@@ -23,6 +23,8 @@ const RANGES_PER_WRITE: usize = 64;
 #[derive(Default, Debug)]
 pub(super) struct Records {
     stores: Option<BTreeMap<StoreId, StoreRecord>>,
+    /// When those that are known were asked for.
+    stores_asked_at: Moment,
     read_stores_at: Moment,
     ranges: Option<BTreeMap<RangeId, RangeDescriptor>>,
     policies: BTreeMap<KeyspaceId, Policy>,
@@ -36,7 +38,7 @@ pub(super) struct Records {
 
 #[derive(Debug)]
 enum Call {
-    Stores(BTreeMap<StoreId, StoreRecord>),
+    Stores(Moment),
     Ranges(BTreeMap<RangeId, RangeDescriptor>),
     Policies,
     Write(Vec<RangeDescriptor>),
@@ -48,14 +50,19 @@ impl Records {
         self.stores.is_some()
     }
 
+    /// When the records of stores were asked for that are known now.
+    pub(super) fn stores_asked_at(&self) -> Moment {
+        self.stores_asked_at
+    }
+
     pub(super) fn tick(&mut self, next_call: &mut u64, facts: &Facts, now: Moment) -> Vec<PlacementTask> {
         let mut tasks = Vec::new();
         let strangers = self.stores.as_ref().is_some_and(|stores| facts.has_strangers(stores));
-        let due = self.read_stores_at <= now || (strangers && self.read_stores_at > now.after(limits::REPORT_EVERY));
+        let news = strangers || facts.has_newcomers(self.stores_asked_at);
+        let due = self.read_stores_at <= now || (news && self.read_stores_at > now.after(limits::REPORT_EVERY));
         if due && !self.calls.values().any(|call| matches!(call, Call::Stores(_))) {
             self.read_stores_at = now.after(STORES_EVERY);
-            let call = Call::Stores(BTreeMap::new());
-            tasks.push(self.ask(next_call, call, scan(StateKey::all_stores())));
+            tasks.push(self.ask(next_call, Call::Stores(now), scan(StateKey::all_stores())));
         }
         if self.read_policies_at <= now && !self.calls.values().any(|call| matches!(call, Call::Policies)) {
             self.read_policies_at = now.after(STORES_EVERY);
@@ -81,10 +88,10 @@ impl Records {
     pub(super) fn answered(&mut self, call: u64, outcome: Result<Response, Rejected>, now: Moment) {
         let Some(call) = self.calls.remove(&call) else { return };
         match (call, outcome) {
-            (Call::Stores(mut stores), Ok(Response::Scanned { rows, .. })) => {
+            (Call::Stores(asked_at), Ok(Response::Scanned { rows, .. })) => {
                 let read = rows.iter().filter_map(|row| decode_store(&row.value.value).ok());
-                stores.extend(read.map(|record| (record.store, record)));
-                self.stores = Some(stores);
+                self.stores = Some(read.map(|record| (record.store, record)).collect());
+                self.stores_asked_at = asked_at;
             }
             (Call::Ranges(mut ranges), Ok(Response::Scanned { rows, .. })) => {
                 let read = rows.iter().filter_map(|row| decode_range(&row.value.value).ok());

@@ -104,6 +104,11 @@ impl Worker {
         if let Err(rejected) = self.shared.admission.admit_to_disk(wants_disk) {
             return self.answer(ticket, Err(rejected), cx);
         }
+        if let Asked::Admin(_, request) = &open.asked
+            && let Err(rejected) = self.check_members(range, request)
+        {
+            return self.answer(ticket, Err(rejected), cx);
+        }
         let input = match open.asked.clone() {
             Asked::Data(request) => {
                 if let Some(held) = self.held.get_mut(&range) {

@@ -24,10 +24,10 @@ const RANGES_MAX: u32 = 1_000;
 const PAGE_BYTES: usize = 2 << 20;
 
 /// What is asked for, understood.
-struct Wanted {
-    bounds: KeyRange,
-    only: Option<RangeId>,
-    limit: usize,
+pub(super) struct Wanted {
+    pub(super) bounds: KeyRange,
+    pub(super) only: Option<RangeId>,
+    pub(super) limit: usize,
 }
 
 impl Wanted {
@@ -83,7 +83,7 @@ impl AdminService {
     }
 
     /// Asks everybody. What nobody that answered holds is told from hearsay.
-    async fn merged(
+    pub(super) async fn merged(
         &self,
         running: &Running,
         wanted: &Wanted,

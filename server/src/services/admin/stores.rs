@@ -37,6 +37,7 @@ impl AdminService {
             quarantined: running.quarantined(),
             complaints: running.complaints().iter().map(complaint).collect(),
             headroom: running.history.headroom().iter().map(lost_site).collect(),
+            hears: running.heard().iter().map(|store| store.0).collect(),
             ..known.map(|record| kept(&record)).unwrap_or_default()
         }
     }

@@ -1,0 +1,54 @@
+//! The stores of the fleet, and those that are no more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_placement::StoreRecord;
+use holdfast_replica::{AdminRequest, MembershipChange, SurvivalGoal};
+use holdfast_types::{RangeId, Rejected, StoreId};
+
+use super::Worker;
+
+impl Worker {
+    /// The stores of the fleet. Where all are in one site, its loss cannot be survived, and voters may share it. A store that was
+    /// forgotten stays so, whatever an older list says.
+    pub(super) fn set_directory(&mut self, stores: Arc<Vec<StoreRecord>>) {
+        let forgotten = stores.iter().filter(|record| record.is_forgotten()).map(|record| record.store);
+        self.forgotten.extend(forgotten);
+        self.directory = if self.forgotten.is_empty() {
+            stores
+        } else {
+            let members = stores.iter().filter(|record| !self.forgotten.contains(&record.store));
+            Arc::new(members.cloned().collect())
+        };
+        let sites: BTreeSet<_> = self.directory.iter().map(|record| &record.site).collect();
+        let goal = if sites.len() == 1 { SurvivalGoal::Store } else { self.config.survival };
+        if self.replica_config.survival != goal {
+            self.replica_config.survival = goal;
+            for held in self.held.values_mut() {
+                held.replica.set_survival(goal);
+            }
+        }
+    }
+
+    /// A store that was forgotten gets no replica and no vote: nobody reaches it there, should it ever come back.
+    pub(super) fn check_members(&self, range: RangeId, request: &AdminRequest) -> Result<(), Rejected> {
+        let AdminRequest::ChangeMembership(change) = request else { return Ok(()) };
+        let is_forgotten = |store: &StoreId| self.forgotten.contains(store);
+        let forgotten = match change {
+            MembershipChange::AddLearner { store, .. } => Some(*store).filter(is_forgotten),
+            MembershipChange::Reconfigure { promote, .. } => {
+                let descriptor = self.held.get(&range).map(|held| &held.standing.descriptor);
+                let promoted = promote.iter().filter_map(|replica| descriptor?.replica(*replica));
+                promoted.map(|replica| replica.store).find(is_forgotten)
+            }
+            MembershipChange::RemoveLearner { .. } => None,
+        };
+        match forgotten {
+            Some(store) => Err(Rejected::invalid(format!(
+                "{store} was forgotten by the fleet and gets no replica: choose another store"
+            ))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `holdfast forget`: takes a store that is dead for good out of the fleet's list.
+
+use clap::Args;
+use holdfast_client::admin::{Admin, Forgotten, StoreId};
+use serde_json::json;
+
+/// `holdfast forget`.
+#[derive(Args, Debug)]
+pub struct ForgetArgs {
+    /// The store, as `holdfast status` names it: s4, or 4
+    #[arg(value_name = "STORE", value_parser = store_id)]
+    pub store: StoreId,
+    /// Client addresses of other stores, separated by commas: the first that answers is asked
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    pub at: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn store_id(text: &str) -> Result<StoreId, String> {
+    match text.strip_prefix('s').unwrap_or(text).parse() {
+        Ok(id) if id > 0 => Ok(StoreId(id)),
+        _ => Err("a store is named like s4: `holdfast status` shows them".to_owned()),
+    }
+}
+
+/// Has the store forgotten, and says so.
+pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
+    let forgotten = Admin::new(args.at.clone()).forget_store(args.store).await?;
+    for silent in &forgotten.silent {
+        eprintln!(
+            "warning: {} ({}) could not be asked whether it hears {}: {}",
+            silent.store, silent.site, forgotten.store, silent.reason
+        );
+    }
+    if args.json {
+        println!("{}", as_json(&forgotten));
+    } else {
+        println!("{}", in_words(&forgotten));
+    }
+    Ok(())
+}
+
+fn in_words(forgotten: &Forgotten) -> String {
+    let Forgotten { store, site, .. } = forgotten;
+    if forgotten.changed {
+        format!("{store} ({site}) is forgotten. Every store refuses it from now on; what is left of its data may be deleted.")
+    } else {
+        format!("{store} ({site}) was forgotten before: nothing has changed.")
+    }
+}
+
+fn as_json(forgotten: &Forgotten) -> serde_json::Value {
+    let silent = forgotten.silent.iter().map(|silent| {
+        json!({ "store": silent.store.0, "site": silent.site.as_str(), "reason": silent.reason })
+    });
+    json!({
+        "store": forgotten.store.0,
+        "site": forgotten.site.as_str(),
+        // A string, as with versions: it has 64 bits.
+        "forgotten_at": forgotten.forgotten_at.0.to_string(),
+        "changed": forgotten.changed,
+        "silent": silent.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_client::admin::{SilentStore, SiteName, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_as_status_names_it() {
+        assert_eq!((store_id("s4"), store_id("12")), (Ok(StoreId(4)), Ok(StoreId(12))));
+        for bad in ["", "s", "0", "s0", "-1", "site-a", "ss4", "4s"] {
+            assert!(store_id(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_done_and_who_was_silent_is_said() {
+        let site = |name| SiteName::new(name).unwrap();
+        let silent = vec![SilentStore { store: StoreId(2), site: site("b"), reason: "no answer within 800 ms".into() }];
+        let now = Forgotten {
+            store: StoreId(4),
+            site: site("d"),
+            forgotten_at: Timestamp(u64::MAX),
+            changed: true,
+            silent,
+        };
+        assert!(in_words(&now).starts_with("s4 (d) is forgotten."));
+        let told = as_json(&now);
+        assert_eq!((&told["changed"], &told["silent"][0]["store"]), (&json!(true), &json!(2)));
+        assert_eq!(told["forgotten_at"], json!(u64::MAX.to_string()));
+        assert!(in_words(&Forgotten { changed: false, ..now }).contains("before"));
+    }
+}
