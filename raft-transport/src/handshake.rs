@@ -138,7 +138,9 @@ pub enum Refusal {
         counter: u64,
     },
     /// An operator had the fleet forget the connecting store.
-    #[error("this store was forgotten by the fleet: its identity is over; start it with an empty data directory to join as a new store")]
+    #[error(
+        "this store was forgotten by the fleet: its identity is over; start it with an empty data directory to join as a new store"
+    )]
     Forgotten,
     /// What was said is no proper handshake.
     #[error("no proper handshake: {0}")]

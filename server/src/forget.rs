@@ -45,16 +45,19 @@ pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
 fn in_words(forgotten: &Forgotten) -> String {
     let Forgotten { store, site, .. } = forgotten;
     if forgotten.changed {
-        format!("{store} ({site}) is forgotten. Every store refuses it from now on; what is left of its data may be deleted.")
+        format!(
+            "{store} ({site}) is forgotten. Every store refuses it from now on; what is left of its data may be deleted."
+        )
     } else {
         format!("{store} ({site}) was forgotten before: nothing has changed.")
     }
 }
 
 fn as_json(forgotten: &Forgotten) -> serde_json::Value {
-    let silent = forgotten.silent.iter().map(|silent| {
-        json!({ "store": silent.store.0, "site": silent.site.as_str(), "reason": silent.reason })
-    });
+    let silent = forgotten
+        .silent
+        .iter()
+        .map(|silent| json!({ "store": silent.store.0, "site": silent.site.as_str(), "reason": silent.reason }));
     json!({
         "store": forgotten.store.0,
         "site": forgotten.site.as_str(),
@@ -83,13 +86,8 @@ mod tests {
     fn what_was_done_and_who_was_silent_is_said() {
         let site = |name| SiteName::new(name).unwrap();
         let silent = vec![SilentStore { store: StoreId(2), site: site("b"), reason: "no answer within 800 ms".into() }];
-        let now = Forgotten {
-            store: StoreId(4),
-            site: site("d"),
-            forgotten_at: Timestamp(u64::MAX),
-            changed: true,
-            silent,
-        };
+        let now =
+            Forgotten { store: StoreId(4), site: site("d"), forgotten_at: Timestamp(u64::MAX), changed: true, silent };
         assert!(in_words(&now).starts_with("s4 (d) is forgotten."));
         let told = as_json(&now);
         assert_eq!((&told["changed"], &told["silent"][0]["store"]), (&json!(true), &json!(2)));

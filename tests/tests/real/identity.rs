@@ -197,9 +197,7 @@ async fn move_away(admin: &Admin, dead: StoreId, living: &[StoreId]) -> bool {
         let heir = descriptor.replicas.iter().find(|replica| replica.role == Role::Learner && replica.store != dead);
         let change = match (there.role, heir) {
             (Role::Learner, _) => ReplicaChange::RemoveLearner(there.replica),
-            (_, Some(heir)) => {
-                ReplicaChange::Reconfigure { promote: vec![heir.replica], demote: vec![there.replica] }
-            }
+            (_, Some(heir)) => ReplicaChange::Reconfigure { promote: vec![heir.replica], demote: vec![there.replica] },
             (_, None) => {
                 let spare = living.iter().find(|store| descriptor.replica_on(**store).is_none());
                 ReplicaChange::AddLearner(*spare.expect("three of four stores have replicas"))
@@ -221,6 +219,39 @@ async fn refusal_to_forget(admin: &Admin, store: StoreId) -> String {
 
 async fn is_listed(scene: &Scene, by: usize, store: StoreId) -> bool {
     scene.describe(by).await.stores.iter().any(|known| known.store_id == store.0)
+}
+
+async fn status_shows_only(scene: &Scene, stores: &[StoreId]) {
+    let status = scene.run(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let listed: Vec<_> = status["stores"].as_array().unwrap().iter().map(|store| store["store"].as_u64()).collect();
+    let mut expected: Vec<_> = stores.iter().map(|store| Some(store.0)).collect();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    assert_eq!(status["sites"].as_array().unwrap().len(), stores.len(), "each was alone in its site");
+    assert!(!status["warnings"].to_string().contains("answer"), "nobody is missed: {status}");
+}
+
+/// A forgotten store is started on its data; its process says what to do and ends.
+async fn ends_as_forgotten(scene: &mut Scene, index: usize, store: StoreId) {
+    scene.fleet.start_store(index).unwrap();
+    let status = scene.fleet.wait_ended(index, wait::PATIENCE).await.unwrap();
+    assert!(!status.success());
+    let log = scene.fleet.log(index);
+    let last = log.lines().rfind(|line| line.starts_with("error: ")).expect("it says why");
+    assert!(last.contains(&format!("{store} was forgotten")) && last.contains("empty data directory"), "{last}");
+}
+
+/// The same process on an empty data directory is another store.
+async fn joins_anew(scene: &mut Scene, index: usize, known: &[StoreId]) {
+    std::fs::remove_dir_all(&scene.fleet.stores()[index].data_dir).unwrap();
+    scene.fleet.start_store(index).unwrap();
+    wait::until("it joins as a new store", async || {
+        let mut fleet = scene.fleet.fleet_client(index).await.ok()?;
+        let described = fleet.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
+        (described.store_id != 0 && !known.contains(&StoreId(described.store_id))).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,12 +277,11 @@ async fn a_store_that_was_forgotten_is_refused_by_everybody_and_ends() {
     assert!(why.contains("answers this call"), "{why}");
     scene.fleet.kill(victim).unwrap();
     wait::until("it is refused for its replicas alone", async || {
-        refusal_to_forget(&admin, dead).await.contains("holds replicas that count").then_some(())
+        let refused = scene.run(&["forget", &name]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        String::from_utf8(refused.stderr).unwrap().contains("holds replicas that count").then_some(())
     })
     .await;
-    let refused = scene.run(&["forget", &name]).await;
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("holds replicas"), "{said}");
     wait::until("its replicas are elsewhere", async || move_away(&admin, dead, &living).await.then_some(())).await;
 
     let forgotten = scene.run(&["forget", &name]).await;
@@ -261,21 +291,12 @@ async fn a_store_that_was_forgotten_is_refused_by_everybody_and_ends() {
     for index in &others {
         wait::until("nobody lists it", async || (!is_listed(&scene, *index, dead).await).then_some(())).await;
     }
-    let status = scene.run(&["status", "--json"]).await;
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    let listed: Vec<_> = status["stores"].as_array().unwrap().iter().map(|store| store["store"].as_u64()).collect();
-    assert_eq!(listed, living.iter().map(|store| Some(store.0)).collect::<Vec<_>>());
-    assert!(!status["warnings"].to_string().contains(&format!("{name} ")), "{status}");
+    status_shows_only(&scene, &living).await;
     load.progress().await;
 
     // The second time its own disk knows it, too.
     for _ in 0..2 {
-        scene.fleet.start_store(victim).unwrap();
-        let status = scene.fleet.wait_ended(victim, wait::PATIENCE).await.unwrap();
-        assert!(!status.success());
-        let log = scene.fleet.log(victim);
-        let last = log.lines().rfind(|line| line.starts_with("error: ")).expect("it says why");
-        assert!(last.contains(&format!("{name} was forgotten")) && last.contains("empty data directory"), "{last}");
+        ends_as_forgotten(&mut scene, victim, dead).await;
         load.progress().await;
     }
     let mut service = scene.fleet.fleet_client(0).await.unwrap();
@@ -288,14 +309,7 @@ async fn a_store_that_was_forgotten_is_refused_by_everybody_and_ends() {
         assert!(!is_listed(&scene, *index, dead).await);
     }
 
-    std::fs::remove_dir_all(&scene.fleet.stores()[victim].data_dir).unwrap();
-    scene.fleet.start_store(victim).unwrap();
-    wait::until("it joins as a new store", async || {
-        let mut fleet = scene.fleet.fleet_client(victim).await.ok()?;
-        let described = fleet.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
-        (described.store_id != 0 && !ids.contains(&StoreId(described.store_id))).then_some(())
-    })
-    .await;
+    joins_anew(&mut scene, victim, &ids).await;
     load.progress().await;
     assert_eq!(load.finish().await, 0, "a client saw an error");
 }

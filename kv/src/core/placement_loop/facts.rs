@@ -187,7 +187,8 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::{KeyRange, RangeEpoch, Request, Role, SiteName};
+    use holdfast_placement::{MoveLimits, StoreAddresses};
+    use holdfast_types::{Incarnation, KeyRange, RangeEpoch, Request, Role, SiteName, Timestamp};
 
     use super::*;
 
@@ -205,6 +206,66 @@ mod tests {
             replicas: vec![replica(1), replica(2)],
             next_replica: ReplicaId(3),
         }
+    }
+
+    fn says(store: u64) -> StoreReport {
+        StoreReport {
+            store: StoreId(store),
+            site: SiteName::new("a").unwrap(),
+            incarnation: Incarnation(1),
+            worker: 0,
+            workers: 1,
+            disk_total_bytes: 0,
+            disk_free_bytes: 0,
+            disk_ok: true,
+            cores: 1,
+            used_millicores: 0,
+            replicas: 0,
+            draining: false,
+            directory_version: 0,
+            ranges: Vec::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    fn record(store: u64, forgotten_at: Option<Timestamp>) -> StoreRecord {
+        StoreRecord {
+            store: StoreId(store),
+            site: SiteName::new("a").unwrap(),
+            site_identity: None,
+            addresses: StoreAddresses::default(),
+            joined_at: Timestamp(1),
+            forgotten_at,
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_heard_again_gets_no_replica_before_its_record_was_read_again() {
+        let at = |seconds| Moment::ZERO.after(Duration::from_secs(seconds));
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        let takes_replicas = |facts: &Facts, read_at, now| {
+            let view = facts.view((&[record(4, None)], read_at), now);
+            (view.is_alive(StoreId(4)), view.takes_replicas(StoreId(4), &MoveLimits::default()))
+        };
+        facts.report(says(4), at(1));
+        assert!(!facts.has_newcomers(at(1)));
+        assert_eq!(takes_replicas(&facts, at(1), at(2)), (true, true));
+        facts.report(says(4), at(20));
+        assert!(facts.has_newcomers(at(19)));
+        assert_eq!(takes_replicas(&facts, at(19), at(21)), (true, false), "it may have been forgotten in between");
+        assert_eq!(takes_replicas(&facts, at(20), at(21)), (true, true));
+    }
+
+    #[test]
+    fn forgotten_stores_are_no_part_of_the_fleet() {
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        for store in [3, 4] {
+            facts.report(says(store), Moment(1));
+        }
+        let records = [record(3, None), record(4, Some(Timestamp(7)))];
+        let view = facts.view((&records, Moment(2)), Moment(2));
+        assert_eq!(view.stores.keys().map(|store| store.0).collect::<Vec<_>>(), [3]);
+        assert!(view.is_lost(StoreId(4), &MoveLimits::default()), "what it holds is replaced without a wait");
     }
 
     /// A range is read 1,000 times a second, whoever leads it.
