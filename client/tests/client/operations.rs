@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use holdfast_client::admin::AdminError;
+use holdfast_client::admin::{AdminError, StoreId};
 use holdfast_client::mock::{Fault, Mock};
 use holdfast_client::{Batch, ClientError, Expected, KeySpan, KeyspaceId, Rejected, RetryPolicy, WriteOutcome};
 
