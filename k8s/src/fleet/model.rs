@@ -1,0 +1,447 @@
+//! The types of `fleet.yaml`. Their doc comments are the descriptions in the JSON schema.
+//!
+//! A site may differ from the fleet in what [`Overrides`] names, and in nothing else: that no site is less secure than another is so by
+//! type, because security has no field there.
+
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::amounts::{Cidr, Quantity};
+
+/// The version of the file that this program reads.
+pub const API_VERSION: &str = "holdfast.dev/v1";
+/// The kind of the file.
+pub const KIND: &str = "Fleet";
+
+/// One Holdfast deployment over all of its sites
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Fleet {
+    /// Version of this format
+    pub api_version: ApiVersion,
+    /// What the file describes
+    pub kind: Kind,
+    /// Name of the fleet: part of the name of every object. a-z, 0-9 and '-'
+    pub name: String,
+    /// The image of the program, by digest: REPOSITORY@sha256:...
+    pub image: String,
+    /// Namespace in every site, which belongs to the fleet alone
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// Ports of every store
+    #[serde(default)]
+    pub ports: Ports,
+    /// What data survives, unless its keyspace says otherwise
+    #[serde(default)]
+    pub policy: Policy,
+    /// Stores in each site
+    #[serde(default = "default_stores")]
+    pub stores: NonZeroU32,
+    /// How stores of different sites reach each other
+    #[serde(default)]
+    pub connectivity: Connectivity,
+    /// The disk of each store
+    pub storage: Storage,
+    /// What each store may use, all of it reserved
+    pub resources: Resources,
+    /// What the fleet is meant to hold and to do, so that it can be checked that it still can with one site lost
+    pub expected: Option<Expected>,
+    /// Value of the PriorityClass of the stores
+    #[serde(default = "default_priority")]
+    pub priority: u32,
+    /// How stores and clients know each other
+    #[serde(default)]
+    pub trust: Trust,
+    /// The Secret with the shared secret of the fleet: a store joins only with the same one
+    pub fleet_token: Option<SecretKey>,
+    /// Where backups go
+    pub backup: Option<Backup>,
+    /// Objects for Prometheus and Grafana
+    #[serde(default)]
+    pub observability: Observability,
+    /// The Kubernetes clusters, each one site
+    #[schemars(length(min = 1))]
+    pub sites: Vec<Site>,
+}
+
+/// Version of the format
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ApiVersion {
+    /// The first
+    #[serde(rename = "holdfast.dev/v1")]
+    V1,
+}
+
+/// Kind of the file
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A fleet
+    Fleet,
+}
+
+/// Ports of every store
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Ports {
+    /// Clients, and stores that join (gRPC)
+    pub clients: u16,
+    /// Other stores: streams here, heartbeats on the next port
+    pub stores: u16,
+    /// Probes and Prometheus
+    pub http: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { clients: 7300, stores: 7400, http: 7500 }
+    }
+}
+
+impl Ports {
+    /// Support heartbeats between stores: the port after the one for streams.
+    #[must_use]
+    pub fn heartbeats(self) -> u16 {
+        self.stores.saturating_add(1)
+    }
+}
+
+/// What data survives, unless its keyspace says otherwise
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Policy {
+    /// What a range survives the loss of
+    pub survive: Survive,
+    /// Copies of each range; odd
+    pub replicas: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { survive: Survive::Site, replicas: 3 }
+    }
+}
+
+/// What a range survives the loss of
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "camelCase")]
+pub enum Survive {
+    /// Any one site: never two copies in one
+    Site,
+    /// Any one store
+    Store,
+}
+
+/// How stores of different sites reach each other
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(tag = "mode", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Connectivity {
+    /// Pods of all sites route to each other; the addresses of the others are mirrored into each site
+    #[default]
+    FlatMirror,
+    /// Pods of all sites route to each other; the DNS of each site forwards the domains of the others
+    FlatDns,
+    /// Cilium ClusterMesh: Services of the same name are one over all sites
+    CiliumGlobal,
+    /// The multi-cluster Services API, by Submariner, Cilium or GKE: exported Services
+    Mcs {
+        /// The version that the sites' implementation serves
+        #[serde(default)]
+        api_version: McsVersion,
+    },
+    /// Calico: pod networks announced to each other by BGP; addresses mirrored as in flat-mirror
+    CalicoBgp {
+        /// Number of the autonomous system of every site
+        #[serde(default = "default_as_number")]
+        as_number: u32,
+    },
+    /// Skupper v2: links over one TLS port, no flat network
+    Skupper,
+    /// Istio multi-primary: Services of the same name are one over all sites
+    Istio,
+    /// A load balancer for each pod, with a name in a DNS zone that external-dns writes
+    Loadbalancer {
+        /// The zone below which each pod gets its name
+        zone: String,
+        /// Networks that the other sites' connections come from
+        source_cidrs: Vec<Cidr>,
+        /// Annotations for every such Service, such as the cloud's for an internal load balancer
+        #[serde(default)]
+        annotations: std::collections::BTreeMap<String, String>,
+    },
+}
+
+/// The version of the multi-cluster Services API
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum McsVersion {
+    /// Submariner, and Cilium before it serves the next
+    #[default]
+    #[serde(rename = "multicluster.x-k8s.io/v1alpha1")]
+    V1Alpha1,
+    /// mcs-api 0.5 and later
+    #[serde(rename = "multicluster.x-k8s.io/v1beta1")]
+    V1Beta1,
+    /// GKE
+    #[serde(rename = "net.gke.io/v1")]
+    Gke,
+}
+
+/// The disk of each store
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Storage {
+    /// StorageClass; without one that of the site
+    pub class: Option<String>,
+    /// Size of the volume: 200Gi
+    pub size: Quantity,
+}
+
+/// What each store may use, all of it reserved
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resources {
+    /// Processors: 4
+    pub cpu: Quantity,
+    /// Memory: 16Gi
+    pub memory: Quantity,
+    /// Disk of the machine itself, for logs of the container: 1Gi
+    #[serde(default = "default_ephemeral_storage")]
+    pub ephemeral_storage: Quantity,
+}
+
+/// What the fleet is meant to hold and to do
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Expected {
+    /// Data of all keyspaces, each byte counted once
+    pub data: Option<Quantity>,
+    /// Processors busy in the whole fleet at the peak
+    pub cpu: Option<Quantity>,
+}
+
+/// How stores and clients know each other
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(tag = "mode", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Trust {
+    /// Nothing is encrypted: the network is trusted
+    #[default]
+    None,
+    /// Certificates on both ends of every connection
+    Mtls {
+        /// The trust domain in every identity: spiffe://DOMAIN/...
+        domain: String,
+        /// Roots that are trusted; two while one replaces the other
+        roots: Vec<Root>,
+        /// What issues the stores' certificates in each site
+        issuer: Issuer,
+    },
+}
+
+/// A root certificate
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Root {
+    /// Name of the root
+    pub id: String,
+    /// File with the certificate, beside this one
+    pub pem: String,
+    /// How far its life has come
+    pub state: RootState,
+}
+
+/// How far the life of a root has come
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "camelCase")]
+pub enum RootState {
+    /// Trusted, issues nothing yet
+    Coming,
+    /// Trusted, issues
+    Active,
+    /// Trusted, issues nothing any more
+    Leaving,
+}
+
+/// What issues the stores' certificates, of cert-manager
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Issuer {
+    /// Its kind
+    pub kind: IssuerKind,
+    /// Its name
+    pub name: String,
+}
+
+/// Kind of an issuer
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IssuerKind {
+    /// In the namespace of the fleet
+    Issuer,
+    /// For the whole Kubernetes cluster
+    #[serde(rename = "ClusterIssuer")]
+    Everywhere,
+}
+
+/// A key of a Secret, in every site
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecretKey {
+    /// Name of the Secret
+    pub secret: String,
+    /// The key in it
+    #[serde(default = "default_secret_key")]
+    pub key: String,
+}
+
+/// Where backups go
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Backup {
+    /// URL of the target
+    pub target: String,
+    /// The failure domain that the target lies in; none of the sites' own
+    pub failure_domain: String,
+}
+
+/// Objects for Prometheus and Grafana
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Observability {
+    /// A ServiceMonitor for the Prometheus operator
+    pub service_monitor: bool,
+    /// A PrometheusRule with the alerts
+    pub rules: bool,
+    /// A ConfigMap with a Grafana dashboard
+    pub dashboard: bool,
+    /// The namespace that Prometheus runs in: it alone may read the metrics
+    pub namespace: String,
+}
+
+impl Default for Observability {
+    fn default() -> Self {
+        Self { service_monitor: false, rules: false, dashboard: false, namespace: "monitoring".to_owned() }
+    }
+}
+
+/// One Kubernetes cluster
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Site {
+    /// Name of the site: the label of its stores. a-z, 0-9 and '-'
+    pub name: String,
+    /// Context in the kubeconfig
+    pub context: String,
+    /// UID of its kube-system namespace, by which it is known: kubectl get namespace kube-system -o jsonpath={.metadata.uid}
+    pub uid: String,
+    /// Where it is, as its provider calls it
+    pub region: Option<String>,
+    /// Zones that its machines are in
+    #[serde(default)]
+    pub zones: Vec<String>,
+    /// Its DNS domain
+    #[serde(default = "default_domain")]
+    pub domain: String,
+    /// Networks of its pods
+    #[schemars(length(min = 1))]
+    pub pod_cidrs: Vec<Cidr>,
+    /// In what it differs from the fleet
+    #[serde(default)]
+    pub overrides: Overrides,
+}
+
+/// In what a site may differ from the fleet
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Overrides {
+    /// Stores in this site
+    pub stores: Option<NonZeroU32>,
+    /// The disk of each of its stores
+    #[serde(default)]
+    pub storage: StorageOverrides,
+    /// What each of its stores may use
+    #[serde(default)]
+    pub resources: ResourcesOverrides,
+}
+
+/// The disk of each store of a site
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StorageOverrides {
+    /// StorageClass
+    pub class: Option<String>,
+    /// Size of the volume
+    pub size: Option<Quantity>,
+}
+
+/// What each store of a site may use
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ResourcesOverrides {
+    /// Processors
+    pub cpu: Option<Quantity>,
+    /// Memory
+    pub memory: Option<Quantity>,
+    /// Disk of the machine itself
+    pub ephemeral_storage: Option<Quantity>,
+}
+
+/// A site with what it overrides and what it takes from the fleet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Stores.
+    pub stores: u32,
+    /// The disk of each.
+    pub storage: Storage,
+    /// What each may use.
+    pub resources: Resources,
+}
+
+impl Fleet {
+    /// What a site consists of.
+    #[must_use]
+    pub fn shape(&self, site: &Site) -> Shape {
+        let Overrides { stores, storage, resources } = &site.overrides;
+        let or = |own: &Option<Quantity>, fleets: &Quantity| own.clone().unwrap_or_else(|| fleets.clone());
+        Shape {
+            stores: stores.unwrap_or(self.stores).get(),
+            storage: Storage {
+                class: storage.class.clone().or_else(|| self.storage.class.clone()),
+                size: or(&storage.size, &self.storage.size),
+            },
+            resources: Resources {
+                cpu: or(&resources.cpu, &self.resources.cpu),
+                memory: or(&resources.memory, &self.resources.memory),
+                ephemeral_storage: or(&resources.ephemeral_storage, &self.resources.ephemeral_storage),
+            },
+        }
+    }
+}
+
+fn default_namespace() -> String {
+    "holdfast".to_owned()
+}
+
+fn default_stores() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(2)
+}
+
+/// Below a thousand million, where Kubernetes' own begin.
+fn default_priority() -> u32 {
+    900_000_000
+}
+
+fn default_as_number() -> u32 {
+    64_512
+}
+
+fn default_ephemeral_storage() -> Quantity {
+    Quantity::new("1Gi")
+}
+
+fn default_secret_key() -> String {
+    "token".to_owned()
+}
+
+fn default_domain() -> String {
+    "cluster.local".to_owned()
+}
