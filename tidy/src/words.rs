@@ -31,6 +31,19 @@ const ALLOWED: &[(&str, &str)] = &[
     ("\"node\"", "the same, in Rust"),
     ("--peer ", "the option of holdfast-bench"),
     ("--initial-cluster", "etcd's option"),
+    ("ClusterIssuer", "cert-manager's kind"),
+    ("ClusterMesh", "Cilium's name"),
+    ("cluster_ip", "a field of Kubernetes' Services"),
+    ("cluster.local", "the domain that a Kubernetes cluster has by default"),
+    ("ClusterIP", "a type of Kubernetes' Services"),
+    ("policy.cluster", "a label of Cilium's"),
+    ("NetworkPolicyPeer", "Kubernetes' type"),
+    ("site.region", "a provider's region, as its field in the fleet file is called"),
+    ("pub region", "the same"),
+    ("\"region\"", "the same"),
+    ("region that no site is in", "the same"),
+    ("context or region", "the same"),
+    ("us-east1\" is the region", "the same"),
 ];
 
 /// Documents that must name the banned words in order to ban them.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{Deserialize, Deserializer};
 
 /// Suffixes of Kubernetes quantities and what they multiply by, in thousandths; the longer come first.
 const SUFFIXES: [(&str, u128); 13] = [
@@ -87,33 +87,8 @@ impl fmt::Display for Quantity {
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(QuantityVisitor)
-    }
-}
-
-struct QuantityVisitor;
-
-impl Visitor<'_> for QuantityVisitor {
-    type Value = Quantity;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a quantity like 200Gi, 4 or 1500m")
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Quantity, E> {
-        Ok(Quantity::new(&value.to_string()))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Quantity, E> {
-        Ok(Quantity::new(&value.to_string()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Quantity, E> {
-        Ok(Quantity::new(&value.to_string()))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Quantity, E> {
-        Ok(Quantity::new(value))
+        // As it is written: the number 0.50 stays 0.50.
+        String::deserialize(deserializer).map(|text| Self::new(&text))
     }
 }
 

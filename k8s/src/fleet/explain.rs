@@ -72,13 +72,19 @@ fn survives(fleet: &Fleet) -> Vec<String> {
             let together = if lost == 1 { "Any one site".to_owned() } else { format!("Any {lost} sites at once") };
             let mut lines = vec![
                 format!("{together}: each range has {replicas} copies, never two in one site, and works while {needed} of them do."),
-                format!("Not {more} sites at once: ranges with copies in all of those stop until one of the sites is back. Nothing is lost while a disk is left."),
+                format!("Not {more} sites at once: ranges with copies in all of those stop until one of the sites is back. Nothing is lost if their disks come back."),
             ];
-            if sites == usize::try_from(replicas).unwrap_or(0) {
-                lines.push("While a site is gone its copies are not made anew, since no other site may take a second one. The loss of one more store may then be one too many.".to_owned());
+            let is_tight = usize::try_from(replicas) == Ok(sites);
+            lines.push(if is_tight {
+                let then = if lost == 1 {
+                    "Until it is back, losing one store of another site stops ranges too.".to_owned()
+                } else {
+                    format!("Until it is back, {} may follow it.", counted(lost - 1, "site"))
+                };
+                format!("While a site is gone its copies are not made anew, since no other site may take a second one. {then}")
             } else {
-                lines.push("A site that stays away is replaced: its copies are made anew in the sites that are left.".to_owned());
-            }
+                "A site that stays away is replaced: its copies are made anew in the sites that are left.".to_owned()
+            });
             lines
         }
         Survive::Store => vec![format!(
@@ -95,9 +101,9 @@ fn costs(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
         let class = shape.storage.class.map_or_else(|| "the default class".to_owned(), |class| format!("class {class}"));
         let resources = &shape.resources;
         lines.push(format!(
-            "{}: {}, each with {} processors, {} of memory and a volume of {} ({class}).",
+            "{}: {} with {} processors, {} of memory and a volume of {} ({class}).",
             site.name,
-            counted(shape.stores, "store"),
+            if shape.stores == 1 { "1 store".to_owned() } else { format!("{} stores, each", shape.stores) },
             resources.cpu,
             resources.memory,
             shape.storage.size
@@ -107,12 +113,12 @@ fn costs(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     let disk: u128 = sizes.iter().map(|size| size.disk_bytes).sum();
     let memory: u128 = fleet.sites.iter().map(|site| fleet.shape(site)).map(|shape| u128::from(shape.stores) * shape.resources.memory.whole()).sum();
     lines.push(format!(
-        "In all: {} processors, {} of memory, {} of disk. A write crosses to {} before it is acknowledged by {}.",
+        "In all: {} processors, {} of memory, {} of disk. A write goes to {} and is acknowledged when {} on disk.",
         cores(cpu),
         bytes(memory),
         bytes(disk),
         counted(fleet.policy.replicas - 1, "other store"),
-        if fleet.policy.replicas <= 3 { "one of them".to_owned() } else { format!("{} of them", fleet.policy.replicas / 2) }
+        if fleet.policy.replicas <= 3 { "one of them has it".to_owned() } else { format!("{} of them have it", fleet.policy.replicas / 2) }
     ));
     lines
 }
@@ -133,6 +139,8 @@ fn data_that_fits(mut rooms: Vec<u128>, copies: u128) -> u128 {
 fn capacity(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     let rooms: Vec<u128> = sizes.iter().map(usable_bytes).collect();
     let Some(worst) = sizes.iter().max() else { return Vec::new() };
+    let are_equal = sizes.iter().all(|size| Size { site: worst.site.clone(), ..size.clone() } == *worst);
+    let lost = if are_equal { "any one site" } else { worst.site.as_str() };
     let left: Vec<u128> = sizes.iter().filter(|size| size.site != worst.site).map(usable_bytes).collect();
     let all_copies = copies(fleet, sizes.len());
     let left_copies = copies(fleet, left.len());
@@ -142,7 +150,7 @@ fn capacity(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     let cpu_left = cpu - sizes.iter().map(|size| size.cpu_milli).max().unwrap_or(0);
     let mut lines = vec![
         format!("Today: {} of data, {}; {} processors.", bytes(today), in_copies(all_copies), cores(cpu)),
-        format!("With {} lost: {} of data, {}; {} processors.", worst.site, bytes(then), in_copies(left_copies), cores(cpu_left)),
+        format!("With {lost} lost: {} of data, {}; {} processors.", bytes(then), in_copies(left_copies), cores(cpu_left)),
         format!(
             "So that the loss of a site goes unnoticed: hold no more than {} and keep processors below {} % busy.",
             bytes(today.min(then)),
@@ -202,7 +210,7 @@ fn mode(connectivity: &Connectivity) -> &'static str {
         Connectivity::Mcs { .. } => {
             "each site exports the Service of its stores, and the others find them below clusterset.local."
         }
-        Connectivity::CalicoBgp { .. } => {
+        Connectivity::CalicoBgp => {
             "Calico announces the pod networks of the sites to each other by BGP. Addresses are mirrored as in flat-mirror."
         }
         Connectivity::Skupper => {

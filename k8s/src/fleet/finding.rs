@@ -8,7 +8,7 @@ use super::checks::{
 use super::checks::names as name_checks;
 use super::model::Fleet;
 use super::source::{Path, Place, Places};
-use super::{keys, source};
+use super::keys;
 
 /// Whether a fleet can be made from the file all the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -96,7 +96,7 @@ impl fmt::Display for Finding {
 
 /// Collects findings and looks up their places.
 pub struct Findings<'a> {
-    places: &'a source::Places,
+    places: &'a Places,
     list: Vec<Finding>,
 }
 

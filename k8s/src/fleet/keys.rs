@@ -29,6 +29,14 @@ pub enum KeyProblem {
         /// What it would say.
         description: String,
     },
+    /// A value of another type.
+    #[error("{found} is not what belongs here: write {wanted}")]
+    Type {
+        /// What is written.
+        found: String,
+        /// What could be.
+        wanted: String,
+    },
     /// The value is none of those that there are.
     #[error("{value:?} is not known{}; use one of {}", meant(.value, .known), .known.join(", "))]
     Choice {
@@ -67,6 +75,14 @@ struct Walk<'a, 'b> {
 impl<'a> Walk<'a, '_> {
     fn value(&mut self, path: &Path, schema: &'a Json, value: &Spanned<Value>) {
         let schema = schema::resolve(self.root, schema);
+        if let Some(wanted) = wanted_instead(schema, &value.value) {
+            let found = match &value.value {
+                Value::Scalar(text) => format!("{text:?}"),
+                Value::List(_) => "a list".to_owned(),
+                Value::Map(_) => "a value with keys".to_owned(),
+            };
+            return self.findings.error(path.clone(), KeyProblem::Type { found, wanted });
+        }
         match &value.value {
             Value::Map(entries) => self.map(path, schema, entries),
             Value::List(items) => {
@@ -130,6 +146,35 @@ impl<'a> Walk<'a, '_> {
         }
         found
     }
+}
+
+/// What should be there, when the value has another type. Nothing at all is left to the types: it may stand for a default.
+fn wanted_instead(schema: &Json, value: &Value) -> Option<String> {
+    let types = schema.get("type");
+    let is = |name: &str| match types {
+        Some(Json::String(one)) => one == name,
+        Some(Json::Array(several)) => several.iter().any(|one| one == name),
+        _ => false,
+    };
+    match value {
+        Value::Scalar(text) if text.is_empty() => None,
+        Value::Scalar(_) if is("object") => Some("keys and values".to_owned()),
+        Value::Scalar(_) if is("array") => Some("a list, like [a, b]".to_owned()),
+        Value::Scalar(text) if is("boolean") && text != "true" && text != "false" => Some("true or false".to_owned()),
+        Value::Scalar(text) if is("integer") => wanted_number(schema, text),
+        Value::List(_) if types.is_some() && !is("array") => Some("one value, not several".to_owned()),
+        Value::Map(_) if types.is_some() && !is("object") => {
+            Some(if is("array") { "a list, like [a, b]" } else { "one value, without keys" }.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn wanted_number(schema: &Json, text: &str) -> Option<String> {
+    let bound = |key: &str| schema.get(key).and_then(Json::as_u64);
+    let (least, most) = (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u32::MAX.into()));
+    let fits = text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number));
+    (!fits).then(|| format!("a whole number from {least} to {most}"))
 }
 
 /// The texts that a scalar may be, when they are counted.

@@ -3,6 +3,7 @@
 //! A site may differ from the fleet in what [`Overrides`] names, and in nothing else: that no site is less secure than another is so by
 //! type, because security has no field there.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
@@ -144,18 +145,14 @@ pub enum Connectivity {
     FlatDns,
     /// Cilium ClusterMesh: Services of the same name are one over all sites
     CiliumGlobal,
-    /// The multi-cluster Services API, by Submariner, Cilium or GKE: exported Services
+    /// The MCS API, by Submariner, Cilium or GKE: exported Services
     Mcs {
         /// The version that the sites' implementation serves
         #[serde(default)]
         api_version: McsVersion,
     },
     /// Calico: pod networks announced to each other by BGP; addresses mirrored as in flat-mirror
-    CalicoBgp {
-        /// Number of the autonomous system of every site
-        #[serde(default = "default_as_number")]
-        as_number: u32,
-    },
+    CalicoBgp,
     /// Skupper v2: links over one TLS port, no flat network
     Skupper,
     /// Istio multi-primary: Services of the same name are one over all sites
@@ -172,7 +169,7 @@ pub enum Connectivity {
     },
 }
 
-/// The version of the multi-cluster Services API
+/// The version of the MCS API
 #[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum McsVersion {
     /// Submariner, and Cilium before it serves the next
@@ -341,6 +338,9 @@ pub struct Site {
     /// Its DNS domain
     #[serde(default = "default_domain")]
     pub domain: String,
+    /// Addresses of its DNS that the other sites reach, for mode flat-dns
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
     /// Networks of its pods
     #[schemars(length(min = 1))]
     pub pod_cidrs: Vec<Cidr>,
@@ -428,10 +428,6 @@ fn default_stores() -> NonZeroU32 {
 /// Below a thousand million, where Kubernetes' own begin.
 fn default_priority() -> u32 {
     900_000_000
-}
-
-fn default_as_number() -> u32 {
-    64_512
 }
 
 fn default_ephemeral_storage() -> Quantity {

@@ -50,7 +50,7 @@ impl Fleet {
             // Without the domain of the site: its resolvers add their own, so one text works in all.
             Connectivity::FlatMirror
             | Connectivity::CiliumGlobal
-            | Connectivity::CalicoBgp { .. }
+            | Connectivity::CalicoBgp
             | Connectivity::Skupper
             | Connectivity::Istio => format!("{pod}.{namespace}.svc"),
         }

@@ -109,7 +109,9 @@ fn disks(fleet: &Fleet, sizes: &[Size], data: &Quantity) -> Option<HeadroomProbl
     if all < data * kept {
         return Some(HeadroomProblem::Disks { data, copies: kept, room: all });
     }
-    let (lost, largest) = sizes.iter().zip(rooms()).max_by_key(|(_, room)| *room)?;
+    let largest = rooms().max()?;
+    // Of equals the first.
+    let (lost, _) = sizes.iter().zip(rooms()).find(|(_, room)| *room == largest)?;
     let others = sizes.len() - 1;
     let (needed, room) = (data * copies(fleet, others), all - largest);
     (room < needed).then(|| HeadroomProblem::DisksWithOneLost {
@@ -123,7 +125,8 @@ fn disks(fleet: &Fleet, sizes: &[Size], data: &Quantity) -> Option<HeadroomProbl
 
 fn processors(sizes: &[Size], busy: u128) -> Option<HeadroomProblem> {
     let all: u128 = sizes.iter().map(|size| size.cpu_milli).sum();
-    let lost = sizes.iter().max_by_key(|size| size.cpu_milli)?;
+    let most = sizes.iter().map(|size| size.cpu_milli).max()?;
+    let lost = sizes.iter().find(|size| size.cpu_milli == most)?;
     let left = all - lost.cpu_milli;
     (left < busy).then(|| HeadroomProblem::ProcessorsWithOneLost {
         site: lost.site.clone(),

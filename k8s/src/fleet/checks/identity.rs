@@ -21,8 +21,9 @@ pub enum IdentityProblem {
     },
     /// Not a UID.
     #[error(
-        "{uid:?} is not a UID: ask the Kubernetes cluster with `kubectl --context {context} get namespace kube-system -o \
-         jsonpath={{.metadata.uid}}`"
+        "{uid:?} is not a UID: ask the Kubernetes cluster with `kubectl --context {} get namespace kube-system -o \
+         jsonpath={{.metadata.uid}}`",
+        if .context.is_empty() { "CONTEXT" } else { .context }
     )]
     NotAUid {
         /// The text.

@@ -37,6 +37,12 @@ pub enum NetworkProblem {
         /// The mode.
         mode: &'static str,
     },
+    /// A site whose names nobody can ask for.
+    #[error("site {site} has no `dns`: `mode: flat-dns` has the other sites ask its DNS, so list the addresses at which they reach it")]
+    NoDns {
+        /// The site.
+        site: String,
+    },
     /// Two sites with one domain.
     #[error(
         "sites {other_site} and {site} both have the domain {domain}: `mode: flat-dns` finds a site by its domain, so each needs its own"
@@ -60,7 +66,7 @@ impl Connectivity {
             Self::FlatDns => "flat-dns",
             Self::CiliumGlobal => "cilium-global",
             Self::Mcs { .. } => "mcs",
-            Self::CalicoBgp { .. } => "calico-bgp",
+            Self::CalicoBgp => "calico-bgp",
             Self::Skupper => "skupper",
             Self::Istio => "istio",
             Self::Loadbalancer { .. } => "loadbalancer",
@@ -71,7 +77,7 @@ impl Connectivity {
     #[must_use]
     pub fn is_flat(&self) -> bool {
         match self {
-            Self::FlatMirror | Self::FlatDns | Self::CiliumGlobal | Self::Mcs { .. } | Self::CalicoBgp { .. } => true,
+            Self::FlatMirror | Self::FlatDns | Self::CiliumGlobal | Self::Mcs { .. } | Self::CalicoBgp => true,
             Self::Skupper | Self::Istio | Self::Loadbalancer { .. } => false,
         }
     }
@@ -87,6 +93,9 @@ pub fn check(fleet: &Fleet, findings: &mut Findings<'_>) {
         for (place, cidr) in site.pod_cidrs.iter().enumerate().filter(|(_, cidr)| cidr.net().is_none()) {
             let text = cidr.text().to_owned();
             findings.error(path.key("podCidrs").item(place), NetworkProblem::NotANetwork { text });
+        }
+        if fleet.connectivity == Connectivity::FlatDns && site.dns.is_empty() {
+            findings.error(path.clone(), NetworkProblem::NoDns { site: site.name.clone() });
         }
         compare(fleet, index, &path, findings);
     }
