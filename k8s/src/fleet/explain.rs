@@ -71,8 +71,12 @@ fn survives(fleet: &Fleet) -> Vec<String> {
             let more = lost + 1;
             let together = if lost == 1 { "Any one site".to_owned() } else { format!("Any {lost} sites at once") };
             let mut lines = vec![
-                format!("{together}: each range has {replicas} copies, never two in one site, and works while {needed} of them do."),
-                format!("Not {more} sites at once: ranges with copies in all of those stop until one of the sites is back. Nothing is lost if their disks come back."),
+                format!(
+                    "{together}: each range has {replicas} copies, never two in one site, and works while {needed} of them do."
+                ),
+                format!(
+                    "Not {more} sites at once: ranges with copies in all of those stop until one of the sites is back. Nothing is lost if their disks come back."
+                ),
             ];
             let is_tight = usize::try_from(replicas) == Ok(sites);
             lines.push(if is_tight {
@@ -98,7 +102,8 @@ fn costs(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     let mut lines = Vec::new();
     for site in &fleet.sites {
         let shape = fleet.shape(site);
-        let class = shape.storage.class.map_or_else(|| "the default class".to_owned(), |class| format!("class {class}"));
+        let class =
+            shape.storage.class.map_or_else(|| "the default class".to_owned(), |class| format!("class {class}"));
         let resources = &shape.resources;
         lines.push(format!(
             "{}: {} with {} processors, {} of memory and a volume of {} ({class}).",
@@ -111,14 +116,23 @@ fn costs(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     }
     let cpu: u128 = sizes.iter().map(|size| size.cpu_milli).sum();
     let disk: u128 = sizes.iter().map(|size| size.disk_bytes).sum();
-    let memory: u128 = fleet.sites.iter().map(|site| fleet.shape(site)).map(|shape| u128::from(shape.stores) * shape.resources.memory.whole()).sum();
+    let memory: u128 = fleet
+        .sites
+        .iter()
+        .map(|site| fleet.shape(site))
+        .map(|shape| u128::from(shape.stores) * shape.resources.memory.whole())
+        .sum();
     lines.push(format!(
         "In all: {} processors, {} of memory, {} of disk. A write goes to {} and is acknowledged when {} on disk.",
         cores(cpu),
         bytes(memory),
         bytes(disk),
         counted(fleet.policy.replicas - 1, "other store"),
-        if fleet.policy.replicas <= 3 { "one of them has it".to_owned() } else { format!("{} of them have it", fleet.policy.replicas / 2) }
+        if fleet.policy.replicas <= 3 {
+            "one of them has it".to_owned()
+        } else {
+            format!("{} of them have it", fleet.policy.replicas / 2)
+        }
     ));
     lines
 }
@@ -150,7 +164,12 @@ fn capacity(fleet: &Fleet, sizes: &[Size]) -> Vec<String> {
     let cpu_left = cpu - sizes.iter().map(|size| size.cpu_milli).max().unwrap_or(0);
     let mut lines = vec![
         format!("Today: {} of data, {}; {} processors.", bytes(today), in_copies(all_copies), cores(cpu)),
-        format!("With {lost} lost: {} of data, {}; {} processors.", bytes(then), in_copies(left_copies), cores(cpu_left)),
+        format!(
+            "With {lost} lost: {} of data, {}; {} processors.",
+            bytes(then),
+            in_copies(left_copies),
+            cores(cpu_left)
+        ),
         format!(
             "So that the loss of a site goes unnoticed: hold no more than {} and keep processors below {} % busy.",
             bytes(today.min(then)),
@@ -185,7 +204,10 @@ fn addresses(fleet: &Fleet) -> Vec<String> {
             ports.heartbeats(),
             ports.http
         ),
-        format!("Programs in any site: {}.{}.svc:{}, which leads to a ready store of their own site.", fleet.name, fleet.namespace, ports.clients),
+        format!(
+            "Programs in any site: {}.{}.svc:{}, which leads to a ready store of their own site.",
+            fleet.name, fleet.namespace, ports.clients
+        ),
         "Stores, from everywhere:".to_owned(),
     ];
     for site in &fleet.sites {
@@ -231,7 +253,9 @@ fn not_yet(fleet: &Fleet) -> Vec<String> {
         lines.push("Trust: the program does not encrypt yet; nothing of it is rendered.".to_owned());
     }
     if fleet.backup.is_some() {
-        lines.push("Backup: the program makes none yet; the target is checked, and nothing is rendered for it.".to_owned());
+        lines.push(
+            "Backup: the program makes none yet; the target is checked, and nothing is rendered for it.".to_owned(),
+        );
     }
     lines
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use super::checks::names as name_checks;
 use super::checks::{
     backup, equality, headroom, identity, image, networks, policy, ports, quantities, sites, trust, version,
 };
-use super::checks::names as name_checks;
+use super::keys;
 use super::model::Fleet;
 use super::source::{Path, Place, Places};
-use super::keys;
 
 /// Whether a fleet can be made from the file all the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,7 +74,12 @@ impl Finding {
     pub(crate) fn of_parser(error: &serde_saphyr::Error) -> Self {
         let place = error.location().map_or(Place::START, Place::of);
         let said = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        Self { severity: Severity::Error, place, path: Path::root(), problem: Problem::Unreadable(without_place(&said)) }
+        Self {
+            severity: Severity::Error,
+            place,
+            path: Path::root(),
+            problem: Problem::Unreadable(without_place(&said)),
+        }
     }
 }
 

@@ -184,5 +184,7 @@ fn choices(schema: &Json) -> Vec<String> {
         return listed.iter().filter_map(texts).collect();
     }
     let variants = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
-    variants.flat_map(|variant| variant.get("const").and_then(texts).map_or_else(|| choices(variant), |one| vec![one])).collect()
+    variants
+        .flat_map(|variant| variant.get("const").and_then(texts).map_or_else(|| choices(variant), |one| vec![one]))
+        .collect()
 }

@@ -30,7 +30,9 @@ pub enum BackupProblem {
         target: String,
     },
     /// No failure domain.
-    #[error("the failure domain is empty: name what the target is lost with, such as a provider's region that no site is in")]
+    #[error(
+        "the failure domain is empty: name what the target is lost with, such as a provider's region that no site is in"
+    )]
     NoDomain,
 }
 

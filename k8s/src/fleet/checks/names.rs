@@ -26,7 +26,9 @@ pub enum NameProblem {
         letter_first: bool,
     },
     /// Not several labels.
-    #[error("{name:?} is not a domain of DNS: use labels of a-z, 0-9 and '-' with dots between them, 253 characters at most")]
+    #[error(
+        "{name:?} is not a domain of DNS: use labels of a-z, 0-9 and '-' with dots between them, 253 characters at most"
+    )]
     NotADomain {
         /// The name.
         name: String,

@@ -38,7 +38,9 @@ pub enum NetworkProblem {
         mode: &'static str,
     },
     /// A site whose names nobody can ask for.
-    #[error("site {site} has no `dns`: `mode: flat-dns` has the other sites ask its DNS, so list the addresses at which they reach it")]
+    #[error(
+        "site {site} has no `dns`: `mode: flat-dns` has the other sites ask its DNS, so list the addresses at which they reach it"
+    )]
     NoDns {
         /// The site.
         site: String,

@@ -13,7 +13,9 @@ const MAX_PRIORITY: u32 = 1_000_000_000;
 #[derive(thiserror::Error, PartialEq, Eq, Debug, Clone)]
 pub enum QuantityProblem {
     /// Not readable.
-    #[error("{text:?} is not a quantity: write a number with one of m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or nothing after it, like 200Gi")]
+    #[error(
+        "{text:?} is not a quantity: write a number with one of m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or nothing after it, like 200Gi"
+    )]
     Unreadable {
         /// The text.
         text: String,
@@ -74,7 +76,9 @@ fn all(fleet: &Fleet) -> Vec<(Path, &Quantity)> {
             ("resources", "memory", &resources.memory),
             ("resources", "ephemeralStorage", &resources.ephemeral_storage),
         ];
-        found.extend(own.into_iter().filter_map(|(of, key, quantity)| Some((path.key(of).key(key), quantity.as_ref()?))));
+        found.extend(
+            own.into_iter().filter_map(|(of, key, quantity)| Some((path.key(of).key(key), quantity.as_ref()?))),
+        );
     }
     found
 }

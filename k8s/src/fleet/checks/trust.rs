@@ -16,7 +16,9 @@ pub enum TrustProblem {
         active: usize,
     },
     /// More than one change at a time.
-    #[error("{changing} roots are coming or leaving: change one at a time, or a store may trust none that another shows it")]
+    #[error(
+        "{changing} roots are coming or leaving: change one at a time, or a store may trust none that another shows it"
+    )]
     Changing {
         /// How many are.
         changing: usize,

@@ -1,0 +1,198 @@
+//! The pod of a store: what it may not do, what it is told, and how Kubernetes asks for its health.
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Scene, accounts, config, priority};
+
+/// The volume with the data.
+pub(super) const VOLUME: &str = "data";
+const CONFIG_VOLUME: &str = "config";
+const CONFIG_DIR: &str = "/etc/holdfast";
+/// The user `nonroot` of images without a system.
+const USER: i64 = 65_532;
+/// A store stops within 7 s, and flushes; a slow disk gets time for that. A kill is safe, only slower to come back from.
+const GRACE_SECONDS: i64 = 60;
+/// Opening a store replays its log: half an hour at most, asked for every 5 s.
+const STARTUP: Asked = Asked { every_seconds: 5, timeout_seconds: 2, failures: 360 };
+/// A store that is not ready gets no new connections; it is asked often, since it costs nothing.
+const READINESS: Asked = Asked { every_seconds: 5, timeout_seconds: 2, failures: 2 };
+/// A store whose threads or fsyncs stand still for a minute is started anew.
+const LIVENESS: Asked = Asked { every_seconds: 10, timeout_seconds: 5, failures: 6 };
+
+struct Asked {
+    every_seconds: i32,
+    timeout_seconds: i32,
+    failures: i32,
+}
+
+/// The template of the pods of a site.
+pub(super) fn template(scene: &Scene<'_>, config_name: &str) -> PodTemplateSpec {
+    let spec = PodSpec {
+        affinity: Some(apart(scene)),
+        automount_service_account_token: Some(false),
+        containers: vec![container(scene)],
+        enable_service_links: Some(false),
+        priority_class_name: Some(priority::name(scene)),
+        security_context: Some(pod_security()),
+        service_account_name: Some(accounts::store(scene)),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        topology_spread_constraints: spread(scene),
+        volumes: Some(vec![Volume {
+            config_map: Some(ConfigMapVolumeSource {
+                name: config_name.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            name: CONFIG_VOLUME.to_owned(),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    };
+    let metadata = ObjectMeta { labels: Some(scene.store_labels()), ..ObjectMeta::default() };
+    PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
+}
+
+fn container(scene: &Scene<'_>) -> Container {
+    let ports = scene.fleet.ports;
+    let port = |name: &str, number: u16| ContainerPort {
+        container_port: number.into(),
+        name: Some(name.to_owned()),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str, is_read_only: bool| VolumeMount {
+        mount_path: path.to_owned(),
+        name: name.to_owned(),
+        read_only: is_read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    Container {
+        args: Some(vec!["start".to_owned()]),
+        env: Some(environment(scene)),
+        image: Some(scene.fleet.image.clone()),
+        liveness_probe: Some(probe("/livez", &LIVENESS)),
+        name: "holdfast".to_owned(),
+        ports: Some(vec![
+            port("clients", ports.clients),
+            port("stores", ports.stores),
+            port("heartbeats", ports.heartbeats()),
+            port("http", ports.http),
+        ]),
+        readiness_probe: Some(probe("/readyz", &READINESS)),
+        resources: Some(resources(scene)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        startup_probe: Some(probe("/startz", &STARTUP)),
+        // What it said last is what `kubectl describe` shows.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![mount(VOLUME, config::VOLUME_DIR, false), mount(CONFIG_VOLUME, CONFIG_DIR, true)]),
+        ..Container::default()
+    }
+}
+
+/// What differs from store to store, and what is secret. Everything else is in the configuration file.
+fn environment(scene: &Scene<'_>) -> Vec<EnvVar> {
+    let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+    let from = |name: &str, source| EnvVar { name: name.to_owned(), value: None, value_from: Some(source) };
+    let host = scene.fleet.host_of(scene.site, "$(POD_NAME)");
+    let ports = scene.fleet.ports;
+    let mut all = vec![
+        from(
+            "POD_NAME",
+            EnvVarSource {
+                field_ref: Some(ObjectFieldSelector { field_path: "metadata.name".to_owned(), ..Default::default() }),
+                ..EnvVarSource::default()
+            },
+        ),
+        value("HOLDFAST_CONFIG", format!("{CONFIG_DIR}/{}", config::FILE)),
+        value("HOLDFAST_ADVERTISE", format!("{host}:{}", ports.clients)),
+        value("HOLDFAST_ADVERTISE_STORE", format!("{host}:{}", ports.stores)),
+        value("HOLDFAST_LOG_JSON", true.to_string()),
+    ];
+    if let Some(token) = &scene.fleet.fleet_token {
+        let key = SecretKeySelector { key: token.key.clone(), name: token.secret.clone(), optional: None };
+        let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
+        all.push(from("HOLDFAST_FLEET_TOKEN", source));
+    }
+    all
+}
+
+/// Requests are limits: the pod has what it needs, and is the last to be evicted.
+fn resources(scene: &Scene<'_>) -> ResourceRequirements {
+    let resources = &scene.shape.resources;
+    let all =
+        [("cpu", &resources.cpu), ("memory", &resources.memory), ("ephemeral-storage", &resources.ephemeral_storage)];
+    let amounts: std::collections::BTreeMap<_, _> =
+        all.into_iter().map(|(name, amount)| (name.to_owned(), Quantity(amount.text().to_owned()))).collect();
+    ResourceRequirements { limits: Some(amounts.clone()), requests: Some(amounts), ..ResourceRequirements::default() }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        fs_group: Some(USER),
+        // Otherwise each start goes through all files of the volume.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        run_as_group: Some(USER),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// Health is local: none of these asks for a quorum, which would take all stores out of service at once.
+fn probe(path: &str, asked: &Asked) -> Probe {
+    Probe {
+        failure_threshold: Some(asked.failures),
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("http".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(asked.every_seconds),
+        timeout_seconds: Some(asked.timeout_seconds),
+        ..Probe::default()
+    }
+}
+
+/// Never two stores on one machine.
+fn apart(scene: &Scene<'_>) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(scene.stores()),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            required_during_scheduling_ignored_during_execution: Some(vec![term]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+/// Stores go over the zones of the site evenly: strictly when each can have a zone of its own.
+fn spread(scene: &Scene<'_>) -> Option<Vec<TopologySpreadConstraint>> {
+    let zones = u32::try_from(scene.site.zones.len()).unwrap_or(u32::MAX);
+    if zones < 2 {
+        return None;
+    }
+    let otherwise = if zones >= scene.shape.stores { "DoNotSchedule" } else { "ScheduleAnyway" };
+    Some(vec![TopologySpreadConstraint {
+        label_selector: Some(scene.stores()),
+        max_skew: 1,
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        when_unsatisfiable: otherwise.to_owned(),
+        ..TopologySpreadConstraint::default()
+    }])
+}

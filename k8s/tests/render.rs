@@ -1,0 +1,210 @@
+//! Renders every example and compares byte for byte. `UPDATE_GOLDENFILES=1` writes what it finds.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use holdfast_k8s::{Fleet, SiteTree, render, schema, validate};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Service};
+use serde_json::Value;
+
+const MODES: [&str; 8] =
+    ["calico-bgp", "cilium-global", "flat-dns", "flat-mirror", "istio", "loadbalancer", "mcs", "skupper"];
+
+fn example(mode: &str) -> Fleet {
+    let text = std::fs::read_to_string(format!("examples/{mode}/fleet.yaml")).unwrap();
+    let report = validate(&text);
+    assert!(report.findings.is_empty(), "{mode}: {:#?}", report.findings);
+    report.fleet.unwrap()
+}
+
+/// All objects of a file or of a site.
+fn objects(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap()
+}
+
+fn all_objects(tree: &SiteTree) -> Vec<Value> {
+    tree.files.values().flat_map(|text| objects(text)).collect()
+}
+
+fn stateful_set(tree: &SiteTree) -> StatefulSet {
+    serde_saphyr::from_str(&tree.files["stateful-set.yaml"]).unwrap()
+}
+
+fn pod(tree: &SiteTree) -> PodSpec {
+    stateful_set(tree).spec.unwrap().template.spec.unwrap()
+}
+
+fn files_below(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_example_renders_the_bytes_that_are_kept() {
+    let kept: BTreeSet<_> = std::fs::read_dir("examples").unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(kept, MODES.map(Into::into).into(), "each mode has an example");
+    for mode in MODES {
+        let folder = PathBuf::from(format!("examples/{mode}/rendered"));
+        let mut rendered = BTreeMap::new();
+        for tree in render(&example(mode)) {
+            rendered.extend(tree.files.into_iter().map(|(file, text)| (folder.join(&tree.site).join(file), text)));
+        }
+        if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+            std::fs::remove_dir_all(&folder).ok();
+            for (path, text) in &rendered {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+        }
+        let kept = files_below(&folder);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), rendered.keys().collect::<Vec<_>>(), "{mode}");
+        for (path, text) in &rendered {
+            assert!(
+                kept[path] == *text,
+                "{} differs: UPDATE_GOLDENFILES=1 writes what is rendered now",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_object_has_a_kind_and_a_name_of_its_own() {
+    for mode in MODES {
+        for tree in render(&example(mode)) {
+            let mut seen = BTreeSet::new();
+            for object in all_objects(&tree) {
+                assert!(object["apiVersion"].is_string(), "{mode}: {object}");
+                let name = (object["kind"].to_string(), object["metadata"]["name"].to_string());
+                assert!(seen.insert(name.clone()), "{mode}: {name:?} twice in {}", tree.site);
+            }
+            let list = &objects(&tree.files["kustomization.yaml"])[0]["resources"];
+            assert_eq!(list.as_array().unwrap().len() + 1, tree.files.len(), "{mode}: the list names every file");
+        }
+    }
+}
+
+#[test]
+fn stores_have_no_right_that_they_do_not_need() {
+    for mode in MODES {
+        for tree in render(&example(mode)) {
+            let pod = pod(&tree);
+            assert_eq!((pod.automount_service_account_token, pod.enable_service_links), (Some(false), Some(false)));
+            let security = pod.security_context.unwrap();
+            assert_eq!(
+                (security.run_as_non_root, security.seccomp_profile.unwrap().type_.as_str()),
+                (Some(true), "RuntimeDefault")
+            );
+            let container = &pod.containers[0];
+            let security = container.security_context.clone().unwrap();
+            assert_eq!(
+                (security.read_only_root_filesystem, security.allow_privilege_escalation),
+                (Some(true), Some(false))
+            );
+            assert_eq!(security.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+            let resources = container.resources.clone().unwrap();
+            assert_eq!(resources.requests, resources.limits, "guaranteed");
+            // Nobody is bound to the account of the stores.
+            let bound = all_objects(&tree).into_iter().filter(|object| object["kind"] == "RoleBinding");
+            assert!(bound.flat_map(|b| b["subjects"].as_array().unwrap().clone()).all(|s| s["name"] != "prod-store"));
+        }
+    }
+}
+
+#[test]
+fn nothing_rolls_by_itself_and_no_volume_is_deleted() {
+    for tree in render(&example("flat-mirror")) {
+        let spec = stateful_set(&tree).spec.unwrap();
+        let rolling = spec.update_strategy.unwrap().rolling_update.unwrap();
+        assert_eq!((rolling.partition, spec.replicas), (Some(2), Some(2)));
+        assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
+        let kept = spec.persistent_volume_claim_retention_policy.unwrap();
+        assert_eq!((kept.when_deleted.as_deref(), kept.when_scaled.as_deref()), (Some("Retain"), Some("Retain")));
+    }
+}
+
+#[test]
+fn another_configuration_has_another_name() {
+    let fleet = example("flat-mirror");
+    let mut other = fleet.clone();
+    other.sites[0].uid = "00000000-0000-4000-8000-000000000000".to_owned();
+    let name = |fleet: &Fleet| {
+        let tree = &render(fleet)[0];
+        let map: ConfigMap = serde_saphyr::from_str(&tree.files["config-map.yaml"]).unwrap();
+        assert_eq!(map.immutable, Some(true));
+        let mounted = pod(tree).volumes.unwrap().remove(0).config_map.unwrap().name;
+        assert_eq!(map.metadata.name.as_ref(), Some(&mounted));
+        mounted
+    };
+    assert_ne!(name(&fleet), name(&other));
+    assert_eq!(name(&fleet), name(&fleet.clone()));
+}
+
+#[test]
+fn every_store_has_a_service_of_its_name_in_every_site() {
+    for mode in ["flat-mirror", "cilium-global", "calico-bgp", "istio"] {
+        let fleet = example(mode);
+        let wanted: BTreeSet<_> = fleet
+            .sites
+            .iter()
+            .flat_map(|site| fleet.ordinals(site).map(|ordinal| fleet.pod_name(site, ordinal)))
+            .collect();
+        for tree in render(&fleet) {
+            let services = all_objects(&tree).into_iter().filter(|object| object["kind"] == "Service");
+            let names: BTreeSet<_> = services.map(|s| s["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+            assert!(wanted.is_subset(&names), "{mode}, {}: {names:?}", tree.site);
+        }
+    }
+}
+
+#[test]
+fn only_what_is_ready_takes_clients_and_all_find_each_other() {
+    for tree in render(&example("flat-mirror")) {
+        let service = |file: &str| -> Service { serde_saphyr::from_str(&tree.files[file]).unwrap() };
+        let (stores, clients) = (service("service-stores.yaml"), service("service-clients.yaml"));
+        assert_eq!(stores.spec.unwrap().publish_not_ready_addresses, Some(true));
+        let clients = clients.spec.unwrap();
+        assert_eq!(
+            (clients.publish_not_ready_addresses, clients.traffic_distribution.as_deref()),
+            (None, Some("PreferClose"))
+        );
+    }
+}
+
+#[test]
+fn each_store_advertises_the_name_that_others_join_by() {
+    for mode in MODES {
+        let fleet = example(mode);
+        for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
+            let environment = pod(tree).containers.remove(0).env.unwrap();
+            let value = |name: &str| environment.iter().find(|var| var.name == name).unwrap().value.clone().unwrap();
+            let first = value("HOLDFAST_ADVERTISE")
+                .replace("$(POD_NAME)", &fleet.pod_name(site, fleet.ordinals(site).next().unwrap()));
+            assert!(fleet.join_addresses().contains(&first), "{mode}: {first}");
+            assert!(value("HOLDFAST_ADVERTISE_STORE").ends_with(":7400"));
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_every_key_of_the_examples() {
+    let schema: Value = serde_json::from_str(&schema()).unwrap();
+    for mode in MODES {
+        let text = std::fs::read_to_string(format!("examples/{mode}/fleet.yaml")).unwrap();
+        let file: Value = serde_saphyr::from_str(&text).unwrap();
+        for key in file.as_object().unwrap().keys() {
+            assert!(schema["properties"][key].is_object(), "{mode}: {key}");
+        }
+    }
+}
