@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use holdfast_k8s::{Fleet, SiteTree, render, schema, validate};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Service};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MODES: [&str; 8] =
     ["calico-bgp", "cilium-global", "flat-dns", "flat-mirror", "istio", "loadbalancer", "mcs", "skupper"];
@@ -29,12 +27,13 @@ fn all_objects(tree: &SiteTree) -> Vec<Value> {
     tree.files.values().flat_map(|text| objects(text)).collect()
 }
 
-fn stateful_set(tree: &SiteTree) -> StatefulSet {
-    serde_saphyr::from_str(&tree.files["stateful-set.yaml"]).unwrap()
+/// The one object of a file.
+fn object(tree: &SiteTree, file: &str) -> Value {
+    objects(&tree.files[file]).remove(0)
 }
 
-fn pod(tree: &SiteTree) -> PodSpec {
-    stateful_set(tree).spec.unwrap().template.spec.unwrap()
+fn pod(tree: &SiteTree) -> Value {
+    object(tree, "stateful-set.yaml")["spec"]["template"]["spec"].clone()
 }
 
 fn files_below(folder: &Path) -> BTreeMap<PathBuf, String> {
@@ -100,21 +99,22 @@ fn stores_have_no_right_that_they_do_not_need() {
     for mode in MODES {
         for tree in render(&example(mode)) {
             let pod = pod(&tree);
-            assert_eq!((pod.automount_service_account_token, pod.enable_service_links), (Some(false), Some(false)));
-            let security = pod.security_context.unwrap();
             assert_eq!(
-                (security.run_as_non_root, security.seccomp_profile.unwrap().type_.as_str()),
-                (Some(true), "RuntimeDefault")
+                (&pod["automountServiceAccountToken"], &pod["enableServiceLinks"]),
+                (&json!(false), &json!(false))
             );
-            let container = &pod.containers[0];
-            let security = container.security_context.clone().unwrap();
+            let security = &pod["securityContext"];
             assert_eq!(
-                (security.read_only_root_filesystem, security.allow_privilege_escalation),
-                (Some(true), Some(false))
+                (&security["runAsNonRoot"], &security["seccompProfile"]),
+                (&json!(true), &json!({"type": "RuntimeDefault"}))
             );
-            assert_eq!(security.capabilities.unwrap().drop.unwrap(), ["ALL"]);
-            let resources = container.resources.clone().unwrap();
-            assert_eq!(resources.requests, resources.limits, "guaranteed");
+            let container = &pod["containers"][0];
+            let wanted = json!({
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true
+            });
+            assert_eq!(container["securityContext"], wanted);
+            let resources = &container["resources"];
+            assert!(resources["requests"] == resources["limits"] && resources["limits"]["cpu"] == "4", "guaranteed");
             // Nobody is bound to the account of the stores.
             let bound = all_objects(&tree).into_iter().filter(|object| object["kind"] == "RoleBinding");
             assert!(bound.flat_map(|b| b["subjects"].as_array().unwrap().clone()).all(|s| s["name"] != "prod-store"));
@@ -125,12 +125,12 @@ fn stores_have_no_right_that_they_do_not_need() {
 #[test]
 fn nothing_rolls_by_itself_and_no_volume_is_deleted() {
     for tree in render(&example("flat-mirror")) {
-        let spec = stateful_set(&tree).spec.unwrap();
-        let rolling = spec.update_strategy.unwrap().rolling_update.unwrap();
-        assert_eq!((rolling.partition, spec.replicas), (Some(2), Some(2)));
-        assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
-        let kept = spec.persistent_volume_claim_retention_policy.unwrap();
-        assert_eq!((kept.when_deleted.as_deref(), kept.when_scaled.as_deref()), (Some("Retain"), Some("Retain")));
+        let spec = &object(&tree, "stateful-set.yaml")["spec"];
+        assert_eq!((&spec["updateStrategy"]["rollingUpdate"]["partition"], &spec["replicas"]), (&json!(2), &json!(2)));
+        assert_eq!(spec["podManagementPolicy"], "Parallel");
+        let kept = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
+        assert_eq!(spec["persistentVolumeClaimRetentionPolicy"], kept);
+        assert_eq!(spec["volumeClaimTemplates"][0]["spec"]["accessModes"], json!(["ReadWriteOncePod"]));
     }
 }
 
@@ -141,10 +141,10 @@ fn another_configuration_has_another_name() {
     other.sites[0].uid = "00000000-0000-4000-8000-000000000000".to_owned();
     let name = |fleet: &Fleet| {
         let tree = &render(fleet)[0];
-        let map: ConfigMap = serde_saphyr::from_str(&tree.files["config-map.yaml"]).unwrap();
-        assert_eq!(map.immutable, Some(true));
-        let mounted = pod(tree).volumes.unwrap().remove(0).config_map.unwrap().name;
-        assert_eq!(map.metadata.name.as_ref(), Some(&mounted));
+        let map = object(tree, "config-map.yaml");
+        assert_eq!(map["immutable"], true);
+        let mounted = pod(tree)["volumes"][0]["configMap"]["name"].clone();
+        assert_eq!(map["metadata"]["name"], mounted);
         mounted
     };
     assert_ne!(name(&fleet), name(&other));
@@ -171,13 +171,17 @@ fn every_store_has_a_service_of_its_name_in_every_site() {
 #[test]
 fn only_what_is_ready_takes_clients_and_all_find_each_other() {
     for tree in render(&example("flat-mirror")) {
-        let service = |file: &str| -> Service { serde_saphyr::from_str(&tree.files[file]).unwrap() };
-        let (stores, clients) = (service("service-stores.yaml"), service("service-clients.yaml"));
-        assert_eq!(stores.spec.unwrap().publish_not_ready_addresses, Some(true));
-        let clients = clients.spec.unwrap();
+        let spec = |file: &str| object(&tree, file)["spec"].clone();
+        for file in ["service-stores.yaml", "services-store.yaml"] {
+            assert_eq!(
+                (&spec(file)["publishNotReadyAddresses"], &spec(file)["clusterIP"]),
+                (&json!(true), &json!("None"))
+            );
+        }
+        let clients = spec("service-clients.yaml");
         assert_eq!(
-            (clients.publish_not_ready_addresses, clients.traffic_distribution.as_deref()),
-            (None, Some("PreferClose"))
+            (&clients["publishNotReadyAddresses"], &clients["trafficDistribution"]),
+            (&Value::Null, &json!("PreferClose"))
         );
     }
 }
@@ -187,10 +191,13 @@ fn each_store_advertises_the_name_that_others_join_by() {
     for mode in MODES {
         let fleet = example(mode);
         for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
-            let environment = pod(tree).containers.remove(0).env.unwrap();
-            let value = |name: &str| environment.iter().find(|var| var.name == name).unwrap().value.clone().unwrap();
-            let first = value("HOLDFAST_ADVERTISE")
-                .replace("$(POD_NAME)", &fleet.pod_name(site, fleet.ordinals(site).next().unwrap()));
+            let environment = pod(tree)["containers"][0]["env"].clone();
+            let value = |name: &str| {
+                let found = environment.as_array().unwrap().iter().find(|variable| variable["name"] == name);
+                found.unwrap()["value"].as_str().unwrap().to_owned()
+            };
+            let pod_name = fleet.pod_name(site, fleet.ordinals(site).next().unwrap());
+            let first = value("HOLDFAST_ADVERTISE").replace("$(POD_NAME)", &pod_name);
             assert!(fleet.join_addresses().contains(&first), "{mode}: {first}");
             assert!(value("HOLDFAST_ADVERTISE_STORE").ends_with(":7400"));
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 /// The folder of one site: file names and texts.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,11 +30,27 @@ impl SiteTree {
     }
 }
 
-/// One object as YAML. Fields come in the order of their types and maps are sorted, so equal objects are equal bytes.
+/// One object as YAML: what it is comes first, then its fields by their names, so equal objects are equal bytes.
 fn yaml(object: &impl Serialize) -> String {
+    // By way of a plain value: YAML's writer would otherwise be compiled anew for each of Kubernetes' many types.
+    let value = serde_json::to_value(object).expect("objects of Kubernetes are maps, lists and scalars");
     let options = serde_saphyr::ser_options! {
         // Long lines stay lines: a folded one changes all over when a word is added.
         folded_wrap_chars: usize::MAX,
     };
-    serde_saphyr::to_string_with_options(object, options).expect("objects of Kubernetes are maps, lists and scalars")
+    serde_saphyr::to_string_with_options(&KindFirst(&value), options).expect("values are maps, lists and scalars")
+}
+
+/// An object in the order in which people read it.
+struct KindFirst<'a>(&'a Value);
+
+/// What a reader wants to know first.
+const FIRST: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+impl Serialize for KindFirst<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.as_object().into_iter().flatten();
+        let (first, rest): (Vec<_>, Vec<_>) = fields.partition(|(key, _)| FIRST.contains(&key.as_str()));
+        serializer.collect_map(first.into_iter().chain(rest))
+    }
 }
