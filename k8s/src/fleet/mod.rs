@@ -28,7 +28,7 @@ use source::{Path, Places, Tree};
 pub fn validate(text: &str) -> Report {
     let tree = match Tree::read(text) {
         Ok(tree) => tree,
-        Err(problem) => return Report::of(vec![problem]),
+        Err(problem) => return Report::of(vec![*problem]),
     };
     let places = Places::of(&tree);
     let mut findings = Findings::new(&places);

@@ -99,8 +99,8 @@ pub(crate) struct Tree(pub(crate) Spanned<Value>);
 
 impl Tree {
     /// Reads the text; what is not YAML, or has a key twice, is the one finding.
-    pub(crate) fn read(text: &str) -> Result<Self, Finding> {
-        serde_saphyr::from_str(text).map(Self).map_err(|error| Finding::of_parser(&error))
+    pub(crate) fn read(text: &str) -> Result<Self, Box<Finding>> {
+        serde_saphyr::from_str(text).map(Self).map_err(|error| Box::new(Finding::of_parser(&error)))
     }
 
     /// The scalar under a key of the top.
