@@ -70,6 +70,9 @@ pub enum Command {
     /// List keys and values in the order of the keys
     #[command(after_help = help::SCAN)]
     Scan(crate::oneshot::ScanArgs),
+    /// Describe a fleet over several Kubernetes clusters in one file: check it, explain it, render it
+    #[command(after_help = help::FLEET)]
+    Fleet(crate::fleet::FleetArgs),
     /// Print what a shell needs to complete this command line
     #[command(after_help = help::COMPLETIONS)]
     Completions(crate::completions::CompletionsArgs),

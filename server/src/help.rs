@@ -197,6 +197,77 @@ Examples:
     exits!()
 );
 
+/// What the subcommands of `fleet` end with.
+macro_rules! fleet_exits {
+    () => {
+        "Exit codes:\n  0  it was done\n  1  a file could not be read or written; standard error says why\n  2  the fleet file is invalid, or the command line was not understood"
+    };
+}
+
+/// `holdfast fleet`.
+pub const FLEET: &str = concat!(
+    "\
+One file describes all sites of a fleet; nothing here talks to Kubernetes.
+
+Examples:
+  holdfast fleet validate fleet.yaml
+  holdfast fleet explain fleet.yaml
+  holdfast fleet render fleet.yaml --out rendered && kubectl --context east apply -k rendered/east
+  holdfast fleet schema > fleet.schema.json
+
+",
+    fleet_exits!()
+);
+
+/// `holdfast fleet validate`.
+pub const FLEET_VALIDATE: &str = concat!(
+    "\
+Each finding is one line: FILE:LINE:COLUMN, error or warning, the value it speaks of, and what to do. Warnings leave the file valid.
+
+Examples:
+  holdfast fleet validate fleet.yaml
+  holdfast fleet validate fleet.yaml --json | jq -r '.findings[].message'
+
+",
+    fleet_exits!()
+);
+
+/// `holdfast fleet explain`.
+pub const FLEET_EXPLAIN: &str = concat!(
+    "\
+Examples:
+  holdfast fleet explain fleet.yaml
+
+",
+    fleet_exits!()
+);
+
+/// `holdfast fleet render`.
+pub const FLEET_RENDER: &str = concat!(
+    "\
+Each site gets a folder below DIR, which `kubectl apply -k` takes. DIR remembers what was written into it: what is rendered no more is removed, and
+a DIR with other files in it is refused. The same file gives the same bytes.
+
+Examples:
+  holdfast fleet render fleet.yaml --out rendered
+  kubectl --context east apply -k rendered/east
+
+",
+    fleet_exits!()
+);
+
+/// `holdfast fleet schema`.
+pub const FLEET_SCHEMA: &str = concat!(
+    "\
+For editors: begin the fleet file with `# yaml-language-server: $schema=fleet.schema.json`.
+
+Examples:
+  holdfast fleet schema > fleet.schema.json
+
+",
+    fleet_exits!()
+);
+
 /// `holdfast completions`.
 pub const COMPLETIONS: &str = concat!(
     "\

@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
+//! - [`demo`], [`dev`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,6 +16,7 @@ mod directory;
 mod events;
 #[cfg(test)]
 mod examples;
+mod fleet;
 mod forget;
 mod help;
 mod history;
@@ -72,8 +73,9 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     // False: it did its work and the answer is no.
     let is_yes = match command {
-        // It has exit codes of its own.
+        // They have exit codes of their own.
         Command::Sql(args) => return Ok(sql::run(*args).await),
+        Command::Fleet(args) => return fleet::run(&args),
         Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),

@@ -21,6 +21,15 @@ pub struct Change {
     pub remove: BTreeSet<String>,
 }
 
+impl Change {
+    /// The list for the time of the change: with what is there still and goes away. Whoever is broken off leaves nothing that is on no list.
+    #[must_use]
+    pub fn list_meanwhile(&self) -> String {
+        let going: String = self.remove.iter().map(|path| format!("{path}\n")).collect();
+        format!("{}{going}", self.write[LIST])
+    }
+}
+
 /// The folder is somebody else's too.
 #[derive(thiserror::Error, PartialEq, Eq, Debug)]
 #[error(
