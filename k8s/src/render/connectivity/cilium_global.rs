@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde::Serialize;
 
-use super::super::labels::{FLEET, labels};
+use super::super::labels::{FLEET, SITE, labels};
 use super::super::services::store_ports;
 use super::{Custom, FILE, PodServices, Scene, SiteTree};
 use crate::fleet::Site;
@@ -38,6 +38,7 @@ fn of_pod(scene: &Scene<'_>, site: &Site, ordinal: Ordinal) -> Service {
     let name = scene.fleet.pod_name(site, ordinal);
     let mut metadata = scene.metadata(&name);
     metadata.annotations = Some(labels([(GLOBAL, "true")]));
+    metadata.labels.get_or_insert_default().insert(SITE.to_owned(), site.name.clone());
     Service {
         metadata,
         spec: Some(ServiceSpec {

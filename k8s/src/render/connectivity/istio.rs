@@ -4,9 +4,10 @@
 //! that a restricted namespace refuses. Every byte passes a proxy on each machine and a gateway in each site.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::super::labels::{Labels, labels};
-use super::super::network_policy::{block, let_in, let_out, namespace, tcp};
+use super::super::labels::{Labels, SITE, labels};
+use super::super::network_policy::{block, let_in, let_out, namespace, pods, tcp};
 use super::super::services::store_ports;
 use super::{FILE, OtherSites, PodServices, Scene, SiteTree};
 use crate::fleet::amounts::Cidr;
@@ -35,7 +36,7 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     for (site, ordinal) in scene.fleet.remote_pods(scene.site) {
         let name = scene.fleet.pod_name(site, ordinal);
         let mut metadata = scene.metadata(&name);
-        metadata.labels.get_or_insert_default().extend(labels([GLOBAL]));
+        metadata.labels.get_or_insert_default().extend(labels([GLOBAL, (SITE, &site.name)]));
         let service = Service {
             metadata,
             spec: Some(ServiceSpec {
@@ -51,11 +52,14 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
 }
 
 /// Everything between pods of the mesh is in its tunnel, whichever site they are in.
-pub(super) fn other_sites() -> OtherSites {
+pub(super) fn other_sites(scene: &Scene<'_>) -> OtherSites {
     let tunnel = || tcp(&[TUNNEL_PORT]);
-    let any_pod = || vec![super::super::network_policy::pods(Default::default()), namespace(ISTIO_NAMESPACE)];
+    let any_pod = || vec![pods(LabelSelector::default()), namespace(ISTIO_NAMESPACE)];
     OtherSites {
-        ingress: vec![let_in(any_pod(), tunnel()), let_in(vec![block(&Cidr::new(PROBES))], Vec::new())],
+        ingress: vec![
+            let_in(any_pod(), tunnel()),
+            let_in(vec![block(&Cidr::new(PROBES))], tcp(&[scene.fleet.ports.http])),
+        ],
         egress: vec![let_out(any_pod(), tunnel())],
         ..OtherSites::default()
     }

@@ -113,7 +113,7 @@ pub(super) fn other_sites(scene: &Scene<'_>) -> OtherSites {
         // Cilium knows pods of other sites by their labels, and its own policy names them.
         Connectivity::CiliumGlobal => OtherSites::default(),
         Connectivity::Skupper => skupper::other_sites(),
-        Connectivity::Istio => istio::other_sites(),
+        Connectivity::Istio => istio::other_sites(scene),
         Connectivity::Loadbalancer { source_cidrs, .. } => loadbalancer::other_sites(scene, source_cidrs),
     }
 }

@@ -3,13 +3,19 @@
 //! A Connector offers the stores of this site, by the names of their pods; a Listener for each other site makes Services of the same names. Links
 //! between the sites are made once, by tokens, and are not rendered: a token is a secret. Every byte passes two routers.
 
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 
 use super::super::labels::{FLEET, SITE};
-use super::super::network_policy::{pods, selector};
+use super::super::network_policy::{End, pods, selector, tcp};
 use super::{Custom, FILE, OtherSites, Scene, SiteTree};
 
 const API: &str = "skupper.io/v2alpha1";
+/// Where a router takes links from other routers.
+const LINK_PORTS: [u16; 2] = [55_671, 45_671];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +55,7 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
         spec: SiteSpec { link_access: "default", ha: true },
     };
     tree.add(FILE, &site);
+    tree.add(FILE, &router_policy(scene));
     for (purpose, port) in ports {
         let key = format!("{}-{purpose}", scene.set_name());
         let spec = ConnectorSpec {
@@ -70,8 +77,32 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     }
 }
 
-/// Connections of other sites come from the router in the same namespace, and go to it.
+/// Connections of other sites come from the router in the same namespace, and go to it: on ports that it chooses itself.
 pub(super) fn other_sites() -> OtherSites {
-    let router = || vec![pods(selector([("skupper.io/component", "router")]))];
-    OtherSites { from: router(), to: router(), ..OtherSites::default() }
+    let egress = NetworkPolicyEgressRule { ports: None, to: Some(routers()) };
+    OtherSites { from: routers(), egress: vec![egress], ..OtherSites::default() }
+}
+
+fn router() -> LabelSelector {
+    selector([("skupper.io/component", "router")])
+}
+
+fn routers() -> Vec<End> {
+    vec![pods(router())]
+}
+
+/// The router works in the namespace of the fleet, which denies everything: it takes links from anywhere and what stores send, and reaches other
+/// routers wherever they are.
+fn router_policy(scene: &Scene<'_>) -> NetworkPolicy {
+    let from_stores = NetworkPolicyIngressRule { from: Some(vec![pods(scene.stores())]), ports: None };
+    let links = NetworkPolicyIngressRule { from: None, ports: Some(tcp(&LINK_PORTS)) };
+    NetworkPolicy {
+        metadata: scene.metadata(format!("{}-router", scene.name())),
+        spec: Some(NetworkPolicySpec {
+            egress: Some(vec![NetworkPolicyEgressRule::default()]),
+            ingress: Some(vec![from_stores, links]),
+            pod_selector: Some(router()),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        }),
+    }
 }
