@@ -6,10 +6,11 @@
 //!              (every store is asked)               (compare and swap)
 //! ```
 //!
-//! Between the look and the mark nothing is given to the store: it has been silent for [`limits::FORGET_AFTER_SILENCE`], so placement
-//! takes it for dead, and if it comes back just now, placement gives it nothing before it has read its record anew. Later changes are
-//! refused by whoever leads the range. What a person asks for by hand in that very moment is not held up; placement takes it away
-//! again, because the store is no member.
+//! Placement takes a store that has been silent for [`limits::FORGET_AFTER_SILENCE`] for dead and gives it nothing, nor does it give
+//! anything to one that came back before it has read the records anew; and whoever leads a range and knows the mark refuses to add or
+//! promote a replica there. What slips in between the look and the mark all the same, by hand or because the store came back in that
+//! moment, counts for nothing: the store is refused at its next handshake, and placement takes the replica away at once, because the
+//! store is no member.
 
 use std::collections::BTreeMap;
 
