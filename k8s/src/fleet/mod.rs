@@ -1,7 +1,7 @@
 //! `fleet.yaml`: the one description of a fleet, from which everything that runs in any site follows.
 //!
 //! The text is read three times, each time for one purpose: as a tree of values with their places ([`source`]), so that a finding can
-//! point at what it speaks of; against the schema that the types have ([`keys`]), so that every unknown or missing key is told
+//! point at what it speaks of; against the schema that the types have (`keys`), so that every unknown or missing key is told
 //! at once; and as the types themselves ([`model`]), which refuse unknown keys once more. Then the [`checks`] compare values with each other.
 //!
 //! A [`Fleet`] that [`validate`] returns has passed all checks. Nothing here reads files, and nothing talks to Kubernetes.
