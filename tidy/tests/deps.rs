@@ -50,6 +50,18 @@ fn libclang_is_looked_for_where_bindgen_looks() {
     assert!(finds("other-version-folder", &other, None));
 }
 
+/// bindgen loads the newest one: that an older one is whole helps nobody.
+#[test]
+fn the_libclang_that_is_loaded_must_have_its_own_headers() {
+    let old = ["usr/lib/llvm-14/lib/libclang.so.1", "usr/lib/x86_64-linux-gnu/libclang-14.so.14.0.6"];
+    let new = ["usr/lib/llvm-15/lib/libclang-15.so.1", "usr/lib/x86_64-linux-gnu/libclang-15.so.15.0.6"];
+    let headers =
+        ["usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h", "usr/lib/llvm-15/lib/clang/15.0.6/include/stddef.h"];
+    assert!(finds("old", &[old[0], old[1], headers[0]], None));
+    assert!(!finds("new-bare", &[old[0], old[1], new[0], new[1], headers[0]], None));
+    assert!(finds("both", &[old[0], old[1], new[0], new[1], headers[0], headers[1]], None));
+}
+
 #[test]
 fn a_libclang_path_is_the_only_place_that_counts() {
     let files = ["usr/lib/llvm-14/lib/libclang.so.1", "usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h"];
