@@ -84,6 +84,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-shell", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-image", layer: 3, may: &[], never: &["tokio", "rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },
