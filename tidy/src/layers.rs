@@ -54,6 +54,7 @@ const EVERYTHING: &[&str] = &[
     "holdfast-shell",
     "holdfast-benches",
     "holdfast-k8s",
+    "holdfast-testkit",
     "holdfast-sim",
     "holdfast",
 ];
@@ -84,6 +85,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-shell", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-testkit", layer: 3, may: &[], never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },
