@@ -99,8 +99,9 @@ fn status(clusters: &Clusters) -> Result<()> {
 
 /// Runs a program to its end with this one's input and output, and returns its exit code.
 fn exit_code(command: &mut Process) -> Result<ExitCode> {
+    let status = command.status();
     let failed = |e: std::io::Error| Error::Program { program: format!("{command:?}"), output: e.to_string() };
-    let status = Process::status(command).map_err(failed)?;
+    let status = status.map_err(failed)?;
     // Killed by a signal, it has no code of its own.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

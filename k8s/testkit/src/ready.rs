@@ -89,10 +89,13 @@ fn read_nodes(output: ChildStdout) -> Receiver<Node> {
 
 /// Whether a node's kubelet said after a moment that it is ready. Its clock has whole seconds.
 pub(crate) fn is_ready(node: &Node, since: SystemTime) -> bool {
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.filter(|condition| condition.type_ == "Ready" && condition.status == "True").any(|condition| {
-        condition.last_heartbeat_time.as_ref().is_some_and(|time| seconds(time.0.into()) > seconds(since))
+        condition
+            .last_heartbeat_time
+            .as_ref()
+            .is_some_and(|time| u64::try_from(time.0.as_second()).is_ok_and(|at| at > since))
     })
 }
 

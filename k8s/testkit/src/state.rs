@@ -112,10 +112,6 @@ impl SiteFolder {
 pub(crate) struct NodeFolder(PathBuf);
 
 impl NodeFolder {
-    pub(crate) fn root(&self) -> &Path {
-        &self.0
-    }
-
     /// A file of configuration.
     pub(crate) fn config(&self, name: &str) -> PathBuf {
         self.0.join("config").join(name)

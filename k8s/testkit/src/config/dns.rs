@@ -50,11 +50,14 @@ pub(super) fn corefile(context: &Context<'_>, kubeconfig: &Path, others: &[Site]
         .line("pods insecure")
         .line("ttl 5");
     // Zones that are put into the folder count without a restart.
-    let own = Block::new(".:53").line(&bind).line("errors").line("ready 127.0.0.1:8181").line("reload 2s 1s").line("cache 5");
+    let own =
+        Block::new(".:53").line(&bind).line("errors").line("ready 127.0.0.1:8181").line("reload 2s 1s").line("cache 5");
     let mut blocks = vec![own.block(names)];
     for other in others {
         let forward = format!("forward . {}", other.nodes[0].address);
-        blocks.push(Block::new(format_args!("{}:53", other.domain())).line(&bind).line("errors").line("cache 5").line(forward));
+        blocks.push(
+            Block::new(format_args!("{}:53", other.domain())).line(&bind).line("errors").line("cache 5").line(forward),
+        );
     }
     let mut text = format!("import {}/*.zone\n", state.site(site).zones().display());
     blocks.iter().for_each(|block| block.write(0, &mut text));

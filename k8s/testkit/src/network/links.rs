@@ -1,7 +1,7 @@
 //! What is wrong on purpose between sites, and the rules that make it so. Pure.
 
-use crate::plan::Site;
 use super::fabric::{DELAY_DEVICE, DELAY_MARK};
+use crate::plan::Site;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,8 +48,8 @@ impl Link {
 pub(crate) struct Links(BTreeMap<String, BTreeMap<String, Link>>);
 
 impl Links {
-    /// The way from one site to another.
-    pub(crate) fn get(&self, from: &str, to: &str) -> Link {
+    #[cfg(test)]
+    fn get(&self, from: &str, to: &str) -> Link {
         self.0.get(from).and_then(|ways| ways.get(to)).copied().unwrap_or_default()
     }
 

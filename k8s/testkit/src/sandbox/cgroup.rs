@@ -75,7 +75,9 @@ pub(crate) fn missing() -> Vec<String> {
         .map(|controller| format!("the cgroup controller {controller} is not mounted"))
         .collect();
     if !found.iter().any(|hierarchy| hierarchy.controllers.is_none()) {
-        missing.push("no cgroup2 is mounted (an empty one beside version 1 is enough): whole nodes are killed by it".to_owned());
+        missing.push(
+            "no cgroup2 is mounted (an empty one beside version 1 is enough): whole nodes are killed by it".to_owned(),
+        );
     }
     missing
 }

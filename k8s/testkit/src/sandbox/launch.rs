@@ -6,7 +6,6 @@ use crate::error::{At, Error, Result};
 use crate::plan::{Instance, Node};
 use crate::state::NodeFolder;
 use std::fs::File;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,7 +34,19 @@ pub fn node_launch(name: &str, spec: &Path) -> Result<()> {
     cgroup.join()?;
     let mut enter = Command::new("nsenter");
     enter.arg(format!("--net=/run/netns/{name}"));
-    enter.args(["--", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--ipc", "--cgroup", "--"]);
+    enter.args([
+        "--",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--uts",
+        "--ipc",
+        "--cgroup",
+        "--",
+    ]);
     enter.arg(own).arg("node-init").arg(spec);
     enter.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
     enter.spawn().map(drop).map_err(|e| command::failed(&enter, &e.to_string()))
@@ -44,7 +55,8 @@ pub fn node_launch(name: &str, spec: &Path) -> Result<()> {
 /// The binary that runs as pid 1 of each node: the running program, or the one of that name beside it or above it.
 pub(crate) fn find_program() -> Result<PathBuf> {
     let own = std::env::current_exe().at(Path::new("/proc/self/exe"))?;
-    let found = own.ancestors().skip(1).take(3).map(|folder| folder.join("holdfast-clusters")).find(|path| path.is_file());
+    let found =
+        own.ancestors().skip(1).take(3).map(|folder| folder.join("holdfast-clusters")).find(|path| path.is_file());
     found.ok_or_else(|| {
         let build = "build it: cargo build --release -p holdfast-testkit";
         Error::Invalid(format!("holdfast-clusters is not beside {} nor above it; {build}", own.display()))

@@ -64,6 +64,7 @@ impl Tools {
 fn cache_folder() -> Result<PathBuf> {
     let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
-    let cache = cache.ok_or_else(|| Error::Invalid("set HOME or XDG_CACHE_HOME: programs are kept there".to_owned()))?;
+    let cache =
+        cache.ok_or_else(|| Error::Invalid("set HOME or XDG_CACHE_HOME: programs are kept there".to_owned()))?;
     Ok(cache.join("holdfast").join("clusters"))
 }
