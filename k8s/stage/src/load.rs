@@ -88,8 +88,20 @@ impl Stage {
         let at = format!("{}.{}.svc:7300", fleet.name, fleet.namespace);
         let prefix = format!("{name}/{site}/");
         let arguments = [
-            "load", "--json", "--at", &at, "--site", site, "--prefix", &prefix, "--seconds", &seconds.to_string(), "--clients",
-            &CLIENTS.to_string(), "--rows", &ROWS.to_string(),
+            "load",
+            "--json",
+            "--at",
+            &at,
+            "--site",
+            site,
+            "--prefix",
+            &prefix,
+            "--seconds",
+            &seconds.to_string(),
+            "--clients",
+            &CLIENTS.to_string(),
+            "--rows",
+            &ROWS.to_string(),
         ];
         json!({
             "apiVersion": "v1",
