@@ -79,6 +79,8 @@ pub(super) fn controllers(context: &Context<'_>) -> Result<Service> {
     let mut arguments = connection(&write_of(state, site, "controllers")?);
     arguments.extend([
         path("cert-dir", &state.node(site, node).config("controllers")),
+        // It would make the default one on the machine.
+        path("flex-volume-plugin-dir", &state.node(site, node).library("kubelet").join("volume-plugins")),
         option("use-service-account-credentials", true),
         path("service-account-private-key-file", &pki.key("service-accounts")),
         path("root-ca-file", &pki.authority()),
