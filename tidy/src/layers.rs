@@ -41,6 +41,7 @@ const SERVED: &[&str] = &[
     "holdfast-shell",
     "holdfast-benches",
     "holdfast-k8s",
+    "holdfast-control",
 ];
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
@@ -54,9 +55,12 @@ const EVERYTHING: &[&str] = &[
     "holdfast-shell",
     "holdfast-benches",
     "holdfast-k8s",
+    "holdfast-control",
     "holdfast-sim",
     "holdfast",
 ];
+/// The control plane stands on the fleet file.
+const CONTROL: &[&str] = &["holdfast-types", "holdfast-k8s"];
 /// What makes a crate impure: threads, sockets, disks, randomness.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -84,6 +88,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-shell", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },

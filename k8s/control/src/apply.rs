@@ -89,22 +89,35 @@ impl Applied {
     }
 }
 
-/// Applies the fleet file.
+/// Applies the fleet file. Pods that are replaced have other addresses, which the fleet must learn before it can count them; so they are mirrored
+/// meanwhile.
 pub async fn apply(run: &Run<'_>) -> Vec<Applied> {
-    let mut all = Vec::new();
-    let mut is_over = false;
-    let wanted =
-        run.reaches.iter().filter(|reach| run.options.only.as_ref().is_none_or(|only| *only == reach.site.name));
-    for reach in wanted {
-        let mut applied = Applied::new(&reach.site.name);
-        applied.ended = if is_over { Ended::NotReached } else { run.site(reach, &mut applied).await };
-        is_over |= run.ends_it(&applied).await;
-        all.push(applied);
+    if !slices::is_mirrored(run.fleet) {
+        return run.sites().await;
     }
-    all
+    let applied = tokio::select! {
+        applied = run.sites() => applied,
+        () = sync::watch(run.fleet, run.reaches, None, run.say) => unreachable!("it is kept up until it is dropped"),
+    };
+    // What the last pod's replacement changed.
+    let _ = timeout(run.limits.site, sync::once(run.fleet, run.reaches, None)).await;
+    applied
 }
 
 impl Run<'_> {
+    async fn sites(&self) -> Vec<Applied> {
+        let only = self.options.only.as_ref();
+        let mut all = Vec::new();
+        let mut is_over = false;
+        for reach in self.reaches.iter().filter(|reach| only.is_none_or(|only| *only == reach.site.name)) {
+            let mut applied = Applied::new(&reach.site.name);
+            applied.ended = if is_over { Ended::NotReached } else { self.site(reach, &mut applied).await };
+            is_over |= self.ends_it(&applied).await;
+            all.push(applied);
+        }
+        all
+    }
+
     fn say(&self, site: &str, line: &str) {
         (self.say)(site, line);
     }
@@ -282,11 +295,8 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at a site. Pods that were replaced have other addresses, which their fleet must learn before it can count them.
+    /// Looks at a site.
     async fn view(&self, reach: &Reach, link: &Link, set: &Address) -> Result<SiteView, Failure> {
-        if slices::is_mirrored(self.fleet) {
-            sync::once(self.fleet, self.reaches, None).await;
-        }
         let live = link.get(set).await?;
         let pods = sync::pods(self.fleet, &reach.site, link).await?;
         Ok(SiteView { set: live.as_ref().map(SetView::of), pods, stores: self.ask_stores().await })

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use holdfast_k8s::Fleet;
 use holdfast_k8s::fleet::Site;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
+pub use kube::config::Kubeconfig;
 use kube::{Client, Config};
 
 use crate::failure::Failure;
