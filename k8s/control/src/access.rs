@@ -88,14 +88,14 @@ mod tests {
     fn the_kubeconfig_has_the_server_the_token_and_nothing_else_of_the_source() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "certificate").unwrap();
-        let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: east\n\
-             clusters: [{{name: k1, cluster: {{server: 'https://10.0.0.1:6443', certificate-authority: {}}}}}]\n\
-             users: [{{name: admin, user: {{token: all-powerful}}}}]\n\
-             contexts: [{{name: east, context: {{cluster: k1, user: admin}}}}]\n",
-            file.path().display()
-        );
-        let source = Kubeconfig::from_yaml(&text).unwrap();
+        let server = json!({"server": "https://10.0.0.1:6443", "certificate-authority": file.path()});
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config",
+            SERVERS: [{"name": "k1", SERVER: server}],
+            "users": [{"name": "admin", "user": {"token": "all-powerful"}}],
+            "contexts": [{"name": "east", "context": {SERVER: "k1", "user": "admin"}}],
+        });
+        let source = Kubeconfig::from_yaml(&text.to_string()).unwrap();
         let token = Token { secret: "short-lived".into(), expires: "soon".into() };
         let made = kubeconfig(&source, "holdfast", &[Access { context: "east".into(), token }]).unwrap();
         assert!(!made.contains("all-powerful") && !made.contains("certificate-authority:"), "{made}");

@@ -72,7 +72,7 @@ async fn what_was_applied_is_unchanged_and_is_not_written_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kubernetes_cluster_with_another_uid_is_not_written_to_and_keeps_nobody_waiting() {
+async fn a_site_with_another_uid_is_not_written_to_and_keeps_nobody_waiting() {
     let world = World::new();
     world.server("east").with(|state| {
         state.objects.get_mut("/api/v1/namespaces/kube-system").unwrap()["metadata"]["uid"] = json!("another");
