@@ -8,12 +8,15 @@ FIRST ?= 0
 ARGS ?=
 
 .PHONY: help deps deps-build demo build build-tests test verify verify-format verify-lints verify-docs verify-deps \
-	verify-rules fix planted advisories seeds bench deps-bench
+	verify-rules fix planted advisories seeds bench deps-bench image clusters deps-clusters demo-kubernetes
 
 help:
 	@echo 'make deps        install what is missing for everything below, or print the line that would'
 	@echo 'make demo        three sites on this machine, a load, one site killed (ARGS="--seconds 10")'
 	@echo 'make bench       the same work for Holdfast, for etcd and for the floor: five minutes (ARGS="--rounds 5")'
+	@echo 'make image       the container image as an OCI archive: target/image/holdfast.tar'
+	@echo 'make demo-kubernetes  the same over three Kubernetes clusters, one of which is killed; needs root and Go'
+	@echo 'make clusters    three Kubernetes clusters on this machine (ARGS="--nodes 3"); 20 minutes of building the first time'
 	@echo 'make test        every test'
 	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
 	@echo 'make fix         write what can be put right by machine: format, lints, docs/api.md'
@@ -35,6 +38,19 @@ deps-bench:
 
 bench: build deps-bench
 	@target/release/holdfast-bench compare --peer etcd --short $(ARGS)
+
+image: build
+	@target/release/holdfast-image
+
+deps-clusters:
+	@.ci/deps clusters
+
+clusters: deps-clusters
+	$(CARGO) build --release --locked --package holdfast-testkit
+	@target/release/holdfast-clusters up $(ARGS)
+
+demo-kubernetes: deps-clusters build
+	@target/release/holdfast-kubernetes-demo $(ARGS)
 
 build: deps-build
 	.ci/build $(CARGO) build $(WORKSPACE)

@@ -34,6 +34,9 @@ pub enum Command {
     /// See it work on this machine: several sites, a load, one site killed, every acknowledged write read back
     #[command(after_help = help::DEMO)]
     Demo(crate::demo::DemoArgs),
+    /// Load a running fleet, for drills: at the end every acknowledged write is read back
+    #[command(after_help = help::LOAD)]
+    Load(crate::load::LoadArgs),
     /// Keep a fleet of several sites up on this machine, to develop and to try things on
     #[command(after_help = help::DEV)]
     Dev(crate::dev::DevArgs),

@@ -97,6 +97,17 @@ Exit codes:
   1  something was, or the demo could not run
   2  the command line was not understood";
 
+/// `holdfast load`.
+pub const LOAD: &str = "\
+Examples:
+  holdfast load --site east --seconds 60
+  holdfast load --site east --at prod.holdfast.svc:7300 --prefix drill/east/ --json
+
+Exit codes:
+  0  nothing was lost, nothing was done twice, nothing failed
+  1  something was, or the load could not run
+  2  the command line was not understood";
+
 /// `holdfast dev`.
 pub const DEV: &str = concat!(
     "\

@@ -22,6 +22,7 @@ mod help;
 mod history;
 mod import;
 mod joining;
+mod load;
 mod man;
 mod membership;
 mod metrics;
@@ -81,6 +82,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::status(&args).await.map(|()| true),
         Command::Forget(args) => forget::run(&args).await.map(|()| true),
         Command::Demo(args) => demo::run(&args).await,
+        Command::Load(args) => load::run(&args).await,
         Command::Dev(args) => dev::run(&args).await.map(|()| true),
         Command::Import(args) => import::run(&args).await,
         Command::Get(args) => oneshot::get(&args).await,

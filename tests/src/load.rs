@@ -60,7 +60,13 @@ impl Background {
         sites.sort_unstable();
         sites.dedup();
         let meter = Arc::new(Meter::new(sites.len()));
-        let options = LoadOptions { addresses: scene.fleet.addresses(), sites, clients: CLIENTS, rows: rows() };
+        let options = LoadOptions {
+            addresses: scene.fleet.addresses(),
+            sites,
+            clients: CLIENTS,
+            prefix: String::new(),
+            rows: rows(),
+        };
         let load = Load::connect(options, Arc::clone(&meter)).await.expect("the fleet answers");
         load.import(|_, _| ()).await.expect("rows can be loaded while all is well");
         let running = load.start().expect("clients connect");

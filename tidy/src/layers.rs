@@ -56,6 +56,8 @@ const EVERYTHING: &[&str] = &[
     "holdfast-benches",
     "holdfast-k8s",
     "holdfast-control",
+    "holdfast-testkit",
+    "holdfast-stage",
     "holdfast-sim",
     "holdfast",
 ];
@@ -89,6 +91,9 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
+    Row { package: "holdfast-image", layer: 3, may: &[], never: &["tokio", "rocksdb"] },
+    Row { package: "holdfast-testkit", layer: 3, may: &[], never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-stage", layer: 4, may: &["holdfast-testkit"], never: &["rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },

@@ -35,6 +35,8 @@ pub struct LoadOptions {
     pub sites: Vec<String>,
     /// How many clients.
     pub clients: usize,
+    /// What the keys of the counters begin with: loads that run at the same time must not share them.
+    pub prefix: String,
     /// What is in the fleet before the load begins; keys are distinct.
     pub rows: Vec<(Bytes, Bytes)>,
 }
@@ -95,7 +97,8 @@ impl Load {
     /// Starts the clients.
     pub fn start(&self) -> anyhow::Result<RunningLoad> {
         let stop = Arc::new(AtomicBool::new(false));
-        let counters: Arc<[Bytes]> = (0..COUNTERS).map(|i| Bytes::from(format!("counter/{i:02}"))).collect();
+        let counters: Arc<[Bytes]> =
+            (0..COUNTERS).map(|i| Bytes::from(format!("{}counter/{i:02}", self.options.prefix))).collect();
         let mut tasks = JoinSet::new();
         for number in 0..self.options.clients {
             let mine = self.options.rows.iter().skip(number).step_by(self.options.clients).cloned().collect();

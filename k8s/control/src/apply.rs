@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use holdfast_k8s::Fleet;
+use holdfast_k8s::render::admission::DRAINED_TO;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -225,9 +226,14 @@ impl Run<'_> {
                 Verdict::Adopt => "adopted",
                 _ => "changed",
             };
-            link.apply(&plan.object, self.mode()).await?;
-            self.say(&link.site, &format!("{verb} {}", plan.object.address));
-            applied.written.push(plan.object.address);
+            let mut object = plan.object;
+            link.apply(&object, self.mode()).await?;
+            self.say(&link.site, &format!("{verb} {}", object.address));
+            // The word that stores are drained was for this time only.
+            if object.body["metadata"]["annotations"].as_object_mut().and_then(|all| all.remove(DRAINED_TO)).is_some() {
+                link.apply(&object, self.mode()).await?;
+            }
+            applied.written.push(object.address);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ const fn outside(rank: u8, api_version: &'static str, kind: &'static str, plural
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
 /// All of them.
 pub const KINDS: &[Kind] = &[
@@ -37,6 +38,8 @@ pub const KINDS: &[Kind] = &[
     within(5, "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     within(5, "cilium.io/v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies"),
     outside(5, "projectcalico.org/v3", "IPPool", "ippools"),
+    outside(5, ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+    outside(6, ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
     within(6, "v1", "ConfigMap", "configmaps"),
     within(7, "v1", "Service", "services"),
     within(7, "multicluster.x-k8s.io/v1alpha1", "ServiceExport", "serviceexports"),

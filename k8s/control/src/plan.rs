@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
+use holdfast_k8s::render::admission::DRAINED_TO;
 use holdfast_k8s::{Fleet, render};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use crate::failure::{Conflict, Failure};
 use crate::kinds::{KINDS, SLICE};
 use crate::link::{Link, Mode};
 use crate::objects::{self, Address, Object};
+use crate::views::SetView;
 use crate::{owners, slices};
 
 /// Objects of a site that are tried at a time.
@@ -110,11 +112,15 @@ pub(crate) async fn look_at(link: &Link, wanted: Vec<Object>) -> Result<Vec<Obje
     tried.collect::<Vec<_>>().await.into_iter().collect()
 }
 
-async fn look_at_one(link: &Link, object: Object, has_namespace: bool) -> Result<ObjectPlan, Failure> {
+async fn look_at_one(link: &Link, mut object: Object, has_namespace: bool) -> Result<ObjectPlan, Failure> {
     if object.address.namespace.is_some() && !has_namespace {
         return Ok(ObjectPlan { object, live: None, verdict: Verdict::Create { is_tried: false } });
     }
     let live = link.get(&object.address).await?;
+    if live.as_ref().is_some_and(|live| shrinks(live, &object)) {
+        let stores = object.body["spec"]["replicas"].to_string();
+        object.body["metadata"]["annotations"][DRAINED_TO] = stores.into();
+    }
     let verdict = match link.apply(&object, Mode::TRY).await {
         Ok(tried) => judge(live.as_ref(), &tried),
         Err(Failure::Conflict { conflicts, .. }) => {
@@ -141,6 +147,11 @@ pub fn judge(live: Option<&Value>, tried: &Value) -> Verdict {
         (true, true) => Verdict::Unchanged,
         (true, false) => Verdict::Adopt,
     }
+}
+
+/// Whether there are to be fewer stores. The API server refuses that without a word that they are drained; an apply comes so far only when they are.
+fn shrinks(live: &Value, object: &Object) -> bool {
+    object.address.kind.kind == "StatefulSet" && SetView::of(&object.body).replicas < SetView::of(live).replicas
 }
 
 fn may_not(live: &Value, object: &Object) -> Verdict {

@@ -189,7 +189,11 @@ async fn fewer_stores_are_refused_while_those_that_would_go_hold_data() {
     let drained = FakeStores::well(&world.fleet, 0);
     let (sites, _) = applied(&world, &drained, Options::default()).await;
     assert!(sites.iter().all(|site| site.ended == Ended::Done), "{}", report::applied_text(&sites));
-    assert_eq!(world.server("east").object(&set(&world, "east")).unwrap()["spec"]["replicas"], 1);
+    let live = world.server("east").object(&set(&world, "east")).unwrap();
+    assert_eq!(
+        (&live["spec"]["replicas"], &live["metadata"]["annotations"]["holdfast.dev/drained-to"]),
+        (&json!(1), &json!("1"))
+    );
 }
 
 fn with_another_image(world: &mut World) {

@@ -4,6 +4,7 @@
 //! is in [`connectivity`]. Names that a site's objects share are the fleet's, so that the same object has the same name in all sites.
 
 mod accounts;
+pub mod admission;
 mod config;
 pub mod connectivity;
 mod dashboard;
@@ -42,6 +43,7 @@ fn render_site(scene: &Scene<'_>) -> SiteTree {
     let mut tree = SiteTree::new(&scene.site.name);
     tree.add("namespace.yaml", &namespace::namespace(scene));
     tree.add("priority-class.yaml", &priority::class(scene));
+    admission::add(scene, &mut tree);
     accounts::add(scene, &mut tree);
     let config = config::config_map(scene);
     let config_name = config.metadata.name.clone().unwrap_or_default();

@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::accounts::{RBAC, account, rule, subject};
-use super::{Scene, SiteTree, connectivity, priority};
+use super::{Scene, SiteTree, admission, connectivity, priority};
 use crate::fleet::Connectivity;
 
 const FILE: &str = "operator.yaml";
@@ -99,10 +99,17 @@ fn outside(scene: &Scene<'_>) -> Vec<PolicyRule> {
         resource_names: Some(names.iter().map(ToString::to_string).collect()),
         ..rule(group, resources, &["get"])
     };
+    let policies = admission::names(scene);
+    let policies: Vec<_> = policies.iter().map(String::as_str).collect();
     let mut rules = vec![
         get("", &["namespaces"], &[IDENTITY, &scene.fleet.namespace]),
         get("scheduling.k8s.io", &["priorityclasses"], &[&priority::name(scene)]),
         get(RBAC, &["clusterroles", "clusterrolebindings"], &[&name(scene)]),
+        get(
+            "admissionregistration.k8s.io",
+            &["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+            &policies,
+        ),
         rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
     ];
     if scene.fleet.connectivity == Connectivity::CalicoBgp {

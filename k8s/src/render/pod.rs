@@ -1,16 +1,16 @@
 //! The pod of a store: what it may not do, what it is told, and how Kubernetes asks for its health.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction,
+    HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Scene, accounts, config, priority};
+use super::{Scene, accounts, config, connectivity, priority};
 
 /// The volume with the data.
 pub(super) const VOLUME: &str = "data";
@@ -18,8 +18,11 @@ const CONFIG_VOLUME: &str = "config";
 const CONFIG_DIR: &str = "/etc/holdfast";
 /// The user `nonroot` of images without a system.
 const USER: i64 = 65_532;
-/// A store stops within 7 s, and flushes; a slow disk gets time for that. A kill is safe, only slower to come back from.
+/// A store gives up its leaders within [`DRAIN_SECONDS`], then stops within 7 s, and flushes; a slow disk gets time for that. A kill is safe,
+/// only slower to come back from.
 const GRACE_SECONDS: i64 = 60;
+/// How long a store that is to be stopped may hand its leaders over before it is told to stop.
+const DRAIN_SECONDS: u32 = 20;
 /// Opening a store replays its log: half an hour at most, asked for every 5 s.
 const STARTUP: Asked = Asked { every_seconds: 5, timeout_seconds: 2, failures: 360 };
 /// A store that is not ready gets no new connections; it is asked often, since it costs nothing.
@@ -76,6 +79,7 @@ fn container(scene: &Scene<'_>) -> Container {
         args: Some(vec!["start".to_owned()]),
         env: Some(environment(scene)),
         image: Some(scene.fleet.image.clone()),
+        lifecycle: Some(Lifecycle { pre_stop: Some(before_stopping()), ..Lifecycle::default() }),
         liveness_probe: Some(probe("/livez", &LIVENESS)),
         name: "holdfast".to_owned(),
         ports: Some(vec![
@@ -100,20 +104,29 @@ fn container(scene: &Scene<'_>) -> Container {
     }
 }
 
+/// Leaders move away, and Services let go of the pod, while it still serves.
+fn before_stopping() -> LifecycleHandler {
+    let within = format!("{DRAIN_SECONDS}s");
+    let command = ["/holdfast", "drain", "--local", "--within", &within];
+    let exec = ExecAction { command: Some(command.map(str::to_owned).into()) };
+    LifecycleHandler { exec: Some(exec), ..LifecycleHandler::default() }
+}
+
 /// What differs from store to store, and what is secret. Everything else is in the configuration file.
 fn environment(scene: &Scene<'_>) -> Vec<EnvVar> {
     let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
     let from = |name: &str, source| EnvVar { name: name.to_owned(), value: None, value_from: Some(source) };
-    let host = scene.fleet.host_of(scene.site, "$(POD_NAME)");
+    let field = |name: &str, path: &str| {
+        let field = ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() };
+        from(name, EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() })
+    };
+    let host = connectivity::advertised_host(scene);
     let ports = scene.fleet.ports;
     let mut all = vec![
-        from(
-            "POD_NAME",
-            EnvVarSource {
-                field_ref: Some(ObjectFieldSelector { field_path: "metadata.name".to_owned(), ..Default::default() }),
-                ..EnvVarSource::default()
-            },
-        ),
+        field("POD_NAME", "metadata.name"),
+        field("POD_IP", "status.podIP"),
+        // Kubernetes gives pods the labels of their node since 1.35; before, the zone is empty, which is as good as none.
+        field("HOLDFAST_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
         value("HOLDFAST_CONFIG", format!("{CONFIG_DIR}/{}", config::FILE)),
         value("HOLDFAST_ADVERTISE", format!("{host}:{}", ports.clients)),
         value("HOLDFAST_ADVERTISE_STORE", format!("{host}:{}", ports.stores)),

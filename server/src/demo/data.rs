@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::import::rows::Rows;
 
 /// Rows of the generated data set.
-const GENERATED_ROWS: u32 = 20_000;
+pub const GENERATED_ROWS: u32 = 20_000;
 /// Bytes of a generated value.
 const GENERATED_VALUE_BYTES: usize = 128;
 
@@ -43,12 +43,12 @@ pub fn read(path: &Path, key: Option<&str>) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A data set of our own: user records under even keys.
-pub fn generate() -> Vec<Row> {
+/// A data set of our own: user records under even keys, all with the same prefix.
+pub fn generate(prefix: &str, rows: u32) -> Vec<Row> {
     let row = |i: u32| {
         let mut value = format!("{{\"user\":{i},\"name\":\"user {i}\",\"balance\":{}}}", i % 977).into_bytes();
         value.resize(GENERATED_VALUE_BYTES, b' ');
-        Row { key: Bytes::from(format!("user/{i:08}")), value: Bytes::from(value) }
+        Row { key: Bytes::from(format!("{prefix}user/{i:08}")), value: Bytes::from(value) }
     };
-    (0..GENERATED_ROWS).map(row).collect()
+    (0..rows).map(row).collect()
 }

@@ -1,7 +1,7 @@
 //! `holdfast demo`: the main job on this machine. Several sites as real processes, real data, a mixed load, one site killed with
 //! SIGKILL and brought back; then every acknowledged write is read back and compared.
 
-mod data;
+pub mod data;
 mod screen;
 mod summary;
 
@@ -56,7 +56,7 @@ async fn run_to_the_end(args: &DemoArgs) -> anyhow::Result<bool> {
     let screen = Screen::new(args.json);
     let rows = match &args.input {
         Some(path) => data::read(path, args.key.as_deref())?,
-        None => data::generate(),
+        None => data::generate("", data::GENERATED_ROWS),
     };
     let folder = scratch("holdfast-demo-")?;
     let mut fleet = LocalFleet::new(FleetOptions {
@@ -105,6 +105,7 @@ async fn drive(
         addresses: fleet.addresses(),
         sites: fleet.stores().iter().take(args.sites.into()).map(|store| store.site.clone()).collect(),
         clients: args.clients.into(),
+        prefix: String::new(),
         rows: rows.into_iter().map(|row| (row.key, row.value)).collect(),
     };
     let load = Load::connect(options, Arc::clone(&meter)).await?;

@@ -298,8 +298,8 @@ async fn page(session: &mut Session<'_>) {
     terminal.wait_for_line(PROMPT).await;
 }
 
-/// Ctrl-C at the prompt forgets what was typed; while a statement runs it stops that one. Two of three stores stand still meanwhile, so
-/// that the statement cannot end by itself.
+/// Ctrl-C at the prompt forgets what was typed; while a statement runs it stops that one. No store runs meanwhile, so that the statement
+/// cannot end by itself: a leader left running would answer reads for as long as its lease holds.
 async fn cancel(session: &mut Session<'_>) {
     let terminal = &session.terminal;
     terminal.press(&["C-l"]);
@@ -307,14 +307,14 @@ async fn cancel(session: &mut Session<'_>) {
     terminal.wait_for_line("       ->").await;
     terminal.press(&["C-c"]);
     terminal.wait_for_line(PROMPT).await;
-    for store in [0, 1] {
+    for store in [0, 1, 2] {
         session.scene.fleet.signal(store, Signal::STOP).unwrap();
     }
     terminal.enter("SELECT COUNT(*) FROM words;");
     terminal.wait_for("the progress of the scan", |screen| screen.contains("(Ctrl-C stops)")).await;
     terminal.press(&["C-c"]);
     let screen = terminal.wait_for("the end of the statement", |screen| is_done(screen, "cancelled")).await;
-    for store in [0, 1] {
+    for store in [0, 1, 2] {
         session.scene.fleet.signal(store, Signal::CONT).unwrap();
     }
     session.keep("Ctrl-C", &screen);

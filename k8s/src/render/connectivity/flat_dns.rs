@@ -1,7 +1,7 @@
 //! Pods of all sites route to each other, and the DNS of each site forwards the domains of the others.
 //!
-//! CoreDNS is the site's own and not ours to change: what it needs is rendered into a ConfigMap of the fleet, for whoever runs it to import
-//! (`import /etc/coredns/custom/*.server`, with this ConfigMap mounted there). A site that is gone takes its names with it after an hour: until then
+//! CoreDNS is the site's own and not ours to change: what it needs is rendered into a ConfigMap of the fleet, for whoever runs it to copy
+//! into the namespace of CoreDNS, which mounts nothing from another one (`import /etc/coredns/custom/*.server`). A site that is gone takes its names with it after an hour: until then
 //! the last answers are served.
 
 use std::fmt::Write as _;

@@ -4,10 +4,11 @@
 //! that a restricted namespace refuses. Every byte passes a proxy on each machine and a gateway in each site.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::super::labels::{Labels, SITE, labels};
-use super::super::network_policy::{block, let_in, let_out, namespace, pods, tcp};
+use super::super::labels::{CLIENT, Labels, SITE, labels};
+use super::super::network_policy::{End, block, let_in, namespace, pods, selector, tcp};
 use super::super::services::store_ports;
 use super::{FILE, OtherSites, PodServices, Scene, SiteTree};
 use crate::fleet::amounts::Cidr;
@@ -51,16 +52,19 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     }
 }
 
-/// Everything between pods of the mesh is in its tunnel, whichever site they are in.
+/// Everything between pods of the mesh is in its tunnel, whichever site they are in: also what programs in the mesh send. What goes to another site
+/// goes to the address of its gateway, which nobody knows when this is rendered; the mesh itself decides who may use the tunnel.
 pub(super) fn other_sites(scene: &Scene<'_>) -> OtherSites {
     let tunnel = || tcp(&[TUNNEL_PORT]);
-    let any_pod = || vec![pods(LabelSelector::default()), namespace(ISTIO_NAMESPACE)];
+    let programs = pods(selector([(CLIENT, scene.name())]));
+    let programs = End { namespace_selector: Some(LabelSelector::default()), ..programs };
+    let any_pod = vec![pods(LabelSelector::default()), namespace(ISTIO_NAMESPACE), programs];
     OtherSites {
         ingress: vec![
-            let_in(any_pod(), tunnel()),
+            let_in(any_pod, tunnel()),
             let_in(vec![block(&Cidr::new(PROBES))], tcp(&[scene.fleet.ports.http])),
         ],
-        egress: vec![let_out(any_pod(), tunnel())],
+        egress: vec![NetworkPolicyEgressRule { ports: Some(tunnel()), to: None }],
         ..OtherSites::default()
     }
 }

@@ -1,0 +1,178 @@
+//! A fleet of Holdfast on the clusters: what the demo and the tests of pods' lives share.
+//!
+//! Everything is done as a user would: the program renders, kubectl and `holdfast fleet` apply, and what the fleet says of itself is asked in a pod.
+
+mod command;
+pub mod demo;
+mod file;
+mod load;
+mod pods;
+mod programs;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use file::FleetFile;
+pub use load::{Drill, Found};
+pub use pods::Pod;
+pub use programs::Programs;
+pub use status::{RangeStatus, ReplicaStatus, SiteStatus, Status, StoreStatus};
+
+use anyhow::{Context, Result, bail};
+use holdfast_testkit::{Clusters, Options};
+
+/// How often a state is asked for.
+const POLL_EVERY: Duration = Duration::from_millis(200);
+/// Far beyond what any state takes, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The clusters with the image on them, and the file of a fleet.
+pub struct Stage {
+    /// The clusters.
+    pub clusters: Clusters,
+    /// The fleet file; written again by [`Stage::write`] after a change.
+    pub fleet: FleetFile,
+    programs: Programs,
+    sync: Option<Child>,
+}
+
+impl Stage {
+    /// Boots the clusters, packs the image and loads it into every node.
+    pub fn up(options: &Options, programs: Programs, fleet: &str) -> Result<Stage> {
+        let clusters = Clusters::up(options)?;
+        let image = programs.image(&clusters.folder().join("image"))?;
+        clusters.load_image(&image.archive)?;
+        let mut file = FleetFile::new(fleet, &image.reference);
+        for site in clusters.sites() {
+            let jsonpath = "jsonpath={.metadata.uid}";
+            let uid = clusters.kubectl(&site.name, ["get", "namespace", "kube-system", "--output", jsonpath])?;
+            file.add_site(&site.name, &uid, &site.pod_cidr());
+        }
+        let stage = Stage { clusters, fleet: file, programs, sync: None };
+        stage.write()?;
+        Ok(stage)
+    }
+
+    /// The fleet file.
+    pub fn path(&self) -> PathBuf {
+        self.clusters.folder().join("fleet.yaml")
+    }
+
+    /// Writes the fleet file as it now is.
+    pub fn write(&self) -> Result<()> {
+        std::fs::write(self.path(), self.fleet.text())
+            .with_context(|| format!("cannot write {}", self.path().display()))
+    }
+
+    /// Names of the sites.
+    pub fn sites(&self) -> Vec<String> {
+        self.clusters.sites().iter().map(|site| site.name.clone()).collect()
+    }
+
+    /// `holdfast fleet VERB FILE ARGUMENTS`, where API servers are reached; not started yet.
+    pub fn fleet_command(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = self.clusters.command_in_fabric(&self.programs.holdfast);
+        command.args(["fleet", verb]).arg(self.path()).args(arguments);
+        command
+    }
+
+    /// The same, run to its end.
+    pub fn fleet(&self, verb: &str, arguments: &[&str]) -> Result<String> {
+        command::output(&mut self.fleet_command(verb, arguments))
+    }
+
+    /// Renders the trees of all sites; gives the folder.
+    pub fn render(&self) -> Result<PathBuf> {
+        let out = self.clusters.folder().join("rendered");
+        self.fleet("render", &["--out", &out.display().to_string()])?;
+        Ok(out)
+    }
+
+    /// Applies the rendered tree of a site with kubectl alone.
+    pub fn apply_tree(&self, site: &str) -> Result<()> {
+        let tree = self.render()?.join(site);
+        self.clusters.kubectl(site, ["apply", "--kustomize", &tree.display().to_string()])?;
+        Ok(())
+    }
+
+    /// Keeps the mirrored addresses up to date from now on, as a fleet's operators do.
+    pub fn keep_synced(&mut self) -> Result<()> {
+        let log = self.clusters.folder().join("sync.log");
+        let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let errors = file.try_clone()?;
+        let mut command = self.fleet_command("sync", &["--watch"]);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        let sync = command.spawn().with_context(|| format!("{} cannot be started", command::name(&command)))?;
+        self.sync = Some(sync);
+        Ok(())
+    }
+
+    /// Founds the fleet on the first store of a site.
+    pub fn found(&self, site: &str) -> Result<String> {
+        self.in_pod(&self.pod(site, 0), &["init"])
+    }
+
+    /// The pod of a store.
+    pub fn pod(&self, site: &str, ordinal: u32) -> Pod {
+        Pod::new(&self.fleet, site, ordinal)
+    }
+
+    /// Runs the program in the pod of a store.
+    pub fn in_pod(&self, pod: &Pod, arguments: &[&str]) -> Result<String> {
+        let mut command = self.clusters.kubectl_command(&pod.site);
+        command.args(["exec", "--namespace", &pod.namespace, &pod.name, "--", "/holdfast"]).args(arguments);
+        command::output(&mut command)
+    }
+
+    /// What the fleet says of itself, asked in this pod.
+    pub fn status(&self, pod: &Pod) -> Result<Status> {
+        let told = self.in_pod(pod, &["status", "--ranges", "--json"])?;
+        serde_json::from_str(&told).context("holdfast status says something else than expected")
+    }
+
+    /// Waits until the fleet, asked in the first pod of a site, has so many live stores, and every range is led and has a caught-up replica in
+    /// three sites.
+    pub fn settled(&self, site: &str, stores: usize) -> Result<Status> {
+        let pod = self.pod(site, 0);
+        self.until("the fleet is whole", || {
+            let status = self.status(&pod).ok()?;
+            (status.alive() == stores && status.is_whole()).then_some(status)
+        })
+    }
+
+    /// Waits for a state, with a bound that only something broken reaches.
+    pub fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            if let Some(value) = ask() {
+                return Ok(value);
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("not within {} s: {what}; logs are in {}", PATIENCE.as_secs(), self.clusters.folder().display());
+            }
+            thread::sleep(POLL_EVERY);
+        }
+    }
+
+    /// Ends everything.
+    pub fn down(mut self) -> Result<()> {
+        self.end_sync();
+        Ok(self.clusters.down()?)
+    }
+
+    fn end_sync(&mut self) {
+        if let Some(mut sync) = self.sync.take() {
+            // It may have ended by itself, which is as good.
+            let _ = sync.kill();
+            let _ = sync.wait();
+        }
+    }
+
+    /// Where the program is.
+    pub fn holdfast(&self) -> &Path {
+        &self.programs.holdfast
+    }
+}

@@ -1,0 +1,118 @@
+//! A load from a pod of a site: a program as a user's, in a namespace of its own, outside that of the fleet.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Stage;
+
+/// Clients of each load.
+const CLIENTS: u32 = 8;
+/// Rows of each load.
+const ROWS: u32 = 400;
+/// Where the pods are.
+const NAMESPACE: &str = "default";
+
+/// A load that runs.
+pub struct Drill {
+    site: String,
+    name: String,
+}
+
+/// What `holdfast load --json` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Found {
+    /// The site that the load ran in.
+    pub site: String,
+    /// Operations a second.
+    pub operations_per_second: f64,
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Of these not found at the end.
+    pub lost: u64,
+    /// Operations done more than once.
+    pub duplicated: u64,
+    /// Operations that ended in anything but success.
+    pub errors: u64,
+    /// Reads that gave what was not, or no longer, there.
+    pub stale_reads: u64,
+    /// The longest that any one operation took.
+    pub max_stall_ms: f64,
+    /// When after the beginning of the load it began.
+    pub max_stall_began_ms: f64,
+}
+
+impl Found {
+    /// No client saw anything.
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.duplicated == 0 && self.errors == 0 && self.stale_reads == 0 && self.acknowledged > 0
+    }
+}
+
+impl Stage {
+    /// Starts a load in a pod of a site, and waits until it works.
+    pub fn start_load(&self, site: &str, name: &str, seconds: u32) -> Result<Drill> {
+        let pod = self.load_pod(site, name, seconds);
+        self.clusters.apply(site, &pod.to_string())?;
+        let drill = Drill { site: site.to_owned(), name: name.to_owned() };
+        self.until(&format!("the load of {site} works"), || {
+            let said = self.clusters.kubectl(site, ["logs", "--namespace", NAMESPACE, name]).ok()?;
+            said.contains("the load runs").then_some(())
+        })?;
+        Ok(drill)
+    }
+
+    /// Waits for the end of a load and gives what it found.
+    pub fn end_load(&self, drill: &Drill) -> Result<Found> {
+        let Drill { site, name } = drill;
+        self.until(&format!("the load of {site} ends"), || {
+            let phase = ["get", "pod", "--namespace", NAMESPACE, name, "--output", "jsonpath={.status.phase}"];
+            matches!(self.clusters.kubectl(site, phase).ok()?.as_str(), "Succeeded" | "Failed").then_some(())
+        })?;
+        let said = self.clusters.kubectl(site, ["logs", "--namespace", NAMESPACE, name])?;
+        let told = said.lines().rfind(|line| line.starts_with('{'));
+        let told = told.with_context(|| format!("the load of {site} failed: {said}"))?;
+        self.forget_load(drill);
+        serde_json::from_str(told).context("holdfast load says something else than expected")
+    }
+
+    /// Removes the pod of a load.
+    pub fn forget_load(&self, drill: &Drill) {
+        let arguments = ["delete", "pod", "--namespace", NAMESPACE, &drill.name, "--force", "--ignore-not-found"];
+        // It is in nobody's way when it stays.
+        let _ = self.clusters.kubectl(&drill.site, arguments);
+    }
+
+    fn load_pod(&self, site: &str, name: &str, seconds: u32) -> serde_json::Value {
+        let fleet = &self.fleet;
+        let at = format!("{}.{}.svc:7300", fleet.name, fleet.namespace);
+        let prefix = format!("{name}/{site}/");
+        let arguments = [
+            "load",
+            "--json",
+            "--at",
+            &at,
+            "--site",
+            site,
+            "--prefix",
+            &prefix,
+            "--seconds",
+            &seconds.to_string(),
+            "--clients",
+            &CLIENTS.to_string(),
+            "--rows",
+            &ROWS.to_string(),
+        ];
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"holdfast.dev/client": fleet.name}},
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 1,
+                "enableServiceLinks": false,
+                "containers": [{"name": "load", "image": fleet.image, "args": arguments}],
+            },
+        })
+    }
+}

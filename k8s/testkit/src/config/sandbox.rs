@@ -1,0 +1,128 @@
+//! What the first process of a node does: mounts, programs and their order. Written by `up`, read by `node-init`.
+
+use super::{Context, cni, components, containerd, dns, kubeconfig, kubelet, proxy};
+use crate::error::{Error, Result};
+use crate::state::{self, make_folder};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// One node's sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SandboxSpec {
+    /// The name of the host in its UTS namespace.
+    pub(crate) host_name: String,
+    /// Folders that take the place of those of the same name in /var/lib.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// The folder of logs, a file for each service.
+    pub(crate) logs: PathBuf,
+    /// Where the API server listens.
+    pub(crate) api_server: SocketAddr,
+    /// kubectl and a kubeconfig, to ask whether the API server is ready.
+    pub(crate) kubectl: Vec<PathBuf>,
+    /// containerd's socket.
+    pub(crate) containerd_socket: PathBuf,
+    /// The folder of image archives, and the one that says which were imported.
+    pub(crate) images: PathBuf,
+    /// See `NodeFolder::imported`.
+    pub(crate) imported: PathBuf,
+    /// Written once containerd answers and has the images.
+    pub(crate) started_marker: PathBuf,
+    /// The programs.
+    pub(crate) services: Vec<Service>,
+}
+
+/// A program that is started again when it ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Service {
+    /// The name of its log.
+    pub(crate) name: String,
+    /// The file.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<String>,
+    /// What must have been reached before it starts.
+    pub(crate) after: Stage,
+}
+
+/// The stages of a node's start, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// At once.
+    Begin,
+    /// The site's API server answers that it is ready.
+    ApiServer,
+    /// containerd has the images.
+    Images,
+}
+
+/// Writes all configuration of a node and returns the path of its sandbox's description.
+pub(crate) fn write_node(context: &Context<'_>) -> Result<PathBuf> {
+    let Context { state, site, node, .. } = context;
+    let folder = state.node(site, node);
+    make_folder(&folder.logs())?;
+    make_folder(&folder.imported())?;
+    make_folder(&state.site(site).zones())?;
+    let libraries: Vec<_> = ["kubelet", "containerd", "cni"].map(|name| folder.library(name)).to_vec();
+    libraries.iter().try_for_each(|library| make_folder(library))?;
+    let spec = SandboxSpec {
+        host_name: node.name.clone(),
+        libraries,
+        logs: folder.logs(),
+        api_server: SocketAddr::new(site.nodes[0].address.into(), crate::plan::API_PORT),
+        kubectl: vec![context.instance.tools.program("kubectl"), kubeconfig::write_of(state, site, "admin")?],
+        containerd_socket: folder.containerd_socket(),
+        images: state.images(),
+        imported: folder.imported(),
+        started_marker: folder.started_marker(),
+        services: services(context)?,
+    };
+    let path = folder.config("sandbox.json");
+    state::write_json(&path, &spec)?;
+    Ok(path)
+}
+
+fn services(context: &Context<'_>) -> Result<Vec<Service>> {
+    let Context { state, instance, site, node, .. } = context;
+    let folder = state.node(site, node);
+    let file = |name: &str, text: &str| -> Result<PathBuf> {
+        let path = folder.config(name);
+        state::write_file(&path, text)?;
+        Ok(path)
+    };
+    let json = |name: &str, value: serde_json::Value| file(name, &format!("{value:#}"));
+    file("resolv.conf", &format!("nameserver {}\n", site.dns_address()))?;
+    json("cni/10-pods.conflist", cni::configuration(context))?;
+    let toml = toml::to_string(&containerd::configuration(context));
+    let toml = toml.map_err(|e| Error::Invalid(format!("containerd's configuration: {e}")))?;
+    let mut services = vec![components::containerd(&file("containerd.toml", &toml)?)];
+    if node.has_control_plane() {
+        services.extend([components::etcd(context), components::api_server(context)]);
+        services.extend([components::controllers(context)?, components::scheduler(context)?]);
+    }
+    services.push(components::kubelet(context, &json("kubelet.json", kubelet::configuration(context))?)?);
+    let proxy_user = kubeconfig::write_of(state, site, "proxy")?;
+    services.push(components::proxy(context, &json("proxy.json", proxy::configuration(context, &proxy_user))?));
+    let others: Vec<_> = instance.sites().into_iter().filter(|other| other.name != site.name).collect();
+    let dns_user = kubeconfig::write_of(state, site, "dns")?;
+    services.push(components::dns(context, &file("Corefile", &dns::corefile(context, &dns_user, &others))?));
+    if instance.policies {
+        services.push(components::policies(context)?);
+    }
+    Ok(services)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::plan::{Instance, Options};
+    use crate::state::State;
+    use crate::tools::Tools;
+
+    /// Calls with the context of the first node of the first site.
+    pub(in crate::config) fn with_context(check: impl FnOnce(&Context<'_>)) {
+        let instance = Instance::new(&Options::default(), PathBuf::from("/p"), Tools::default()).unwrap();
+        let (state, sites) = (State::of("test"), instance.sites());
+        check(&Context { state: &state, instance: &instance, site: &sites[0], node: &sites[0].nodes[0] });
+    }
+}
