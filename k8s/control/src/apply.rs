@@ -159,6 +159,9 @@ impl Run<'_> {
             self.say(site, "waiting until it has settled");
             let shut = |reasons| Stop::Ended(Ended::Shut(reasons));
             self.await_gate(site, async || self.unsettled(reach, link, &set).await).await.map_err(shut)?;
+            if self.ask_stores().await == StoreView::NotFounded {
+                self.say(site, "its stores run and wait: the fleet is not founded yet (`holdfast init`, once)");
+            }
         }
         if self.options.prunes {
             applied.pruned = prune::prune(self.fleet, &reach.site, link, &set).await?;
@@ -290,15 +293,8 @@ impl Run<'_> {
     }
 
     async fn unsettled(&self, reach: &Reach, link: &Link, set: &Address) -> Vec<String> {
-        match self.view(reach, link, set).await {
-            Ok(view) => {
-                if view.stores == StoreView::NotFounded {
-                    self.say(&link.site, "the fleet is not founded yet: no store is asked for more than to run");
-                }
-                view.unsettled()
-            }
-            Err(failure) => vec![failure.to_string()],
-        }
+        let view = self.view(reach, link, set).await;
+        view.map_or_else(|failure| vec![failure.to_string()], |view| view.unsettled())
     }
 
     /// Looks at a site.

@@ -8,6 +8,8 @@ use holdfast_k8s::fleet::Site;
 use kube::config::KubeConfigOptions;
 pub use kube::config::Kubeconfig;
 use kube::{Client, Config};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::link::Link;
@@ -52,14 +54,14 @@ pub fn kubeconfig(file: Option<&Path>) -> Result<Kubeconfig, Failure> {
     read.map_err(|error| Failure::Kubeconfig(error.to_string()))
 }
 
-/// Makes a client for each site of the fleet. Asks nobody yet: what is wrong with one context is told for that site alone.
+/// Makes a client for each site of the fleet, all at once. Asks no API server yet: what is wrong with one context is told for that site alone.
 pub async fn reach(fleet: &Fleet, kubeconfig: &Kubeconfig, limits: &Limits) -> Vec<Reach> {
-    let mut all = Vec::new();
-    for site in &fleet.sites {
-        let link = link(site, kubeconfig, limits).await;
-        all.push(Reach { site: site.clone(), link });
-    }
-    all
+    let sites = fleet.sites.iter().map(|site| async move {
+        let late = || Failure::TimedOut { what: format!("credentials for {}", site.context), after: limits.call };
+        let link = timeout(limits.call, link(site, kubeconfig, limits)).await.unwrap_or_else(|_| Err(late()));
+        Reach { site: site.clone(), link }
+    });
+    futures::future::join_all(sites).await
 }
 
 async fn link(site: &Site, kubeconfig: &Kubeconfig, limits: &Limits) -> Result<Link, Failure> {
@@ -72,6 +74,8 @@ async fn link(site: &Site, kubeconfig: &Kubeconfig, limits: &Limits) -> Result<L
     let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await;
     let mut config = config.map_err(|error| unusable(error.to_string()))?;
     config.connect_timeout = Some(limits.call);
-    let client = Client::try_from(config).map_err(|error| unusable(error.to_string()))?;
+    // A context may name a program that gets the credentials. It is waited for here, and not by those of other sites.
+    let client = spawn_blocking(|| Client::try_from(config)).await.map_err(|error| unusable(error.to_string()))?;
+    let client = client.map_err(|error| unusable(error.to_string()))?;
     Ok(Link::new(site, client, limits.call))
 }
