@@ -218,12 +218,14 @@ macro_rules! fleet_exits {
 /// `holdfast fleet`.
 pub const FLEET: &str = concat!(
     "\
-One file describes all sites of a fleet; nothing here talks to Kubernetes.
+One file describes all sites of a fleet. validate, explain, render and schema talk to nobody; the others talk to the API server of each site, with
+the context that the file names and after its UID was found to be the one of the file.
 
 Examples:
   holdfast fleet validate fleet.yaml
   holdfast fleet explain fleet.yaml
   holdfast fleet render fleet.yaml --out rendered && kubectl --context east apply -k rendered/east
+  holdfast fleet plan fleet.yaml && holdfast fleet apply fleet.yaml
   holdfast fleet schema > fleet.schema.json
 
 ",
@@ -265,6 +267,104 @@ Examples:
 
 ",
     fleet_exits!()
+);
+
+/// What the subcommands of `fleet` that look at the sites end with.
+macro_rules! looking_exits {
+    () => {
+        "Exit codes:\n  0  everything was looked at, and is as the file says\n  1  it could not begin; standard error says why\n  2  something differs; or the fleet file is invalid, or the command line was not understood\n  3  not everything could be looked at"
+    };
+}
+
+/// `holdfast fleet plan`.
+pub const FLEET_PLAN: &str = concat!(
+    "\
+Every object is tried by a dry run of server-side apply, as the field manager `holdfast`. Shown are what would be created, each field that would change,
+fields that others own, and objects of the fleet that are rendered no more. Nothing is written.
+
+Examples:
+  holdfast fleet plan fleet.yaml
+  holdfast fleet plan fleet.yaml --site east --kubeconfig access.yaml
+  holdfast fleet plan fleet.yaml --json | jq -r '.sites[].objects[] | select(.verdict != \"unchanged\") | .name'
+
+",
+    looking_exits!()
+);
+
+/// `holdfast fleet apply`.
+pub const FLEET_APPLY: &str = concat!(
+    "\
+One site after the other: first its UID, then a dry run of everything, then it is written, then changed pods are replaced one by one from the highest number
+on. Between two pods, and between two sites, Kubernetes and the stores must agree that all is well. A site that does not answer is left out
+and told; a site that does not settle ends it. Fewer stores are refused until those that would go hold nothing. Nothing is deleted, but for
+old configurations with --prune. Broken off, it can be done again.
+
+Examples:
+  holdfast fleet apply fleet.yaml
+  holdfast fleet apply fleet.yaml --site east --prune
+  holdfast fleet apply fleet.yaml --at 10.10.0.5:7300,10.20.0.5:7300    # ask the stores there, and not through the API servers
+
+Exit codes:
+  0  all sites are as the file says
+  1  a site refused something, or did not settle; what it says is on standard output
+  2  the fleet file is invalid, or the command line was not understood
+  3  all is done, but for sites that could not be reached"
+);
+
+/// `holdfast fleet status`.
+pub const FLEET_STATUS: &str = concat!(
+    "\
+Examples:
+  holdfast fleet status fleet.yaml
+  holdfast fleet status fleet.yaml --json | jq '.sites[] | select(.error)'
+
+",
+    looking_exits!()
+);
+
+/// `holdfast fleet audit`.
+pub const FLEET_AUDIT: &str = concat!(
+    "\
+Finds fields that are not as the file says, with who wrote them and when; other writers of the fleet's objects; objects that are missing or rendered no more;
+another UID; policies and rights that not all sites have alike; rights that the stores have and must not, or that you need and have not. A site
+that does not answer is never well.
+
+Examples:
+  holdfast fleet audit fleet.yaml
+  holdfast fleet audit fleet.yaml --json | jq -r '.sites[].findings[].message'
+
+",
+    looking_exits!()
+);
+
+/// `holdfast fleet sync`.
+pub const FLEET_SYNC: &str = concat!(
+    "\
+For the modes flat-mirror and calico-bgp: the Services of other sites' stores lead to the addresses that their pods have now. It only adds and changes
+addresses: those of a site that does not answer stay.
+
+Examples:
+  holdfast fleet sync fleet.yaml
+  holdfast fleet sync fleet.yaml --watch                # keep on, until Ctrl-C or SIGTERM
+  holdfast fleet sync fleet.yaml --watch --site east    # write into one site, for one process in each
+
+",
+    looking_exits!()
+);
+
+/// `holdfast fleet access`.
+pub const FLEET_ACCESS: &str = concat!(
+    "\
+After the first apply nobody needs to be an administrator any more: the account FLEET-operator may do what plan, apply, status, audit and sync need. Whoever
+makes the access must be allowed to make tokens of that account. The contexts are called as in the fleet file.
+
+Examples:
+  holdfast fleet access fleet.yaml --out access.yaml
+  holdfast fleet access fleet.yaml --site east --hours 1 > access.yaml
+  holdfast fleet plan fleet.yaml --kubeconfig access.yaml
+
+",
+    looking_exits!()
 );
 
 /// `holdfast fleet schema`.

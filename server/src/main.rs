@@ -76,7 +76,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let is_yes = match command {
         // They have exit codes of their own.
         Command::Sql(args) => return Ok(sql::run(*args).await),
-        Command::Fleet(args) => return fleet::run(&args),
+        Command::Fleet(args) => return fleet::run(&args).await,
         Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),

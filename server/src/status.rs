@@ -34,7 +34,7 @@ pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
 /// Asks the stores at these addresses what their fleet is: the first one, and as long as none has answered another one every
 /// [`NEXT_AFTER`]. Returns the first answer of a member, and the addresses with its own in front; the answer of a store that is no
 /// member only when nobody else answers.
-async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
+pub async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
     let mut asked = JoinSet::new();
     let (mut waiting, mut said, mut unfounded) = (addresses.iter().cloned(), Vec::new(), None);
     loop {

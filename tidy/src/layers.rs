@@ -41,6 +41,7 @@ const SERVED: &[&str] = &[
     "holdfast-shell",
     "holdfast-benches",
     "holdfast-k8s",
+    "holdfast-control",
 ];
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
@@ -54,11 +55,14 @@ const EVERYTHING: &[&str] = &[
     "holdfast-shell",
     "holdfast-benches",
     "holdfast-k8s",
+    "holdfast-control",
     "holdfast-testkit",
     "holdfast-stage",
     "holdfast-sim",
     "holdfast",
 ];
+/// The control plane stands on the fleet file.
+const CONTROL: &[&str] = &["holdfast-types", "holdfast-k8s"];
 /// What makes a crate impure: threads, sockets, disks, randomness.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -86,6 +90,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-shell", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-image", layer: 3, may: &[], never: &["tokio", "rocksdb"] },
     Row { package: "holdfast-testkit", layer: 3, may: &[], never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-stage", layer: 4, may: &["holdfast-testkit"], never: &["rocksdb"] },

@@ -18,6 +18,15 @@ const FILE: &str = "admission.yaml";
 /// above that number hold nothing.
 pub const DRAINED_TO: &str = "holdfast.dev/drained-to";
 
+/// Names of the policies, and of their bindings.
+pub(super) fn names(scene: &Scene<'_>) -> [String; 2] {
+    ["proof", "scale"].map(|what| name(scene, what))
+}
+
+fn name(scene: &Scene<'_>, what: &str) -> String {
+    format!("{}-{what}", scene.set_name())
+}
+
 /// Adds the policies of the site.
 pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     for policy in [proof(scene), scale(scene)] {
@@ -105,8 +114,7 @@ fn matched(scene: &Scene<'_>, rule: NamedRuleWithOperations) -> MatchResources {
 }
 
 fn policy(scene: &Scene<'_>, what: &str, spec: ValidatingAdmissionPolicySpec) -> ValidatingAdmissionPolicy {
-    let name = format!("{}-{what}", scene.set_name());
-    ValidatingAdmissionPolicy { metadata: scene.metadata_outside(name), spec: Some(spec), status: None }
+    ValidatingAdmissionPolicy { metadata: scene.metadata_outside(name(scene, what)), spec: Some(spec), status: None }
 }
 
 fn kube_system() -> ParamRef {

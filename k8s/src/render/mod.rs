@@ -14,6 +14,7 @@ mod labels;
 mod monitoring;
 mod namespace;
 mod network_policy;
+mod operator;
 mod pod;
 mod priority;
 mod services;

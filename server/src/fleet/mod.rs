@@ -1,4 +1,11 @@
-//! `holdfast fleet`: one file for all sites. What it means is in `holdfast-k8s`; here are the files and the terminal.
+//! `holdfast fleet`: one file for all sites. What it means is in `holdfast-k8s`, what is done with it to the sites in `holdfast-control`; here are
+//! the files and the terminal.
+//!
+//! - [`live`]: the subcommands that talk to the sites
+//! - [`stores`]: what the stores of a fleet say to its control plane
+
+mod live;
+mod stores;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +18,7 @@ use clap::{Args, Subcommand, ValueHint};
 use holdfast_k8s::fleet::{Finding, Report, Severity};
 use holdfast_k8s::render::written::{self, Change};
 use holdfast_k8s::{Fleet, explain, render, schema, validate};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::help;
 
@@ -37,6 +45,24 @@ enum FleetCommand {
     /// Write the Kubernetes objects of each site
     #[command(after_help = help::FLEET_RENDER)]
     Render(RenderArgs),
+    /// Say what an apply would change in each site, and write nothing
+    #[command(after_help = help::FLEET_PLAN)]
+    Plan(Box<live::PlanArgs>),
+    /// Write the objects of each site, one site and one pod at a time, with a look at the stores in between
+    #[command(after_help = help::FLEET_APPLY)]
+    Apply(Box<live::ApplyArgs>),
+    /// Show what Kubernetes and what the stores say, side by side
+    #[command(after_help = help::FLEET_STATUS)]
+    Status(Box<live::StatusArgs>),
+    /// Find what is not as the file says, and who made it so
+    #[command(after_help = help::FLEET_AUDIT)]
+    Audit(Box<live::AuditArgs>),
+    /// Mirror the addresses of each site's stores into the other sites
+    #[command(after_help = help::FLEET_SYNC)]
+    Sync(Box<live::SyncArgs>),
+    /// Make a kubeconfig that expires, for the account that operates the fleet
+    #[command(after_help = help::FLEET_ACCESS)]
+    Access(Box<live::AccessArgs>),
     /// Print the JSON schema of the file
     #[command(after_help = help::FLEET_SCHEMA)]
     Schema,
@@ -71,14 +97,20 @@ struct RenderArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &FleetArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &FleetArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         FleetCommand::Validate(args) => run_validate(args),
-        FleetCommand::Explain(args) => with_fleet(&args.file, |fleet| {
+        FleetCommand::Explain(args) => with_fleet(args, |fleet| {
             print!("{}", explain(fleet));
             Ok(())
         }),
-        FleetCommand::Render(args) => with_fleet(&args.file.file, |fleet| write(fleet, &args.out)),
+        FleetCommand::Render(args) => with_fleet(&args.file, |fleet| write(fleet, &args.out)),
+        FleetCommand::Plan(args) => Box::pin(live::plan(args)).await,
+        FleetCommand::Apply(args) => Box::pin(live::apply(args)).await,
+        FleetCommand::Status(args) => Box::pin(live::status(args)).await,
+        FleetCommand::Audit(args) => Box::pin(live::audit(args)).await,
+        FleetCommand::Sync(args) => Box::pin(live::sync(args)).await,
+        FleetCommand::Access(args) => Box::pin(live::access(args)).await,
         FleetCommand::Schema => {
             print!("{}", schema());
             Ok(ExitCode::SUCCESS)
@@ -135,15 +167,31 @@ fn as_json(report: &Report) -> serde_json::Value {
     serde_json::json!({ "valid": report.fleet.is_some(), "findings": findings.collect::<Vec<_>>() })
 }
 
-/// Does something with a valid fleet; findings go to standard error, since the result is another.
-fn with_fleet(file: &Path, act: impl FnOnce(&Fleet) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+/// Reads a fleet; findings go to standard error, since the result is another. `None`: it is not valid.
+fn fleet_of(args: &FileArgs) -> anyhow::Result<Option<Fleet>> {
+    let file = &args.file;
     let report = read(file)?;
     report.findings.iter().for_each(|finding| eprintln!("{}", line(file, finding)));
-    match &report.fleet {
-        Some(fleet) => act(fleet)?,
-        None => eprintln!("{}", verdict(file, &report)),
+    if report.fleet.is_none() {
+        eprintln!("{}", verdict(file, &report));
     }
-    Ok(code(&report))
+    Ok(report.fleet)
+}
+
+/// Does something with a valid fleet.
+fn with_fleet(args: &FileArgs, act: impl FnOnce(&Fleet) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let Some(fleet) = fleet_of(args)? else { return Ok(ExitCode::from(INVALID)) };
+    act(&fleet)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until somebody asks the process to end.
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for Ctrl-C"),
+    }
 }
 
 /// Writes the trees of a fleet and says what has changed.

@@ -1,0 +1,374 @@
+//! The subcommands of `holdfast fleet` that talk to the sites.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueHint};
+use holdfast_control::access::{self, Access};
+use holdfast_control::apply::{self, Ended, Options, Run};
+use holdfast_control::connect::{self, Limits, Reach};
+use holdfast_control::plan::Verdict;
+use holdfast_control::stores::{StoreView, Stores};
+use holdfast_control::sync::{self, Synced};
+use holdfast_control::{audit, plan, report, slices, status};
+use holdfast_k8s::Fleet;
+use tokio::time::timeout;
+
+use super::stores::FleetStores;
+use super::{FileArgs, INVALID, fleet_of};
+use crate::table::Table;
+
+/// There is something to do, or something was found: as for a file that is invalid.
+const FOUND: u8 = INVALID;
+/// Not everything could be looked at.
+const UNSEEN: u8 = 3;
+
+/// The file, and the way to its sites.
+#[derive(Args, Debug)]
+pub struct LiveArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The kubeconfig with the contexts of the sites [default: that of KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    kubeconfig: Option<PathBuf>,
+    /// Seconds that an API server may take for one answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    timeout: u64,
+}
+
+/// `holdfast fleet plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// This site alone
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// Show what is unchanged too
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `holdfast fleet apply`.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    stores: StoresArgs,
+    /// This site alone
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// Take fields over that others own
+    #[arg(long)]
+    take_over: bool,
+    /// Delete configurations of the site that no pod uses any more
+    #[arg(long)]
+    prune: bool,
+    /// Seconds that a pod or a site may take to be well again
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wait: u64,
+}
+
+/// Where the stores are asked.
+#[derive(Args, Debug)]
+pub struct StoresArgs {
+    /// Client addresses of stores, separated by commas [default: through the API servers]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", value_delimiter = ',')]
+    at: Vec<String>,
+}
+
+/// `holdfast fleet status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    #[command(flatten)]
+    stores: StoresArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `holdfast fleet audit`.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `holdfast fleet sync`.
+#[derive(Args, Debug)]
+pub struct SyncArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Write into this site alone; addresses are taken from all
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// Keep on until it is stopped
+    #[arg(long)]
+    watch: bool,
+}
+
+/// `holdfast fleet access`.
+#[derive(Args, Debug)]
+pub struct AccessArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// This site alone
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+    /// Hours that the access lasts; an API server may grant fewer
+    #[arg(long, value_name = "HOURS", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=720))]
+    hours: u64,
+    /// Write it here, readable by you alone [default: standard output]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    out: Option<PathBuf>,
+}
+
+/// A valid fleet, and the ways to its sites.
+struct Live {
+    fleet: Fleet,
+    kubeconfig: connect::Kubeconfig,
+    reaches: Vec<Reach>,
+    limits: Limits,
+}
+
+impl Live {
+    /// `None`: the file is invalid, which was told.
+    async fn open(args: &LiveArgs) -> anyhow::Result<Option<Self>> {
+        let Some(fleet) = fleet_of(&args.file)? else { return Ok(None) };
+        let call = Duration::from_secs(args.timeout);
+        let limits = Limits { call, site: call * 6, ..Limits::default() };
+        let kubeconfig = connect::kubeconfig(args.kubeconfig.as_deref())?;
+        let reaches = connect::reach(&fleet, &kubeconfig, &limits).await;
+        Ok(Some(Self { fleet, kubeconfig, reaches, limits }))
+    }
+
+    fn check_site(&self, site: Option<&str>) -> anyhow::Result<()> {
+        let names: Vec<_> = self.fleet.sites.iter().map(|site| site.name.as_str()).collect();
+        if let Some(site) = site.filter(|site| !names.contains(site)) {
+            anyhow::bail!("the fleet has no site {site:?}; it has {}", names.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Leaves one site.
+    fn only(&mut self, site: Option<&str>) -> anyhow::Result<()> {
+        self.check_site(site)?;
+        self.reaches.retain(|reach| site.is_none_or(|site| reach.site.name == site));
+        Ok(())
+    }
+
+    async fn stores(&self, at: &StoresArgs) -> StoreView {
+        let stores = FleetStores { fleet: &self.fleet, reaches: &self.reaches, at: at.at.clone() };
+        let late = |_| StoreView::Unknown(format!("no answer within {:?}", self.limits.site));
+        timeout(self.limits.site, stores.view()).await.unwrap_or_else(late)
+    }
+}
+
+/// Opens, or ends with the exit code of an invalid file.
+macro_rules! open {
+    ($args:expr) => {
+        match Live::open($args).await? {
+            Some(live) => live,
+            None => return Ok(ExitCode::from(INVALID)),
+        }
+    };
+}
+
+/// `holdfast fleet plan`.
+pub async fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let mut live = open!(&args.live);
+    live.only(args.site.as_deref())?;
+    let plans = plan::plan(&live.fleet, &live.reaches, &live.limits).await;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report::plan_json(&plans))?);
+    } else {
+        print!("{}", report::plan_text(&plans, args.all));
+    }
+    let looked: Vec<_> = plans.iter().filter_map(|plan| plan.looked.as_ref().ok()).collect();
+    let is_same = |looked: &&plan::Looked| {
+        looked.orphans.is_empty() && looked.objects.iter().all(|plan| plan.verdict == Verdict::Unchanged)
+    };
+    Ok(code(looked.len() == plans.len(), looked.iter().all(is_same)))
+}
+
+fn code(has_seen_all: bool, is_clean: bool) -> ExitCode {
+    match (has_seen_all, is_clean) {
+        (false, _) => ExitCode::from(UNSEEN),
+        (true, false) => ExitCode::from(FOUND),
+        (true, true) => ExitCode::SUCCESS,
+    }
+}
+
+fn say(site: &str, line: &str) {
+    println!("{site}: {line}");
+}
+
+/// `holdfast fleet apply`.
+pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let mut live = open!(&args.live);
+    live.check_site(args.site.as_deref())?;
+    live.limits.gate = Duration::from_secs(args.wait);
+    let stores = FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.at.clone() };
+    let options = Options { only: args.site.clone(), takes_over: args.take_over, prunes: args.prune };
+    let (fleet, reaches, limits) = (&live.fleet, live.reaches.as_slice(), live.limits);
+    let applied = apply::apply(&Run { fleet, reaches, stores: &stores, limits, options, say: &say }).await;
+    print!("{}", report::applied_text(&applied));
+    let is_unseen = |ended: &Ended| matches!(ended, Ended::Failed(failure) if failure.is_blind());
+    let is_done = |ended: &Ended| *ended == Ended::Done;
+    Ok(match () {
+        () if applied.iter().all(|site| is_done(&site.ended)) => ExitCode::SUCCESS,
+        () if applied.iter().all(|site| is_done(&site.ended) || is_unseen(&site.ended)) => ExitCode::from(UNSEEN),
+        () => ExitCode::FAILURE,
+    })
+}
+
+/// `holdfast fleet status`.
+pub async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let live = open!(&args.live);
+    let (sites, stores) =
+        tokio::join!(status::status(&live.fleet, &live.reaches, &live.limits), live.stores(&args.stores));
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&status::as_json(&live.fleet, &sites, &stores))?);
+    } else {
+        print_status(&live.fleet, &sites, &stores);
+    }
+    let is_known = !matches!(stores, StoreView::Unknown(_));
+    Ok(code(is_known && sites.iter().all(|site| site.seen.is_ok()), true))
+}
+
+fn print_status(fleet: &Fleet, sites: &[status::SiteStatus], stores: &StoreView) {
+    match stores {
+        StoreView::NotFounded => println!("Fleet {}: not founded yet: `holdfast init` on one store, once", fleet.name),
+        StoreView::Unknown(why) => println!("Fleet {}: its stores could not be asked: {why}", fleet.name),
+        StoreView::Known(known) => println!(
+            "Fleet {}: {} stores, {} ranges ({} led)",
+            fleet.name,
+            known.stores.len(),
+            known.ranges,
+            known.ranges_led
+        ),
+    }
+    let mut table = Table::new(&status::HEADING);
+    status::rows(fleet, sites, stores).into_iter().for_each(|row| table.row(row));
+    print!("{table}");
+    for site in sites {
+        if let Err(failure) = &site.seen {
+            println!("not seen: {}: {failure}", site.site);
+        }
+    }
+    if let StoreView::Known(known) = stores {
+        known.troubles.iter().for_each(|trouble| println!("warning: {}", trouble.what));
+    }
+}
+
+/// `holdfast fleet audit`.
+pub async fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    let live = open!(&args.live);
+    let audit = audit::audit(&live.fleet, &live.reaches, &live.limits).await;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&audit.as_json())?);
+    } else {
+        print!("{audit}");
+    }
+    Ok(code(audit.has_seen_all(), audit.is_clean()))
+}
+
+/// `holdfast fleet sync`.
+pub async fn sync(args: &SyncArgs) -> anyhow::Result<ExitCode> {
+    let live = open!(&args.live);
+    live.check_site(args.site.as_deref())?;
+    if !slices::is_mirrored(&live.fleet) {
+        println!("nothing to do: in this mode the stores of other sites are found by other means");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let only = args.site.as_deref();
+    if args.watch {
+        tokio::select! {
+            () = sync::watch(&live.fleet, &live.reaches, only, &say) => {}
+            ended = crate::fleet::stopped() => ended?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let synced = sync::once(&live.fleet, &live.reaches, only).await;
+    synced.iter().for_each(|one| print!("{}", synced_text(one)));
+    // Addresses of a site that is not written to are needed too, but it is told above whose are missing.
+    Ok(code(synced.iter().all(|one| one.found.is_ok() && one.written.is_ok()), true))
+}
+
+fn synced_text(synced: &Synced) -> String {
+    let site = &synced.site;
+    let found = match &synced.found {
+        Ok(count) => format!("{site}: {count} addresses found\n"),
+        Err(failure) => format!("{site}: addresses not found, those in the other sites stay: {failure}\n"),
+    };
+    let written = match &synced.written {
+        Ok(slices) if slices.is_empty() => format!("{site}: has the addresses of the others\n"),
+        Ok(slices) => format!("{site}: wrote {}\n", slices.join(", ")),
+        // The same sentence twice helps nobody.
+        Err(failure) if synced.found.as_ref().err() == Some(failure) => String::new(),
+        Err(failure) => format!("{site}: not written to: {failure}\n"),
+    };
+    found + &written
+}
+
+/// `holdfast fleet access`.
+pub async fn access(args: &AccessArgs) -> anyhow::Result<ExitCode> {
+    let mut live = open!(&args.live);
+    live.only(args.site.as_deref())?;
+    let account = access::account(&live.fleet.name);
+    let (mut accesses, mut has_all) = (Vec::new(), true);
+    for reach in &live.reaches {
+        match token(&live, reach, &account, args.hours).await {
+            Ok(access) => {
+                eprintln!("{}: {account} until {}", reach.site.name, access.token.expires);
+                accesses.push(access);
+            }
+            Err(error) => {
+                eprintln!("{}: {error:#}", reach.site.name);
+                has_all = false;
+            }
+        }
+    }
+    if !accesses.is_empty() {
+        let text = access::kubeconfig(&live.kubeconfig, &live.fleet.namespace, &accesses)?;
+        match &args.out {
+            Some(out) => write_secret(out, &text)?,
+            None => print!("{text}"),
+        }
+    }
+    Ok(code(has_all, true))
+}
+
+async fn token(live: &Live, reach: &Reach, account: &str, hours: u64) -> anyhow::Result<Access> {
+    let link = reach.link.as_ref().map_err(Clone::clone)?;
+    link.check_uid().await?;
+    let token = access::token(link, &live.fleet.namespace, account, hours * 3600).await;
+    let token = token.context("no token; has the fleet been applied to the site, and may you hand out tokens?")?;
+    Ok(Access { context: reach.site.context.clone(), token })
+}
+
+/// A file that nobody else can read, from its first byte on.
+fn write_secret(file: &Path, text: &str) -> anyhow::Result<()> {
+    let writing = || format!("writing {}", file.display());
+    // One that is there may be readable by others.
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(writing),
+        _ => {}
+    }
+    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(writing)?;
+    open.write_all(text.as_bytes()).with_context(writing)
+}

@@ -1,0 +1,333 @@
+//! What the stores of a fleet say to its control plane: who lives, who holds what, and what speaks against taking anything away now.
+//!
+//! They are asked at the addresses that are given, or, without any, through the API servers: whoever operates a fleet is seldom in its network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{FuturesUnordered, StreamExt};
+use holdfast_client::admin::{Admin, RangeStatus, Ranges, Role, StoreId, StoreStatus};
+use holdfast_control::connect::Reach;
+use holdfast_control::stores::{FleetView, StoreLine, StoreView, Stores, Trouble};
+use holdfast_control::tunnel::{self, Tunnel};
+use holdfast_control::{link::Link, sync};
+use holdfast_k8s::Fleet;
+use holdfast_k8s::fleet::Site;
+use tokio::time::timeout;
+
+use crate::status::describe_any;
+
+/// Once a way to one store is found, others are waited for so long: they are for when the first is the wrong one.
+const OTHERS_WITHIN: Duration = Duration::from_millis(500);
+/// Pods of each site that ways are opened to.
+const PODS_OF_SITE: usize = 2;
+/// A replica that lacks more entries than this is not counted on yet: a busy range writes as many in a second or less.
+const BEHIND_AT_MOST: u64 = 2_000;
+
+/// The stores of a fleet, found by its file.
+pub struct FleetStores<'a> {
+    /// The fleet.
+    pub fleet: &'a Fleet,
+    /// Its sites.
+    pub reaches: &'a [Reach],
+    /// Client addresses; empty: through the API servers.
+    pub at: Vec<String>,
+}
+
+#[async_trait]
+impl Stores for FleetStores<'_> {
+    async fn view(&self) -> StoreView {
+        // The ways stay open until the answer is there.
+        let tunnels = if self.at.is_empty() { self.tunnels().await } else { Vec::new() };
+        let mut addresses = self.at.clone();
+        addresses.extend(tunnels.iter().map(|tunnel| tunnel.address.to_string()));
+        if addresses.is_empty() {
+            return StoreView::Unknown(
+                "no pod of a store runs in a site that is reached; name stores with --at".to_owned(),
+            );
+        }
+        self.ask(&addresses).await.unwrap_or_else(|error| StoreView::Unknown(format!("{error:#}")))
+    }
+}
+
+impl FleetStores<'_> {
+    /// Ways to some pods of each site that answers.
+    async fn tunnels(&self) -> Vec<Tunnel> {
+        let links = self.reaches.iter().filter_map(|reach| Some((&reach.site, reach.link.as_ref().ok()?)));
+        let mut opening: FuturesUnordered<_> = links.map(|(site, link)| self.tunnels_to(site, link)).collect();
+        let mut open = Vec::new();
+        while !opening.is_empty() {
+            let next =
+                if open.is_empty() { Ok(opening.next().await) } else { timeout(OTHERS_WITHIN, opening.next()).await };
+            let Ok(Some(more)) = next else { break };
+            open.extend(more);
+        }
+        open
+    }
+
+    async fn tunnels_to(&self, site: &Site, link: &Link) -> Vec<Tunnel> {
+        let pods = sync::pods(self.fleet, site, link).await.unwrap_or_default();
+        let mut open = Vec::new();
+        for pod in pods.iter().filter(|pod| pod.is_started && !pod.is_leaving).take(PODS_OF_SITE) {
+            open.extend(tunnel::open(link, &self.fleet.namespace, &pod.name, self.fleet.ports.clients).await);
+        }
+        open
+    }
+
+    async fn ask(&self, addresses: &[String]) -> anyhow::Result<StoreView> {
+        let (described, addresses) = describe_any(addresses).await?;
+        if described.fleet.is_none() {
+            return Ok(StoreView::NotFounded);
+        }
+        let admin = Admin::connect(addresses).await?;
+        let (stores, ranges) = tokio::try_join!(admin.stores(), admin.all_ranges(Ranges::All))?;
+        let pods = |address: &str| pod_of(self.fleet, address);
+        Ok(StoreView::Known(fleet_view(self.fleet.policy.replicas, &stores.stores, &ranges.ranges, pods)))
+    }
+}
+
+/// The pod that advertises a client address, if it is one of the fleet's: also one that the file has no more.
+fn pod_of(fleet: &Fleet, address: &str) -> Option<String> {
+    const POD: &str = "@";
+    let (host, _) = address.rsplit_once(':')?;
+    let of_site = |site: &Site| {
+        let template = fleet.host_of(site, POD);
+        let pod = host.strip_suffix(template.strip_prefix(POD)?)?;
+        let ordinal = pod.strip_prefix(&fleet.set_name(site))?.strip_prefix('-')?;
+        ordinal.parse::<u32>().ok().map(|_| pod.to_owned())
+    };
+    fleet.sites.iter().find_map(of_site)
+}
+
+/// What the answers amount to. `replicas`: voters that every range is to have, once there are as many sites.
+fn fleet_view(
+    replicas: u32,
+    stores: &[StoreStatus],
+    ranges: &[RangeStatus],
+    pod_of: impl Fn(&str) -> Option<String>,
+) -> FleetView {
+    let line = |store: &StoreStatus| StoreLine {
+        store: store.store.to_string(),
+        pod: pod_of(&store.client_address),
+        site: store.site.to_string(),
+        is_alive: store.alive,
+        is_draining: store.draining,
+        // By the ranges and not by its own word: a store that does not answer still holds them.
+        replicas: held(ranges, store.store).max(store.replicas),
+        leaders: store.leaders,
+        version: store.version.clone(),
+    };
+    let lines: Vec<_> = stores.iter().map(line).collect();
+    let names: BTreeMap<StoreId, &StoreLine> = stores.iter().map(|store| store.store).zip(&lines).collect();
+    let sites: BTreeSet<_> = stores.iter().map(|store| &store.site).collect();
+    // Placement makes three voters of one when there are three sites, and not before.
+    let voters = usize::try_from(replicas).ok().filter(|replicas| sites.len() >= *replicas).unwrap_or(1);
+    let mut troubles = troubles_of_stores(stores, &names);
+    troubles.extend(troubles_of_ranges(voters, ranges, &names));
+    let ranges_led = ranges.iter().filter(|range| range.leader.is_some()).count();
+    FleetView { stores: lines, troubles, ranges: ranges.len(), ranges_led }
+}
+
+fn held(ranges: &[RangeStatus], store: StoreId) -> u64 {
+    let is_there = |range: &&RangeStatus| range.descriptor.replicas.iter().any(|replica| replica.store == store);
+    ranges.iter().filter(is_there).count().try_into().unwrap_or(u64::MAX)
+}
+
+fn name(line: &StoreLine) -> String {
+    line.pod.as_ref().map_or_else(|| line.store.clone(), |pod| format!("{} ({pod})", line.store))
+}
+
+fn troubles_of_stores(stores: &[StoreStatus], names: &BTreeMap<StoreId, &StoreLine>) -> Vec<Trouble> {
+    let trouble = |store: &StoreStatus| {
+        let line = names[&store.store];
+        let what = if !store.alive {
+            format!("{} does not answer", name(line))
+        } else if let Some(complaint) = store.complaints.first() {
+            format!("{} complains: {}", name(line), complaint.message)
+        } else {
+            return None;
+        };
+        Some(Trouble { pod: line.pod.clone(), what })
+    };
+    stores.iter().filter_map(trouble).collect()
+}
+
+/// Ranges that are not led, or short of a replica that can be counted on; counted by the stores that it comes from.
+fn troubles_of_ranges(voters: usize, ranges: &[RangeStatus], names: &BTreeMap<StoreId, &StoreLine>) -> Vec<Trouble> {
+    let unled = ranges.iter().filter(|range| range.leader.is_none()).count();
+    let small = ranges.iter().filter(|range| is_voter_count_below(range, voters)).count();
+    let mut weak: BTreeMap<Vec<StoreId>, usize> = BTreeMap::new();
+    for range in ranges {
+        let missing = not_counted_on(range, names);
+        if !missing.is_empty() {
+            *weak.entry(missing).or_default() += 1;
+        }
+    }
+    let mut found = Vec::new();
+    if unled > 0 {
+        found.push(Trouble { pod: None, what: format!("{unled} ranges are led by no store") });
+    }
+    if small > 0 {
+        found.push(Trouble { pod: None, what: format!("{small} ranges have fewer than {voters} voters") });
+    }
+    for (stores, count) in weak {
+        let lines: Vec<_> = stores.iter().filter_map(|store| names.get(store)).collect();
+        let said: Vec<_> = lines.iter().map(|line| name(line)).collect();
+        let pod = if let [one] = lines.as_slice() { one.pod.clone() } else { None };
+        found.push(Trouble { pod, what: format!("{count} ranges are short of their replicas on {}", said.join(", ")) });
+    }
+    found
+}
+
+fn is_voter_count_below(range: &RangeStatus, voters: usize) -> bool {
+    let is_voter = |role| matches!(role, Role::Voter | Role::IncomingVoter);
+    range.descriptor.replicas.iter().filter(|replica| is_voter(replica.role)).count() < voters
+}
+
+/// Stores whose voters of the range are away, or far behind its leader.
+fn not_counted_on(range: &RangeStatus, names: &BTreeMap<StoreId, &StoreLine>) -> Vec<StoreId> {
+    let leader = range.leader.and_then(|leader| range.applied.get(&leader));
+    let is_behind = |store: StoreId| match (leader, range.applied.get(&store)) {
+        (Some(leader), Some(applied)) => leader.0.saturating_sub(applied.0) > BEHIND_AT_MOST,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let is_away = |store: StoreId| names.get(&store).is_none_or(|line| !line.is_alive);
+    let voters = range.descriptor.replicas.iter().filter(|replica| replica.role == Role::Voter);
+    let mut missing: Vec<_> =
+        voters.map(|replica| replica.store).filter(|store| is_away(*store) || is_behind(*store)).collect();
+    missing.sort();
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_client::admin::{
+        Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
+        ReplicaId, SiteName, Term,
+    };
+
+    use super::*;
+
+    const SITES: [&str; 3] = ["east", "west", "north"];
+
+    fn store(id: u64) -> StoreStatus {
+        let site = SITES[usize::try_from(id - 1).unwrap() % 3];
+        StoreStatus {
+            store: StoreId(id),
+            site: SiteName::new(site).unwrap(),
+            client_address: format!("prod-{site}-{}.holdfast.svc:7300", (id - 1) / 3),
+            store_address: String::new(),
+            http_address: String::new(),
+            alive: true,
+            version: "1".into(),
+            incarnation: Incarnation(1),
+            uptime: Duration::ZERO,
+            replicas: 1,
+            leaders: 0,
+            draining: false,
+            disk_total_bytes: 0,
+            disk_free_bytes: 0,
+            cores: 1,
+            used_millicores: 0,
+            quarantined: Vec::new(),
+            complaints: Vec::new(),
+            headroom: Vec::new(),
+        }
+    }
+
+    fn range(stores: &[u64]) -> RangeStatus {
+        let replica = |id: &u64| ReplicaDescriptor {
+            replica: ReplicaId(*id),
+            store: StoreId(*id),
+            site: store(*id).site,
+            role: Role::Voter,
+        };
+        RangeStatus {
+            descriptor: RangeDescriptor {
+                range: RangeId(1),
+                bounds: KeyRange { start: Key::bound(KeyspaceId(1), b"a"), end: None },
+                epoch: RangeEpoch { membership: 1, bounds: 1 },
+                replicas: stores.iter().map(replica).collect(),
+                next_replica: ReplicaId(9),
+            },
+            leader: Some(StoreId(stores[0])),
+            leader_site: None,
+            term: Term(1),
+            approximate_bytes: None,
+            keyspace: None,
+            confirmed: true,
+            applied: stores.iter().map(|id| (StoreId(*id), LogIndex(100_000))).collect(),
+        }
+    }
+
+    fn fleet() -> Fleet {
+        let text = std::fs::read_to_string("../k8s/examples/flat-mirror/fleet.yaml").unwrap();
+        holdfast_k8s::validate(&text).fleet.unwrap()
+    }
+
+    fn view(stores: &[StoreStatus], ranges: &[RangeStatus]) -> FleetView {
+        let fleet = fleet();
+        fleet_view(3, stores, ranges, |address| pod_of(&fleet, address))
+    }
+
+    fn said(view: &FleetView) -> Vec<(Option<&str>, &str)> {
+        view.troubles.iter().map(|trouble| (trouble.pod.as_deref(), trouble.what.as_str())).collect()
+    }
+
+    #[test]
+    fn a_fleet_that_is_well_has_no_troubles_and_each_store_has_its_pod() {
+        let view = view(&[store(1), store(2), store(3), store(4)], &[range(&[1, 2, 3])]);
+        assert!(view.troubles.is_empty(), "{view:?}");
+        let pods: Vec<_> = view.stores.iter().map(|store| store.pod.clone().unwrap()).collect();
+        assert_eq!(pods, ["prod-east-0", "prod-west-0", "prod-north-0", "prod-east-1"]);
+        assert_eq!((view.ranges, view.ranges_led), (1, 1));
+    }
+
+    #[test]
+    fn pods_that_the_file_has_no_more_are_known_and_addresses_elsewhere_are_not() {
+        let fleet = fleet();
+        assert_eq!(pod_of(&fleet, "prod-east-7.holdfast.svc:7300").as_deref(), Some("prod-east-7"));
+        for other in
+            ["127.0.0.1:7300", "prod-south-0.holdfast.svc:7300", "prod-east-x.holdfast.svc:7300", "prod-east-0"]
+        {
+            assert_eq!(pod_of(&fleet, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_dead_store_still_holds_its_replicas_and_the_trouble_is_its_own() {
+        let dead = StoreStatus { alive: false, replicas: 0, ..store(2) };
+        let mut short = range(&[1, 2, 3]);
+        short.applied.remove(&StoreId(2));
+        let view = view(&[store(1), dead, store(3)], &[short]);
+        assert_eq!(view.stores[1].replicas, 1);
+        assert!(view.may_remove(&["prod-west-0".into()]).is_err());
+        let pod = Some("prod-west-0");
+        let wanted = [
+            (pod, "s2 (prod-west-0) does not answer"),
+            (pod, "1 ranges are short of their replicas on s2 (prod-west-0)"),
+        ];
+        assert_eq!(said(&view), wanted);
+    }
+
+    #[test]
+    fn ranges_that_are_unled_small_or_behind_are_troubles() {
+        let unled = RangeStatus { leader: None, ..range(&[1, 2, 3]) };
+        let mut behind = range(&[1, 2, 3]);
+        behind.applied.insert(StoreId(3), LogIndex(1));
+        let view = view(&[store(1), store(2), store(3)], &[unled, range(&[1]), behind]);
+        let wanted = [
+            (None, "1 ranges are led by no store"),
+            (None, "1 ranges have fewer than 3 voters"),
+            (Some("prod-north-0"), "1 ranges are short of their replicas on s3 (prod-north-0)"),
+        ];
+        assert_eq!(said(&view), wanted);
+    }
+
+    #[test]
+    fn a_fleet_that_has_one_site_so_far_is_not_asked_for_three_voters() {
+        assert!(view(&[store(1)], &[range(&[1])]).troubles.is_empty());
+    }
+}
