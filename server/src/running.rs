@@ -194,16 +194,16 @@ pub struct ServerState {
     /// When the process started.
     pub started: Instant,
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
-    standing: parking_lot::Mutex<Standing>,
+    standing: parking_lot::Mutex<Readiness>,
     preparations: AtomicU64,
 }
 
 /// Whether the store is going to stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Standing {
+enum Readiness {
     /// It is not.
     Serving,
-    /// It was asked to get ready, for the so-manieth time.
+    /// It was asked to get ready; the number tells this time from others.
     Preparing(u64),
     /// It is.
     Stopping,
@@ -217,7 +217,7 @@ impl ServerState {
             is_member: AtomicBool::new(false),
             started: Instant::now(),
             stop: parking_lot::Mutex::default(),
-            standing: parking_lot::Mutex::new(Standing::Serving),
+            standing: parking_lot::Mutex::new(Readiness::Serving),
             preparations: AtomicU64::new(0),
         })
     }
@@ -244,18 +244,18 @@ impl ServerState {
 
     /// The store stops.
     pub fn set_stopping(&self) {
-        *self.standing.lock() = Standing::Stopping;
+        *self.standing.lock() = Readiness::Stopping;
     }
 
     /// The store gets ready to be stopped, by `act`; returns the number of this preparation, for [`ServerState::end_preparing`]. `None`: it
     /// stops already.
     pub fn begin_preparing(&self, act: impl FnOnce()) -> Option<u64> {
         let mut standing = self.standing.lock();
-        if *standing == Standing::Stopping {
+        if *standing == Readiness::Stopping {
             return None;
         }
         let number = self.preparations.fetch_add(1, Ordering::Relaxed);
-        *standing = Standing::Preparing(number);
+        *standing = Readiness::Preparing(number);
         act();
         Some(number)
     }
@@ -264,9 +264,9 @@ impl ServerState {
     /// already, or stops.
     pub fn end_preparing(&self, only: Option<u64>, act: impl FnOnce()) -> bool {
         let mut standing = self.standing.lock();
-        let ends = matches!(*standing, Standing::Preparing(number) if only.is_none_or(|only| only == number));
+        let ends = matches!(*standing, Readiness::Preparing(number) if only.is_none_or(|only| only == number));
         if ends {
-            *standing = Standing::Serving;
+            *standing = Readiness::Serving;
             // Under the lock: what was asked last is what the store does.
             act();
         }
@@ -275,7 +275,7 @@ impl ServerState {
 
     /// True while the store hands its leaders over, to be stopped.
     pub fn is_draining(&self) -> bool {
-        *self.standing.lock() != Standing::Serving
+        *self.standing.lock() != Readiness::Serving
     }
 
     /// Keeps what ends the streams of clients.

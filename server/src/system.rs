@@ -13,7 +13,7 @@ use crate::running::Running;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mutation that puts a record.
-pub fn put(key: Key, value: bytes::Bytes) -> Mutation {
+pub fn put(key: Key, value: Bytes) -> Mutation {
     Mutation { key, value: Some(value), expires_at: None }
 }
 

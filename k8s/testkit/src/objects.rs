@@ -80,7 +80,7 @@ fn volume(name: &str, mode: &str, path: &str, class: &str, (label, value): (&str
         local: Some(LocalVolumeSource { path: path.to_owned(), ..LocalVolumeSource::default() }),
         node_affinity: Some(VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }),
         persistent_volume_reclaim_policy: Some("Retain".to_owned()),
-        storage_class_name: Some(name.to_owned()),
+        storage_class_name: Some(class.to_owned()),
         ..PersistentVolumeSpec::default()
     };
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
