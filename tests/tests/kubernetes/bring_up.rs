@@ -3,6 +3,9 @@
 use holdfast_stage::{FleetFile, Stage};
 use serde_json::{Value, json};
 
+/// What a store ends with that runs in a pod and is not told the proof of its site.
+const WITHOUT_PROOF: i64 = 5;
+
 /// Brings the fleet up if no case has yet.
 pub fn is_up(stage: &mut Stage) {
     if stage.seen(&stage.pod("east", 0)).is_none() {
@@ -76,24 +79,39 @@ pub fn wrong_folder(stage: &mut Stage) {
     }
 }
 
-/// A store beside the fleet's, in west, that says it is of another site.
+/// A store beside the fleet's, in west, that says it is of another site. It goes on asking: what it is refused for may be mended elsewhere.
 pub fn wrong_proof(stage: &mut Stage) {
     let uid = |site: &str| stage.fleet.sites.iter().find(|found| found.name == site).unwrap().uid.clone();
-    let refused =
-        says_when_started(stage, "imposter", &[("HOLDFAST_SITE", "east"), ("HOLDFAST_SITE_ID", &uid("west"))]);
-    assert!(refused.contains("east"), "{refused}");
-    let refused = says_when_started(stage, "double", &[("HOLDFAST_SITE", "other"), ("HOLDFAST_SITE_ID", &uid("west"))]);
-    assert!(refused.contains("west"), "{refused}");
+    let two_names = [("HOLDFAST_SITE", "other"), ("HOLDFAST_SITE_ID", &uid("west"))];
+    is_refused(stage, "double", &two_names, "is site west, not other");
+    let two_places = [("HOLDFAST_SITE", "east"), ("HOLDFAST_SITE_ID", "00000000-0000-4000-8000-000000000000")];
+    is_refused(stage, "imposter", &two_places, "site east");
     assert_eq!(stage.settled("east", 3).unwrap().stores.len(), 3);
 }
 
+/// It ends: nothing but another pod can mend that.
 pub fn no_proof(stage: &mut Stage) {
-    let refused = says_when_started(stage, "unproven", &[("HOLDFAST_SITE", "west")]);
-    assert!(refused.contains("kube-system"), "{refused}");
+    start(stage, "unproven", &[("HOLDFAST_SITE", "west")]);
+    let code = || {
+        let seen = stage.object("west", "pod", "unproven").ok()??;
+        seen["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64()
+    };
+    assert_eq!(stage.until("it ends", code).unwrap(), WITHOUT_PROOF);
+    let said = stage.kubectl("west", &["logs", "unproven"]).unwrap();
+    assert!(said.contains("kube-system"), "{said}");
+    stage.kubectl("west", &["delete", "pod", "unproven", "--force"]).unwrap();
 }
 
-/// Starts a store with this environment, without a configuration file, and gives what it says when it ends with an error.
-fn says_when_started(stage: &Stage, name: &str, environment: &[(&str, &str)]) -> String {
+/// Starts a store with this environment and waits until it says why it is refused.
+fn is_refused(stage: &Stage, name: &str, environment: &[(&str, &str)], why: &str) {
+    start(stage, name, environment);
+    let is_said = || stage.kubectl("west", &["logs", name]).ok().filter(|said| said.contains(why)).map(drop);
+    stage.until(&format!("{name} is told: {why}"), is_said).unwrap();
+    stage.kubectl("west", &["delete", "pod", name, "--force"]).unwrap();
+}
+
+/// Starts a store in west with this environment, without a configuration file.
+fn start(stage: &Stage, name: &str, environment: &[(&str, &str)]) {
     let mut pod = pod_like(stage, "west", name);
     let join = format!("{0}-west-0.{1}.svc:7300", stage.fleet.name, stage.fleet.namespace);
     let mut all = vec![("HOLDFAST_JOIN", join.as_str()), ("HOLDFAST_DATA_DIR", "/data/store")];
@@ -107,17 +125,6 @@ fn says_when_started(stage: &Stage, name: &str, environment: &[(&str, &str)]) ->
     // It is of the same walls as a store, but no Service and no StatefulSet takes it for one of theirs.
     pod["metadata"]["labels"] = labels_of_store(&stage.fleet, "west");
     stage.clusters.apply("west", &pod.to_string()).unwrap();
-    let said = stage
-        .until("it is refused", || {
-            let seen = stage.object("west", "pod", name).ok()??;
-            let state = &seen["status"]["containerStatuses"][0]["state"]["terminated"];
-            assert!(state["exitCode"].as_i64() != Some(0), "it ended as if all were well");
-            state["exitCode"].as_i64()?;
-            stage.kubectl("west", &["logs", name]).ok()
-        })
-        .unwrap();
-    stage.kubectl("west", &["delete", "pod", name, "--force"]).unwrap();
-    said
 }
 
 fn labels_of_store(fleet: &FleetFile, site: &str) -> Value {
