@@ -161,6 +161,8 @@ pub(crate) enum Inside {
     #[command(hide = true)]
     NodeLaunch { cgroup: String, spec: PathBuf },
     #[command(hide = true)]
+    NodeEnter { cgroup: String, spec: PathBuf },
+    #[command(hide = true)]
     NodeInit { spec: PathBuf },
     #[command(hide = true)]
     NodeRun { spec: PathBuf },

@@ -39,5 +39,5 @@ pub use tools::Tools;
 #[doc(hidden)]
 pub mod inside {
     pub use crate::network::{delay_lines, fabric_init};
-    pub use crate::sandbox::{node_init, node_launch, node_run};
+    pub use crate::sandbox::{node_enter, node_init, node_launch, node_run};
 }

@@ -73,6 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
 fn run_inside(command: Inside) -> Result<()> {
     match command {
         Inside::NodeLaunch { cgroup, spec } => inside::node_launch(&cgroup, &spec),
+        Inside::NodeEnter { cgroup, spec } => inside::node_enter(&cgroup, &spec),
         Inside::NodeInit { spec } => inside::node_init(&spec),
         Inside::NodeRun { spec } => inside::node_run(&spec),
         Inside::FabricInit => inside::fabric_init(),

@@ -12,18 +12,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// What is awaited.
-pub(crate) struct Awaited {
+pub(crate) struct Awaited<'a> {
     /// The names of the nodes.
     pub(crate) nodes: BTreeSet<String>,
     /// Their kubelets must have said so after this moment: what they said before they were killed stands in the API server for long.
     pub(crate) since: SystemTime,
     /// How long it may take.
     pub(crate) limit: Duration,
+    /// What may be wrong with a node of this name, for the error.
+    pub(crate) hint: &'a dyn Fn(&str) -> String,
     /// Where to look when it did not happen.
     pub(crate) logs: PathBuf,
 }
 
-impl Awaited {
+impl Awaited<'_> {
     /// Waits with the help of a command that watches nodes and writes each as JSON.
     pub(crate) fn wait(&self, watch: impl Fn() -> Command) -> Result<()> {
         let deadline = Instant::now() + self.limit;
@@ -35,7 +37,7 @@ impl Awaited {
             child.kill().ok();
             child.wait().ok();
             if ended == Ended::Deadline {
-                let names: Vec<_> = missing.into_iter().collect();
+                let names: Vec<_> = missing.iter().map(|name| format!("{name}{}", (self.hint)(name))).collect();
                 let what = format!("readiness of {}", names.join(", "));
                 return Err(Error::Timeout { what, limit: self.limit, logs: self.logs.clone() });
             }

@@ -76,10 +76,16 @@ impl Clusters {
             sandbox::start(&self.instance, node, &folder, &spec)?;
         }
         nodes.iter().try_for_each(|node| self.wait_for_start(site, node))?;
+        let hint = |name: &str| {
+            let node = nodes.iter().find(|node| node.name == name);
+            let last = node.and_then(|node| self.last_words(site, node, 1).ok()).filter(|last| !last.is_empty());
+            last.map(|last| format!(" ({last})")).unwrap_or_default()
+        };
         let awaited = Awaited {
             nodes: nodes.iter().map(|node| node.name.clone()).collect(),
             since,
             limit: READY_LIMIT,
+            hint: &hint,
             logs: self.state.root().join(&site.name),
         };
         let watch = || {
@@ -95,10 +101,7 @@ impl Clusters {
         let (folder, begin) = (self.state.node(site, node), Instant::now());
         while !folder.started_marker().exists() {
             if !self.cgroup(node).is_alive() {
-                let log = folder.logs().join("init.log");
-                let text = fs::read_to_string(&log).at(&log)?;
-                let lines: Vec<_> = text.lines().rev().take(LOG_LINES).collect();
-                let output = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+                let output = self.last_words(site, node, LOG_LINES)?;
                 return Err(Error::Program { program: format!("the sandbox of {}", node.name), output });
             }
             if begin.elapsed() > READY_LIMIT {
@@ -108,5 +111,13 @@ impl Clusters {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    /// The last lines of what a node's first process said: which programs ended, and how.
+    fn last_words(&self, site: &Site, node: &Node, lines: usize) -> Result<String> {
+        let log = self.state.node(site, node).logs().join("init.log");
+        let text = fs::read_to_string(&log).at(&log)?;
+        let last: Vec<_> = text.lines().rev().take(lines).collect();
+        Ok(last.into_iter().rev().collect::<Vec<_>>().join("\n"))
     }
 }

@@ -123,6 +123,21 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Where version 2 has the controllers, lets the pods' cgroups have them, which asks for a cgroup of its own for this process.
+    pub(crate) fn hand_down_controllers(&self) -> Result<()> {
+        let path = self.unified()?;
+        let file = path.join("cgroup.controllers");
+        let controllers = fs::read_to_string(&file).at(&file)?;
+        if controllers.trim().is_empty() {
+            return Ok(());
+        }
+        let init = path.join("init");
+        fs::create_dir_all(&init).at(&init)?;
+        fs::write(init.join("cgroup.procs"), "0").at(&init)?;
+        let all: Vec<_> = controllers.split_whitespace().map(|controller| format!("+{controller}")).collect();
+        fs::write(path.join("cgroup.subtree_control"), all.join(" ")).at(&path)
+    }
+
     /// Whether any process is in it.
     pub(crate) fn is_alive(&self) -> bool {
         self.has_event("populated 1")

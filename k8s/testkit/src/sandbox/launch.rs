@@ -6,6 +6,7 @@ use crate::error::{At, Error, Result};
 use crate::plan::{Instance, Node};
 use crate::state::NodeFolder;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -33,23 +34,21 @@ pub fn node_launch(name: &str, spec: &Path) -> Result<()> {
     cgroup.remove()?;
     cgroup.join()?;
     let mut enter = Command::new("nsenter");
-    enter.arg(format!("--net=/run/netns/{name}"));
-    enter.args([
-        "--",
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--uts",
-        "--ipc",
-        "--cgroup",
-        "--",
-    ]);
-    enter.arg(own).arg("node-init").arg(spec);
+    enter.arg(format!("--net=/run/netns/{name}")).args(["--", "unshare", "--cgroup", "--"]);
+    enter.arg(own).arg("node-enter").arg(name).arg(spec);
     enter.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
     enter.spawn().map(drop).map_err(|e| command::failed(&enter, &e.to_string()))
+}
+
+/// The hidden subcommand between: the cgroup namespace has the node's cgroup as its root, the other namespaces follow. Returns only an error.
+pub fn node_enter(name: &str, spec: &Path) -> Result<()> {
+    let own = std::env::current_exe().at(Path::new("/proc/self/exe"))?;
+    Cgroup::new(name.to_owned()).hand_down_controllers()?;
+    let mut enter = Command::new("unshare");
+    enter.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--ipc", "--"]);
+    enter.arg(own).arg("node-init").arg(spec);
+    let error = enter.exec();
+    Err(command::failed(&enter, &error.to_string()))
 }
 
 /// The binary that runs as pid 1 of each node: the running program, or the one of that name beside it or above it.

@@ -10,6 +10,6 @@ mod supervise;
 pub(crate) use cgroup::{Cgroup, missing as missing_cgroups, names_with_prefix};
 pub(crate) use images::import;
 pub use init::node_init;
-pub use launch::node_launch;
 pub(crate) use launch::{find_program, start};
+pub use launch::{node_enter, node_launch};
 pub use supervise::node_run;
