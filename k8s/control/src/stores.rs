@@ -94,6 +94,13 @@ fn drain(stores: &[StoreLine]) -> String {
 impl FleetView {
     /// Stores without replicas may go; so may pods that no store was ever in.
     pub fn may_remove(&self, pods: &[String]) -> Result<(), Kept> {
+        let is_among = |store: &&StoreLine| pods.iter().any(|pod| pod.contains(&format!("-{}-", store.site)));
+        if let Some(store) = self.stores.iter().filter(|store| store.pod.is_none() && store.replicas > 0).find(is_among)
+        {
+            let why =
+                format!("{} in {} advertises an address of no pod, so it may be one of them", store.store, store.site);
+            return Err(Kept::Unknown(why));
+        }
         let named = |store: &&StoreLine| store.pod.as_ref().is_some_and(|pod| pods.contains(pod));
         let kept: Vec<_> = self.stores.iter().filter(named).filter(|store| store.replicas > 0).cloned().collect();
         if kept.is_empty() { Ok(()) } else { Err(Kept::NotDrained(kept)) }
@@ -124,6 +131,15 @@ mod tests {
     fn a_store_with_replicas_is_kept_and_the_message_says_what_to_do() {
         let kept = fleet().may_remove(&["prod-a-0".into(), "prod-a-1".into()]).unwrap_err();
         assert_eq!(kept.to_string(), "s1 (prod-a-0) holds 3 replicas: `holdfast drain s1` first");
+    }
+
+    #[test]
+    fn a_store_whose_pod_is_not_known_may_be_any_of_its_site() {
+        let mut fleet = fleet();
+        let stranger = StoreLine { store: "s9".into(), site: "b".into(), replicas: 1, ..StoreLine::default() };
+        fleet.stores.push(stranger);
+        assert_eq!(fleet.may_remove(&["prod-a-1".into()]), Ok(()));
+        assert!(matches!(fleet.may_remove(&["prod-b-1".into()]), Err(Kept::Unknown(_))));
     }
 
     #[test]

@@ -208,6 +208,8 @@ impl State {
         let partition = set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap();
         let (namespace, name) = (&set["metadata"]["namespace"], set["metadata"]["name"].as_str().unwrap());
         let pods = format!("/api/v1/namespaces/{}/pods", namespace.as_str().unwrap());
+        let gone = (replicas..replicas + 10).map(|ordinal| format!("{pods}/{name}-{ordinal}"));
+        gone.for_each(|path| drop(self.objects.remove(&path)));
         let mut is_new = true;
         for ordinal in 0..replicas {
             let path = format!("{pods}/{name}-{ordinal}");
