@@ -170,6 +170,8 @@ impl LocalFleet {
             None => Command::new(program),
         };
         command
+            // Sites of one machine are told apart by their labels alone, also where that machine is a pod.
+            .env_remove("KUBERNETES_SERVICE_HOST")
             .args(["--log", "info", "start", "--end-with-stdin", "--site", &store.site])
             .args(["--listen", &store.client.to_string(), "--listen-store", &store.store.to_string()])
             .args(["--listen-http", &store.http.to_string(), "--data-dir"])

@@ -65,7 +65,8 @@ impl Layout {
             let capacity = i128::from(store.capacity_millicores.max(1));
             layout.stores.insert(*id, (store.site.clone(), Load { capacity, ..Load::default() }));
             let site = layout.sites.entry(store.site.clone()).or_default();
-            site.capacity += if store.alive { capacity } else { 0 };
+            // What leaves is no place to put anything, however much of it there is.
+            site.capacity += if store.alive && !store.leaving { capacity } else { 0 };
         }
         for range in view.ranges.values() {
             let sites: Vec<_> = range.descriptor.incoming_voters().map(|r| r.site.clone()).collect();

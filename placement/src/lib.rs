@@ -28,7 +28,7 @@ pub mod view;
 
 pub use headroom::{Headroom, headroom};
 pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
-pub use planner::{Held, Plan, explain, plan};
+pub use planner::{CannotLeave, Held, Plan, explain, judge_leaving, plan};
 pub use policy::{MoveLimits, Policies, Policy, SurvivalGoal};
 pub use state::{KeyspaceRecord, SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

@@ -32,7 +32,7 @@ pub enum Reason {
     Repair,
     /// The voters are fewer, more, or closer together than they should be.
     Spread,
-    /// The leader's store is to be stopped.
+    /// The leader's store is to be stopped, or a replica's store leaves the fleet.
     Drain,
     /// A learner is no longer wanted.
     Tidy,

@@ -156,6 +156,20 @@ impl Policies {
         Cow::Owned(adapted)
     }
 
+    /// These with what the system range says over them. Keyspace 0 is the system's own.
+    #[must_use]
+    pub fn overlaid(&self, recorded: &BTreeMap<KeyspaceId, Policy>) -> Self {
+        let mut policies = self.clone();
+        for (keyspace, policy) in recorded {
+            if *keyspace == KeyspaceId::SYSTEM {
+                policies.system = policy.clone();
+            } else {
+                policies.keyspaces.insert(*keyspace, policy.clone());
+            }
+        }
+        policies
+    }
+
     /// The policy of a range: that of the keyspace in which it begins.
     #[must_use]
     pub fn of(&self, descriptor: &RangeDescriptor) -> &Policy {

@@ -164,6 +164,10 @@ pub struct StoreRecord {
     pub joined_at: Timestamp,
     /// When an operator had it forgotten; `None` while it is a member.
     pub forgotten_at: Option<Timestamp>,
+    /// When an operator said that it leaves; `None` while it stays.
+    pub leaving_at: Option<Timestamp>,
+    /// Where in its site it is, if it was told: the zone of its provider.
+    pub zone: Option<String>,
 }
 
 impl StoreRecord {
@@ -171,6 +175,19 @@ impl StoreRecord {
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
         self.forgotten_at.is_some()
+    }
+
+    /// The record of a member that started again and says this of itself: what the fleet and its operators said of it stays.
+    #[must_use]
+    pub fn renewed(&self, said: Self) -> Self {
+        let (joined_at, forgotten_at) = (self.joined_at, self.forgotten_at);
+        Self { joined_at, forgotten_at, leaving_at: self.leaving_at, ..said }
+    }
+
+    /// True when placement is to empty the store and to give it nothing.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving_at.is_some()
     }
 }
 
@@ -221,6 +238,26 @@ pub fn admit_store(sites: &[SiteRecord], label: &SiteName, identity: Option<&str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_starts_again_may_move_and_leaves_all_the_same() {
+        let known = StoreRecord {
+            store: StoreId(4),
+            site: SiteName::new("d").unwrap(),
+            site_identity: None,
+            addresses: StoreAddresses { client: "old:1".into(), ..StoreAddresses::default() },
+            joined_at: Timestamp(5),
+            forgotten_at: None,
+            leaving_at: Some(Timestamp(9)),
+            zone: None,
+        };
+        let addresses = StoreAddresses { client: "new:1".into(), ..StoreAddresses::default() };
+        let (joined_at, zone) = (Timestamp(77), Some("d-2".to_owned()));
+        let said = StoreRecord { addresses, joined_at, zone, leaving_at: None, ..known.clone() };
+        let renewed = known.renewed(said.clone());
+        assert!(renewed.is_leaving());
+        assert_eq!(renewed, StoreRecord { joined_at: Timestamp(5), leaving_at: Some(Timestamp(9)), ..said });
+    }
 
     #[test]
     fn names_round_trip_and_lie_in_their_range() {

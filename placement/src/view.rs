@@ -36,6 +36,8 @@ pub struct StoreView {
     pub alive_since: Option<Moment>,
     /// True when it is to be stopped: it gets no leaders and no replicas.
     pub draining: bool,
+    /// True when an operator said that it leaves the fleet: whatever it leads and holds goes elsewhere, and nothing new comes.
+    pub leaving: bool,
     /// What it can do, in thousandths of a core.
     pub capacity_millicores: u64,
     /// What it is doing, in thousandths of a core.
@@ -136,6 +138,12 @@ impl FleetView {
         self.stores.get(&store).is_some_and(|s| s.alive)
     }
 
+    /// True when the store is to leave the fleet.
+    #[must_use]
+    pub fn is_leaving(&self, store: StoreId) -> bool {
+        self.stores.get(&store).is_some_and(|s| s.leaving)
+    }
+
     /// True when the store has been silent for the whole grace time, or is no member any more.
     #[must_use]
     pub fn is_lost(&self, store: StoreId, limits: &MoveLimits) -> bool {
@@ -147,9 +155,15 @@ impl FleetView {
     /// True when the store may be given replicas.
     #[must_use]
     pub fn takes_replicas(&self, store: StoreId, limits: &MoveLimits) -> bool {
+        self.takes_replicas_beside(store, 0, limits)
+    }
+
+    /// The same with so many bytes on its disk that are not there yet.
+    #[must_use]
+    pub fn takes_replicas_beside(&self, store: StoreId, promised_bytes: u64, limits: &MoveLimits) -> bool {
         self.stores.get(&store).is_some_and(|s| {
-            let has_space = !limits.is_short_of_disk(s.disk_free_bytes, s.disk_total_bytes);
-            s.alive && s.is_confirmed && !s.draining && s.disk_ok && has_space
+            let free_bytes = s.disk_free_bytes.saturating_sub(promised_bytes);
+            s.could_take_replicas() && !limits.is_short_of_disk(free_bytes, s.disk_total_bytes)
         })
     }
 
@@ -158,12 +172,18 @@ impl FleetView {
     pub fn takes_leaders(&self, store: StoreId, limits: &MoveLimits) -> bool {
         self.stores.get(&store).is_some_and(|s| {
             let settled = s.alive_since.is_none_or(|since| self.now.since(since) >= limits.lead_again_after);
-            s.alive && !s.draining && s.disk_ok && settled
+            s.alive && !s.draining && !s.leaving && s.disk_ok && settled
         })
     }
 }
 
 impl StoreView {
+    /// True when nothing but a lack of space keeps replicas from it.
+    #[must_use]
+    pub fn could_take_replicas(&self) -> bool {
+        self.alive && self.is_confirmed && !self.draining && !self.leaving && self.disk_ok
+    }
+
     /// A live store with four cores and a disk of 100 GiB.
     #[must_use]
     pub fn alive_at(site: SiteName) -> Self {
@@ -174,6 +194,7 @@ impl StoreView {
             silent_since: None,
             alive_since: None,
             draining: false,
+            leaving: false,
             capacity_millicores: 4_000,
             used_millicores: 0,
             disk_total_bytes: 100 << 30,

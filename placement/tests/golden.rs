@@ -1,20 +1,21 @@
 //! Runs `tests/scripts`: one behaviour a file, the file's name is the claim. `UPDATE_GOLDENFILES=1` writes what it finds.
 //!
 //! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S/S [leader=S] [count=N] [size_mib=N] [rps=N]`,
-//! `set STORE [alive=] [draining=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `load RANGE RPS`, `policy [replicas=] [goal=] [prefer=S/S]
+//! `set STORE [alive=] [draining=] [leaving=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `load RANGE RPS`, `policy [replicas=] [goal=] [prefer=S/S]
 //! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
-//! nothing is left), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
+//! nothing is left), `leave STORE...` (judges it, and marks them if they may), `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
 
 #![allow(clippy::unwrap_used)]
 
 mod model;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
-use holdfast_placement::{FleetView, Policies, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, plan};
+use holdfast_placement::{FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_leaving, plan};
 use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
 use model::Model;
 
@@ -59,6 +60,11 @@ impl goldenscript::Runner for Runner {
                 let held = self.told(&[]);
                 Ok(format!("settled after {rounds} rounds\n{held}"))
             }
+            "leave" => self.leave(&mut args),
+            "copies" => {
+                self.model.copy_rounds = args.next_pos().ok_or("how many rounds?")?.parse()?;
+                Ok(String::new())
+            }
             "damage" => self.damage(&mut args),
             "load" => self.load(&mut args),
             "show" => Ok(self.model.show()),
@@ -74,7 +80,7 @@ impl goldenscript::Runner for Runner {
 
 impl Runner {
     fn new() -> Self {
-        Self { model: Model { view: FleetView::new(Moment::ZERO), policies: Policies::default() }, sites: Vec::new() }
+        Self { model: Model { view: FleetView::new(Moment::ZERO), ..Model::default() }, sites: Vec::new() }
     }
 
     fn told(&self, planned: &[String]) -> String {
@@ -119,6 +125,7 @@ impl Runner {
         }
         let store = self.model.view.stores.get_mut(&id).ok_or("no such store")?;
         store.draining = key(args, "draining")?.unwrap_or(store.draining);
+        store.leaving = key(args, "leaving")?.unwrap_or(store.leaving);
         store.disk_ok = key(args, "disk_ok")?.unwrap_or(store.disk_ok);
         store.used_millicores = key(args, "used")?.unwrap_or(store.used_millicores);
         if let Some(gib) = key::<u64>(args, "disk_gib")? {
@@ -136,6 +143,20 @@ impl Runner {
         let range = self.model.view.ranges.get_mut(&id).ok_or("no such range")?;
         range.load.requests_millis_per_second = rps * 1_000;
         Ok(String::new())
+    }
+
+    fn leave(&mut self, args: &mut Args<'_>) -> Answer {
+        let mut leaving = BTreeSet::new();
+        while let Some(id) = args.next_pos() {
+            leaving.insert(StoreId(id.parse()?));
+        }
+        if let Err(why) = judge_leaving(&self.model.view, &self.model.policies, &leaving) {
+            return Ok(format!("refused: {why}"));
+        }
+        for store in leaving {
+            self.model.view.stores.get_mut(&store).ok_or("no such store")?.leaving = true;
+        }
+        Ok("they leave".to_owned())
     }
 
     fn damage(&mut self, args: &mut Args<'_>) -> Answer {

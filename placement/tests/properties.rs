@@ -7,7 +7,7 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use holdfast_placement::{FleetView, Policies, RangeLoad, Reason, StoreView};
+use holdfast_placement::{CannotLeave, FleetView, Policies, RangeLoad, RangeView, Reason, StoreView, judge_leaving};
 use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
 use model::Model;
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn build(start: &Start) -> Model {
     }
     let mut policies = Policies::default();
     policies.default.replicas = start.replicas;
-    let mut model = Model { view, policies };
+    let mut model = Model { view, policies, ..Model::default() };
     let ids: Vec<_> = model.view.stores.keys().copied().collect();
     for dead in &start.dead {
         model.set_alive(ids[usize::from(*dead) % ids.len()], false);
@@ -127,6 +127,38 @@ proptest! {
         prop_assert!(model.settle(400).is_some(), "still moving:\n{}", model.show());
         for range in model.view.ranges.values() {
             prop_assert!(range.learners().next().is_none() && !range.descriptor.is_joint(), "{:?}", range.descriptor);
+        }
+    }
+
+    /// Whatever was judged about them, no range is ever weaker than before; and those that may leave end with nothing.
+    #[test]
+    fn stores_that_may_leave_end_empty_and_no_range_is_weaker_meanwhile(
+        start in start(),
+        leaving in proptest::collection::btree_set(any::<u8>(), 1..3),
+        copy_rounds in 0usize..4,
+    ) {
+        let mut model = build(&Start { dead: vec![], draining: None, ..start });
+        prop_assert!(model.settle(400).is_some());
+        let ids: Vec<_> = model.view.stores.keys().copied().collect();
+        let leaving: BTreeSet<_> = leaving.iter().map(|store| ids[usize::from(*store) % ids.len()]).collect();
+        let verdict = judge_leaving(&model.view, &model.policies, &leaving);
+        for store in &leaving {
+            model.view.stores.get_mut(store).unwrap().leaving = true;
+        }
+        let voters = |range: &RangeView| range.voter_stores().len();
+        let wanted = |range: &RangeView| voters(range).min(model.policies.of(&range.descriptor).voters());
+        model.floor = model.view.ranges.iter().map(|(id, range)| (*id, wanted(range))).collect();
+        model.copy_rounds = copy_rounds;
+        prop_assert!(model.settle(4_000).is_some(), "still moving:\n{}", model.show());
+        let held_by = |store: &StoreId| model.view.ranges.values().filter(|r| r.descriptor.replica_on(*store).is_some()).count();
+        let left: usize = leaving.iter().map(held_by).sum();
+        match verdict {
+            Ok(()) => prop_assert_eq!(left, 0, "{:?} are not empty: {:?}\n{}", leaving, model.held(), model.show()),
+            Err(CannotLeave::Places { .. }) => prop_assert!(left > 0, "they could have left:\n{}", model.show()),
+            Err(_) => {}
+        }
+        for range in model.view.ranges.values() {
+            prop_assert!(range.learners().next().is_none() || left > 0, "{:?}", range.descriptor);
         }
     }
 

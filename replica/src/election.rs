@@ -209,7 +209,7 @@ impl Replica {
         }
         // Of a store that stops others take whatever they can.
         if !self.election.retired && view.support.full.contains(&target.store) {
-            return refuse("the disk of the target's store is nearly full: add space there first");
+            return refuse("the target's store wants no leaders: its disk is nearly full, or it stops soon");
         }
         // One that has just started neither promises nor stands: told to, it would do nothing, and the lease would be gone.
         if leading.lease.counted_until(&target, view).is_none() {

@@ -49,7 +49,10 @@ pub enum Command {
     /// Show the fleet: sites, stores, ranges
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// Take a store that is dead for good out of the fleet's list
+    /// Empty stores that are to leave the fleet; or get the store on this machine ready to be stopped
+    #[command(after_help = help::DRAIN)]
+    Drain(crate::drain::DrainArgs),
+    /// Take a store that is dead for good, or was drained, out of the fleet's list
     #[command(after_help = help::FORGET)]
     Forget(crate::forget::ForgetArgs),
     /// Show the configuration that a store would have
@@ -96,6 +99,9 @@ pub struct StartArgs {
     /// The proof of the site: UID of its kube-system namespace [default: none]
     #[arg(long, value_name = "UID", env = "HOLDFAST_SITE_ID")]
     pub site_id: Option<String>,
+    /// Where in its site the store is: the zone of its provider [default: none]
+    #[arg(long, value_name = "NAME", env = "HOLDFAST_ZONE")]
+    pub zone: Option<String>,
     /// Where the data lives. Must be given here or in the file
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA_DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use holdfast_proto::v1;
@@ -18,12 +18,16 @@ pub const STORE_PORT: u16 = 7400;
 /// Probes and Prometheus reach it here.
 pub const HTTP_PORT: u16 = 7500;
 
+/// As long as the values of Kubernetes' labels.
+const MAX_ZONE_BYTES: usize = 63;
+
 /// The configuration file. Unknown keys are refused.
 #[derive(Deserialize, Debug, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     site: Option<String>,
     site_id: Option<String>,
+    zone: Option<String>,
     data_dir: Option<PathBuf>,
     #[serde(default)]
     join: Vec<String>,
@@ -37,6 +41,31 @@ struct File {
     workers: Option<usize>,
 }
 
+impl File {
+    fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+    }
+}
+
+/// Where the store on this machine listens for clients, by the same file and value as [`Config::load`].
+pub fn listen_of(config: Option<&Path>, listen: Option<&str>) -> anyhow::Result<SocketAddr> {
+    let file = File::read(config)?;
+    address(listen.map(str::to_owned).or(file.listen), CLIENT_PORT, "listen")
+}
+
+/// A zone is called by letters, digits, dots, dashes and underscores, as Kubernetes' labels are.
+pub fn check_zone(name: &str) -> anyhow::Result<()> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.is_empty() || name.len() > MAX_ZONE_BYTES || !name.chars().all(is_legal) {
+        bail!(
+            "zone {name:?} is no name of a zone: use 1 to {MAX_ZONE_BYTES} letters, digits, dots, dashes and underscores"
+        );
+    }
+    Ok(())
+}
+
 /// Everything that `start` needs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -44,6 +73,8 @@ pub struct Config {
     pub site: SiteName,
     /// The site's proof.
     pub site_id: Option<String>,
+    /// Where in its site the store is.
+    pub zone: Option<String>,
     /// Where the data lives.
     pub data_dir: PathBuf,
     /// Stores to join by.
@@ -85,13 +116,7 @@ pub struct Explained {
 impl Config {
     /// Puts flags and environment (clap has merged those) over the file over the defaults.
     pub fn load(args: &StartArgs) -> anyhow::Result<Self> {
-        let file = match &args.config {
-            None => File::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))?
-            }
-        };
+        let file = File::read(args.config.as_deref())?;
         let sources = sources(args, &file);
         let Some(site) = args.site.clone().or(file.site) else {
             bail!("no site given: pass --site NAME, set HOLDFAST_SITE, or put `site = \"NAME\"` into the file");
@@ -123,7 +148,12 @@ impl Config {
         let advertise_store = args.advertise_store.clone().or(file.advertise_store);
         check_reachable("advertise", advertise.as_deref(), listen)?;
         check_reachable("advertise-store", advertise_store.as_deref(), listen_store)?;
+        let zone = args.zone.clone().or(file.zone);
+        if let Some(zone) = &zone {
+            check_zone(zone)?;
+        }
         Ok(Self {
+            zone,
             site: SiteName::new(&site).map_err(anyhow::Error::msg)?,
             site_id: args.site_id.clone().or(file.site_id),
             data_dir,
@@ -163,6 +193,7 @@ impl Config {
         vec![
             row("site", self.site.to_string(), "", "label of the Kubernetes cluster this store runs in"),
             row("site-id", text(&self.site_id), "", "proof of the site: UID of its kube-system namespace"),
+            row("zone", text(&self.zone), "", "where in its site the store is: shown by `holdfast status`"),
             row("data-dir", self.data_dir.display().to_string(), "", "where the data lives"),
             row("join", self.join.join(","), "", "client addresses of stores of the fleet to join"),
             row("listen", self.listen.to_string(), &port(CLIENT_PORT), "client gRPC"),
@@ -202,6 +233,7 @@ fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingS
     let given = [
         ("site", args.site.is_some(), file.site.is_some()),
         ("site-id", args.site_id.is_some(), file.site_id.is_some()),
+        ("zone", args.zone.is_some(), file.zone.is_some()),
         ("data-dir", args.data_dir.is_some(), file.data_dir.is_some()),
         ("join", !args.join.is_empty(), !file.join.is_empty()),
         ("listen", args.listen.is_some(), file.listen.is_some()),

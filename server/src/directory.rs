@@ -141,6 +141,11 @@ impl Directory {
         });
     }
 
+    /// True when the fleet has forgotten this store itself.
+    pub fn is_over(&self) -> bool {
+        self.inner.lock().forgotten.contains_key(&self.own.store)
+    }
+
     /// Another store refuses this one, because the fleet has forgotten it.
     pub fn learn_own_end(&self) {
         // When that was, the system range knows.
@@ -290,6 +295,8 @@ fn made_up(claim: &Claim) -> StoreRecord {
         },
         joined_at: Timestamp::ZERO,
         forgotten_at: None,
+        leaving_at: None,
+        zone: None,
     }
 }
 

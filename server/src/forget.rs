@@ -1,4 +1,4 @@
-//! `holdfast forget`: takes a store that is dead for good out of the fleet's list.
+//! `holdfast forget`: takes a store that is dead for good, or was drained, out of the fleet's list.
 
 use clap::Args;
 use holdfast_client::admin::{Admin, Forgotten, StoreId};
@@ -18,7 +18,8 @@ pub struct ForgetArgs {
     pub json: bool,
 }
 
-fn store_id(text: &str) -> Result<StoreId, String> {
+/// A store as the command line names it.
+pub fn store_id(text: &str) -> Result<StoreId, String> {
     match text.strip_prefix('s').unwrap_or(text).parse() {
         Ok(id) if id > 0 => Ok(StoreId(id)),
         _ => Err("a store is named like s4: `holdfast status` shows them".to_owned()),

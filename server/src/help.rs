@@ -27,7 +27,7 @@ Exit codes:
 pub const START: &str = "\
 Every value comes from its default, the file, the environment or the flag; the later wins.
 A store that finds no fleet waits: found one with `holdfast init`, once, or name stores of one with --join.
-SIGTERM and Ctrl-C hand its leaders over and stop it.
+SIGTERM and Ctrl-C hand its leaders over and stop it. In a pod the proof of the site (HOLDFAST_SITE_ID) must be given.
 
 Examples:
   holdfast start --site a --data-dir data/a
@@ -39,7 +39,9 @@ Examples:
 Exit codes:
   0  it was told to stop, and did
   1  it could not start, or a disk failed under it; standard error says why
-  2  the command line was not understood";
+  2  the command line was not understood
+  4  the fleet has forgotten it: wipe its volume, and it joins as a new store
+  5  it runs in a pod, and the proof of its site is missing: set HOLDFAST_SITE_ID";
 
 /// `holdfast init`.
 pub const INIT: &str = concat!(
@@ -68,11 +70,33 @@ Examples:
     exits!()
 );
 
+/// `holdfast drain`.
+pub const DRAIN: &str = "\
+A store that leaves is emptied: its leaders go at once, its replicas one by one, each only when another store has a copy that has caught
+up. It is on record, so restarts change nothing of it; --cancel does. All stores that leave are judged together, and refused before anything
+moves when the others could not hold or serve what they have, or when one is dead (`holdfast forget`). Waits until nothing is left, and says how far it is.
+
+--local is for the end of a pod (preStop) and the like: the store on this machine hands its leaders over and fails /readyz, and keeps its
+replicas. What nobody else can lead stays. A store that is not stopped within two minutes after that goes on as before.
+
+Examples:
+  holdfast drain s4
+  holdfast drain s4 s5 --at 10.0.1.5:7300,10.0.2.5:7300
+  holdfast drain s4 --no-wait && holdfast status
+  holdfast drain s4 --cancel
+  holdfast drain --local --within 20s
+  holdfast drain --local --cancel
+
+Exit codes:
+  0  the stores are empty, or with --no-wait and --cancel: it is on record; with --local: also when the time was over first
+  1  refused, or taken back by somebody else meanwhile, or no store could be asked; standard error says why
+  2  the command line was not understood";
+
 /// `holdfast forget`.
 pub const FORGET: &str = concat!(
     "\
-Refused while any store hears the store, and while it holds replicas: stop it for good, and wait until placement has replaced them. For a
-store that is stopped for a while only, do nothing. There is no way back: should the store return, every other one refuses it and its
+Refused while the store holds replicas, and while any store hears it unless it was drained: `holdfast drain` it, or stop it for good and wait
+until placement has replaced what it held. For a store that is stopped for a while only, do nothing. There is no way back: should the store return, every other one refuses it and its
 process ends; start it with an empty data directory then, and it joins as a new store. Forgetting it a second time is a success.
 
 Examples:

@@ -81,6 +81,7 @@ async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, V
         store_address: addresses.store_to_store,
         fleet_token: config.fleet_token.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        zone: config.zone.clone().unwrap_or_default(),
         ..v1::JoinRequest::default()
     };
     let mut asked = JoinSet::new();
@@ -128,6 +129,8 @@ fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId,
             },
             joined_at: Timestamp::ZERO,
             forgotten_at: None,
+            leaving_at: None,
+            zone: None,
         });
     }
     Ok((fleet, record, stores))
@@ -149,6 +152,8 @@ pub fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> Stor
         addresses: own_addresses(config),
         joined_at,
         forgotten_at: None,
+        leaving_at: None,
+        zone: config.zone.clone(),
     }
 }
 
@@ -166,6 +171,7 @@ pub async fn renew_record(config: &Config, running: &Arc<Running>) {
         site: config.site.clone(),
         site_identity: config.site_id.clone(),
         addresses: own_addresses(config),
+        zone: config.zone.clone(),
     };
     let mut said = String::new();
     loop {

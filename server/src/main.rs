@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
+//! - [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -13,6 +13,8 @@ mod config;
 mod demo;
 mod dev;
 mod directory;
+mod drain;
+mod ending;
 mod events;
 #[cfg(test)]
 mod examples;
@@ -29,6 +31,7 @@ mod metrics;
 mod oneshot;
 mod others;
 mod requests;
+mod retiring;
 mod running;
 mod services;
 mod sql;
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code)
         }
     }
 }
@@ -80,6 +83,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),
+        Command::Drain(args) => drain::run(&args).await,
         Command::Forget(args) => forget::run(&args).await.map(|()| true),
         Command::Demo(args) => demo::run(&args).await,
         Command::Load(args) => load::run(&args).await,

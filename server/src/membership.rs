@@ -14,8 +14,8 @@ const MAX_TRIES: usize = 16;
 /// What is to be said of, and to, a store that was forgotten.
 pub fn is_over(store: StoreId) -> String {
     format!(
-        "{store} was forgotten by the fleet (`holdfast forget {store}`), and its identity is over: start it with an empty data directory to \
-         join as a new store"
+        "{store} was forgotten by the fleet (`holdfast forget {store}`), and its identity is over: wipe its volume (in Kubernetes delete its \
+         PersistentVolumeClaim, elsewhere start it with an empty data directory) to join as a new store"
     )
 }
 
@@ -30,6 +30,8 @@ pub struct Applicant {
     pub site_identity: Option<String>,
     /// Where it can be reached.
     pub addresses: StoreAddresses,
+    /// Where in its site it is, if it was told.
+    pub zone: Option<String>,
 }
 
 /// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet.
@@ -100,7 +102,7 @@ async fn renew(
             known.site, applicant.site, known.site
         )));
     }
-    let record = StoreRecord { joined_at: known.joined_at, ..record_of(store, applicant, running.fleet_now()) };
+    let record = known.renewed(record_of(store, applicant, running.fleet_now()));
     if record == *known {
         return Ok(Some(record));
     }
@@ -121,5 +123,7 @@ fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::T
         addresses: applicant.addresses.clone(),
         joined_at,
         forgotten_at: None,
+        leaving_at: None,
+        zone: applicant.zone.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! A store that is a member of its fleet, as the services see it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -194,7 +194,19 @@ pub struct ServerState {
     /// When the process started.
     pub started: Instant,
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
-    draining: AtomicBool,
+    standing: parking_lot::Mutex<Readiness>,
+    preparations: AtomicU64,
+}
+
+/// Whether the store is going to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Readiness {
+    /// It is not.
+    Serving,
+    /// It was asked to get ready; the number tells this time from others.
+    Preparing(u64),
+    /// It is.
+    Stopping,
 }
 
 impl ServerState {
@@ -205,7 +217,8 @@ impl ServerState {
             is_member: AtomicBool::new(false),
             started: Instant::now(),
             stop: parking_lot::Mutex::default(),
-            draining: AtomicBool::new(false),
+            standing: parking_lot::Mutex::new(Readiness::Serving),
+            preparations: AtomicU64::new(0),
         })
     }
 
@@ -229,14 +242,40 @@ impl ServerState {
         self.is_member.load(Ordering::Relaxed) || self.running().is_some()
     }
 
-    /// The store begins to hand its leaders over.
-    pub fn set_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// The store stops.
+    pub fn set_stopping(&self) {
+        *self.standing.lock() = Readiness::Stopping;
     }
 
-    /// True while the store hands its leaders over to be stopped.
+    /// The store gets ready to be stopped, by `act`; returns the number of this preparation, for [`ServerState::end_preparing`]. `None`: it
+    /// stops already.
+    pub fn begin_preparing(&self, act: impl FnOnce()) -> Option<u64> {
+        let mut standing = self.standing.lock();
+        if *standing == Readiness::Stopping {
+            return None;
+        }
+        let number = self.preparations.fetch_add(1, Ordering::Relaxed);
+        *standing = Readiness::Preparing(number);
+        act();
+        Some(number)
+    }
+
+    /// The store is not stopped after all and goes on, by `act`; `only`: unless it was asked to get ready once more since. False: it serves
+    /// already, or stops.
+    pub fn end_preparing(&self, only: Option<u64>, act: impl FnOnce()) -> bool {
+        let mut standing = self.standing.lock();
+        let ends = matches!(*standing, Readiness::Preparing(number) if only.is_none_or(|only| only == number));
+        if ends {
+            *standing = Readiness::Serving;
+            // Under the lock: what was asked last is what the store does.
+            act();
+        }
+        ends
+    }
+
+    /// True while the store hands its leaders over, to be stopped.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.standing.lock() != Readiness::Serving
     }
 
     /// Keeps what ends the streams of clients.
@@ -319,6 +358,21 @@ mod tests {
     use holdfast_proto::convert::status::from_status;
 
     use super::*;
+
+    #[test]
+    fn an_old_preparation_does_not_end_a_newer_one_and_a_stop_is_final() {
+        let state = ServerState::new();
+        let (begin, end) = (|| state.begin_preparing(|| ()), |only| state.end_preparing(only, || ()));
+        let first = begin().unwrap();
+        let second = begin().unwrap();
+        assert!(state.is_draining() && !end(Some(first)), "it was asked again since");
+        assert!(state.is_draining() && end(Some(second)) && !state.is_draining());
+        assert!(!end(None), "there is nothing to end");
+        let third = begin();
+        state.set_stopping();
+        assert!(!end(third) && !end(None) && state.is_draining());
+        assert_eq!(begin(), None);
+    }
 
     #[test]
     fn a_store_that_does_not_run_yet_says_for_certain_that_nothing_was_done_and_a_member_is_not_told_to_found_a_fleet()

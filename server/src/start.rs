@@ -5,7 +5,6 @@
 //!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
 //! ```
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,6 @@ use anyhow::Context;
 use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
-use holdfast_kv::core::routing::Found;
 use holdfast_kv::core::support::Support;
 use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
 use holdfast_kv::ports::{Clock, Note};
@@ -27,7 +25,7 @@ use holdfast_raft_transport::{
     Addresses, Format, Identity as StreamIdentity, Process, SupportConfig, SupportLink, Transport, TransportConfig,
 };
 use holdfast_replica::{CheckLevel, SurvivalGoal};
-use holdfast_types::{RangeId, StoreId, Timestamp, limits};
+use holdfast_types::{StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::server::TcpIncoming;
@@ -35,9 +33,11 @@ use tonic::transport::server::TcpIncoming;
 use crate::announcing;
 use crate::config::Config;
 use crate::directory::{Directory, OnChange};
+use crate::ending::Ending;
 use crate::events::{self, EventLog};
 use crate::joining::{become_member, own_record, random_128, renew_record};
 use crate::membership;
+use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
@@ -47,18 +47,15 @@ use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 
 /// How long a stopping store waits until others lead its ranges.
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
-/// How long it waits to hear who leads them now.
-const SUCCEED_WITHIN: Duration = Duration::from_millis(500);
 /// How long it waits until what it took in is answered: a write that a new leader decides takes an election at most. What has no
 /// quorum will not be answered, however long one waits.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// How often it looks.
-const RETIRE_POLL: Duration = Duration::from_millis(10);
 /// HTTP/2 windows of client connections: many calls share one.
 const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Runs a store until it is told to stop or its disk fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    check_proof(&config, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty()))?;
     let data_dir = config.data_dir.clone();
     let engines =
         tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
@@ -93,7 +90,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         (Err(_), Some(running)) => running.directory.save(),
         (Err(_), None) => {}
     }
-    ended
+    match (ended, state.running()) {
+        (Err(why), Some(running)) if running.directory.is_over() => Err(Ending::Forgotten(format!("{why:#}")).into()),
+        (ended, _) => ended,
+    }
+}
+
+/// A label alone is a promise of whoever wrote the manifest. In Kubernetes there is a proof to be had, and two Kubernetes clusters with one
+/// label would be taken for one site: no store runs there without it.
+fn check_proof(config: &Config, in_kubernetes: bool) -> Result<(), Ending> {
+    if in_kubernetes && config.site_id.as_deref().is_none_or(str::is_empty) {
+        return Err(Ending::NoProof(config.site.clone()));
+    }
+    Ok(())
 }
 
 /// Becomes a member and runs. Never returns while all is well.
@@ -415,7 +424,7 @@ async fn stdin_end() {
 /// Hands leaders over, ends streams, flushes.
 async fn stop(state: &ServerState) {
     let Some(running) = state.running() else { return };
-    state.set_draining();
+    state.set_stopping();
     let leaders = LeadersOf::of(&running);
     running.store.retire();
     until(RETIRE_WITHIN, || !leaders.any_left()).await;
@@ -444,42 +453,6 @@ async fn stop(state: &ServerState) {
     );
 }
 
-/// Waits until something is so, but no longer than `within`.
-async fn until(within: Duration, is_so: impl Fn() -> bool) {
-    let deadline = tokio::time::Instant::now() + within;
-    while !is_so() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(RETIRE_POLL).await;
-    }
-}
-
-/// The ranges that a stopping store leads, and that others could.
-struct LeadersOf<'a> {
-    running: &'a Running,
-    led: BTreeSet<RangeId>,
-}
-
-impl<'a> LeadersOf<'a> {
-    fn of(running: &'a Running) -> Self {
-        let me = running.store_id;
-        let here = |found: &Found| found.own && found.leader == Some(me) && found.descriptor.voters().count() > 1;
-        let led = running.store.ranges().into_iter().filter(here).map(|found| found.descriptor.range).collect();
-        Self { running, led }
-    }
-
-    /// True while this store leads a range.
-    fn any_left(&self) -> bool {
-        self.running.store.ranges().iter().any(|found| found.own && found.leader == Some(self.running.store_id))
-    }
-
-    /// How many of them nobody else is known to lead.
-    fn without_successor(&self) -> usize {
-        let me = self.running.store_id;
-        let has_none =
-            |found: &&Found| self.led.contains(&found.descriptor.range) && found.leader.is_none_or(|s| s == me);
-        self.running.store.ranges().iter().filter(has_none).count()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,6 +464,27 @@ mod tests {
         sink.report(&Fault::Full("flushing".into()));
         let error = fault_of(&mut faults).await.to_string();
         assert!(error.starts_with("a bug in Holdfast: thread worker 1 panicked: no replica 7;"), "{error}");
+    }
+
+    #[test]
+    fn in_kubernetes_no_store_runs_without_the_proof_of_its_site() {
+        let with = |site_id: Option<&str>| {
+            let args = crate::cli::StartArgs {
+                site: Some("a".into()),
+                data_dir: Some("/tmp/x".into()),
+                site_id: site_id.map(str::to_owned),
+                ..crate::cli::StartArgs::default()
+            };
+            Config::load(&args).unwrap()
+        };
+        for (site_id, in_kubernetes, runs) in
+            [(None, true, false), (Some(""), true, false), (Some("7f9a"), true, true), (None, false, true)]
+        {
+            let outcome = check_proof(&with(site_id), in_kubernetes);
+            assert_eq!(outcome.is_ok(), runs, "{site_id:?} {in_kubernetes}");
+        }
+        let said = check_proof(&with(None), true).unwrap_err().to_string();
+        assert!(said.contains("HOLDFAST_SITE_ID") && said.contains("kube-system"), "{said}");
     }
 
     #[tokio::test]

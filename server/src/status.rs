@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cli::{InitArgs, StatusArgs};
+use crate::drain::{left_in_words, left_on};
 use crate::table::Table;
 
 /// How long to wait for a store.
@@ -135,16 +136,21 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
     if let Some(headroom) = &sites.headroom {
         println!("Headroom: {headroom}");
     }
-    let heading = ["store", "site", "alive", "replicas", "leaders", "disk free", "up", "clients at", "stores at"];
+    let has_zones = stores.iter().any(|store| store.zone.is_some());
+    let mut heading =
+        vec!["store", "site", "alive", "replicas", "leaders", "disk free", "up", "clients at", "stores at"];
+    heading.extend(has_zones.then_some("zone"));
     let mut table = Table::new(&heading);
     for store in stores {
-        let alive = match (store.alive, store.draining) {
-            (true, true) => "draining",
+        let alive = match (store.alive, store.leaving_at.is_some()) {
+            (true, true) => "leaving",
+            (true, false) if store.draining => "draining",
             (true, false) => "yes",
-            (false, _) => "no",
+            (false, true) => "no, leaving",
+            (false, false) => "no",
         };
         let free = (store.disk_total_bytes > 0).then(|| store.disk_free_bytes * 100 / store.disk_total_bytes);
-        table.row(vec![
+        let mut row = vec![
             store.store.to_string(),
             store.site.to_string(),
             alive.into(),
@@ -154,11 +160,25 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
             if store.alive { format!("{} s", store.uptime.as_secs()) } else { "-".into() },
             store.client_address.clone(),
             store.store_address.clone(),
-        ]);
+        ];
+        row.extend(has_zones.then(|| store.zone.clone().unwrap_or_else(|| "-".into())));
+        table.row(row);
     }
     print!("{table}");
+    for store in stores.iter().filter(|store| store.leaving_at.is_some()) {
+        println!("{}", leaving_in_words(store, ranges));
+    }
     for warning in &sites.warnings {
         println!("warning: {warning}");
+    }
+}
+
+/// What is left on a store that leaves, and what to do when nothing is.
+fn leaving_in_words(store: &StoreStatus, ranges: &[RangeStatus]) -> String {
+    let (id, site) = (store.store, &store.site);
+    match left_on(id, ranges) {
+        (0, _) => format!("{id} ({site}) is empty: stop it for good, and `holdfast forget {id}`"),
+        (ranges, bytes) => format!("{id} ({site}) leaves the fleet: {}", left_in_words(ranges, bytes)),
     }
 }
 
@@ -218,8 +238,12 @@ fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_r
     let store_list: Vec<_> = stores
         .iter()
         .map(|store| {
+            let (ranges_left, bytes_left) = left_on(store.store, ranges);
+            let is_leaving = store.leaving_at.is_some();
             json!({
                 "store": store.store.0, "site": store.site.as_str(), "alive": store.alive, "draining": store.draining,
+                "zone": store.zone, "leaving": is_leaving, "ranges_left": is_leaving.then_some(ranges_left),
+                "bytes_left": is_leaving.then_some(bytes_left),
                 "replicas": store.replicas, "leaders": store.leaders, "version": store.version,
                 "incarnation": store.incarnation.0, "uptime_ms": u64::try_from(store.uptime.as_millis()).unwrap_or(u64::MAX),
                 "disk_total_bytes": store.disk_total_bytes, "disk_free_bytes": store.disk_free_bytes,

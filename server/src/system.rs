@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdfast_client::core::ScanPager;
 use holdfast_proto::convert::BadMessage;
 use holdfast_types::{Condition, Key, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, VersionedValue};
@@ -12,7 +13,7 @@ use crate::running::Running;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mutation that puts a record.
-pub fn put(key: Key, value: bytes::Bytes) -> Mutation {
+pub fn put(key: Key, value: Bytes) -> Mutation {
     Mutation { key, value: Some(value), expires_at: None }
 }
 
@@ -53,13 +54,17 @@ pub async fn all<T>(
     patience: Duration,
     decode: impl Fn(&[u8]) -> Result<T, BadMessage>,
 ) -> Result<Vec<T>, Rejected> {
+    rows(running, bounds, patience).await?.into_iter().map(|(_, value)| decode(&value).map_err(damaged)).collect()
+}
+
+/// The same as they are kept, with their keys.
+pub async fn rows(running: &Running, bounds: KeyRange, patience: Duration) -> Result<Vec<(Key, Bytes)>, Rejected> {
     let mut found = Vec::new();
     let mut pager = ScanPager::new(bounds, false, None, None);
     while let Some(scan) = pager.next_request() {
         let page = running.ask(request(scan), patience).await?;
-        for row in pager.take(page).map_err(|misfit| Rejected::Unavailable(misfit.0))? {
-            found.push(decode(&row.value.value).map_err(damaged)?);
-        }
+        let rows = pager.take(page).map_err(|misfit| Rejected::Unavailable(misfit.0))?;
+        found.extend(rows.into_iter().map(|row| (row.key, row.value.value)));
     }
     Ok(found)
 }

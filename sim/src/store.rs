@@ -17,7 +17,7 @@ use holdfast_kv::core::worker::Env;
 use holdfast_kv::core::{recovery::WorkerSetup, routing::RangeMap};
 use holdfast_placement::StoreRecord;
 use holdfast_replica::{AdminRequest, ReplicaStatus, Standing};
-use holdfast_types::{Moment, RangeId, SiteName, StoreId};
+use holdfast_types::{Moment, RangeId, RangeRequest, SiteName, StoreId};
 
 pub use self::pools::PoolJob;
 use self::process::Process;
@@ -244,6 +244,11 @@ impl Store {
     /// Hands the leaders over, as before a planned stop.
     pub fn retire(&mut self, hub: &mut Hub) {
         self.step(hub, |process, at| process.tell_all(None, &Event::Retire, at));
+    }
+
+    /// A server writes into the system range.
+    pub fn write(&mut self, request: RangeRequest, hub: &mut Hub) {
+        self.step(hub, |process, at| process.write(request, at));
     }
 
     /// An administrator asks; the answer comes to [`Hub::admin_answers`].

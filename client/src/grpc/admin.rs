@@ -42,10 +42,11 @@ use tonic::{Code, Response, Status};
 use super::link;
 
 pub use self::answers::{
-    Complaint, ComplaintKind, Forgotten, Keyspace, QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource,
-    Settings, SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
+    Complaint, ComplaintKind, Drained, DrainedStore, Forgotten, Keyspace, Prepared, QuarantinedRange, RangePage,
+    RangeStatus, Setting, SettingSource, Settings, SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus,
+    Stores, Transferred,
 };
-pub use self::error::AdminError;
+pub use self::error::{AdminError, CannotLeaveReason};
 pub use self::events::{Event, EventKind, Events};
 pub use holdfast_types::{
     FleetId, Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
@@ -278,12 +279,48 @@ impl Admin {
         self.change(request, async |mut client, request| client.forget_store(request).await).await?.try_into()
     }
 
+    /// Marks stores as leaving: placement empties them of leaders and replicas. Returns when the marks are on record; [`Admin::stores`]
+    /// and [`Admin::all_ranges`] show what is left. Stores that leave already stay so. [`AdminError::CannotLeave`]: the others could not
+    /// take over, or one of these is dead.
+    pub async fn drain_stores(&self, stores: impl IntoIterator<Item = StoreId>) -> Result<Drained, AdminError> {
+        self.mark(stores, false).await
+    }
+
+    /// Takes [`Admin::drain_stores`] back. What has moved stays where it is.
+    pub async fn cancel_drain(&self, stores: impl IntoIterator<Item = StoreId>) -> Result<Drained, AdminError> {
+        self.mark(stores, true).await
+    }
+
+    async fn mark(&self, stores: impl IntoIterator<Item = StoreId>, cancel: bool) -> Result<Drained, AdminError> {
+        let store_ids = stores.into_iter().map(|store| store.0).collect();
+        let request = v1::DrainStoresRequest { store_ids, cancel };
+        self.change(request, async |mut client, request| client.drain_stores(request).await).await?.try_into()
+    }
+
+    /// Has the store that answers hand its leaders over, to be stopped; returns when it leads nothing, or after `within`. Make the handle
+    /// with the address of that one store.
+    pub async fn prepare_to_stop(&self, within: Duration) -> Result<Prepared, AdminError> {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        self.prepare(v1::PrepareToStopRequest { within_ms, cancel: false }, within).await
+    }
+
+    /// Takes [`Admin::prepare_to_stop`] back.
+    pub async fn cancel_stop(&self) -> Result<Prepared, AdminError> {
+        self.prepare(v1::PrepareToStopRequest { within_ms: 0, cancel: true }, Duration::ZERO).await
+    }
+
+    async fn prepare(&self, request: v1::PrepareToStopRequest, within: Duration) -> Result<Prepared, AdminError> {
+        let patience = CHANGE_WITHIN.saturating_add(within);
+        let call = async |mut client: AdminClient<Channel>, request| client.prepare_to_stop(request).await;
+        self.call(Kind::Change, patience, request, call).await?.try_into()
+    }
+
     async fn look<Q: Clone, A>(
         &self,
         request: Q,
         call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
-        self.call(Kind::Look, request, call).await
+        self.call(Kind::Look, LOOK_WITHIN, request, call).await
     }
 
     async fn change<Q: Clone, A>(
@@ -291,17 +328,17 @@ impl Admin {
         request: Q,
         call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
-        self.call(Kind::Change, request, call).await
+        self.call(Kind::Change, CHANGE_WITHIN, request, call).await
     }
 
     /// Asks the address that answered last, then the others in turn, once each.
     async fn call<Q: Clone, A>(
         &self,
         kind: Kind,
+        within: Duration,
         request: Q,
         call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
-        let within = if kind == Kind::Look { LOOK_WITHIN } else { CHANGE_WITHIN };
         let shared = &self.shared;
         let (first, count) = (shared.current.load(Ordering::Relaxed), shared.addresses.len());
         let (mut tried, mut refused) = (Vec::new(), None);

@@ -92,4 +92,18 @@ impl v1::admin_server::Admin for Service {
     ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
         not_here()
     }
+
+    async fn drain_stores(
+        &self,
+        _: Request<v1::DrainStoresRequest>,
+    ) -> Result<Response<v1::DrainStoresResponse>, Status> {
+        not_here()
+    }
+
+    async fn prepare_to_stop(
+        &self,
+        _: Request<v1::PrepareToStopRequest>,
+    ) -> Result<Response<v1::PrepareToStopResponse>, Status> {
+        not_here()
+    }
 }

@@ -72,7 +72,7 @@ impl FleetFile {
             "image": self.image,
             "connectivity": {"mode": "flat-mirror"},
             "stores": 1,
-            "storage": {"class": "local", "size": "1Gi"},
+            "storage": {"class": "shared", "size": "1Gi"},
             "resources": {"cpu": "1", "memory": self.memory},
             "sites": sites,
         });

@@ -122,7 +122,7 @@ impl Stage {
 
     /// Runs the program in the pod of a store.
     pub fn in_pod(&self, pod: &Pod, arguments: &[&str]) -> Result<String> {
-        let mut command = self.clusters.kubectl_command(&pod.site);
+        let mut command = self.clusters.kubectl_command(&pod.site)?;
         command.args(["exec", "--namespace", &pod.namespace, &pod.name, "--", "/holdfast"]).args(arguments);
         command::output(&mut command)
     }

@@ -96,6 +96,11 @@ impl SiteFolder {
         self.0.join("etcd")
     }
 
+    /// A volume that all its nodes see.
+    pub(crate) fn shared_volume(&self, number: u8) -> PathBuf {
+        self.0.join("volumes").join(number.to_string())
+    }
+
     /// Further zones for CoreDNS, a file each.
     pub(crate) fn zones(&self) -> PathBuf {
         self.0.join("zones")

@@ -180,6 +180,8 @@ pub enum Event {
     Directory(Arc<Vec<StoreRecord>>),
     /// The store begins to stop: hand leaders over.
     Retire,
+    /// The store is about to be told to stop (or, false, is not any more): it hands over what others can take, and keeps the rest.
+    Prepare(bool),
     /// Time has come.
     Tick,
 }

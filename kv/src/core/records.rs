@@ -35,6 +35,8 @@ pub fn encode_store(record: &StoreRecord) -> Bytes {
         http_address: record.addresses.http.clone(),
         joined_at: record.joined_at.0,
         forgotten_at: record.forgotten_at.unwrap_or(Timestamp::ZERO).0,
+        leaving_at: record.leaving_at.unwrap_or(Timestamp::ZERO).0,
+        zone: record.zone.clone().unwrap_or_default(),
     };
     message.encode_to_vec().into()
 }
@@ -54,6 +56,8 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
         },
         joined_at: Timestamp(message.joined_at),
         forgotten_at: (message.forgotten_at != 0).then_some(Timestamp(message.forgotten_at)),
+        leaving_at: (message.leaving_at != 0).then_some(Timestamp(message.leaving_at)),
+        zone: some(message.zone),
     })
 }
 
@@ -175,9 +179,12 @@ mod tests {
             addresses: StoreAddresses { client: "h:1".into(), store_to_store: "h:2".into(), http: "h:3".into() },
             joined_at: Timestamp(9),
             forgotten_at: None,
+            leaving_at: None,
+            zone: None,
         };
         let forgotten = StoreRecord { forgotten_at: Some(Timestamp(10)), ..record.clone() };
-        for record in [record, forgotten] {
+        let leaving = StoreRecord { leaving_at: Some(Timestamp(11)), zone: Some("b-1".into()), ..record.clone() };
+        for record in [record, forgotten, leaving] {
             assert_eq!(decode_store(&encode_store(&record)), Ok(record));
         }
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));

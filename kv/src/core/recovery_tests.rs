@@ -13,6 +13,8 @@ fn record(id: u64) -> StoreRecord {
         addresses: StoreAddresses::default(),
         joined_at: Timestamp(1),
         forgotten_at: None,
+        leaving_at: None,
+        zone: None,
     }
 }
 

@@ -250,9 +250,10 @@ impl Support {
         self.counter = self.counter.max(counter + self.config.counter_offset);
     }
 
-    /// Whether the disk takes no writes of clients: told to others with the next questions, so that they hand nothing over.
-    pub fn note_disk(&mut self, full: bool) {
-        self.disk_full = full;
+    /// Whether this store is to lead nothing (its disk takes no writes of clients, or it is about to be stopped): told to others with
+    /// the next questions, so that they hand nothing over.
+    pub fn note_unwilling(&mut self, unwilling: bool) {
+        self.disk_full = unwilling;
     }
 
     /// Fleet time as this store has judged it.

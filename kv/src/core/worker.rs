@@ -155,6 +155,8 @@ pub struct Worker {
     forgotten: BTreeSet<StoreId>,
     measured: Measurements,
     retiring: bool,
+    /// It is about to be told to stop: others are given what it leads.
+    preparing: bool,
     /// The disk takes no writes of clients: others should lead.
     disk_full: bool,
     desk: Desk,
@@ -228,6 +230,7 @@ impl Worker {
             forgotten: BTreeSet::new(),
             measured: Measurements::default(),
             retiring: false,
+            preparing: false,
             disk_full: false,
             desk: Desk::of(config.incarnation),
             located: Located::default(),
@@ -394,6 +397,7 @@ impl Worker {
             Event::Measured(measured) => self.measure(measured),
             Event::Directory(stores) => self.set_directory(stores),
             Event::Retire => self.retire(),
+            Event::Prepare(prepares) => self.prepare(prepares),
             Event::Tick => {}
         }
     }
@@ -427,12 +431,19 @@ impl Worker {
         }
     }
 
+    fn prepare(&mut self, prepares: bool) {
+        self.preparing = prepares;
+        if prepares {
+            self.yield_to_willing();
+        }
+    }
+
     fn measure(&mut self, measured: Measurements) {
         self.shared.admission.measure(&measured);
         self.shared.logs.measure(&measured);
         let full = self.shared.admission.is_disk_full();
         if full && !std::mem::replace(&mut self.disk_full, full) {
-            self.yield_for_disk();
+            self.yield_to_willing();
         }
         self.disk_full = full;
         for (range, bytes) in &measured.range_bytes {
@@ -451,20 +462,20 @@ impl Worker {
         }
     }
 
-    /// Hands over what is led on a disk that is full, again and again as long as it is: leaders may still come. Only to stores
-    /// that are known to have room, so that nothing is passed round where all disks are full.
-    fn yield_for_disk(&mut self) {
+    /// Hands over what is led where it should not be (the disk is full, the store is about to stop), again and again as long as that
+    /// is so: leaders may still come. Only to stores that are known to be willing, so that nothing is passed round where none is.
+    fn yield_to_willing(&mut self) {
         let (me, support) = (self.config.store, &self.support.view);
-        let has_room =
+        let is_wanted =
             |held: &Held| held.standing.descriptor.voters().any(|r| r.store != me && support.can_take_over(r.store));
-        let led = self.held.iter().filter(|(_, held)| held.standing.leads && has_room(held));
+        let led = self.held.iter().filter(|(_, held)| held.standing.leads && is_wanted(held));
         for range in led.map(|(range, _)| *range).collect::<Vec<_>>() {
             self.push(range, Input::Yield);
         }
     }
 
     fn is_reluctant(&self) -> bool {
-        self.retiring || self.disk_full
+        self.retiring || self.preparing || self.disk_full
     }
 
     /// What replicas are told of this store beside support and time.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_types::{Moment, StoreId, limits};
 
@@ -97,9 +97,20 @@ pub struct Health {
     clock_ahead_ms: parking_lot::RwLock<Option<i64>>,
     silent: parking_lot::RwLock<BTreeMap<StoreId, Silent>>,
     fleet_clock: parking_lot::RwLock<FleetClock>,
+    prepares_to_stop: AtomicBool,
 }
 
 impl Health {
+    /// Whether the store is about to be told to stop.
+    pub fn set_prepares_to_stop(&self, prepares: bool) {
+        self.prepares_to_stop.store(prepares, Ordering::Relaxed);
+    }
+
+    /// True while others are to hand it no leadership for that.
+    pub fn prepares_to_stop(&self) -> bool {
+        self.prepares_to_stop.load(Ordering::Relaxed)
+    }
+
     /// A pulse for a new thread; it counts as beating now.
     pub fn pulse(&self, name: impl Into<String>, kind: ComplaintKind, clock: &dyn Clock) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse {

@@ -379,6 +379,12 @@ impl Store {
         self.mailboxes.broadcast(None, &Event::Retire);
     }
 
+    /// Hands over the leaders that others can take, and takes none, until [`Store::retire`], or until it is told otherwise.
+    pub fn prepare_to_stop(&self, prepares: bool) {
+        self.health.set_prepares_to_stop(prepares);
+        self.mailboxes.broadcast(None, &Event::Prepare(prepares));
+    }
+
     /// From here on nothing new is taken in from clients: it is refused before anything is done. What is open goes on.
     pub fn refuse_new(&self) {
         self.refuses.store(true, Ordering::Relaxed);

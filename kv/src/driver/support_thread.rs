@@ -89,7 +89,7 @@ impl SupportThread {
                 }
             }
             self.support.note_counter(self.log.counter().0);
-            self.support.note_disk(self.measured.read().is_disk_full());
+            self.support.note_unwilling(self.measured.read().is_disk_full() || self.health.prepares_to_stop());
             self.support.note_wall(self.clock.wall_ms());
             self.support.forget(&self.link.forgotten());
             let output = self.support.tick(now, healthy);

@@ -118,6 +118,8 @@ fn record(store: StoreId, site: SiteName) -> StoreRecord {
         addresses: StoreAddresses { client: format!("host-{}:1", store.0), ..StoreAddresses::default() },
         joined_at: Timestamp::from_ms(1_700_000_000_000),
         forgotten_at: None,
+        leaving_at: None,
+        zone: None,
     }
 }
 
@@ -218,6 +220,14 @@ impl Fleet {
     /// What the server does when an operator has a store forgotten.
     pub fn forget(&mut self, id: StoreId) {
         let record = self.forgotten(id);
+        self.register(&record);
+    }
+
+    /// What the server does when an operator has a store drained, or takes that back.
+    pub fn leave(&mut self, id: StoreId, leaves: bool) {
+        let known = self.directory.iter().find(|record| record.store == id).expect("it is one of the fleet");
+        let leaving_at = leaves.then(|| Timestamp::from_ms(self.wall_ms()));
+        let record = StoreRecord { leaving_at, ..known.clone() };
         self.register(&record);
     }
 
@@ -426,7 +436,7 @@ impl Fleet {
             }
             store.support.note_wall(wall_ms);
             store.support.note_counter(store.engines.log.counter().0);
-            store.support.note_disk(store.shared.admission.is_disk_full());
+            store.support.note_unwilling(store.shared.admission.is_disk_full());
             let output = store.support.tick(now, true);
             self.carry_support(id, output);
         }

@@ -7,6 +7,7 @@ mod balance_leaders;
 mod balance_replicas;
 mod drain;
 mod in_flight;
+mod leaving;
 mod repair;
 mod split;
 mod spread;
@@ -21,6 +22,12 @@ use crate::layout::{Kind, Layout, tie};
 use crate::operator::{Operator, Reason, Step};
 use crate::policy::{MoveLimits, Policies, Policy, SurvivalGoal, odd_at_most};
 use crate::view::{FleetView, RangeView};
+
+pub use self::leaving::{CannotLeave, judge_leaving};
+
+/// Voters that the system range keeps when stores leave: it has five where there are five sites, and every range bears the loss of one
+/// with three.
+const SYSTEM_VOTERS_KEPT: usize = 3;
 
 /// A range that is not as it should be, and why nothing is done about it now. It stays in its safe shape.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +83,8 @@ struct Planner<'a> {
     held: BTreeMap<RangeId, Held>,
     /// Held ranges whose next step is known and waits for the guards: their learners are needed yet.
     waiting: BTreeSet<RangeId>,
+    /// Bytes that a plan played through to its end would copy to each store.
+    promised: BTreeMap<StoreId, u64>,
 }
 
 impl<'a> Planner<'a> {
@@ -89,6 +98,7 @@ impl<'a> Planner<'a> {
             claimed: BTreeSet::new(),
             held: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            promised: BTreeMap::new(),
         }
     }
 
@@ -117,29 +127,34 @@ impl<'a> Planner<'a> {
     }
 
     fn takes_replicas(&self, store: StoreId) -> bool {
-        self.view.takes_replicas(store, self.limits())
+        let promised = self.promised.get(&store).copied().unwrap_or(0);
+        self.view.takes_replicas_beside(store, promised, self.limits())
     }
 
     /// How many voters the range should have: what the policy wants as far as there are places for them, always odd when it
-    /// grows; and never fewer than now, unless the policy wants fewer.
+    /// grows; and never fewer than now, unless the policy wants fewer, or the system range is wider than the fleet that stays.
     fn wanted_voters(&self, range: &RangeView) -> usize {
         let policy = self.policy(range);
+        let stays = |r: &&ReplicaDescriptor| !self.view.is_leaving(r.store);
+        let staying = || range.descriptor.voters().filter(stays);
         let voters = range.descriptor.voters().count();
         let eligible = self.view.stores.iter().filter(|(id, _)| self.takes_replicas(**id));
         let places = match policy.goal {
             SurvivalGoal::Site => {
                 let mut sites: BTreeSet<&SiteName> = eligible.map(|(_, store)| &store.site).collect();
-                sites.extend(range.descriptor.voters().map(|r| &r.site));
+                sites.extend(staying().map(|r| &r.site));
                 sites.len()
             }
             SurvivalGoal::Store => {
                 let mut stores: BTreeSet<StoreId> = eligible.map(|(id, _)| *id).collect();
-                stores.extend(range.voter_stores());
+                stores.extend(staying().map(|r| r.store));
                 stores.len()
             }
         };
         let reachable = odd_at_most(policy.voters().min(places));
-        reachable.max(voters.min(policy.voters()))
+        let narrows = range.descriptor.range == RangeId::SYSTEM && staying().count() < voters;
+        let kept = if narrows { voters.min(SYSTEM_VOTERS_KEPT) } else { voters };
+        reachable.max(kept.min(policy.voters()))
     }
 
     /// The best store for one more voter beside those on `others`; a learner that is there already goes first, then a store of

@@ -9,8 +9,9 @@ use crate::view::RangeView;
 /// Finishes or ends what is half done.
 pub(super) fn plan(planner: &mut Planner<'_>) {
     for (id, range) in planner.free_ranges() {
-        // A learner whose store is away for a moment may be as good as copied.
-        let away = |s| !planner.view.is_alive(s) && !planner.view.is_lost(s, planner.limits());
+        // A learner whose store is away for a moment may be as good as copied, unless that store is to hold none.
+        let (view, limits) = (planner.view, planner.limits());
+        let away = |s| !view.is_alive(s) && !view.is_lost(s, limits) && !view.is_leaving(s);
         let waits = planner.waiting.contains(&id) || range.learners().any(|r| away(r.store));
         if range.learners().next().is_some() && !waits && !finish(planner, id, range) {
             let voters = range.voter_stores();

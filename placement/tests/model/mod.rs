@@ -7,17 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use holdfast_placement::{FleetView, Operator, Policies, RangeView, Step, SurvivalGoal, explain, plan};
-use holdfast_types::{RangeDescriptor, RangeId, ReplicaDescriptor, Role, SiteName, StoreId};
+use holdfast_types::{RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId};
 
+#[derive(Default)]
 pub struct Model {
     pub view: FleetView,
     pub policies: Policies,
+    /// Rounds that a copy takes.
+    pub copy_rounds: usize,
+    copying: BTreeMap<(RangeId, ReplicaId), usize>,
+    /// Voters that live and have caught up, of which each half of a range must have so many after every step.
+    pub floor: BTreeMap<RangeId, usize>,
 }
 
 impl Model {
     /// Plans, carries out the first step of each operator, and lets joint configurations be left. The operators, as planned.
     pub fn round(&mut self) -> Vec<Operator> {
         self.leave_joint();
+        self.copy();
         let operators = plan(&self.view, &self.policies);
         assert_eq!(operators, plan(&self.view, &self.policies), "the same view gives the same plan");
         let ranges: BTreeSet<_> = operators.iter().map(|o| o.range).collect();
@@ -41,6 +48,17 @@ impl Model {
         None
     }
 
+    /// Copies get on.
+    fn copy(&mut self) {
+        let ranges = &mut self.view.ranges;
+        self.copying.retain(|(range, replica), rounds| {
+            *rounds -= 1;
+            let Some(known) = ranges.get_mut(range).filter(|_| *rounds == 0) else { return *rounds > 0 };
+            known.caught_up.insert(*replica);
+            false
+        });
+    }
+
     /// Leaders have been where they are for long. False: they had been already.
     fn leaders_settle(&mut self) -> bool {
         let moved = self.view.ranges.values_mut().filter_map(|range| range.led_since.take());
@@ -60,7 +78,15 @@ impl Model {
         let step = &operator.steps[0];
         let allowed = surplus(&range.descriptor);
         match step {
-            Step::AddLearner { store, site } => add_learner(range, *store, site),
+            Step::AddLearner { store, site } => {
+                if let Some(replica) = add_learner(range, *store, site) {
+                    if self.copy_rounds == 0 {
+                        range.caught_up.insert(replica);
+                    } else {
+                        self.copying.insert((operator.range, replica), self.copy_rounds);
+                    }
+                }
+            }
             Step::RemoveLearner { replica } => {
                 assert_eq!(range.descriptor.replica(*replica).expect("exists").role, Role::Learner, "{operator}");
                 range.descriptor.replicas.retain(|r| r.replica != *replica);
@@ -72,7 +98,8 @@ impl Model {
                     to.role == Role::Voter && to.store == *store && range.caught_up.contains(replica),
                     "{operator}"
                 );
-                assert!(self.view.stores[store].alive && !self.view.stores[store].draining, "{operator}");
+                let seen = &self.view.stores[store];
+                assert!(seen.alive && !seen.draining && !seen.leaving, "{operator}");
                 range.leader = Some(*store);
                 range.led_since = Some(self.view.now);
             }
@@ -139,6 +166,14 @@ impl Model {
         }
         let live = |r: &ReplicaDescriptor| self.view.stores[&r.store].alive && range.is_caught_up(r);
         assert!(range.descriptor.is_quorum(live), "{:?} has no live quorum", range.descriptor);
+        if let Some(floor) = self.floor.get(&id) {
+            for half in [
+                range.descriptor.incoming_voters().filter(|r| live(r)).count(),
+                range.descriptor.outgoing_voters().filter(|r| live(r)).count(),
+            ] {
+                assert!(half >= *floor, "{:?} has {half} sound voters, {floor} are wanted", range.descriptor);
+            }
+        }
         let leads = |r: &ReplicaDescriptor| Some(r.store) == range.leader && r.role != Role::Learner;
         assert!(range.descriptor.replicas.iter().any(leads), "{:?} is led by {:?}", range.descriptor, range.leader);
     }
@@ -199,15 +234,16 @@ fn surplus(descriptor: &RangeDescriptor) -> usize {
     incoming.max(count(descriptor.outgoing_voters().map(|r| &r.site).collect()))
 }
 
-fn add_learner(range: &mut RangeView, store: StoreId, site: &SiteName) {
-    if range.descriptor.replica_on(store).is_none() {
-        let replica = range.descriptor.next_replica;
-        range.descriptor.next_replica = replica.next();
-        range.descriptor.epoch.membership += 1;
-        let new = ReplicaDescriptor { replica, store, site: site.clone(), role: Role::Learner };
-        range.descriptor.replicas.push(new);
-        range.caught_up.insert(replica);
+/// The new replica; `None`: it was there before.
+fn add_learner(range: &mut RangeView, store: StoreId, site: &SiteName) -> Option<ReplicaId> {
+    if range.descriptor.replica_on(store).is_some() {
+        return None;
     }
+    let replica = range.descriptor.next_replica;
+    range.descriptor.next_replica = replica.next();
+    range.descriptor.epoch.membership += 1;
+    range.descriptor.replicas.push(ReplicaDescriptor { replica, store, site: site.clone(), role: Role::Learner });
+    Some(replica)
 }
 
 fn show_replicas(descriptor: &RangeDescriptor) -> String {

@@ -111,6 +111,8 @@ impl FileForgotten {
             addresses: StoreAddresses::default(),
             joined_at: Timestamp::ZERO,
             forgotten_at: Some(Timestamp(self.at)),
+            leaving_at: None,
+            zone: None,
         })
     }
 }

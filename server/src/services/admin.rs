@@ -2,9 +2,11 @@
 //! `only_this_store`.
 
 mod changes;
+mod drain;
 mod forget;
 mod keyspaces;
 mod looks;
+mod prepare;
 mod ranges;
 mod stores;
 
@@ -150,5 +152,21 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
         let running = self.member()?;
         Ok(Response::new(self.forget(&running, request.into_inner()).await?))
+    }
+
+    async fn drain_stores(
+        &self,
+        request: Request<v1::DrainStoresRequest>,
+    ) -> Result<Response<v1::DrainStoresResponse>, Status> {
+        let running = self.member()?;
+        Ok(Response::new(self.drain(&running, request.into_inner()).await?))
+    }
+
+    async fn prepare_to_stop(
+        &self,
+        request: Request<v1::PrepareToStopRequest>,
+    ) -> Result<Response<v1::PrepareToStopResponse>, Status> {
+        let running = self.member()?;
+        Ok(Response::new(self.prepare(&running, request.into_inner()).await))
     }
 }

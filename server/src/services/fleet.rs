@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
-use crate::announcing;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
+use crate::{announcing, config};
 
 /// Ranges of one answer when the caller names no limit, and at most.
 const LOCATE_DEFAULT: u32 = 100;
@@ -208,6 +208,7 @@ impl Fleet for FleetService {
                 store_to_store: request.store_address,
                 http: String::new(),
             },
+            zone: zone_of(request.zone)?,
         };
         let (store, records) = join(&running, &applicant).await.map_err(to_status)?;
         let stores = records.iter().map(|record| store_info(&running, record)).collect();
@@ -252,6 +253,14 @@ impl Fleet for FleetService {
         let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] }))
     }
+}
+
+/// The zone that a store claims to be in.
+fn zone_of(name: String) -> Result<Option<String>, Status> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    config::check_zone(&name).map(|()| Some(name)).map_err(|why| Status::invalid_argument(why.to_string()))
 }
 
 #[cfg(test)]

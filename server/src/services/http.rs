@@ -36,6 +36,9 @@ async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
         None if state.is_member() => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         None => (StatusCode::SERVICE_UNAVAILABLE, "not a member of a fleet yet\n".to_owned()),
         Some(running) if *running.stopped.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        Some(_) if state.is_draining() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "preparing to stop: its leaders go to other stores\n".to_owned())
+        }
         Some(running) => {
             let complaints = running.store.complaints();
             if complaints.is_empty() {

@@ -388,6 +388,8 @@ impl Backend for MemoryFleet {
             quarantined: vec![],
             complaints: vec![],
             headroom: vec![],
+            leaving_at: None,
+            zone: None,
         };
         Ok(Stores { stores: (0..SITES.len()).map(status).collect(), silent: vec![] })
     }

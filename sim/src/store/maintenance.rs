@@ -68,7 +68,7 @@ impl Process {
             used_millicores: 0,
             disk_stalls: false,
         };
-        self.support.note_disk(measured.is_disk_full());
+        self.support.note_unwilling(measured.is_disk_full());
         self.tell_all(None, &Event::Measured(measured), at);
     }
 

@@ -15,7 +15,7 @@ use holdfast_kv::core::support::Support;
 use holdfast_kv::core::worker::Worker;
 use holdfast_placement::StoreRecord;
 use holdfast_replica::AdminRequest;
-use holdfast_types::{Incarnation, Key, Moment, RangeId, StoreId, limits};
+use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId, limits};
 
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
@@ -177,6 +177,13 @@ impl Process {
         self.deliver(worker_of(range, self.count()), Event::Admin { ticket, range, request, deadline }, at);
     }
 
+    /// The world writes into the system range; nobody waits to hear how that ends.
+    pub(super) fn write(&mut self, request: RangeRequest, at: &mut At<'_>) {
+        let ticket = self.sessions.wait(Waiter::World(0));
+        let deadline = at.now().after(ADMIN_PATIENCE);
+        self.deliver(worker_of(RangeId::SYSTEM, self.count()), Event::Request { ticket, request, deadline }, at);
+    }
+
     /// A round of a worker. After a pause the one that was due is late, and due still.
     fn round(&mut self, index: u16, at: &mut At<'_>) {
         let now = at.hub.now;
@@ -277,7 +284,7 @@ impl Process {
     }
 
     /// Looks for the worker of a client's request.
-    pub(super) fn worker_of_request(&self, request: &holdfast_types::RangeRequest) -> u16 {
+    pub(super) fn worker_of_request(&self, request: &RangeRequest) -> u16 {
         match (&request.range, request.request.routing_key()) {
             (Some((range, _)), _) => worker_of(*range, self.count()),
             (None, Some(key)) => self.worker_for(key),

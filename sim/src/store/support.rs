@@ -28,8 +28,8 @@ impl SupportLoop {
         Self { table, neighbours: BTreeMap::new(), due: Moment::ZERO, sign_at: Moment::ZERO, heard: BTreeMap::new() }
     }
 
-    pub(super) fn note_disk(&mut self, full: bool) {
-        self.table.note_disk(full);
+    pub(super) fn note_unwilling(&mut self, unwilling: bool) {
+        self.table.note_unwilling(unwilling);
     }
 
     pub(super) fn set_neighbours(&mut self, worker: u16, stores: BTreeSet<StoreId>) {

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use holdfast_kv::core::records::encode_store;
+use holdfast_placement::{StateKey, StoreRecord};
 use holdfast_replica::AdminRequest;
-use holdfast_types::{RangeId, StoreId};
+use holdfast_types::{Mutation, RangeId, RangeRequest, Request, StoreId, Timestamp};
 
 use super::World;
+use crate::clock::EPOCH_MS;
 use crate::disk::{Disk, Ending};
 use crate::faults::Repair;
 use crate::hub::Happening;
@@ -185,6 +188,20 @@ impl World {
             store.admin(id, range, request, &mut self.hub);
         }
         id
+    }
+
+    /// Writes that a store leaves, or stays, as the admin service does. Nobody hears whether it came to be: ask again, it does no harm.
+    pub fn mark_leaving(&mut self, store: StoreId, leaves: bool) {
+        let leaving_at = leaves.then(|| Timestamp::from_ms(EPOCH_MS));
+        let Some(known) = self.directory.iter().find(|record| record.store == store) else { return };
+        let value = encode_store(&StoreRecord { leaving_at, ..known.clone() });
+        let mutation = Mutation { key: StateKey::Store(store).key(), value: Some(value), expires_at: None };
+        let request = Request::Write { conditions: Vec::new(), mutations: vec![mutation] };
+        let request = RangeRequest { range: None, write: None, request };
+        let asked = self.leader_of(RangeId::SYSTEM).or_else(|| self.running().next());
+        if let Some(asked) = asked.and_then(|asked| self.stores.get_mut(&asked)) {
+            asked.write(request, &mut self.hub);
+        }
     }
 
     /// Splits some range in the middle of what it holds.

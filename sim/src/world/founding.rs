@@ -71,6 +71,8 @@ impl World {
             },
             joined_at: at,
             forgotten_at: None,
+            leaving_at: None,
+            zone: None,
         };
         let records: Vec<_> = self.stores.values().map(|store| record(store.id, store.site.clone())).collect();
         for record in &records {

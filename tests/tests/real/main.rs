@@ -7,6 +7,7 @@ mod commands;
 mod copies;
 mod cuts;
 mod disks;
+mod draining;
 mod hostile;
 mod identity;
 mod languages;

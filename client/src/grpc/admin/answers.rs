@@ -86,6 +86,45 @@ pub struct Forgotten {
     pub silent: Vec<SilentStore>,
 }
 
+/// What became of stores that were to be drained, or no longer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drained {
+    /// By id.
+    pub stores: Vec<DrainedStore>,
+    /// Stores that could not be asked what they hold.
+    pub silent: Vec<SilentStore>,
+}
+
+/// A store that leaves, or was to leave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DrainedStore {
+    /// Which.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// When it was marked; `None`: it stays.
+    pub leaving_at: Option<Timestamp>,
+    /// False: it was so before.
+    pub changed: bool,
+    /// Ranges that have a replica there.
+    pub ranges_left: u64,
+    /// Roughly their bytes.
+    pub bytes_left: u64,
+}
+
+/// A store that was to get ready to be stopped, or no longer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prepared {
+    /// Which.
+    pub store: StoreId,
+    /// Its site.
+    pub site: SiteName,
+    /// Ranges that it led when it was asked.
+    pub led_before: u64,
+    /// Ranges that it leads now.
+    pub leads: u64,
+}
+
 /// One store. What only it can know is empty or 0 when it did not answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreStatus {
@@ -127,6 +166,10 @@ pub struct StoreStatus {
     pub complaints: Vec<Complaint>,
     /// Headroom by lost site; only from the store that plans.
     pub headroom: Vec<SiteHeadroom>,
+    /// When an operator said that it leaves the fleet; `None`: it stays. Known also when it did not answer.
+    pub leaving_at: Option<Timestamp>,
+    /// Where in its site it is, if it was told.
+    pub zone: Option<String>,
 }
 
 /// A replica that a store keeps but does not use.
@@ -391,6 +434,8 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
                 .collect(),
             complaints: status.complaints.into_iter().map(Into::into).collect(),
             headroom: all(status.headroom)?,
+            leaving_at: moment(status.leaving_at),
+            zone: some(status.zone),
         })
     }
 }
@@ -512,6 +557,47 @@ impl TryFrom<v1::ForgetStoreResponse> for Forgotten {
             silent: all(answer.silent)?,
         })
     }
+}
+
+impl TryFrom<v1::DrainStoresResponse> for Drained {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::DrainStoresResponse) -> Result<Self, AdminError> {
+        Ok(Self { stores: all(answer.stores)?, silent: all(answer.silent)? })
+    }
+}
+
+impl TryFrom<v1::DrainedStore> for DrainedStore {
+    type Error = BadMessage;
+
+    fn try_from(drained: v1::DrainedStore) -> Result<Self, BadMessage> {
+        Ok(Self {
+            store: StoreId(drained.store_id),
+            site: site(&drained.site)?,
+            leaving_at: moment(drained.leaving_at),
+            changed: drained.changed,
+            ranges_left: drained.ranges_left,
+            bytes_left: drained.bytes_left,
+        })
+    }
+}
+
+impl TryFrom<v1::PrepareToStopResponse> for Prepared {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::PrepareToStopResponse) -> Result<Self, AdminError> {
+        Ok(Self {
+            store: StoreId(answer.store_id),
+            site: site(&answer.site)?,
+            led_before: answer.led_before,
+            leads: answer.leads,
+        })
+    }
+}
+
+/// A moment that may be missing.
+fn moment(timestamp: u64) -> Option<Timestamp> {
+    (timestamp != 0).then_some(Timestamp(timestamp))
 }
 
 impl TryFrom<v1::TransferLeaderResponse> for Transferred {

@@ -1,9 +1,11 @@
 //! What an operator is told when a call of the admin API did not succeed.
 
 use holdfast_proto::convert::BadMessage;
-use holdfast_proto::convert::status::from_status;
+use holdfast_proto::convert::status::{from_status, why_cannot_leave};
 use holdfast_types::Rejected;
 use tonic::{Code, Status};
+
+pub use holdfast_proto::v1::CannotLeaveReason;
 
 /// Why a call failed, and what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,6 +25,14 @@ pub enum AdminError {
     /// The fleet is not as it would have to be: another epoch, no live voter there.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// Stores cannot be drained; nothing has moved.
+    #[error("{message}")]
+    CannotLeave {
+        /// What is in the way.
+        reason: CannotLeaveReason,
+        /// The same in a sentence, with what it would take.
+        message: String,
+    },
     /// It did not come about in time. It may yet.
     #[error("{0}")]
     DeadlineExceeded(String),
@@ -41,13 +51,20 @@ impl AdminError {
         match self {
             Self::Ambiguous(_) | Self::DeadlineExceeded(_) | Self::Protocol(_) => true,
             Self::Rejected(rejected) => rejected.is_ambiguous(),
-            Self::Unreachable(_) | Self::NotFound(_) | Self::AlreadyExists(_) | Self::FailedPrecondition(_) => false,
+            Self::Unreachable(_)
+            | Self::NotFound(_)
+            | Self::AlreadyExists(_)
+            | Self::FailedPrecondition(_)
+            | Self::CannotLeave { .. } => false,
         }
     }
 
     pub(super) fn from_status(status: &Status, is_change: bool) -> Self {
         if let Some(rejected) = from_status(status) {
             return Self::Rejected(rejected);
+        }
+        if let Some(refusal) = why_cannot_leave(status) {
+            return Self::CannotLeave { reason: refusal.reason(), message: refusal.message };
         }
         let message = status.message().to_owned();
         match status.code() {

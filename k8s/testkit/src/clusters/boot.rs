@@ -7,6 +7,7 @@ use crate::objects;
 use crate::pki::Pki;
 use crate::plan::{Node, Site};
 use crate::ready::Awaited;
+use crate::requirements;
 use crate::sandbox;
 use crate::state::{self, make_folder};
 use std::fs;
@@ -24,6 +25,7 @@ impl Clusters {
         make_folder(&self.state.images())?;
         self.instance.tools.write_pause_image(&self.state.images().join("pause.tar"))?;
         write_kubeconfigs(&self.state, &self.sites)?;
+        requirements::room_for(self.all_nodes().count())?;
         self.fabric().make()?;
         in_parallel(self.sites.iter().collect(), |site| {
             Pki::of(&self.state.site(site)).complete(site)?;
@@ -51,6 +53,7 @@ impl Clusters {
 
     /// Adds a node to a site and returns its number.
     pub fn add_node(&mut self, site: &str) -> Result<u8> {
+        requirements::room_for(1)?;
         self.instance.add_node(site)?;
         state::write_json(&self.state.instance_file(), &self.instance)?;
         self.sites = self.instance.sites();

@@ -100,11 +100,9 @@ impl Clusters {
 
     fn end_processes(name: &str) -> Result<()> {
         let prefix = Instance::prefix(name);
-        for cgroup in sandbox::names_with_prefix(&prefix)? {
-            let cgroup = Cgroup::new(cgroup);
-            cgroup.kill()?;
-            cgroup.remove()?;
-        }
+        let cgroups: Vec<_> = sandbox::names_with_prefix(&prefix)?.into_iter().map(Cgroup::new).collect();
+        in_parallel(cgroups.iter().collect(), Cgroup::kill)?;
+        in_parallel(cgroups.iter().collect(), Cgroup::remove)?;
         remove_namespaces(&prefix)
     }
 

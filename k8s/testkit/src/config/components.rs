@@ -9,6 +9,9 @@ use crate::plan::API_PORT;
 use std::fmt::Display;
 use std::path::Path;
 
+/// With a site's number, the user of its control plane: free on Debian, whose packages' users end at 59999.
+const CONTROL_PLANE_USERS: u32 = 64_100;
+
 /// A long option with its value.
 fn option(name: &str, value: impl Display) -> String {
     format!("--{name}={value}")
@@ -34,7 +37,7 @@ pub(super) fn etcd(context: &Context<'_>) -> Service {
         "--unsafe-no-fsync".to_owned(),
         option("log-level", "warn"),
     ];
-    context.tool(Stage::Begin, "etcd", arguments)
+    context.control_plane(Stage::Begin, "etcd", arguments)
 }
 
 pub(super) fn api_server(context: &Context<'_>) -> Service {
@@ -61,7 +64,7 @@ pub(super) fn api_server(context: &Context<'_>) -> Service {
         path("service-account-key-file", &pki.service_account_public_key()),
         path("service-account-signing-key-file", &pki.key("service-accounts")),
     ];
-    context.tool(Stage::Begin, "kube-apiserver", arguments)
+    context.control_plane(Stage::Begin, "kube-apiserver", arguments)
 }
 
 /// The options by which a program of the control plane finds the API server and trusts its callers.
@@ -79,6 +82,8 @@ pub(super) fn controllers(context: &Context<'_>) -> Result<Service> {
     let mut arguments = connection(&write_of(state, site, "controllers")?);
     arguments.extend([
         path("cert-dir", &state.node(site, node).config("controllers")),
+        // It would make the default one on the machine.
+        path("flex-volume-plugin-dir", &state.node(site, node).library("kubelet").join("volume-plugins")),
         option("use-service-account-credentials", true),
         path("service-account-private-key-file", &pki.key("service-accounts")),
         path("root-ca-file", &pki.authority()),
@@ -88,20 +93,20 @@ pub(super) fn controllers(context: &Context<'_>) -> Result<Service> {
         option("node-monitor-grace-period", "20s"),
         option("node-monitor-period", "2s"),
     ]);
-    Ok(context.tool(Stage::ApiServer, "kube-controller-manager", arguments))
+    Ok(context.control_plane(Stage::ApiServer, "kube-controller-manager", arguments))
 }
 
 pub(super) fn scheduler(context: &Context<'_>) -> Result<Service> {
     let Context { state, site, node, .. } = context;
     let mut arguments = connection(&write_of(state, site, "scheduler")?);
     arguments.push(path("cert-dir", &state.node(site, node).config("scheduler")));
-    Ok(context.tool(Stage::ApiServer, "kube-scheduler", arguments))
+    Ok(context.control_plane(Stage::ApiServer, "kube-scheduler", arguments))
 }
 
 pub(super) fn containerd(configuration: &Path) -> Service {
     let program = Path::new("/usr/bin/containerd").to_owned();
     let arguments = vec!["--config".to_owned(), configuration.display().to_string()];
-    Service { name: "containerd".to_owned(), program, arguments, after: Stage::Begin }
+    Service { name: "containerd".to_owned(), program, arguments, user: None, after: Stage::Begin }
 }
 
 pub(super) fn kubelet(context: &Context<'_>, configuration: &Path) -> Result<Service> {
@@ -145,6 +150,11 @@ pub(super) fn policies(context: &Context<'_>) -> Result<Service> {
 
 impl Context<'_> {
     fn tool(&self, after: Stage, name: &str, arguments: Vec<String>) -> Service {
-        Service { name: name.to_owned(), program: self.instance.tools.program(name), arguments, after }
+        Service { name: name.to_owned(), program: self.instance.tools.program(name), arguments, user: None, after }
+    }
+
+    /// A program of the control plane, which has a user of its own.
+    fn control_plane(&self, after: Stage, name: &str, arguments: Vec<String>) -> Service {
+        Service { user: Some(CONTROL_PLANE_USERS + u32::from(self.site.number)), ..self.tool(after, name, arguments) }
     }
 }

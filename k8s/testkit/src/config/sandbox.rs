@@ -41,6 +41,9 @@ pub(crate) struct Service {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<String>,
+    /// The user that it runs as, with the right to read and write everything; `None` is root. The machine limits inotify instances for each
+    /// user, and root's are for the kubelets.
+    pub(crate) user: Option<u32>,
     /// What must have been reached before it starts.
     pub(crate) after: Stage,
 }

@@ -77,7 +77,8 @@ pub(super) fn rules(sites: &[Site], links: &Links) -> String {
     for (from, to, link) in links.iter() {
         let (Some(from), Some(to)) = (site(from), site(to)) else { continue };
         let way = format!("ip saddr {} ip daddr {}", addresses(from), addresses(to));
-        if link.is_cut {
+        // With nft there is no number below the whole that is always met.
+        if link.is_cut || link.loss >= WHOLE {
             line(&format!("{way} counter drop"));
             continue;
         }
@@ -124,6 +125,13 @@ mod tests {
         assert!(text.find("numgen random mod 10000 < 3000").unwrap() < text.find("mark set 1").unwrap());
         links.change("east", "west", |link| link.is_cut = true);
         assert!(!rules(&sites(), &links).contains("mark set"));
+    }
+
+    #[test]
+    fn a_loss_of_everything_is_a_cut() {
+        let mut links = Links::default();
+        links.change("east", "west", |link| link.loss = WHOLE);
+        assert!(rules(&sites(), &links).contains("counter drop") && !rules(&sites(), &links).contains("numgen"));
     }
 
     #[test]

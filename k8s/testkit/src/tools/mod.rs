@@ -43,6 +43,12 @@ impl Tools {
         Ok(Tools { programs })
     }
 
+    /// Whether all programs are in the cache, so that nothing is left to build.
+    pub fn are_built() -> bool {
+        let (Ok(cache), Ok(builder)) = (cache_folder(), Builder::new()) else { return false };
+        MODULES.iter().all(|module| cache.join(format!("{}-{}", module.name, builder.fingerprint(module))).exists())
+    }
+
     /// The file of a program.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.get(name).cloned().unwrap_or_else(|| PathBuf::from(name))

@@ -163,7 +163,8 @@ impl Facts {
 
     fn store_view(&self, record: &StoreRecord, asked_at: Moment, now: Moment) -> StoreView {
         let silent_since = Some(self.lost.get(&record.store).copied().unwrap_or(self.since));
-        let silent = StoreView { alive: false, silent_since, ..StoreView::alive_at(record.site.clone()) };
+        let leaving = record.is_leaving();
+        let silent = StoreView { alive: false, silent_since, leaving, ..StoreView::alive_at(record.site.clone()) };
         let Some(known) = self.stores.get(&record.store) else { return silent };
         let report = &known.report;
         let alive = now.since(known.last_at) < SILENT_AFTER;
@@ -176,6 +177,7 @@ impl Facts {
             silent_since: (!alive).then_some(known.last_at),
             alive_since: (alive && !old).then_some(known.first_at),
             draining: report.draining,
+            leaving,
             capacity_millicores: u64::from(report.cores.max(1)) * 1_000,
             used_millicores: report.used_millicores,
             disk_total_bytes: report.disk_total_bytes,
@@ -236,6 +238,8 @@ mod tests {
             addresses: StoreAddresses::default(),
             joined_at: Timestamp(1),
             forgotten_at,
+            leaving_at: None,
+            zone: None,
         }
     }
 

@@ -133,17 +133,9 @@ impl Records {
         std::mem::take(&mut self.complaints)
     }
 
-    /// What the system range says over what the store was given. Keyspace 0 is the system's own.
+    /// What the system range says over what the store was given.
     pub(super) fn policies(&self, given: &Policies) -> Policies {
-        let mut policies = given.clone();
-        for (keyspace, policy) in &self.policies {
-            if *keyspace == KeyspaceId::SYSTEM {
-                policies.system = policy.clone();
-            } else {
-                policies.keyspaces.insert(*keyspace, policy.clone());
-            }
-        }
-        policies
+        given.overlaid(&self.policies)
     }
 
     /// The list of stores, when it is another one than the last one taken.

@@ -31,20 +31,25 @@ impl Worker {
         }
     }
 
-    /// A store that was forgotten gets no replica and no vote: nobody reaches it there, should it ever come back.
+    /// A store that was forgotten gets no replica and no vote: nobody reaches it there, should it ever come back. One that leaves gets
+    /// none either: it would have to be taken away again, and the store may be stopped for good at any moment.
     pub(super) fn check_members(&self, range: RangeId, request: &AdminRequest) -> Result<(), Rejected> {
         let AdminRequest::ChangeMembership(change) = request else { return Ok(()) };
-        let is_forgotten = |store: &StoreId| self.forgotten.contains(store);
-        let forgotten = match change {
-            MembershipChange::AddLearner { store, .. } => Some(*store).filter(is_forgotten),
+        let leaves = |store: &StoreId| self.directory.iter().any(|known| known.store == *store && known.is_leaving());
+        let gets_none = |store: &StoreId| self.forgotten.contains(store) || leaves(store);
+        let refused = match change {
+            MembershipChange::AddLearner { store, .. } => Some(*store).filter(gets_none),
             MembershipChange::Reconfigure { promote, .. } => {
                 let descriptor = self.held.get(&range).map(|held| &held.standing.descriptor);
                 let promoted = promote.iter().filter_map(|replica| descriptor?.replica(*replica));
-                promoted.map(|replica| replica.store).find(is_forgotten)
+                promoted.map(|replica| replica.store).find(gets_none)
             }
             MembershipChange::RemoveLearner { .. } => None,
         };
-        match forgotten {
+        match refused {
+            Some(store) if leaves(&store) => Err(Rejected::invalid(format!(
+                "{store} leaves the fleet and gets no replica: choose another store, or take that back with `holdfast drain {store} --cancel`"
+            ))),
             Some(store) => Err(Rejected::invalid(format!(
                 "{store} was forgotten by the fleet and gets no replica: choose another store"
             ))),

@@ -27,8 +27,8 @@ impl Worker {
             // What came back, or could not be handed over before.
             self.yield_all();
         }
-        if self.disk_full {
-            self.yield_for_disk();
+        if self.disk_full || self.preparing {
+            self.yield_to_willing();
         }
         self.probe_silent(cx);
         self.raise_thresholds(cx);
@@ -81,7 +81,7 @@ impl Worker {
             cores: self.measured.cores,
             used_millicores: self.measured.used_millicores,
             replicas: self.held.len() as u64,
-            draining: self.retiring,
+            draining: self.retiring || self.preparing,
             directory_version: self.placement.directory().0,
             ranges,
             damaged: self.damaged_replicas(),

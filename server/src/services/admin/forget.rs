@@ -1,4 +1,4 @@
-//! Takes a store that is dead for good out of the fleet's list. Its record is marked, not deleted: the id is never given away again, and
+//! Takes a store that is dead for good, or that was drained, out of the fleet's list. Its record is marked, not deleted: the id is never given away again, and
 //! whoever reads the mark refuses the store from then on.
 //!
 //! ```text
@@ -42,7 +42,8 @@ enum Refusal {
     #[error("{0} answers this call, so it is alive: stop it for good, then ask another store to forget it")]
     Itself(StoreId),
     /// Some store hears it.
-    #[error("{store} is alive: {} {} it now or heard it a moment ago; stop it for good, and ask again when it has been silent for {} s",
+    #[error("{store} is alive: {} {} it now or heard it a moment ago; empty it first (`holdfast drain {store}`), or stop it for good and ask \
+         again when it has been silent for {} s",
         named(by), if by.len() == 1 { "hears" } else { "hear" }, limits::FORGET_AFTER_SILENCE.as_secs())]
     Alive {
         /// Which.
@@ -88,8 +89,11 @@ struct Look {
 }
 
 impl Look {
-    fn judge(&self, store: StoreId) -> Result<(), Refusal> {
-        if !self.heard_by.is_empty() {
+    /// A store that was drained may live: it was emptied for this, gets nothing any more, and says itself that it holds nothing.
+    fn judge(&self, record: &StoreRecord) -> Result<(), Refusal> {
+        let store = record.store;
+        let (lives, says_so) = (!self.heard_by.is_empty(), self.heard_by.contains(&store));
+        if lives && !(record.is_leaving() && says_so) {
             return Err(Refusal::Alive { store, by: self.heard_by.clone() });
         }
         if !self.ranges.is_empty() {
@@ -155,7 +159,7 @@ impl AdminService {
                 return Ok(answer(&record, false, Vec::new()));
             }
             let look = self.look_at(running, store).await.map_err(to_status)?;
-            look.judge(store)?;
+            look.judge(&record)?;
             if let Some(record) = mark(running, record, &found).await.map_err(to_status)? {
                 tracing::info!(%store, site = %record.site, "a store was forgotten");
                 running.directory.learn(std::slice::from_ref(&record));
@@ -184,15 +188,20 @@ impl AdminService {
 
     /// All ranges, each by the newest that any store that answers knows of it.
     async fn all_descriptors(&self, running: &Running) -> Vec<RangeDescriptor> {
+        let ranges = self.all_ranges(running).await.0.into_iter().filter_map(|range| range.descriptor);
+        ranges.filter_map(|descriptor| RangeDescriptor::try_from(descriptor).ok()).collect()
+    }
+
+    /// The same as they are told, and who did not answer.
+    pub(super) async fn all_ranges(&self, running: &Running) -> (Vec<v1::RangeStatus>, Vec<v1::SilentStore>) {
         let mut wanted = Wanted { bounds: KeyRange::all(), only: None, limit: RANGES_AT_A_TIME };
         let mut found = Vec::new();
         loop {
-            let (ranges, resume, _) = self.merged(running, &wanted).await;
-            let descriptors = ranges.into_iter().filter_map(|range| range.descriptor);
-            found.extend(descriptors.filter_map(|descriptor| RangeDescriptor::try_from(descriptor).ok()));
+            let (ranges, resume, silent) = self.merged(running, &wanted).await;
+            found.extend(ranges);
             match resume {
                 Some(resume) => wanted.bounds.start = resume,
-                None => return found,
+                None => return (found, silent),
             }
         }
     }
@@ -215,6 +224,19 @@ mod tests {
     use super::*;
 
     const DEAD: StoreId = StoreId(4);
+
+    fn record(leaving_at: Option<Timestamp>) -> StoreRecord {
+        StoreRecord {
+            store: DEAD,
+            site: SiteName::new("a").unwrap(),
+            site_identity: None,
+            addresses: holdfast_placement::StoreAddresses::default(),
+            joined_at: Timestamp(1),
+            forgotten_at: None,
+            leaving_at,
+            zone: None,
+        }
+    }
 
     fn descriptor(range: u64, membership: u64, stores: &[(u64, Role)]) -> RangeDescriptor {
         let replica = |(store, role): &(u64, Role)| ReplicaDescriptor {
@@ -271,12 +293,19 @@ mod tests {
             ranges: ranges.iter().copied().map(RangeId).collect(),
             silent: Vec::new(),
         };
-        assert_eq!(look(&[], &[]).judge(DEAD), Ok(()));
-        let alive = look(&[2, 3], &[7]).judge(DEAD).unwrap_err().to_string();
+        assert_eq!(look(&[], &[]).judge(&record(None)), Ok(()));
+        let alive = look(&[2, 3], &[7]).judge(&record(None)).unwrap_err().to_string();
         assert!(alive.starts_with("s4 is alive: s2, s3 hear it now") && alive.contains("silent for 3 s"), "{alive}");
-        let one = look(&[2], &[]).judge(DEAD).unwrap_err().to_string();
+        let drained = record(Some(Timestamp(9)));
+        assert_eq!(look(&[4, 2], &[]).judge(&drained), Ok(()), "it was emptied for this");
+        assert!(
+            matches!(look(&[2], &[]).judge(&drained), Err(Refusal::Alive { .. })),
+            "it does not say that it is empty"
+        );
+        assert!(matches!(look(&[4, 2], &[7]).judge(&drained), Err(Refusal::HoldsReplicas { .. })));
+        let one = look(&[2], &[]).judge(&record(None)).unwrap_err().to_string();
         assert!(one.starts_with("s4 is alive: s2 hears it now"), "{one}");
-        let many = look(&[], &[1, 2, 3, 4, 5, 6, 7]).judge(DEAD).unwrap_err().to_string();
+        let many = look(&[], &[1, 2, 3, 4, 5, 6, 7]).judge(&record(None)).unwrap_err().to_string();
         assert!(many.starts_with("s4 holds replicas that count, of r1, r2, r3, r4, r5 and 2 more: wait"), "{many}");
         let itself = Status::from(Refusal::Itself(DEAD));
         assert_eq!(itself.code(), tonic::Code::FailedPrecondition);

@@ -151,6 +151,8 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
         client_address: record.addresses.client.clone(),
         store_address: record.addresses.store_to_store.clone(),
         http_address: record.addresses.http.clone(),
+        leaving_at: record.leaving_at.unwrap_or_default().0,
+        zone: record.zone.clone().unwrap_or_default(),
         ..v1::StoreStatus::default()
     }
 }
