@@ -318,7 +318,7 @@ impl FakeStores {
         Self(Mutex::new(StoreView::NotFounded))
     }
 
-    /// All pods of the fleet, alive, each with so many replicas.
+    /// All pods of the fleet, alive, each with so many replicas; without any they are drained.
     pub fn well(fleet: &Fleet, replicas: u64) -> Self {
         let pods = fleet
             .sites
@@ -329,6 +329,7 @@ impl FakeStores {
             pod: Some(pod),
             site: site.name.clone(),
             is_alive: true,
+            is_leaving: replicas == 0,
             replicas,
             ..StoreLine::default()
         };
