@@ -40,6 +40,8 @@ pub struct FleetStores<'a> {
 struct Pods {
     site: String,
     pods: Vec<PodView>,
+    /// Addresses of other sites' pods, as they were mirrored there.
+    mirrored: Vec<(String, String)>,
     /// Ways to some of them; they close when they are dropped.
     tunnels: Vec<Tunnel>,
 }
@@ -81,7 +83,8 @@ impl FleetStores<'_> {
         for pod in running.take(PODS_OF_SITE) {
             tunnels.extend(tunnel::open(link, &self.fleet.namespace, &pod.name, self.fleet.ports.clients).await);
         }
-        Pods { site: site.name.clone(), pods, tunnels }
+        let mirrored = sync::mirrored(self.fleet, link).await.unwrap_or_default();
+        Pods { site: site.name.clone(), pods, mirrored, tunnels }
     }
 
     async fn ask(&self, addresses: &[String], pods: &[Pods]) -> anyhow::Result<StoreView> {
@@ -91,24 +94,31 @@ impl FleetStores<'_> {
         }
         let admin = Admin::connect(addresses).await?;
         let (stores, ranges) = tokio::try_join!(admin.stores(), admin.all_ranges(Ranges::All))?;
-        let pods: Vec<_> = pods.iter().map(|site| (site.site.as_str(), site.pods.as_slice())).collect();
-        let names = pods_of_stores(self.fleet, &stores.stores, &pods);
+        let names = pods_of_stores(self.fleet, &stores.stores, pods);
         Ok(StoreView::Known(fleet_view(self.fleet.policy.replicas, &stores.stores, &ranges.ranges, &names)))
     }
 }
 
-/// Which store is in which pod: by the name that it advertises, by the address that its pod has, or because both are the only ones left in their site.
-fn pods_of_stores(fleet: &Fleet, stores: &[StoreStatus], pods: &[(&str, &[PodView])]) -> BTreeMap<StoreId, String> {
+/// Which store is in which pod: by the address that its pod has, or had when it was mirrored last, by the name that it advertises, or because both are
+/// the only ones left in their site.
+fn pods_of_stores(fleet: &Fleet, stores: &[StoreStatus], pods: &[Pods]) -> BTreeMap<StoreId, String> {
     let by_address = |address: &str| {
         let host = address.rsplit_once(':')?.0.trim_start_matches('[').trim_end_matches(']');
-        let mut all = pods.iter().flat_map(|(_, pods)| *pods);
-        let found = all.find(|pod| pod.addresses.iter().any(|own| own == host)).map(|pod| pod.name.clone());
-        found.or_else(|| named_pod(fleet, host))
+        let mut live = pods.iter().flat_map(|site| &site.pods);
+        let live = live.find(|pod| pod.addresses.iter().any(|own| own == host)).map(|pod| pod.name.clone());
+        let mut mirrored = pods.iter().flat_map(|site| &site.mirrored);
+        let mirrored = || mirrored.find(|(address, _)| address == host).map(|(_, pod)| pod.clone());
+        live.or_else(mirrored).or_else(|| named_pod(fleet, host))
     };
     let found = stores.iter().filter_map(|store| Some((store.store, by_address(&store.client_address)?)));
     let mut known: BTreeMap<StoreId, String> = found.collect();
+    // An address that a dead store had may be another pod's by now.
+    let living: BTreeSet<_> =
+        stores.iter().filter(|store| store.alive).filter_map(|store| known.get(&store.store)).cloned().collect();
+    let is_alive = |id: &StoreId| stores.iter().any(|store| store.store == *id && store.alive);
+    known.retain(|store, pod| is_alive(store) || !living.contains(pod));
     // A store that was just restarted, or is dead, advertises an address that its pod has no more.
-    for (site, pods) in pods {
+    for Pods { site, pods, .. } in pods {
         let mut lost = stores.iter().filter(|store| store.site.as_str() == *site && !known.contains_key(&store.store));
         let mut free = pods.iter().filter(|pod| known.values().all(|name| *name != pod.name));
         if let (Some(store), None, Some(pod), None) = (lost.next(), lost.next(), free.next(), free.next()) {
@@ -337,18 +347,22 @@ mod tests {
             addresses: vec![address.into()],
             ..PodView::default()
         };
-        let east = [pod("prod-east-0", "10.0.0.9"), pod("prod-east-1", "10.0.0.2")];
+        let east = |pods: Vec<PodView>, mirrored| [Pods { site: "east".into(), pods, mirrored, tunnels: Vec::new() }];
+        let both_pods = || vec![pod("prod-east-0", "10.0.0.9"), pod("prod-east-1", "10.0.0.2")];
         // The pod of s1 has come back elsewhere.
         let stores = [at("10.0.0.1", store(1)), at("10.1.0.1", store(2)), at("10.0.0.2", store(4))];
-        let found = pods_of_stores(&fleet(), &stores, &[("east", &east)]);
+        let found = pods_of_stores(&fleet(), &stores, &east(both_pods(), Vec::new()));
         let wanted = [(StoreId(1), "prod-east-0".to_owned()), (StoreId(4), "prod-east-1".to_owned())];
         assert_eq!(found, wanted.into());
         // Two that are not known are not guessed at.
         let both = [at("10.0.0.1", store(1)), at("10.0.0.3", store(4))];
-        assert!(pods_of_stores(&fleet(), &both, &[("east", &east)]).is_empty());
-        let six = [pod("prod-east-0", "fd00::1")];
+        assert!(pods_of_stores(&fleet(), &both, &east(both_pods(), Vec::new())).is_empty());
+        // Unless it is known where they were.
+        let mirrored = vec![("10.0.0.3".to_owned(), "prod-east-1".to_owned())];
+        let found = pods_of_stores(&fleet(), &both, &east(both_pods(), mirrored));
+        assert_eq!(found[&StoreId(4)], "prod-east-1");
         let by_six = [at("[fd00::1]", store(1)), at("[fd00::2]", store(4))];
-        assert_eq!(pods_of_stores(&fleet(), &by_six, &[("east", &six)]).len(), 1);
+        assert_eq!(pods_of_stores(&fleet(), &by_six, &east(vec![pod("prod-east-0", "fd00::1")], Vec::new())).len(), 1);
     }
 
     #[test]
