@@ -205,7 +205,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_thing_that_is_wrong_keeps_the_gate_shut() {
-        let changes: [(&str, fn(&mut SiteView)); 7] = [
+        type Change = fn(&mut SiteView);
+        let changes: [(&str, Change); 7] = [
             ("has not seen", |view| view.set.as_mut().unwrap().generation = 2),
             ("newest template", |view| view.set.as_mut().unwrap().update_revision = "r2".into()),
             ("2 of 3 pods are available", |view| view.set.as_mut().unwrap().available = 2),
@@ -255,7 +256,7 @@ pub(crate) mod tests {
         let bad = ["x".to_owned()];
         let second = Duration::from_secs(1);
         let mut gate = Gate::new(10 * second);
-        assert_eq!(gate.look(&[], 0 * second), Look::Wait);
+        assert_eq!(gate.look(&[], Duration::ZERO), Look::Wait);
         assert_eq!(gate.look(&bad, second), Look::Wait);
         assert_eq!(gate.look(&[], 2 * second), Look::Wait);
         assert_eq!(gate.look(&[], 3 * second), Look::Open);
