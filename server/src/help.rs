@@ -316,8 +316,7 @@ Examples:
 );
 
 /// `holdfast fleet apply`.
-pub const FLEET_APPLY: &str = concat!(
-    "\
+pub const FLEET_APPLY: &str = "\
 One site after the other: first its UID, then a dry run of everything, then it is written, then changed pods are replaced one by one from the highest number
 on. Between two pods, and between two sites, Kubernetes and the stores must agree that all is well. A site that does not answer is left out
 and told; a site that does not settle ends it. Fewer stores are refused until those that would go hold nothing. Nothing is deleted, but for
@@ -332,8 +331,7 @@ Exit codes:
   0  all sites are as the file says
   1  a site refused something, or did not settle; what it says is on standard output
   2  the fleet file is invalid, or the command line was not understood
-  3  all is done, but for sites that could not be reached"
-);
+  3  all is done, but for sites that could not be reached";
 
 /// `holdfast fleet status`.
 pub const FLEET_STATUS: &str = concat!(

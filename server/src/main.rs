@@ -120,9 +120,12 @@ fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What commands log that are no store. The control plane says itself what becomes of its calls to API servers.
+const OTHERS_LOG: &str = "warn,kube_client=off";
+
 /// Log lines go to standard error: standard output belongs to results.
 fn init_logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Start(_)) { cli.log.as_str() } else { "warn" };
+    let default = if matches!(cli.command, Command::Start(_)) { cli.log.as_str() } else { OTHERS_LOG };
     let filter = tracing_subscriber::EnvFilter::try_new(default).unwrap_or_else(|error| {
         eprintln!("--log {default:?} cannot be read ({error}); using \"info\"");
         tracing_subscriber::EnvFilter::new("info")

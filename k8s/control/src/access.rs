@@ -59,7 +59,9 @@ pub fn kubeconfig(source: &Kubeconfig, namespace: &str, accesses: &[Access]) -> 
         "apiVersion": "v1", "kind": "Config", SERVERS: servers, "users": users, "contexts": contexts,
         "current-context": accesses.first().map(|access| &access.context),
     });
-    serde_saphyr::to_string(&config).map_err(|error| Failure::Kubeconfig(error.to_string()))
+    // Certificates are one long word: folded, other readers would find spaces in it.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(&config, options).map_err(|error| Failure::Kubeconfig(error.to_string()))
 }
 
 /// The server of a context, with its certificate in it instead of beside it.

@@ -54,7 +54,9 @@ impl fmt::Display for Finding {
             Self::Drift(address, difference, writers) => {
                 let who: Vec<_> = writers.iter().map(ToString::to_string).collect();
                 let who = if who.is_empty() { "somebody who left no name".to_owned() } else { who.join(" and ") };
-                write!(f, "{address}{difference}: written by {who}; apply puts it right")
+                let is_others = writers.iter().any(|writer| writer.manager != MANAGER);
+                let how = if is_others { "apply --take-over" } else { "apply" };
+                write!(f, "{address}{difference}: written by {who}; {how} puts it right")
             }
             Self::Foreign(address, written) => {
                 write!(f, "{address}: {} wrote {}", written.writer, written.fields.join(", "))
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].to_string(),
-            "StatefulSet prod-a.spec.replicas: 5 -> 2: written by kubectl-edit at 2026-01-02T03:04:05Z; apply puts it right"
+            "StatefulSet prod-a.spec.replicas: 5 -> 2: written by kubectl-edit at 2026-01-02T03:04:05Z; apply --take-over puts it right"
         );
     }
 

@@ -117,7 +117,20 @@ fn compare(path: &Path, from: Option<&Value>, to: Option<&Value>, side: Side, fo
         }
         (Some(Value::Array(from)), Some(Value::Array(to))) => compare_lists(path, from, to, side, found),
         (_, None) if side == Side::Wanted => {}
+        // What says nothing is not kept.
+        (None, Some(to)) if side == Side::Wanted && is_empty(to) => {}
         _ => found.push(Difference { path: path.clone(), from: from.cloned(), to: to.cloned() }),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(is_so) => !is_so,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
     }
 }
 
@@ -212,6 +225,7 @@ mod tests {
     fn what_a_live_object_has_beyond_what_is_wanted_is_not_lacking() {
         let live = json!({"spec": {"a": 1, "defaulted": true, "list": [{"name": "x", "also": 2}]}});
         assert!(lacking(&live, &json!({"spec": {"a": 1, "list": [{"name": "x"}]}})).is_empty());
+        assert!(lacking(&live, &json!({"spec": {"globalDefault": false, "none": {}}})).is_empty());
         assert_eq!(lacking(&live, &json!({"spec": {"a": 2, "more": 1}})).len(), 2);
     }
 

@@ -99,6 +99,9 @@ pub enum Failure {
         /// What the fleet file says.
         pinned: String,
     },
+    /// There is no namespace to write into.
+    #[error("the site has no namespace of the fleet yet: apply the fleet file first")]
+    NotApplied,
     /// A kind that the control plane does not know. A bug, found by a test over all examples.
     #[error("an object cannot be used: {0}")]
     Rendered(String),
@@ -127,7 +130,13 @@ impl Failure {
     /// Whether the site could not be looked at, as opposed to a site that answered no.
     #[must_use]
     pub fn is_blind(&self) -> bool {
-        !matches!(self, Self::Conflict { .. } | Self::Refused { .. } | Self::WrongUid { .. } | Self::Rendered(_))
+        let is_seen = matches!(self, Self::Conflict { .. } | Self::Refused { .. } | Self::WrongUid { .. });
+        !is_seen && !matches!(self, Self::NotApplied | Self::Rendered(_))
+    }
+
+    /// Whether what was asked for is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
     }
 
     /// What kube's error means. `what` names the call.
@@ -137,6 +146,8 @@ impl Failure {
             Error::Api(status) => Self::of_status(what, &status),
             Error::SerdeError(error) => Self::Answer { what, why: error.to_string() },
             Error::FromUtf8(error) => Self::Answer { what, why: error.to_string() },
+            Error::Service(error) => Self::Unreachable { what, why: chain(&*error) },
+            Error::HyperError(error) => Self::Unreachable { what, why: chain(&error) },
             Error::Auth(_) => Self::Unauthenticated { what },
             error => Self::Unreachable { what, why: chain(&error) },
         }

@@ -37,11 +37,12 @@ impl SiteView {
             reasons.push("the StatefulSet's controller has not seen the last change yet".to_owned());
         }
         // The StatefulSet itself counts ready pods only, and nobody is ready before the fleet is founded.
-        let is_old = |pod: &&PodView| pod.revision != set.update_revision;
-        if self.pods.iter().any(|pod| is_old(&pod)) || self.is_founded() && set.current_revision != set.update_revision
-        {
+        let is_old = |pod: &PodView| pod.ordinal < set.replicas && pod.revision != set.update_revision;
+        if self.pods.iter().any(is_old) || self.is_founded() && set.current_revision != set.update_revision {
             reasons.push("not all pods have the newest template".to_owned());
         }
+        let beyond = self.pods.iter().filter(|pod| pod.ordinal >= set.replicas);
+        reasons.extend(beyond.map(|pod| format!("{} is still there", pod.name)));
         reasons.extend(self.pods_missing(set, None));
         // Nobody is ready before the fleet is founded, so nobody is available either.
         if self.is_founded() && set.available < set.replicas {
@@ -77,7 +78,11 @@ impl SiteView {
     /// Whether the fleet counts the store of a pod as gone, or never knew it.
     fn is_dead(&self, pod: Option<&PodView>) -> bool {
         let (StoreView::Known(fleet), Some(pod)) = (&self.stores, pod) else { return false };
-        fleet.of_pod(&pod.name).is_none_or(|store| !store.is_alive)
+        match fleet.of_pod(&pod.name) {
+            Some(store) => !store.is_alive,
+            // A store that advertises another address may be in any pod.
+            None => fleet.stores.iter().all(|store| store.pod.is_some()),
+        }
     }
 
     fn pods_missing(&self, set: &SetView, without: Option<u32>) -> Vec<String> {
@@ -200,7 +205,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_thing_that_is_wrong_keeps_the_gate_shut() {
-        let changes: [(&str, fn(&mut SiteView)); 7] = [
+        type Change = fn(&mut SiteView);
+        let changes: [(&str, Change); 7] = [
             ("has not seen", |view| view.set.as_mut().unwrap().generation = 2),
             ("newest template", |view| view.set.as_mut().unwrap().update_revision = "r2".into()),
             ("2 of 3 pods are available", |view| view.set.as_mut().unwrap().available = 2),
@@ -250,7 +256,7 @@ pub(crate) mod tests {
         let bad = ["x".to_owned()];
         let second = Duration::from_secs(1);
         let mut gate = Gate::new(10 * second);
-        assert_eq!(gate.look(&[], 0 * second), Look::Wait);
+        assert_eq!(gate.look(&[], Duration::ZERO), Look::Wait);
         assert_eq!(gate.look(&bad, second), Look::Wait);
         assert_eq!(gate.look(&[], 2 * second), Look::Wait);
         assert_eq!(gate.look(&[], 3 * second), Look::Open);

@@ -157,7 +157,7 @@ impl Link {
 fn found(answer: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(Failure::Refused { code: 404, .. }) => Ok(None),
+        Err(failure) if failure.is_missing() => Ok(None),
         Err(failure) => Err(failure),
     }
 }

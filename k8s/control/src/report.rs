@@ -16,10 +16,9 @@ pub fn plan_text(plans: &[SitePlan], shows_all: bool) -> String {
     for plan in plans {
         let _ = match &plan.looked {
             Err(failure) => writeln!(text, "{}: not looked at: {failure}", plan.site),
-            Ok(looked) => {
-                writeln!(text, "{}: {}\n{}", plan.site, counts(looked), site_text(looked, shows_all).trim_end())
-            }
+            Ok(looked) => writeln!(text, "{}: {}", plan.site, counts(looked)),
         };
+        text.extend(plan.looked.iter().map(|looked| site_text(looked, shows_all)));
     }
     text
 }

@@ -73,6 +73,14 @@ pub(crate) fn is_no_foreign(body: &Value) -> bool {
     body["kind"] != SLICE.kind || body["metadata"]["labels"][KEEPER_LABEL] == KEEPER
 }
 
+/// The addresses in a live slice of ours, each with the pod that it leads to.
+pub(crate) fn leads_to(body: &Value) -> Vec<(String, String)> {
+    let pod = body["metadata"]["labels"][SERVICE].as_str().filter(|_| is_no_foreign(body)).unwrap_or_default();
+    let endpoints = body["endpoints"].as_array().into_iter().flatten();
+    let addresses = endpoints.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
+    addresses.filter_map(Value::as_str).map(|address| (address.to_owned(), pod.to_owned())).collect()
+}
+
 /// The slices of one site's stores, for any other site: those whose addresses are known.
 #[must_use]
 pub fn wanted(fleet: &Fleet, source: &Site, pods: &[PodView]) -> Vec<Object> {
@@ -155,6 +163,7 @@ pub(crate) mod tests {
         let numbers: Vec<_> =
             body["ports"].as_array().unwrap().iter().map(|port| port["port"].as_u64().unwrap()).collect();
         assert_eq!(numbers, [7300, 7400, 7401]);
+        assert_eq!(leads_to(body), [("10.20.0.7".to_owned(), "prod-west-0".to_owned())]);
         // It is one of those that are no orphans in the other sites, and is one here.
         assert!(addresses(&fleet, "east").contains(&wanted[0].address));
         assert!(!addresses(&fleet, "west").contains(&wanted[0].address));

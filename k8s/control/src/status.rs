@@ -123,7 +123,11 @@ fn pod_cells(pod: Option<&PodView>, is_seen: bool) -> [String; 4] {
 
 fn store_cells(line: Option<&StoreLine>) -> [String; 4] {
     let Some(line) = line else { return ["-".into(), "?".into(), "-".into(), "-".into()] };
-    let alive = if line.is_draining { "draining".to_owned() } else { yes(line.is_alive) };
+    let alive = match (line.is_alive, line.is_leaving, line.is_draining) {
+        (true, true, _) => "leaving".to_owned(),
+        (true, false, true) => "stopping".to_owned(),
+        (is_alive, ..) => yes(is_alive),
+    };
     [line.store.clone(), alive, line.replicas.to_string(), line.leaders.to_string()]
 }
 
@@ -158,8 +162,8 @@ pub fn as_json(fleet: &Fleet, sites: &[SiteStatus], stores: &StoreView) -> Value
 fn stores_json(stores: &StoreView) -> Value {
     let line = |line: &StoreLine| {
         json!({
-            "store": line.store, "pod": line.pod, "site": line.site, "alive": line.is_alive, "draining": line.is_draining,
-            "replicas": line.replicas, "leaders": line.leaders, "version": line.version,
+            "store": line.store, "pod": line.pod, "site": line.site, "alive": line.is_alive, "leaving": line.is_leaving,
+            "stopping": line.is_draining, "replicas": line.replicas, "leaders": line.leaders, "version": line.version,
         })
     };
     match stores {

@@ -55,6 +55,8 @@ pub struct StoreLine {
     pub is_alive: bool,
     /// It hands its leaders over to be stopped.
     pub is_draining: bool,
+    /// Somebody said that it leaves the fleet: placement gives it nothing any more.
+    pub is_leaving: bool,
     /// Replicas there.
     pub replicas: u64,
     /// Of these, leaders.
@@ -75,7 +77,7 @@ pub struct Trouble {
 /// Why stores may not be stopped for good.
 #[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
 pub enum Kept {
-    /// They hold replicas.
+    /// They hold replicas, or may be given some at any time.
     #[error("{}", drain(.0))]
     NotDrained(Vec<StoreLine>),
     /// Nobody could be asked.
@@ -86,16 +88,33 @@ pub enum Kept {
 fn drain(stores: &[StoreLine]) -> String {
     let one = |store: &StoreLine| {
         let pod = store.pod.as_deref().unwrap_or("?");
-        format!("{} ({pod}) holds {} replicas: `holdfast drain {}` first", store.store, store.replicas, store.store)
+        let StoreLine { store, replicas, .. } = store;
+        format!("{store} ({pod}) holds {replicas} replicas: `holdfast drain {store}` first")
     };
     stores.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+impl StoreLine {
+    /// It has nothing, and will not be given anything.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_leaving && self.replicas == 0
+    }
+}
+
 impl FleetView {
-    /// Stores without replicas may go; so may pods that no store was ever in.
+    /// Stores that leave the fleet and are empty may go; so may pods that no store was ever in.
     pub fn may_remove(&self, pods: &[String]) -> Result<(), Kept> {
+        let is_among = |store: &&StoreLine| pods.iter().any(|pod| pod.contains(&format!("-{}-", store.site)));
+        if let Some(store) =
+            self.stores.iter().filter(|store| store.pod.is_none() && !store.is_drained()).find(is_among)
+        {
+            let why =
+                format!("{} in {} advertises an address of no pod, so it may be one of them", store.store, store.site);
+            return Err(Kept::Unknown(why));
+        }
         let named = |store: &&StoreLine| store.pod.as_ref().is_some_and(|pod| pods.contains(pod));
-        let kept: Vec<_> = self.stores.iter().filter(named).filter(|store| store.replicas > 0).cloned().collect();
+        let kept: Vec<_> = self.stores.iter().filter(named).filter(|store| !store.is_drained()).cloned().collect();
         if kept.is_empty() { Ok(()) } else { Err(Kept::NotDrained(kept)) }
     }
 
@@ -114,6 +133,7 @@ mod tests {
         let store = |id: &str, pod: &str, replicas| StoreLine {
             store: id.into(),
             pod: Some(pod.into()),
+            is_leaving: true,
             replicas,
             ..StoreLine::default()
         };
@@ -124,6 +144,22 @@ mod tests {
     fn a_store_with_replicas_is_kept_and_the_message_says_what_to_do() {
         let kept = fleet().may_remove(&["prod-a-0".into(), "prod-a-1".into()]).unwrap_err();
         assert_eq!(kept.to_string(), "s1 (prod-a-0) holds 3 replicas: `holdfast drain s1` first");
+    }
+
+    #[test]
+    fn a_store_whose_pod_is_not_known_may_be_any_of_its_site() {
+        let mut fleet = fleet();
+        let stranger = StoreLine { store: "s9".into(), site: "b".into(), replicas: 1, ..StoreLine::default() };
+        fleet.stores.push(stranger);
+        assert_eq!(fleet.may_remove(&["prod-a-1".into()]), Ok(()));
+        assert!(matches!(fleet.may_remove(&["prod-b-1".into()]), Err(Kept::Unknown(_))));
+    }
+
+    #[test]
+    fn an_empty_store_that_stays_may_be_given_something_at_any_time() {
+        let mut fleet = fleet();
+        fleet.stores[1].is_leaving = false;
+        assert!(matches!(fleet.may_remove(&["prod-a-1".into()]), Err(Kept::NotDrained(_))));
     }
 
     #[test]

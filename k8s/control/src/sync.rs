@@ -47,6 +47,15 @@ pub async fn pods(fleet: &Fleet, site: &Site, link: &Link) -> Result<Vec<PodView
     Ok(views::pods(&live.unwrap_or_default(), &fleet.set_name(site)))
 }
 
+/// Which pod of another site has which address, as it was mirrored last: what is left to know of a site that does not answer.
+pub async fn mirrored(fleet: &Fleet, link: &Link) -> Result<Vec<(String, String)>, Failure> {
+    if !slices::is_mirrored(fleet) {
+        return Ok(Vec::new());
+    }
+    let live = link.list(SLICE, SLICE.api_version, &fleet.namespace, &objects::owned_by(&fleet.name)).await?;
+    Ok(live.unwrap_or_default().iter().flat_map(slices::leads_to).collect())
+}
+
 async fn slices_of(fleet: &Fleet, reach: &Reach) -> Result<Vec<Object>, Failure> {
     let link = reach.link.as_ref().map_err(Clone::clone)?;
     link.check_uid().await?;
@@ -61,7 +70,8 @@ async fn write(fleet: &Fleet, reach: &Reach, wanted: &[Object]) -> Result<Vec<St
     let live = live.unwrap_or_default();
     let mut written = Vec::new();
     for object in slices::outdated(wanted, &live) {
-        link.apply(object, WRITE).await?;
+        let applied = link.apply(object, WRITE).await;
+        applied.map_err(|failure| if failure.is_missing() { Failure::NotApplied } else { failure })?;
         written.push(object.address.name.clone());
     }
     Ok(written)

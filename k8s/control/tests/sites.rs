@@ -282,8 +282,9 @@ async fn old_configurations_of_the_site_go_when_that_is_asked_for_and_nothing_el
 #[tokio::test(start_paused = true)]
 async fn what_lies_outside_of_the_namespace_may_be_looked_at_only() {
     let (mut world, stores) = settled().await;
-    world.servers.iter().for_each(|server| server.with(|state| drop(state.read_only.insert(PRIORITY.into()))));
-    world.servers.iter().for_each(|server| server.with(|state| drop(state.read_only.insert(NAMESPACE.into()))));
+    for server in &world.servers {
+        server.with(|state| state.read_only = [PRIORITY, NAMESPACE].map(ToOwned::to_owned).into());
+    }
     assert!(
         planned(&world).await.iter().all(|plan| verdicts(plan).iter().all(|verdict| **verdict == Verdict::Unchanged))
     );

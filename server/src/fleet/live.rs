@@ -229,10 +229,10 @@ pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     print!("{}", report::applied_text(&applied));
     let is_unseen = |ended: &Ended| matches!(ended, Ended::Failed(failure) if failure.is_blind());
     let is_done = |ended: &Ended| *ended == Ended::Done;
-    Ok(match () {
-        () if applied.iter().all(|site| is_done(&site.ended)) => ExitCode::SUCCESS,
-        () if applied.iter().all(|site| is_done(&site.ended) || is_unseen(&site.ended)) => ExitCode::from(UNSEEN),
-        () => ExitCode::FAILURE,
+    Ok(if applied.iter().any(|site| !is_done(&site.ended) && !is_unseen(&site.ended)) {
+        ExitCode::FAILURE
+    } else {
+        code(applied.iter().all(|site| is_done(&site.ended)), true)
     })
 }
 

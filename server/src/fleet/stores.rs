@@ -11,6 +11,7 @@ use holdfast_client::admin::{Admin, RangeStatus, Ranges, Role, StoreId, StoreSta
 use holdfast_control::connect::Reach;
 use holdfast_control::stores::{FleetView, StoreLine, StoreView, Stores, Trouble};
 use holdfast_control::tunnel::{self, Tunnel};
+use holdfast_control::views::PodView;
 use holdfast_control::{link::Link, sync};
 use holdfast_k8s::Fleet;
 use holdfast_k8s::fleet::Site;
@@ -18,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::status::describe_any;
 
-/// Once a way to one store is found, others are waited for so long: they are for when the first is the wrong one.
-const OTHERS_WITHIN: Duration = Duration::from_millis(500);
+/// Once a way to one store is found, other sites are waited for so long.
+const OTHERS_WITHIN: Duration = Duration::from_secs(2);
 /// Pods of each site that ways are opened to.
 const PODS_OF_SITE: usize = 2;
 /// A replica that lacks more entries than this is not counted on yet: a busy range writes as many in a second or less.
@@ -35,62 +36,101 @@ pub struct FleetStores<'a> {
     pub at: Vec<String>,
 }
 
+/// What a site's API server says of its pods.
+struct Pods {
+    site: String,
+    pods: Vec<PodView>,
+    /// Addresses of other sites' pods, as they were mirrored there.
+    mirrored: Vec<(String, String)>,
+    /// Ways to some of them; they close when they are dropped.
+    tunnels: Vec<Tunnel>,
+}
+
 #[async_trait]
 impl Stores for FleetStores<'_> {
     async fn view(&self) -> StoreView {
-        // The ways stay open until the answer is there.
-        let tunnels = if self.at.is_empty() { self.tunnels().await } else { Vec::new() };
+        let pods = self.pods().await;
         let mut addresses = self.at.clone();
-        addresses.extend(tunnels.iter().map(|tunnel| tunnel.address.to_string()));
+        addresses.extend(pods.iter().flat_map(|site| &site.tunnels).map(|tunnel| tunnel.address.to_string()));
         if addresses.is_empty() {
             return StoreView::Unknown(
                 "no pod of a store runs in a site that is reached; name stores with --at".to_owned(),
             );
         }
-        self.ask(&addresses).await.unwrap_or_else(|error| StoreView::Unknown(format!("{error:#}")))
+        self.ask(&addresses, &pods).await.unwrap_or_else(|error| StoreView::Unknown(format!("{error:#}")))
     }
 }
 
 impl FleetStores<'_> {
-    /// Ways to some pods of each site that answers.
-    async fn tunnels(&self) -> Vec<Tunnel> {
+    /// The pods of each site that answers soon, and ways to some of them if no addresses are given.
+    async fn pods(&self) -> Vec<Pods> {
         let links = self.reaches.iter().filter_map(|reach| Some((&reach.site, reach.link.as_ref().ok()?)));
-        let mut opening: FuturesUnordered<_> = links.map(|(site, link)| self.tunnels_to(site, link)).collect();
-        let mut open = Vec::new();
-        while !opening.is_empty() {
-            let next =
-                if open.is_empty() { Ok(opening.next().await) } else { timeout(OTHERS_WITHIN, opening.next()).await };
-            let Ok(Some(more)) = next else { break };
-            open.extend(more);
+        let mut asked: FuturesUnordered<_> = links.map(|(site, link)| self.pods_of(site, link)).collect();
+        let mut found: Vec<Pods> = Vec::new();
+        while !asked.is_empty() {
+            let has_way = found.iter().any(|site| !site.tunnels.is_empty());
+            let next = if has_way { timeout(OTHERS_WITHIN, asked.next()).await } else { Ok(asked.next().await) };
+            let Ok(Some(site)) = next else { break };
+            found.push(site);
         }
-        open
+        found
     }
 
-    async fn tunnels_to(&self, site: &Site, link: &Link) -> Vec<Tunnel> {
+    async fn pods_of(&self, site: &Site, link: &Link) -> Pods {
         let pods = sync::pods(self.fleet, site, link).await.unwrap_or_default();
-        let mut open = Vec::new();
-        for pod in pods.iter().filter(|pod| pod.is_started && !pod.is_leaving).take(PODS_OF_SITE) {
-            open.extend(tunnel::open(link, &self.fleet.namespace, &pod.name, self.fleet.ports.clients).await);
+        let mut tunnels = Vec::new();
+        let running = pods.iter().filter(|pod| pod.is_started && !pod.is_leaving && self.at.is_empty());
+        for pod in running.take(PODS_OF_SITE) {
+            tunnels.extend(tunnel::open(link, &self.fleet.namespace, &pod.name, self.fleet.ports.clients).await);
         }
-        open
+        let mirrored = sync::mirrored(self.fleet, link).await.unwrap_or_default();
+        Pods { site: site.name.clone(), pods, mirrored, tunnels }
     }
 
-    async fn ask(&self, addresses: &[String]) -> anyhow::Result<StoreView> {
+    async fn ask(&self, addresses: &[String], pods: &[Pods]) -> anyhow::Result<StoreView> {
         let (described, addresses) = describe_any(addresses).await?;
         if described.fleet.is_none() {
             return Ok(StoreView::NotFounded);
         }
         let admin = Admin::connect(addresses).await?;
         let (stores, ranges) = tokio::try_join!(admin.stores(), admin.all_ranges(Ranges::All))?;
-        let pods = |address: &str| pod_of(self.fleet, address);
-        Ok(StoreView::Known(fleet_view(self.fleet.policy.replicas, &stores.stores, &ranges.ranges, pods)))
+        let names = pods_of_stores(self.fleet, &stores.stores, pods);
+        Ok(StoreView::Known(fleet_view(self.fleet.policy.replicas, &stores.stores, &ranges.ranges, &names)))
     }
 }
 
-/// The pod that advertises a client address, if it is one of the fleet's: also one that the file has no more.
-fn pod_of(fleet: &Fleet, address: &str) -> Option<String> {
+/// Which store is in which pod: by the address that its pod has, or had when it was mirrored last, by the name that it advertises, or because both are
+/// the only ones left in their site.
+fn pods_of_stores(fleet: &Fleet, stores: &[StoreStatus], pods: &[Pods]) -> BTreeMap<StoreId, String> {
+    let by_address = |address: &str| {
+        let host = address.rsplit_once(':')?.0.trim_start_matches('[').trim_end_matches(']');
+        let mut live = pods.iter().flat_map(|site| &site.pods);
+        let live = live.find(|pod| pod.addresses.iter().any(|own| own == host)).map(|pod| pod.name.clone());
+        let mut mirrored = pods.iter().flat_map(|site| &site.mirrored);
+        let mirrored = || mirrored.find(|(address, _)| address == host).map(|(_, pod)| pod.clone());
+        live.or_else(mirrored).or_else(|| named_pod(fleet, host))
+    };
+    let found = stores.iter().filter_map(|store| Some((store.store, by_address(&store.client_address)?)));
+    let mut known: BTreeMap<StoreId, String> = found.collect();
+    // An address that a dead store had may be another pod's by now.
+    let living: BTreeSet<_> =
+        stores.iter().filter(|store| store.alive).filter_map(|store| known.get(&store.store)).cloned().collect();
+    let is_alive = |id: &StoreId| stores.iter().any(|store| store.store == *id && store.alive);
+    known.retain(|store, pod| is_alive(store) || !living.contains(pod));
+    // A store that was just restarted, or is dead, advertises an address that its pod has no more.
+    for Pods { site, pods, .. } in pods {
+        let mut lost = stores.iter().filter(|store| store.site.as_str() == *site && !known.contains_key(&store.store));
+        let mut free = pods.iter().filter(|pod| known.values().all(|name| *name != pod.name));
+        if let (Some(store), None, Some(pod), None) = (lost.next(), lost.next(), free.next(), free.next()) {
+            known.insert(store.store, pod.name.clone());
+        }
+    }
+    known
+}
+
+/// The pod that a host name leads to, if it is one of the fleet's: also one that the file has no more.
+fn named_pod(fleet: &Fleet, host: &str) -> Option<String> {
     const POD: &str = "@";
-    let (host, _) = address.rsplit_once(':')?;
     let of_site = |site: &Site| {
         let template = fleet.host_of(site, POD);
         let pod = host.strip_suffix(template.strip_prefix(POD)?)?;
@@ -105,14 +145,15 @@ fn fleet_view(
     replicas: u32,
     stores: &[StoreStatus],
     ranges: &[RangeStatus],
-    pod_of: impl Fn(&str) -> Option<String>,
+    pods: &BTreeMap<StoreId, String>,
 ) -> FleetView {
     let line = |store: &StoreStatus| StoreLine {
         store: store.store.to_string(),
-        pod: pod_of(&store.client_address),
+        pod: pods.get(&store.store).cloned(),
         site: store.site.to_string(),
         is_alive: store.alive,
         is_draining: store.draining,
+        is_leaving: store.leaving_at.is_some(),
         // By the ranges and not by its own word: a store that does not answer still holds them.
         replicas: held(ranges, store.store).max(store.replicas),
         leaders: store.leaders,
@@ -141,7 +182,10 @@ fn name(line: &StoreLine) -> String {
 fn troubles_of_stores(stores: &[StoreStatus], names: &BTreeMap<StoreId, &StoreLine>) -> Vec<Trouble> {
     let trouble = |store: &StoreStatus| {
         let line = names[&store.store];
-        let what = if !store.alive {
+        let what = if line.is_drained() {
+            // It is not missed.
+            return None;
+        } else if !store.alive {
             format!("{} does not answer", name(line))
         } else if let Some(complaint) = store.complaints.first() {
             format!("{} complains: {}", name(line), complaint.message)
@@ -205,7 +249,7 @@ fn not_counted_on(range: &RangeStatus, names: &BTreeMap<StoreId, &StoreLine>) ->
 mod tests {
     use holdfast_client::admin::{
         Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
-        ReplicaId, SiteName, Term,
+        ReplicaId, SiteName, Term, Timestamp,
     };
 
     use super::*;
@@ -234,6 +278,8 @@ mod tests {
             quarantined: Vec::new(),
             complaints: Vec::new(),
             headroom: Vec::new(),
+            leaving_at: None,
+            zone: None,
         }
     }
 
@@ -268,8 +314,7 @@ mod tests {
     }
 
     fn view(stores: &[StoreStatus], ranges: &[RangeStatus]) -> FleetView {
-        let fleet = fleet();
-        fleet_view(3, stores, ranges, |address| pod_of(&fleet, address))
+        fleet_view(3, stores, ranges, &pods_of_stores(&fleet(), stores, &[]))
     }
 
     fn said(view: &FleetView) -> Vec<(Option<&str>, &str)> {
@@ -288,12 +333,44 @@ mod tests {
     #[test]
     fn pods_that_the_file_has_no_more_are_known_and_addresses_elsewhere_are_not() {
         let fleet = fleet();
-        assert_eq!(pod_of(&fleet, "prod-east-7.holdfast.svc:7300").as_deref(), Some("prod-east-7"));
-        for other in
-            ["127.0.0.1:7300", "prod-south-0.holdfast.svc:7300", "prod-east-x.holdfast.svc:7300", "prod-east-0"]
-        {
-            assert_eq!(pod_of(&fleet, other), None, "{other}");
+        assert_eq!(named_pod(&fleet, "prod-east-7.holdfast.svc").as_deref(), Some("prod-east-7"));
+        for other in ["127.0.0.1", "prod-south-0.holdfast.svc", "prod-east-x.holdfast.svc", "prod-east-0"] {
+            assert_eq!(named_pod(&fleet, other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn stores_that_advertise_addresses_are_found_by_them_or_as_the_only_ones_left() {
+        let at = |address: &str, store: StoreStatus| StoreStatus { client_address: format!("{address}:7300"), ..store };
+        let pod = |name: &str, address: &str| PodView {
+            name: name.into(),
+            addresses: vec![address.into()],
+            ..PodView::default()
+        };
+        let east = |pods: Vec<PodView>, mirrored| [Pods { site: "east".into(), pods, mirrored, tunnels: Vec::new() }];
+        let both_pods = || vec![pod("prod-east-0", "10.0.0.9"), pod("prod-east-1", "10.0.0.2")];
+        // The pod of s1 has come back elsewhere.
+        let stores = [at("10.0.0.1", store(1)), at("10.1.0.1", store(2)), at("10.0.0.2", store(4))];
+        let found = pods_of_stores(&fleet(), &stores, &east(both_pods(), Vec::new()));
+        let wanted = [(StoreId(1), "prod-east-0".to_owned()), (StoreId(4), "prod-east-1".to_owned())];
+        assert_eq!(found, wanted.into());
+        // Two that are not known are not guessed at.
+        let both = [at("10.0.0.1", store(1)), at("10.0.0.3", store(4))];
+        assert!(pods_of_stores(&fleet(), &both, &east(both_pods(), Vec::new())).is_empty());
+        // Unless it is known where they were.
+        let mirrored = vec![("10.0.0.3".to_owned(), "prod-east-1".to_owned())];
+        let found = pods_of_stores(&fleet(), &both, &east(both_pods(), mirrored));
+        assert_eq!(found[&StoreId(4)], "prod-east-1");
+        let by_six = [at("[fd00::1]", store(1)), at("[fd00::2]", store(4))];
+        assert_eq!(pods_of_stores(&fleet(), &by_six, &east(vec![pod("prod-east-0", "fd00::1")], Vec::new())).len(), 1);
+    }
+
+    #[test]
+    fn a_store_that_left_empty_is_not_missed() {
+        let gone = StoreStatus { alive: false, replicas: 0, leaving_at: Some(Timestamp(1)), ..store(4) };
+        let view = view(&[store(1), store(2), store(3), gone], &[range(&[1, 2, 3])]);
+        assert!(view.troubles.is_empty(), "{view:?}");
+        assert_eq!(view.may_remove(&["prod-east-1".into()]), Ok(()));
     }
 
     #[test]

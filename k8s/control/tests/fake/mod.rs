@@ -208,6 +208,8 @@ impl State {
         let partition = set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap();
         let (namespace, name) = (&set["metadata"]["namespace"], set["metadata"]["name"].as_str().unwrap());
         let pods = format!("/api/v1/namespaces/{}/pods", namespace.as_str().unwrap());
+        let gone = (replicas..replicas + 10).map(|ordinal| format!("{pods}/{name}-{ordinal}"));
+        gone.for_each(|path| drop(self.objects.remove(&path)));
         let mut is_new = true;
         for ordinal in 0..replicas {
             let path = format!("{pods}/{name}-{ordinal}");
@@ -316,7 +318,7 @@ impl FakeStores {
         Self(Mutex::new(StoreView::NotFounded))
     }
 
-    /// All pods of the fleet, alive, each with so many replicas.
+    /// All pods of the fleet, alive, each with so many replicas; without any they are drained.
     pub fn well(fleet: &Fleet, replicas: u64) -> Self {
         let pods = fleet
             .sites
@@ -327,6 +329,7 @@ impl FakeStores {
             pod: Some(pod),
             site: site.name.clone(),
             is_alive: true,
+            is_leaving: replicas == 0,
             replicas,
             ..StoreLine::default()
         };
