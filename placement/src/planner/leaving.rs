@@ -48,14 +48,16 @@ impl fmt::Display for CannotLeave {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Places { goal, wanted, left, sites, ranges } => {
-                let (what, where_to) = match goal {
-                    SurvivalGoal::Site => ("sites", "in another site, or a second one in theirs"),
-                    SurvivalGoal::Store => ("stores", "that stays"),
+                let (what, advice) = match goal {
+                    SurvivalGoal::Site => {
+                        ("different sites", "add a store beside those that leave, or in another site, first")
+                    }
+                    SurvivalGoal::Store => ("different stores", "add a store first"),
                 };
+                let (which, need) = if *ranges == 1 { ("range", "needs") } else { ("ranges", "need") };
                 write!(
                     f,
-                    "{ranges} ranges need voters in {wanted} {what} and only {left} would be left (sites with stores that take \
-                     replicas: {}): add a store {where_to}, first",
+                    "{ranges} {which} {need} {wanted} {what}, and {left} would be left (sites whose stores take replicas: {}): {advice}",
                     listed(sites)
                 )
             }
@@ -122,6 +124,7 @@ impl Judge {
             return;
         }
         let wanted = planner.wanted_voters(range).min(voters.len());
+        planner.room_wanted = range.size_bytes;
         // The only voter gets a second one beside it before it goes.
         let beside = |target: &BTreeSet<StoreId>| if voters.len() == 1 { voters.clone() } else { target.clone() };
         while target.len() < wanted {

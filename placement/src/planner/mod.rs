@@ -85,6 +85,8 @@ struct Planner<'a> {
     waiting: BTreeSet<RangeId>,
     /// Bytes that a plan played through to its end would copy to each store.
     promised: BTreeMap<StoreId, u64>,
+    /// Bytes of the replica for which such a plan looks for room.
+    room_wanted: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -99,6 +101,7 @@ impl<'a> Planner<'a> {
             held: BTreeMap::new(),
             waiting: BTreeSet::new(),
             promised: BTreeMap::new(),
+            room_wanted: 0,
         }
     }
 
@@ -128,11 +131,12 @@ impl<'a> Planner<'a> {
 
     fn takes_replicas(&self, store: StoreId) -> bool {
         let promised = self.promised.get(&store).copied().unwrap_or(0);
-        self.view.takes_replicas_beside(store, promised, self.limits())
+        self.view.takes_replicas_beside(store, promised.saturating_add(self.room_wanted), self.limits())
     }
 
     /// How many voters the range should have: what the policy wants as far as there are places for them, always odd when it
-    /// grows; and never fewer than now, unless the policy wants fewer, or the system range is wider than the fleet that stays.
+    /// grows; and never fewer than now, unless the policy wants fewer. When voters leave, an even number counts as the odd one below it,
+    /// and the system range is as wide as the fleet that stays.
     fn wanted_voters(&self, range: &RangeView) -> usize {
         let policy = self.policy(range);
         let stays = |r: &&ReplicaDescriptor| !self.view.is_leaving(r.store);
@@ -152,8 +156,12 @@ impl<'a> Planner<'a> {
             }
         };
         let reachable = odd_at_most(policy.voters().min(places));
-        let narrows = range.descriptor.range == RangeId::SYSTEM && staying().count() < voters;
-        let kept = if narrows { voters.min(SYSTEM_VOTERS_KEPT) } else { voters };
+        let kept = match (staying().count() < voters, range.descriptor.range) {
+            (false, _) => voters,
+            (true, RangeId::SYSTEM) => odd_at_most(voters.min(SYSTEM_VOTERS_KEPT)),
+            // Of two voters one may go: it was the only one a moment ago, or the other was never of use.
+            (true, _) => odd_at_most(voters),
+        };
         reachable.max(kept.min(policy.voters()))
     }
 

@@ -15,7 +15,7 @@ pub struct Model {
     pub policies: Policies,
     /// Rounds that a copy takes.
     pub copy_rounds: usize,
-    copying: BTreeMap<(RangeId, ReplicaId), usize>,
+    pub copying: BTreeMap<(RangeId, ReplicaId), usize>,
     /// Voters that live and have caught up, of which each half of a range must have so many after every step.
     pub floor: BTreeMap<RangeId, usize>,
 }
