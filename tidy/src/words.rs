@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("\"cluster\"", "the same"),
     ("nodeName", "a field of Kubernetes' pods"),
     ("NetworkPolicyPeer", "Kubernetes' type"),
+    ("resolved.nodes", "cargo's field"),
     ("site.region", "a provider's region, as its field in the fleet file is called"),
     ("pub region", "the same"),
     ("\"region\"", "the same"),
@@ -64,7 +65,7 @@ const ABOUT_WORDS: &[&str] = &["docs/glossary.md", "CONTRIBUTING.md"];
 const ABOUT_PEERS: &[&str] = &["benches/", "docs/performance.md", "tests/tests/real/bench.rs"];
 
 /// Where Kubernetes clusters, their nodes and their region labels are the subject themselves.
-const ABOUT_CLUSTERS: &[&str] = &["k8s/testkit/", "docs/clusters.md"];
+const ABOUT_CLUSTERS: &[&str] = &["k8s/testkit/", "k8s/stage/", "tests/tests/kubernetes/", "docs/clusters.md"];
 
 /// Marks of unfinished work; a limitation is written down as a sentence instead.
 const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX", "todo!", "unimplemented!"];

@@ -50,7 +50,7 @@ fn crates() -> Result<Vec<Component>> {
         .context("cargo cannot tell what the binary is made of: run this in the checkout")?;
     let packages: HashMap<&PackageId, &Package> = metadata.packages.iter().map(|found| (&found.id, found)).collect();
     let resolved = metadata.resolve.as_ref().context("cargo resolved nothing")?;
-    let nodes: HashMap<_, _> = resolved.nodes.iter().map(|node| (&node.id, node)).collect();
+    let needs: HashMap<_, _> = resolved.nodes.iter().map(|found| (&found.id, &found.deps)).collect();
     let program =
         metadata.packages.iter().find(|found| *found.name == "holdfast").context("there is no crate holdfast")?;
     let (mut seen, mut open) = (BTreeSet::new(), vec![&program.id]);
@@ -58,9 +58,8 @@ fn crates() -> Result<Vec<Component>> {
         if !seen.insert(id) {
             continue;
         }
-        let Some(node) = nodes.get(id) else { continue };
-        let linked =
-            node.deps.iter().filter(|found| found.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
+        let Some(deps) = needs.get(id) else { continue };
+        let linked = deps.iter().filter(|found| found.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
         open.extend(linked.map(|found| &found.pkg));
     }
     let mut found: Vec<_> =

@@ -125,7 +125,7 @@ fn environment(scene: &Scene<'_>) -> Vec<EnvVar> {
     let mut all = vec![
         field("POD_NAME", "metadata.name"),
         field("POD_IP", "status.podIP"),
-        // Kubernetes gives pods the labels of their node since 1.35; before, the zone is empty, which is as good as none.
+        // Kubernetes gives pods the labels of the machine that they run on since 1.35; before, the zone is empty, which is as good as none.
         field("HOLDFAST_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
         value("HOLDFAST_CONFIG", format!("{CONFIG_DIR}/{}", config::FILE)),
         value("HOLDFAST_ADVERTISE", format!("{host}:{}", ports.clients)),

@@ -47,6 +47,9 @@ pub fn all_move(stage: &mut Stage) {
     }
     stage.settled("east", 3).unwrap();
     assert_eq!(addresses(stage).intersection(&before).count(), 0, "{before:?}");
+    for pod in &pods {
+        stage.ready(pod).unwrap();
+    }
     assert!(stage.in_pod(&pods[1], &["get", "monday"]).unwrap().contains("before"));
 }
 
