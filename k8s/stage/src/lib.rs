@@ -94,7 +94,9 @@ impl Stage {
     /// Applies the rendered tree of a site with kubectl alone.
     pub fn apply_tree(&self, site: &str) -> Result<()> {
         let tree = self.render()?.join(site);
-        self.clusters.kubectl(site, ["apply", "--kustomize", &tree.display().to_string()])?;
+        let tree = tree.display().to_string();
+        // As the owner that `holdfast fleet apply` is: it takes over nothing that somebody else wrote.
+        self.clusters.kubectl(site, ["apply", "--server-side", "--field-manager", "holdfast", "--kustomize", &tree])?;
         Ok(())
     }
 

@@ -43,7 +43,8 @@ pub fn wrong_folder(stage: &mut Stage) {
     let tree = stage.render().unwrap().join("east");
     let apply = |file: &str| {
         let path = tree.join(file).display().to_string();
-        stage.clusters.kubectl("west", ["apply", "--filename", path.as_str()]).unwrap();
+        let owner = ["--server-side", "--force-conflicts", "--field-manager", "holdfast"];
+        stage.clusters.kubectl("west", ["apply", "--filename", path.as_str()].into_iter().chain(owner)).unwrap();
     };
     for file in ["admission.yaml", "service-accounts.yaml", "config-map.yaml"] {
         apply(file);

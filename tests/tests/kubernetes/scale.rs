@@ -58,7 +58,7 @@ fn returns(stage: &mut Stage) {
     let tree = stage.render().unwrap().join("east").join("stateful-set.yaml").display().to_string();
     stage
         .clusters
-        .kubectl("east", ["apply", "--server-side", "--force-conflicts", "--filename", tree.as_str()])
+        .kubectl("east", ["apply", "--server-side", "--field-manager", "holdfast", "--filename", tree.as_str()])
         .unwrap();
     let pod = stage.pod("east", 1);
     let code = stage
