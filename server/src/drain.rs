@@ -178,13 +178,16 @@ async fn wait(admin: &Admin, drained: Drained) -> anyhow::Result<bool> {
                 answered = Instant::now();
                 let now: Vec<_> =
                     drained.stores.iter().map(|d| (d.store, progress(d.store, &stores, &ranges.ranges))).collect();
-                if let Some((store, _)) = now.iter().find(|(_, progress)| *progress == Progress::Stays) {
+                // Stores learn of a mark one after the other: one that has not heard of it yet has not seen it taken back.
+                let known = begun.elapsed() >= MARK_IS_KNOWN_AFTER;
+                let stays = now.iter().find(|(_, progress)| known && *progress == Progress::Stays);
+                if let Some((store, _)) = stays {
                     eprintln!(
                         "{store} stays: somebody has taken that back meanwhile (`holdfast drain {store} --cancel`)"
                     );
                     return Ok(false);
                 }
-                let settled = !is_new || begun.elapsed() >= MARK_IS_KNOWN_AFTER;
+                let settled = !is_new || known;
                 if settled && now.iter().all(|(_, progress)| *progress == Progress::Empty) {
                     return Ok(true);
                 }
