@@ -38,6 +38,9 @@ const UNPROVEN: &[&str] = &[
     "evictions_keep_to_the_budget",
     "a_rollout_of_all_sites_under_load_shows_no_client_an_error",
     "probes_stand_when_a_majority_is_gone",
+    "a_site_that_is_cut_off_holds_nobody_up",
+    "a_site_that_is_cut_off_one_way_holds_nobody_up",
+    "a_whole_kubernetes_cluster_dies_and_nobody_notices",
     "a_store_whose_volume_is_lost_joins_as_another_one",
 ];
 
