@@ -246,6 +246,13 @@ impl Store {
         self.step(hub, |process, at| process.tell_all(None, &Event::Retire, at));
     }
 
+    /// Whether this store has heard from placement that another one leaves.
+    #[must_use]
+    pub fn knows_leaving(&self, store: StoreId) -> bool {
+        let told = self.process.iter().flat_map(|process| process.told.iter());
+        told.into_iter().any(|record| record.store == store && record.is_leaving())
+    }
+
     /// A server writes into the system range.
     pub fn write(&mut self, request: RangeRequest, hub: &mut Hub) {
         self.step(hub, |process, at| process.write(request, at));

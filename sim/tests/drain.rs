@@ -37,9 +37,21 @@ fn leads(world: &World, store: StoreId) -> bool {
     world.ranges().any(|range| world.leader_of(range.range) == Some(store))
 }
 
+/// What is not acknowledged may be lost with whoever plans: it is asked for until it is on record.
+fn mark(world: &mut World, store: StoreId, leaves: bool) {
+    let is_known = |world: &World| world.knows_leaving(store) == leaves;
+    for _ in 0..5 {
+        world.mark_leaving(store, leaves);
+        if world.wait("the mark is on record", Duration::from_secs(10), is_known).is_ok() {
+            return;
+        }
+    }
+    panic!("the mark does not get on record");
+}
+
 /// Waits until the store is empty, sees at every moment that nothing is weaker, and does something in the middle.
 fn drain(world: &mut World, store: StoreId, trouble: impl Fn(&mut World)) {
-    world.mark_leaving(store, true);
+    mark(world, store, true);
     let begun = |world: &World| world.ranges().any(|range| range.replicas.iter().any(|r| r.role == Role::Learner));
     let watched = |world: &World, is_so: &dyn Fn(&World) -> bool| {
         assert_no_range_is_weaker(world);
@@ -124,7 +136,7 @@ fn a_store_that_stays_after_all_is_given_replicas_again() {
     let mut world = busy_world(9);
     let store = StoreId(1);
     drain(&mut world, store, |_| ());
-    world.mark_leaving(store, false);
+    mark(&mut world, store, false);
     world.wait("it holds something", EMPTY_WITHIN, |world| !is_empty(world, store) && world.is_placed()).unwrap();
     world.settle().unwrap();
     world.judge().unwrap();

@@ -185,9 +185,9 @@ pub struct Worker {
     in_the_way_asked_at: Moment,
     last_round: Moment,
     asked_placement: usize,
-    /// The leader of the system range, as the last answer to a report named it, and whether nothing was asked of it since: a
+    /// The leader of the system range, as the last answer to a report named it, and when it was asked first since then: a
     /// store without a replica of that range has no other way to know.
-    placement_at: Option<(StoreId, bool)>,
+    placement_at: Option<(StoreId, Option<Moment>)>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }

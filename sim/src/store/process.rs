@@ -52,6 +52,8 @@ pub(super) struct Process {
     pub(super) support: SupportLoop,
     pub(super) sessions: Sessions,
     pub(super) maintenance: Maintenance,
+    /// The stores of the fleet as placement told them last; empty: it has not yet.
+    pub(super) told: Arc<Vec<StoreRecord>>,
     /// The disk failed: the process exits after this step.
     pub(super) fault: Option<Fault>,
     mailboxes: Vec<Mailbox>,
@@ -79,6 +81,7 @@ impl Process {
             support,
             sessions: Sessions::default(),
             maintenance: Maintenance::new(env.now),
+            told: Arc::default(),
             fault: None,
             mailboxes: workers.into_iter().map(mailbox).collect(),
         }
@@ -263,7 +266,7 @@ impl Process {
             }
             Effect::Born { worker, newborn } => self.deliver(worker, Event::Born(newborn), at),
             Effect::Neighbours(stores) => self.support.set_neighbours(worker, stores),
-            Effect::Directory(_) => {}
+            Effect::Directory(stores) => self.told = stores,
             Effect::Outdated(outdated) => {
                 at.hub.alarm(at.me, None, &outdated.to_string());
                 self.fault.get_or_insert_with(|| Fault::Identity(outdated.to_string()));

@@ -190,7 +190,8 @@ impl World {
         id
     }
 
-    /// Writes that a store leaves, or stays, as the admin service does. Nobody hears whether it came to be: ask again, it does no harm.
+    /// Writes that a store leaves, or stays, as the admin service does. Nobody hears whether it came to be: look at
+    /// [`World::knows_leaving`], and ask again; it does no harm.
     pub fn mark_leaving(&mut self, store: StoreId, leaves: bool) {
         let leaving_at = leaves.then(|| Timestamp::from_ms(EPOCH_MS));
         let Some(known) = self.directory.iter().find(|record| record.store == store) else { return };
@@ -202,6 +203,13 @@ impl World {
         if let Some(asked) = asked.and_then(|asked| self.stores.get_mut(&asked)) {
             asked.write(request, &mut self.hub);
         }
+    }
+
+    /// Whether the store that plans has read that another one leaves: then that is on record.
+    #[must_use]
+    pub fn knows_leaving(&self, store: StoreId) -> bool {
+        let planner = self.leader_of(RangeId::SYSTEM).and_then(|planner| self.stores.get(&planner));
+        planner.is_some_and(|planner| planner.knows_leaving(store))
     }
 
     /// Splits some range in the middle of what it holds.

@@ -3,7 +3,7 @@
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
 use bytes::Bytes;
-use holdfast_types::{RangeId, StoreId, limits};
+use holdfast_types::{Moment, RangeId, StoreId, limits};
 
 use super::{Cx, Worker};
 use crate::core::desk::{Asked, Origin};
@@ -95,7 +95,7 @@ impl Worker {
         if self.placement.leads() {
             return self.take_facts(report, cx);
         }
-        if let Some(to) = self.placement_store() {
+        if let Some(to) = self.placement_store(cx.now) {
             self.send(to, StoreMessage::Report(Box::new(report)));
         }
     }
@@ -110,17 +110,20 @@ impl Worker {
     }
 
     /// The store that leads the system range, or one that may know who does.
-    fn placement_store(&mut self) -> Option<StoreId> {
+    fn placement_store(&mut self, now: Moment) -> Option<StoreId> {
         let me = self.config.store;
         let lives = |store: &StoreId| *store != me && !self.support.lost.contains_key(store);
         let known = self.map.get(RangeId::SYSTEM);
         if let Some(leader) = known.filter(|found| found.own).and_then(|found| found.leader).filter(lives) {
             return Some(leader);
         }
-        // Good for one report: its answer says so again, and silence means that another store must be asked.
+        // Good for one round of reports, of all workers: an answer to any of them says so again, and silence means that another
+        // store must be asked.
         match self.placement_at {
-            Some((leader, true)) if lives(&leader) => {
-                self.placement_at = Some((leader, false));
+            Some((leader, asked_at))
+                if lives(&leader) && asked_at.is_none_or(|at| now.since(at) < limits::REPORT_EVERY) =>
+            {
+                self.placement_at = Some((leader, asked_at.or(Some(now))));
                 return Some(leader);
             }
             _ => self.placement_at = None,
@@ -156,7 +159,7 @@ impl Worker {
     pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
-            self.placement_at = Some((leader, true));
+            self.placement_at = Some((leader, None));
         }
         let stores: Vec<_> = directory.iter().filter_map(|bytes| decode_store(bytes).ok()).collect();
         if stores.len() == directory.len() && self.placement.learn_directory(version, stores) {
