@@ -139,8 +139,6 @@ proptest! {
     ) {
         let mut model = build(&Start { dead: vec![], draining: None, ..start });
         prop_assert!(model.settle(400).is_some());
-        // A range of two voters that both leave may end with the one beside which there is no place: that is not judged right yet.
-        prop_assume!(model.view.ranges.values().all(|range| !range.voter_stores().len().is_multiple_of(2)));
         let ids: Vec<_> = model.view.stores.keys().copied().collect();
         let leaving: BTreeSet<_> = leaving.iter().map(|store| ids[usize::from(*store) % ids.len()]).collect();
         let verdict = judge_leaving(&model.view, &model.policies, &leaving);
@@ -153,12 +151,15 @@ proptest! {
         let wanted = |range: &RangeView| odd(voters(range)).min(model.policies.of(&range.descriptor).voters());
         model.floor = model.view.ranges.iter().map(|(id, range)| (*id, wanted(range))).collect();
         model.copy_rounds = copy_rounds;
+        // Which of two voters that both leave goes last is chance, so it is judged as if it were the worse one.
+        let leave = |range: &RangeView| range.voter_stores().iter().all(|store| leaving.contains(store));
+        let by_chance = model.view.ranges.values().any(|range| voters(range) == 2 && leave(range));
         prop_assert!(model.settle(4_000).is_some(), "still moving:\n{}", model.show());
         let held_by = |store: &StoreId| model.view.ranges.values().filter(|r| r.descriptor.replica_on(*store).is_some()).count();
         let left: usize = leaving.iter().map(held_by).sum();
         match verdict {
             Ok(()) => prop_assert_eq!(left, 0, "{:?} are not empty: {:?}\n{}", leaving, model.held(), model.show()),
-            Err(CannotLeave::Places { .. }) => prop_assert!(left > 0, "they could have left:\n{}", model.show()),
+            Err(CannotLeave::Places { .. }) => prop_assert!(left > 0 || by_chance, "they could have left:\n{}", model.show()),
             Err(_) => {}
         }
         for range in model.view.ranges.values() {
@@ -207,4 +208,33 @@ proptest! {
         prop_assert!(counts(&|s| ranges().filter(|r| r.voter_stores().contains(&s)).count()) <= 1, "{}", model.counts());
         prop_assert!(counts(&|s| ranges().filter(|r| r.leader == Some(s)).count()) <= 1, "{}", model.counts());
     }
+}
+
+/// Found by chance: one fleet in 25,000 in which three ranges took turns for ever.
+#[test]
+fn half_done_moves_of_several_ranges_do_not_undo_each_other_for_ever() {
+    let range =
+        |order: [u8; 6], pick: u8, voters: usize, size_mib: u64, rps: u64| (order.into(), pick, voters, size_mib, rps);
+    let start = Start {
+        sites: vec![vec![5, 6], vec![4, 4, 3], vec![3, 4], vec![5], vec![1, 1, 3], vec![1]],
+        ranges: vec![
+            range([53, 53, 0, 0, 32, 0], 5, 3, 9, 164),
+            range([151, 80, 80, 0, 0, 0], 46, 4, 45, 2_786),
+            range([13, 13, 13, 13, 0, 0], 235, 1, 15, 2_130),
+            range([12, 133, 0, 0, 0, 0], 47, 5, 22, 984),
+            range([30, 0, 191, 0, 0, 0], 68, 5, 15, 582),
+            range([0, 78, 0, 0, 78, 0], 104, 3, 47, 745),
+            range([0, 0, 85, 0, 0, 0], 230, 3, 1, 104),
+            range([0, 95, 95, 0, 0, 0], 220, 2, 33, 708),
+            range([30, 0, 30, 30, 0, 0], 204, 2, 21, 2_489),
+        ],
+        dead: vec![],
+        draining: None,
+        replicas: 3,
+    };
+    let mut model = build(&start);
+    assert!(model.settle(400).is_some());
+    model.view.stores.get_mut(&StoreId(7)).unwrap().leaving = true;
+    model.copy_rounds = 2;
+    assert!(model.settle(400).is_some(), "still moving:\n{}", model.show());
 }

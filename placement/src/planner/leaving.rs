@@ -12,7 +12,7 @@ use holdfast_types::{RangeId, ReplicaDescriptor, ReplicaId, Role, SiteName, Stor
 use super::{Planner, SurvivalGoal};
 use crate::headroom::headroom;
 use crate::layout::Kind;
-use crate::policy::Policies;
+use crate::policy::{Policies, odd_at_most};
 use crate::view::{FleetView, RangeView};
 
 /// Why stores cannot leave, and what it would take.
@@ -123,16 +123,19 @@ impl Judge {
         if target == voters {
             return;
         }
-        let wanted = planner.wanted_voters(range).min(voters.len());
+        // More than it has is given by and by, where there is room.
+        let wanted = odd_at_most(planner.wanted_voters(range).min(voters.len()));
         planner.room_wanted = range.size_bytes;
-        // The only voter gets a second one beside it before it goes.
-        let beside = |target: &BTreeSet<StoreId>| if voters.len() == 1 { voters.clone() } else { target.clone() };
         while target.len() < wanted {
             let gone = range.descriptor.voters().find(|r| view.is_leaving(r.store)).map(|r| r.site.clone());
-            let Some(store) = planner.best_store(id, range, &beside(&target), gone.as_ref()) else {
-                self.lacking.push(lack(planner, range, &beside(&target), wanted));
+            let beside = neighbours(&voters, &target);
+            let places: Vec<_> =
+                beside.iter().map(|others| planner.best_store(id, range, others, gone.as_ref())).collect();
+            if let Some((others, _)) = beside.iter().zip(&places).find(|(_, place)| place.is_none()) {
+                self.lacking.push(lack(planner, range, others, wanted));
                 return;
-            };
+            }
+            let Some(store) = places.into_iter().flatten().next() else { return };
             *planner.promised.entry(store).or_default() += range.size_bytes;
             planner.layout.shift(Kind::Replicas, None, Some(store), range.replica_weight());
             target.insert(store);
@@ -163,6 +166,16 @@ impl Judge {
             sites: sites.into_iter().collect(),
             kept_free: (limits.low_space_percent, limits.ample_space_bytes),
         })
+    }
+}
+
+/// Beside whom there must be a place for one more voter. Where all leave and there is one at most in the end, it comes beside the last
+/// of them before that one goes; which of two is the last, placement decides by load, so there must be a place beside either.
+fn neighbours(voters: &BTreeSet<StoreId>, target: &BTreeSet<StoreId>) -> Vec<BTreeSet<StoreId>> {
+    if target.is_empty() && voters.len() <= 2 {
+        voters.iter().map(|last| BTreeSet::from([*last])).collect()
+    } else {
+        vec![target.clone()]
     }
 }
 

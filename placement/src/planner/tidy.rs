@@ -20,10 +20,14 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
     }
 }
 
-/// A begun move goes on while it gains anything at all: less than what it takes to begin one, so that it is not dropped for
-/// noise; and a move that was made gains nothing backwards, so that the voter it replaced is removed.
+/// A begun move goes on while it gains anything at all: less than what it takes to begin one, so that it is not dropped for noise.
+///
+/// Only learners that are newer than every voter are arriving. One that is older was a voter and has been replaced: it goes, whatever it
+/// would gain to turn back. Ranges are planned as if all of their steps were taken at once, which they are not, and so two of them might
+/// take turns in finding each other's last step worth undoing.
 fn finish(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) -> bool {
-    let learners: Vec<_> = range.learners().map(|r| r.store).collect();
+    let newest = range.descriptor.voters().map(|r| r.replica).max();
+    let learners: Vec<_> = range.learners().filter(|r| Some(r.replica) > newest).map(|r| r.store).collect();
     let best = balance_replicas::moves(planner, id, range, |_, to| learners.contains(&to)).into_iter().min();
     match best {
         Some(best) if best.cost < -4 => {
