@@ -171,6 +171,21 @@ pub struct StoreRecord {
 }
 
 impl StoreRecord {
+    /// A member of which nothing is known but where it is.
+    #[must_use]
+    pub fn new(store: StoreId, site: SiteName) -> Self {
+        Self {
+            store,
+            site,
+            site_identity: None,
+            addresses: StoreAddresses::default(),
+            joined_at: Timestamp::ZERO,
+            forgotten_at: None,
+            leaving_at: None,
+            zone: None,
+        }
+    }
+
     /// True when the store is no member any more. Its record stays: the id is never given away again, and nobody lets it back in.
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
@@ -242,14 +257,10 @@ mod tests {
     #[test]
     fn a_store_that_starts_again_may_move_and_leaves_all_the_same() {
         let known = StoreRecord {
-            store: StoreId(4),
-            site: SiteName::new("d").unwrap(),
-            site_identity: None,
             addresses: StoreAddresses { client: "old:1".into(), ..StoreAddresses::default() },
             joined_at: Timestamp(5),
-            forgotten_at: None,
             leaving_at: Some(Timestamp(9)),
-            zone: None,
+            ..StoreRecord::new(StoreId(4), SiteName::new("d").unwrap())
         };
         let addresses = StoreAddresses { client: "new:1".into(), ..StoreAddresses::default() };
         let (joined_at, zone) = (Timestamp(77), Some("d-2".to_owned()));

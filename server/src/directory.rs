@@ -285,18 +285,12 @@ fn claim_of(record: &StoreRecord, incarnation: Incarnation) -> Claim {
 /// A store of which nothing is known but its address.
 fn made_up(claim: &Claim) -> StoreRecord {
     StoreRecord {
-        store: claim.store,
-        site: claim.site.clone(),
-        site_identity: None,
         addresses: StoreAddresses {
             client: claim.client.clone(),
             store_to_store: claim.store_to_store.clone(),
             http: String::new(),
         },
-        joined_at: Timestamp::ZERO,
-        forgotten_at: None,
-        leaving_at: None,
-        zone: None,
+        ..StoreRecord::new(claim.store, claim.site.clone())
     }
 }
 

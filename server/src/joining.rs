@@ -119,18 +119,15 @@ fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId,
     let mut stores = Vec::new();
     for info in answer.stores {
         stores.push(StoreRecord {
-            store: StoreId(info.store_id),
-            site: holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
-            site_identity: None,
             addresses: StoreAddresses {
                 client: info.client_address,
                 store_to_store: info.store_address,
                 http: String::new(),
             },
-            joined_at: Timestamp::ZERO,
-            forgotten_at: None,
-            leaving_at: None,
-            zone: None,
+            ..StoreRecord::new(
+                StoreId(info.store_id),
+                holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
+            )
         });
     }
     Ok((fleet, record, stores))
@@ -146,14 +143,11 @@ fn own_addresses(config: &Config) -> StoreAddresses {
 
 pub fn own_record(config: &Config, store: StoreId, joined_at: Timestamp) -> StoreRecord {
     StoreRecord {
-        store,
-        site: config.site.clone(),
         site_identity: config.site_id.clone(),
         addresses: own_addresses(config),
         joined_at,
-        forgotten_at: None,
-        leaving_at: None,
         zone: config.zone.clone(),
+        ..StoreRecord::new(store, config.site.clone())
     }
 }
 

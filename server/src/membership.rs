@@ -117,13 +117,10 @@ async fn renew(
 
 fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::Timestamp) -> StoreRecord {
     StoreRecord {
-        store,
-        site: applicant.site.clone(),
         site_identity: applicant.site_identity.clone(),
         addresses: applicant.addresses.clone(),
         joined_at,
-        forgotten_at: None,
-        leaving_at: None,
         zone: applicant.zone.clone(),
+        ..StoreRecord::new(store, applicant.site.clone())
     }
 }

@@ -173,14 +173,9 @@ mod tests {
     #[test]
     fn records_round_trip_and_unknown_versions_are_refused() {
         let record = StoreRecord {
-            store: StoreId(3),
-            site: SiteName::new("b").unwrap(),
-            site_identity: None,
             addresses: StoreAddresses { client: "h:1".into(), store_to_store: "h:2".into(), http: "h:3".into() },
             joined_at: Timestamp(9),
-            forgotten_at: None,
-            leaving_at: None,
-            zone: None,
+            ..StoreRecord::new(StoreId(3), SiteName::new("b").unwrap())
         };
         let forgotten = StoreRecord { forgotten_at: Some(Timestamp(10)), ..record.clone() };
         let leaving = StoreRecord { leaving_at: Some(Timestamp(11)), zone: Some("b-1".into()), ..record.clone() };

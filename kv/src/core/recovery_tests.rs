@@ -1,21 +1,12 @@
 use holdfast_engine::memory::{Crash, MemoryDisk};
 use holdfast_engine::{DataOp, LogOp};
-use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
+use holdfast_placement::{SiteRecord, StoreRecord};
 use holdfast_types::{FleetId, LogIndex, RangeId, SiteName, StoreId, Timestamp};
 
 use super::*;
 
 fn record(id: u64) -> StoreRecord {
-    StoreRecord {
-        store: StoreId(id),
-        site: SiteName::new("a").unwrap(),
-        site_identity: None,
-        addresses: StoreAddresses::default(),
-        joined_at: Timestamp(1),
-        forgotten_at: None,
-        leaving_at: None,
-        zone: None,
-    }
+    StoreRecord { joined_at: Timestamp(1), ..StoreRecord::new(StoreId(id), SiteName::new("a").unwrap()) }
 }
 
 fn founded() -> (MemoryDisk, Engines) {

@@ -112,14 +112,9 @@ pub fn site_of(store: StoreId) -> SiteName {
 
 fn record(store: StoreId, site: SiteName) -> StoreRecord {
     StoreRecord {
-        store,
-        site,
-        site_identity: None,
         addresses: StoreAddresses { client: format!("host-{}:1", store.0), ..StoreAddresses::default() },
         joined_at: Timestamp::from_ms(1_700_000_000_000),
-        forgotten_at: None,
-        leaving_at: None,
-        zone: None,
+        ..StoreRecord::new(store, site)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use holdfast_kv::core::addresses::Claim;
-use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_placement::StoreRecord;
 use holdfast_types::{Incarnation, SiteName, StoreId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -105,14 +105,8 @@ impl From<&StoreRecord> for FileForgotten {
 impl FileForgotten {
     fn into_record(self) -> anyhow::Result<StoreRecord> {
         Ok(StoreRecord {
-            store: StoreId(self.store),
-            site: SiteName::new(&self.site).map_err(anyhow::Error::msg)?,
-            site_identity: None,
-            addresses: StoreAddresses::default(),
-            joined_at: Timestamp::ZERO,
             forgotten_at: Some(Timestamp(self.at)),
-            leaving_at: None,
-            zone: None,
+            ..StoreRecord::new(StoreId(self.store), SiteName::new(&self.site).map_err(anyhow::Error::msg)?)
         })
     }
 }

@@ -17,6 +17,7 @@ use holdfast_k8s::Fleet;
 use holdfast_k8s::fleet::Site;
 use tokio::time::timeout;
 
+use crate::drain::left_on;
 use crate::status::describe_any;
 
 /// Once a way to one store is found, other sites are waited for so long.
@@ -155,7 +156,7 @@ fn fleet_view(
         is_draining: store.draining,
         is_leaving: store.leaving_at.is_some(),
         // By the ranges and not by its own word: a store that does not answer still holds them.
-        replicas: held(ranges, store.store).max(store.replicas),
+        replicas: left_on(store.store, ranges).0.max(store.replicas),
         leaders: store.leaders,
         version: store.version.clone(),
     };
@@ -168,11 +169,6 @@ fn fleet_view(
     troubles.extend(troubles_of_ranges(voters, ranges, &names));
     let ranges_led = ranges.iter().filter(|range| range.leader.is_some()).count();
     FleetView { stores: lines, troubles, ranges: ranges.len(), ranges_led }
-}
-
-fn held(ranges: &[RangeStatus], store: StoreId) -> u64 {
-    let is_there = |range: &&RangeStatus| range.descriptor.replicas.iter().any(|replica| replica.store == store);
-    ranges.iter().filter(is_there).count().try_into().unwrap_or(u64::MAX)
 }
 
 fn name(line: &StoreLine) -> String {

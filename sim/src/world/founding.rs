@@ -61,18 +61,13 @@ impl World {
     fn found(&mut self) -> Result<(), Fault> {
         let at = Timestamp::from_ms(EPOCH_MS);
         let record = |store: StoreId, site| StoreRecord {
-            store,
-            site,
-            site_identity: None,
             addresses: StoreAddresses {
                 client: format!("{store}:1"),
                 store_to_store: format!("{store}:2"),
                 http: format!("{store}:3"),
             },
             joined_at: at,
-            forgotten_at: None,
-            leaving_at: None,
-            zone: None,
+            ..StoreRecord::new(store, site)
         };
         let records: Vec<_> = self.stores.values().map(|store| record(store.id, store.site.clone())).collect();
         for record in &records {

@@ -189,7 +189,7 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_placement::{MoveLimits, StoreAddresses};
+    use holdfast_placement::MoveLimits;
     use holdfast_types::{Incarnation, KeyRange, RangeEpoch, Request, Role, SiteName, Timestamp};
 
     use super::*;
@@ -232,14 +232,9 @@ mod tests {
 
     fn record(store: u64, forgotten_at: Option<Timestamp>) -> StoreRecord {
         StoreRecord {
-            store: StoreId(store),
-            site: SiteName::new("a").unwrap(),
-            site_identity: None,
-            addresses: StoreAddresses::default(),
             joined_at: Timestamp(1),
             forgotten_at,
-            leaving_at: None,
-            zone: None,
+            ..StoreRecord::new(StoreId(store), SiteName::new("a").unwrap())
         }
     }
 

@@ -224,23 +224,13 @@ async fn write(running: &Running, guarded: Vec<Condition>, marked: &[StoreRecord
 
 #[cfg(test)]
 mod tests {
-    use holdfast_placement::StoreAddresses;
     use holdfast_proto::convert::status::why_cannot_leave;
     use holdfast_types::SiteName;
 
     use super::*;
 
     fn record(store: u64) -> StoreRecord {
-        StoreRecord {
-            store: StoreId(store),
-            site: SiteName::new("a").unwrap(),
-            site_identity: None,
-            addresses: StoreAddresses::default(),
-            joined_at: Timestamp(1),
-            forgotten_at: None,
-            leaving_at: None,
-            zone: None,
-        }
+        StoreRecord { joined_at: Timestamp(1), ..StoreRecord::new(StoreId(store), SiteName::new("a").unwrap()) }
     }
 
     #[test]

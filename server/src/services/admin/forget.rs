@@ -226,16 +226,7 @@ mod tests {
     const DEAD: StoreId = StoreId(4);
 
     fn record(leaving_at: Option<Timestamp>) -> StoreRecord {
-        StoreRecord {
-            store: DEAD,
-            site: SiteName::new("a").unwrap(),
-            site_identity: None,
-            addresses: holdfast_placement::StoreAddresses::default(),
-            joined_at: Timestamp(1),
-            forgotten_at: None,
-            leaving_at,
-            zone: None,
-        }
+        StoreRecord { joined_at: Timestamp(1), leaving_at, ..StoreRecord::new(DEAD, SiteName::new("a").unwrap()) }
     }
 
     fn descriptor(range: u64, membership: u64, stores: &[(u64, Role)]) -> RangeDescriptor {
