@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use holdfast_benches::fleet::interrupted;
-use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase};
+use holdfast_benches::workload::totals::{line, rounded};
+use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase, Totals};
 use serde::Serialize;
 
 use crate::demo::data;
@@ -41,16 +42,8 @@ pub struct LoadArgs {
 struct Found {
     site: String,
     operations_per_second: f64,
-    acknowledged: u64,
-    lost: u64,
-    duplicated: u64,
-    errors: u64,
-    ambiguous: u64,
-    stale_reads: u64,
-    max_stall_ms: f64,
-    max_stall_began_ms: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+    #[serde(flatten)]
+    totals: Totals,
 }
 
 /// Runs the load; true when nothing was lost, duplicated or refused. What it wrote stays.
@@ -76,51 +69,23 @@ pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
     let record = running.finish().await?;
     eprintln!("Reading back every acknowledged write.");
     let verdict = load.verify(&record, |_, _| {}).await?;
-    let all = meter.latencies();
-    let round = |value: f64| (value * 100.0).round() / 100.0;
     let found = Found {
         site: args.site.clone(),
-        operations_per_second: round(meter.throughput(Phase::Before)),
-        acknowledged: record.acknowledged(),
-        lost: verdict.lost,
-        duplicated: verdict.duplicated,
-        errors: meter.errors(),
-        ambiguous: meter.ambiguous(),
-        stale_reads: meter.stale_reads(),
-        max_stall_ms: round(all.max_ms()),
-        max_stall_began_ms: round(meter.slowest().map_or(0.0, |slowest| slowest.began.as_secs_f64() * 1_000.0)),
-        p50_ms: round(all.percentile_ms(50.0)),
-        p99_ms: round(all.percentile_ms(99.0)),
+        operations_per_second: rounded(meter.throughput(Phase::Before)),
+        totals: Totals::new(&meter, &record, verdict),
     };
     if args.json {
         println!("{}", serde_json::to_string(&found)?);
     } else {
         print!("{}", found.in_words());
     }
-    Ok(found.is_clean())
+    Ok(found.totals.is_clean())
 }
 
 impl Found {
-    fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.errors == 0 && self.stale_reads == 0
-    }
-
     fn in_words(&self) -> String {
-        format!(
-            "acknowledged writes   {}\nlost                  {}\ndone more than once   {}\nerrors                {} (ambiguous: {})\n\
-             stale reads           {}\nlongest stall         {:.0} ms, {:.1} s after the load began\nlatency               p50 {:.2} ms, p99 \
-             {:.2} ms\nthroughput            {:.0}/s\n",
-            self.acknowledged,
-            self.lost,
-            self.duplicated,
-            self.errors,
-            self.ambiguous,
-            self.stale_reads,
-            self.max_stall_ms,
-            self.max_stall_began_ms / 1_000.0,
-            self.p50_ms,
-            self.p99_ms,
-            self.operations_per_second,
-        )
+        let stalled = format!("{:.1} s after the load began", self.totals.max_stall_began_ms / 1_000.0);
+        let lines = self.totals.lines(&stalled).concat();
+        lines + &line("throughput", &format!("{:.0}/s", self.operations_per_second))
     }
 }

@@ -93,7 +93,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-image", layer: 3, may: &[], never: &["tokio", "rocksdb"] },
     Row { package: "holdfast-testkit", layer: 3, may: &[], never: &["rocksdb", "librocksdb-sys"] },
-    Row { package: "holdfast-stage", layer: 4, may: &["holdfast-testkit"], never: &["rocksdb"] },
+    Row { package: "holdfast-stage", layer: 4, may: &["holdfast-benches", "holdfast-testkit"], never: &["rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },

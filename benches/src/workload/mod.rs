@@ -6,6 +6,7 @@
 mod client;
 mod counter;
 mod meter;
+pub mod totals;
 mod verify;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 
 pub use self::client::count;
 pub use self::meter::{Meter, Phase, SiteSample, Slowest};
+pub use self::totals::Totals;
 pub use self::verify::verify;
 use crate::record::{Record, Verdict};
 

@@ -4,6 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use holdfast_benches::workload::Totals;
+use holdfast_benches::workload::totals::line;
 use holdfast_testkit::Options;
 use serde::Serialize;
 
@@ -25,18 +27,9 @@ pub struct Summary {
     pub seconds: u32,
     /// From nothing to a fleet that is whole.
     pub up_seconds: f64,
-    /// Acknowledged writes.
-    pub acknowledged: u64,
-    /// Of these not found at the end.
-    pub lost: u64,
-    /// Operations done more than once.
-    pub duplicated: u64,
-    /// Operations that ended in anything but success.
-    pub errors: u64,
-    /// Reads that gave what was not, or no longer, there.
-    pub stale_reads: u64,
-    /// The longest that any one operation took, retries included.
-    pub max_stall_ms: f64,
+    /// What the loads came to.
+    #[serde(flatten)]
+    pub totals: Totals,
     /// Operations a second, in all sites that lived.
     pub throughput: f64,
     /// From the first process of the killed site to a fleet that is whole again.
@@ -47,17 +40,11 @@ pub struct Summary {
 
 impl Summary {
     fn new(loads: &[Found], seconds: u32) -> Summary {
-        let sum = |count: fn(&Found) -> u64| loads.iter().map(count).sum();
         Summary {
             sites: 0,
             seconds,
             up_seconds: 0.0,
-            acknowledged: sum(|load| load.acknowledged),
-            lost: sum(|load| load.lost),
-            duplicated: sum(|load| load.duplicated),
-            errors: sum(|load| load.errors),
-            stale_reads: sum(|load| load.stale_reads),
-            max_stall_ms: loads.iter().map(|load| load.max_stall_ms).fold(0.0, f64::max),
+            totals: Totals::together(loads.iter().map(|load| &load.totals)),
             throughput: loads.iter().map(|load| load.operations_per_second).sum(),
             return_seconds: 0.0,
             serves_again: false,
@@ -66,7 +53,7 @@ impl Summary {
 
     /// True when the promises held.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.errors == 0 && self.stale_reads == 0 && self.serves_again
+        self.totals.is_clean() && self.serves_again
     }
 
     /// The result in words.
@@ -76,20 +63,12 @@ impl Summary {
         } else {
             "A PROMISE WAS BROKEN: see the figures."
         };
-        format!(
-            "\n{verdict}\n\n  acknowledged writes   {}\n  lost                  {}\n  done more than once   {}\n  errors                {}\n  \
-             stale reads           {}\n  longest stall         {:.0} ms\n  throughput            {:.0}/s\n  from nothing to up    {:.0} s\n  \
-             back after            {:.0} s\n",
-            self.acknowledged,
-            self.lost,
-            self.duplicated,
-            self.errors,
-            self.stale_reads,
-            self.max_stall_ms,
-            self.throughput,
-            self.up_seconds,
-            self.return_seconds,
-        )
+        let stalled = format!("{:.1} s after the load began", self.totals.max_stall_began_ms / 1_000.0);
+        let mut lines = self.totals.lines(&stalled);
+        lines.push(line("throughput", &format!("{:.0}/s", self.throughput)));
+        lines.push(line("from nothing to up", &format!("{:.0} s", self.up_seconds)));
+        lines.push(line("back after", &format!("{:.0} s", self.return_seconds)));
+        format!("\n{verdict}\n\n{}", lines.concat())
     }
 }
 

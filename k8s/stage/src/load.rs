@@ -1,6 +1,7 @@
 //! A load from a pod of a site: a program as a user's, in a namespace of its own, outside that of the fleet.
 
 use anyhow::{Context, Result};
+use holdfast_benches::workload::Totals;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -26,26 +27,15 @@ pub struct Found {
     pub site: String,
     /// Operations a second.
     pub operations_per_second: f64,
-    /// Acknowledged writes.
-    pub acknowledged: u64,
-    /// Of these not found at the end.
-    pub lost: u64,
-    /// Operations done more than once.
-    pub duplicated: u64,
-    /// Operations that ended in anything but success.
-    pub errors: u64,
-    /// Reads that gave what was not, or no longer, there.
-    pub stale_reads: u64,
-    /// The longest that any one operation took.
-    pub max_stall_ms: f64,
-    /// When after the beginning of the load it began.
-    pub max_stall_began_ms: f64,
+    /// What it came to.
+    #[serde(flatten)]
+    pub totals: Totals,
 }
 
 impl Found {
-    /// No client saw anything.
+    /// Something was done, and no client saw anything.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.errors == 0 && self.stale_reads == 0 && self.acknowledged > 0
+        self.totals.is_clean() && self.totals.acknowledged > 0
     }
 }
 

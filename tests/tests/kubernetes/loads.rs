@@ -17,7 +17,10 @@ impl Loads {
     pub fn end_clean(self, stage: &Stage) -> Vec<Found> {
         let found: Vec<_> = self.drills.iter().map(|drill| stage.end_load(drill).unwrap()).collect();
         for load in &found {
-            println!("{}: {:.0}/s, longest stall {:.0} ms", load.site, load.operations_per_second, load.max_stall_ms);
+            println!(
+                "{}: {:.0}/s, longest stall {:.0} ms",
+                load.site, load.operations_per_second, load.totals.max_stall_ms
+            );
             assert!(load.is_clean(), "{load:?}");
         }
         found
