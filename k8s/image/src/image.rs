@@ -1,4 +1,4 @@
-//! The image: its layers, its configuration, its manifest.
+//! An image: its layers, its configuration, its manifest.
 
 use anyhow::{Context, Result};
 use oci_spec::image::{
@@ -8,16 +8,26 @@ use oci_spec::image::{
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use crate::contents;
-use crate::elf::Library;
+use crate::contents::File;
 use crate::layer::{self, Blob, Layer};
 
-/// What the image says of itself.
-pub struct Labels {
-    /// When, as RFC 3339.
-    pub created: String,
-    /// Which commit.
-    pub revision: Option<String>,
+/// What an image is made of.
+#[derive(Default)]
+pub struct Recipe<'a> {
+    /// The name that it has once it is loaded, with a tag.
+    pub name: &'a str,
+    /// The program that it runs.
+    pub entrypoint: &'a str,
+    /// The user and group that it runs as; `None`: root.
+    pub user: Option<u32>,
+    /// The TCP ports that it listens at.
+    pub ports: &'a [u16],
+    /// What it says of itself.
+    pub labels: HashMap<String, String>,
+    /// When it was made, as RFC 3339.
+    pub created: Option<String>,
+    /// Its layers: what each is, and its files, sorted by path.
+    pub layers: Vec<(&'a str, Vec<File<'a>>)>,
 }
 
 /// An image.
@@ -30,12 +40,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes an image of the binary, its libraries and the bill of materials.
-    pub fn build(name: &str, binary: &[u8], libraries: &[Library], bill: &[u8], labels: &Labels) -> Result<Image> {
-        let layers = vec![layer::layer(&contents::base(libraries)?)?, layer::layer(&contents::program(binary, bill))?];
-        let config = Blob::new(config(&layers, labels)?);
+    /// Makes an image.
+    pub fn build(recipe: &Recipe<'_>) -> Result<Image> {
+        let layers: Result<Vec<_>> = recipe.layers.iter().map(|(_, files)| layer::layer(files)).collect();
+        let layers = layers?;
+        let config = Blob::new(config(recipe, &layers)?);
         let manifest = Blob::new(manifest(&config, &layers)?);
-        Ok(Image { name: name.to_owned(), manifest, config, layers })
+        Ok(Image { name: recipe.name.to_owned(), manifest, config, layers })
     }
 
     /// The digest of the manifest: what a fleet file names.
@@ -69,42 +80,38 @@ pub fn architecture() -> Arch {
     }
 }
 
-fn config(layers: &[Layer], labels: &Labels) -> Result<Vec<u8>> {
-    let mut said: HashMap<String, String> = [
-        ("org.opencontainers.image.title", "holdfast"),
-        ("org.opencontainers.image.description", "An ordered key-value store whose unit of failure is a whole site"),
-        ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
-        ("org.opencontainers.image.licenses", "Apache-2.0"),
-        ("org.opencontainers.image.created", &labels.created),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into();
-    if let Some(revision) = &labels.revision {
-        said.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
-    }
-    let run = ConfigBuilder::default()
-        .user(format!("{0}:{0}", contents::USER))
-        .entrypoint([contents::PROGRAM.to_owned()])
+fn config(recipe: &Recipe<'_>, layers: &[Layer]) -> Result<Vec<u8>> {
+    let ports: Vec<_> = recipe.ports.iter().map(|port| format!("{port}/tcp")).collect();
+    let mut run = ConfigBuilder::default()
+        .entrypoint([recipe.entrypoint.to_owned()])
         .working_dir("/")
         .stop_signal("SIGTERM")
-        .exposed_ports(["7300/tcp".to_owned(), "7400/tcp".to_owned(), "7401/tcp".to_owned(), "7500/tcp".to_owned()])
-        .labels(said)
-        .build()?;
-    let step = |what: &str| HistoryBuilder::default().created(labels.created.clone()).created_by(what).build();
-    let config = ImageConfigurationBuilder::default()
-        .created(labels.created.clone())
+        .exposed_ports(ports)
+        .labels(recipe.labels.clone());
+    if let Some(user) = recipe.user {
+        run = run.user(format!("{user}:{user}"));
+    }
+    let step = |what: &str| {
+        let step = HistoryBuilder::default().created_by(what);
+        let step = if let Some(created) = &recipe.created { step.created(created.clone()) } else { step };
+        step.build()
+    };
+    let history: Result<Vec<_>, _> = recipe.layers.iter().map(|(what, _)| step(what)).collect();
+    let mut config = ImageConfigurationBuilder::default()
         .architecture(architecture())
         .os(Os::Linux)
-        .config(run)
+        .config(run.build()?)
         .rootfs(
             RootFsBuilder::default()
                 .typ("layers")
                 .diff_ids(layers.iter().map(|layer| layer.diff_id.clone()).collect::<Vec<_>>())
                 .build()?,
         )
-        .history([step("the libraries that the program names")?, step("the program and its bill of materials")?])
-        .build()?;
-    sorted(&config)
+        .history(history?);
+    if let Some(created) = &recipe.created {
+        config = config.created(created.clone());
+    }
+    sorted(&config.build()?)
 }
 
 fn manifest(config: &Blob, layers: &[Layer]) -> Result<Vec<u8>> {
@@ -112,7 +119,7 @@ fn manifest(config: &Blob, layers: &[Layer]) -> Result<Vec<u8>> {
         Ok(DescriptorBuilder::default()
             .media_type(kind)
             .digest(Digest::from_str(&blob.digest)?)
-            .size(blob.len())
+            .size(blob.size())
             .build()?)
     };
     let layers: Result<Vec<_>> = layers.iter().map(|layer| describe(&layer.blob, MediaType::ImageLayerGzip)).collect();

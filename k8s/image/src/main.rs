@@ -3,12 +3,9 @@
 //! The image holds the stripped binary, the shared libraries that it names, and four small files; no shell, no package manager. What
 //! comes out depends on what goes in alone: the same binary on the same system gives the same digest.
 
-mod archive;
-mod contents;
 mod elf;
-mod image;
-mod layer;
 mod materials;
+mod program;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,7 +15,9 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::image::{Image, Labels};
+use holdfast_image::{Image, archive};
+
+use crate::program::Labels;
 
 /// Packs the binary into a container image.
 #[derive(Parser, Debug)]
@@ -55,12 +54,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let libraries = elf::libraries(&arguments.binary)?;
     let bill = materials::bill(&libraries)?;
     let created = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(created_at()?)).to_string();
+    let (base, files) = (program::base(&libraries)?, program::program(&stripped, &bill));
     if let Some(root) = &arguments.root {
-        for file in contents::base(&libraries)?.iter().chain(&contents::program(&stripped, &bill)) {
+        for file in base.iter().chain(&files) {
             file.write_below(root)?;
         }
     }
-    let image = Image::build(&arguments.name, &stripped, &libraries, &bill, &Labels { created, revision: revision() })?;
+    let labels = Labels { created, revision: revision() };
+    let image = Image::build(&program::recipe(&arguments.name, base, files, &labels))?;
     let path = out.join("holdfast.tar");
     let written = archive::write(&path, &image)?;
     fs::write(out.join("holdfast.cdx.json"), &bill).context("cannot write the bill of materials")?;
@@ -73,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     println!("binary           {} without its debug lines", megabytes(u64::try_from(stripped.len())?));
     println!("libraries        {}", names(&libraries));
     println!("debug lines      {}", out.join("holdfast.debug").display());
-    println!("bill of materials {}, and in the image as {}", out.join("holdfast.cdx.json").display(), contents::BILL);
+    println!("bill of materials {}, and in the image as {}", out.join("holdfast.cdx.json").display(), program::BILL);
     Ok(())
 }
 

@@ -97,6 +97,7 @@ fn drive(stage: &mut Stage, seconds: u32, begun: Instant, say: &impl Fn(&str)) -
     for site in &sites {
         stage.ready(&stage.pod(site, 0))?;
     }
+    stage.split(&stage.pod(first, 0))?;
     let up_seconds = begun.elapsed().as_secs_f64();
     say("One fleet lies over all of them: every range has a replica in each.");
     let alive: Vec<_> = sites.iter().filter(|site| *site != VICTIM).collect();

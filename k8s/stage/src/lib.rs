@@ -117,6 +117,16 @@ impl Stage {
         self.in_pod(&self.pod(site, 0), &["init"])
     }
 
+    /// Cuts the ranges so that every site can lead some: the loads' keys begin with their names, and what is written by hand lies among them.
+    pub fn split(&self, pod: &Pod) -> Result<()> {
+        let cuts: Vec<_> = ["d", "h", "l", "p", "t"].iter().map(|key| format!("SPLIT AT '{key}';")).collect();
+        self.in_pod(pod, &["sql", "--quiet", "--execute", &cuts.concat()])?;
+        self.until("every site leads a range", || {
+            let led = self.status(pod).ok()?.sites;
+            (led.len() == self.sites().len() && led.iter().all(|site| site.leaders > 0)).then_some(())
+        })
+    }
+
     /// The pod of a store.
     pub fn pod(&self, site: &str, ordinal: u32) -> Pod {
         Pod::new(&self.fleet, site, ordinal)

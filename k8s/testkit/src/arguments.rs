@@ -122,15 +122,6 @@ pub(crate) enum Command {
         instance: Instance,
         archive: PathBuf,
     },
-    /// Pack programs of this machine, with their libraries, into an image archive for `load`
-    Image {
-        /// `holdfast.test/holdfast:1`
-        name: String,
-        archive: PathBuf,
-        /// The first one is the entrypoint; each is put at /NAME
-        #[arg(required = true)]
-        programs: Vec<PathBuf>,
-    },
     /// Print the path of the kubeconfig with a context for each cluster; use it within `run`
     Kubeconfig {
         #[command(flatten)]

@@ -7,7 +7,7 @@
 //! ```text
 //!   clusters      up, kill, bring back, cut, delay, freeze, down
 //!   plan          names and addresses        config    what each program is told       pki    keys and certificates
-//!   network       the fabric, its rules      sandbox   cgroups, mounts, supervision    image  OCI archives
+//!   network       the fabric, its rules      sandbox   cgroups, mounts, supervision
 //!   tools         builds etcd, Kubernetes, CoreDNS and kube-router from pinned Go modules
 //! ```
 //!
@@ -17,7 +17,6 @@ mod clusters;
 mod command;
 mod config;
 mod error;
-mod image;
 mod network;
 mod objects;
 mod pki;
@@ -30,7 +29,6 @@ mod tools;
 
 pub use clusters::{Clusters, NodeState};
 pub use error::{Error, Result};
-pub use image::Image;
 pub use network::Delay;
 pub use plan::{Node, Options, Site};
 pub use tools::Tools;

@@ -4,7 +4,7 @@ mod arguments;
 
 use arguments::{Arguments, Command, Inside, Instance};
 use clap::Parser;
-use holdfast_testkit::{Clusters, Delay, Error, Image, Options, Result, Tools, inside};
+use holdfast_testkit::{Clusters, Delay, Error, Options, Result, Tools, inside};
 use std::process::{Command as Process, ExitCode};
 use std::time::Instant;
 
@@ -51,10 +51,6 @@ fn run(command: Command) -> Result<ExitCode> {
             return exit_code(open(&instance)?.kubectl_command(&site)?.args(arguments));
         }
         Command::Load { instance, archive } => open(&instance)?.load_image(&archive)?,
-        Command::Image { name, archive, programs } => {
-            let image = programs.iter().try_fold(Image::new(&name), |image, program| image.program(program))?;
-            image.write(&archive)?;
-        }
         Command::Kubeconfig { instance } => println!("{}", open(&instance)?.kubeconfig().display()),
         Command::Run { instance, words } => {
             let (program, arguments) = words.split_first().expect("clap asks for one at least");

@@ -30,6 +30,7 @@ pub fn comes_up(stage: &mut Stage) {
     for site in stage.sites() {
         stage.ready(&stage.pod(&site, 0)).unwrap();
     }
+    stage.split(&stage.pod("east", 0)).unwrap();
 }
 
 pub fn is_founded_once(stage: &mut Stage) {

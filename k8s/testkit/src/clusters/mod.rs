@@ -8,7 +8,6 @@ pub use status::NodeState;
 
 use crate::command::{output, output_of_input};
 use crate::error::{At, Error, Result};
-use crate::image;
 use crate::network::{Fabric, remove_namespace, remove_namespaces};
 use crate::plan::{Instance, Node, Options, Site, unknown_site, validate_instance_name};
 use crate::requirements;
@@ -165,7 +164,7 @@ impl Clusters {
 
     /// Imports an image (an OCI archive) into every node, also into those that are without power or not there yet, once they start.
     pub fn load_image(&self, archive: &Path) -> Result<()> {
-        let name = image::name_in_archive(archive)?;
+        let name = sandbox::name_of(archive)?;
         let file = name.replace(['/', ':'], "_");
         let kept = self.state.images().join(file).with_extension("tar");
         let next = kept.with_extension("next");

@@ -1,7 +1,7 @@
 //! containerd's configuration.
 
 use super::Context;
-use crate::image::PAUSE;
+use crate::tools::PAUSE;
 use serde_json::{Value, json};
 
 /// Debian's package containernetworking-plugins puts them here.

@@ -8,7 +8,7 @@ mod stages;
 mod supervise;
 
 pub(crate) use cgroup::{Cgroup, missing as missing_cgroups, names_with_prefix};
-pub(crate) use images::import;
+pub(crate) use images::{import, name_of};
 pub use init::node_init;
 pub(crate) use launch::{find_program, start};
 pub use launch::{node_enter, node_launch};

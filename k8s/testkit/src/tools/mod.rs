@@ -4,13 +4,16 @@ mod build;
 mod modules;
 
 use crate::error::{At, Error, Result};
-use crate::image::Image;
 use build::Builder;
+use holdfast_image::{Image, Recipe, archive};
 use modules::MODULES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+/// The image that holds a pod's namespaces.
+pub(crate) const PAUSE: &str = "holdfast.test/pause:1";
 
 /// All programs, built.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,7 +65,13 @@ impl Tools {
 
     /// Writes the archive of the image that holds each pod's namespaces.
     pub(crate) fn write_pause_image(&self, path: &Path) -> Result<()> {
-        Image::new(crate::image::PAUSE).file("pause", &self.program("pause"))?.entrypoint(&["/pause"]).write(path)
+        let program = self.program("pause");
+        let bytes = fs::read(&program).at(&program)?;
+        let files = vec![holdfast_image::File { path: "/pause", bytes: &bytes, executable: true }];
+        let layers = vec![("the program that holds a pod's namespaces", files)];
+        let recipe = Recipe { name: PAUSE, entrypoint: "/pause", layers, ..Recipe::default() };
+        let written = Image::build(&recipe).and_then(|image| archive::write(path, &image));
+        written.map(drop).map_err(|error| Error::Invalid(format!("{error:#}")))
     }
 }
 
