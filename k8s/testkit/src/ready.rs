@@ -101,6 +101,12 @@ pub(crate) fn is_ready(node: &Node, since: SystemTime) -> bool {
     })
 }
 
+/// How long it is until a clock of whole seconds shows another one.
+pub(crate) fn until_next_second(now: SystemTime) -> Duration {
+    let past = now.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    Duration::from_secs(1).saturating_sub(Duration::from_nanos(past.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +118,13 @@ mod tests {
         let node: Node = serde_json::from_str(text).unwrap();
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         assert!(is_ready(&node, at(9)) && !is_ready(&node, at(10)));
+    }
+
+    #[test]
+    fn what_is_started_after_the_wait_says_a_later_second() {
+        let now = UNIX_EPOCH + Duration::from_millis(9_700);
+        assert_eq!(now + until_next_second(now), UNIX_EPOCH + Duration::from_secs(10));
+        let now = UNIX_EPOCH + Duration::from_secs(9);
+        assert_eq!(now + until_next_second(now), UNIX_EPOCH + Duration::from_secs(10));
     }
 }

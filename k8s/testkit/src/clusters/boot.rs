@@ -6,7 +6,7 @@ use crate::error::{At, Error, Result};
 use crate::objects;
 use crate::pki::Pki;
 use crate::plan::{Node, Site};
-use crate::ready::Awaited;
+use crate::ready::{self, Awaited};
 use crate::requirements;
 use crate::sandbox;
 use crate::state::{self, make_folder};
@@ -68,6 +68,9 @@ impl Clusters {
     /// Starts nodes that do not run, and waits until they are ready.
     fn start_nodes(&self, site: &Site, nodes: &[Node]) -> Result<()> {
         let since = SystemTime::now();
+        // A kubelet tells whole seconds, and may be ready again within the one in which it was started: what it says then would count as said
+        // before, and it says nothing more for minutes.
+        std::thread::sleep(ready::until_next_second(since));
         for node in nodes {
             let folder = self.state.node(site, node);
             state::remove_file(&folder.started_marker())?;
