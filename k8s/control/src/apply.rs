@@ -22,7 +22,7 @@ use crate::rollout::{self, Next};
 use crate::stores::{Kept, StoreView, Stores};
 use crate::sync::{self, Say};
 use crate::views::SetView;
-use crate::{kinds, prune, slices};
+use crate::{kinds, prune};
 
 /// What is asked for beside the file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -93,7 +93,7 @@ impl Applied {
 /// Applies the fleet file. Pods that are replaced have other addresses, which the fleet must learn before it can count them; so they are mirrored
 /// meanwhile.
 pub async fn apply(run: &Run<'_>) -> Vec<Applied> {
-    if !slices::is_mirrored(run.fleet) {
+    if !run.fleet.is_mirrored() {
         return run.sites().await;
     }
     let applied = tokio::select! {

@@ -3,19 +3,12 @@
 use std::fmt;
 
 use holdfast_k8s::SiteTree;
+pub use holdfast_k8s::render::labels::{FLEET, MANAGED_BY, MANAGER, SITE};
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::kinds::{self, Kind};
 
-/// The label of the fleet, on every object.
-pub const FLEET: &str = "holdfast.dev/fleet";
-/// The label of the site.
-pub const SITE: &str = "holdfast.dev/site";
-/// Says who made an object.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// What `MANAGED_BY` says, and who writes by server-side apply.
-pub const MANAGER: &str = "holdfast";
 /// Part of the kustomization, not of the site.
 const LIST: &str = "Kustomization";
 

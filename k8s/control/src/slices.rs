@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use holdfast_k8s::Fleet;
+use holdfast_k8s::fleet::Site;
 use holdfast_k8s::fleet::names::Ordinal;
-use holdfast_k8s::fleet::{Connectivity, Site};
 use serde_json::{Value, json};
 
 use crate::diff;
@@ -52,15 +52,9 @@ impl Family {
     }
 }
 
-/// Whether the addresses of other sites are mirrored at all.
-#[must_use]
-pub fn is_mirrored(fleet: &Fleet) -> bool {
-    matches!(fleet.connectivity, Connectivity::FlatMirror | Connectivity::CalicoBgp)
-}
-
 /// All slices that may be in a site.
 pub(crate) fn addresses(fleet: &Fleet, site: &str) -> Vec<Address> {
-    let Some(own) = fleet.sites.iter().find(|own| own.name == site).filter(|_| is_mirrored(fleet)) else {
+    let Some(own) = fleet.sites.iter().find(|own| own.name == site).filter(|_| fleet.is_mirrored()) else {
         return Vec::new();
     };
     let pods = fleet.remote_pods(own).map(|(site, ordinal)| fleet.pod_name(site, ordinal));

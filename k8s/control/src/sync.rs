@@ -49,7 +49,7 @@ pub async fn pods(fleet: &Fleet, site: &Site, link: &Link) -> Result<Vec<PodView
 
 /// Which pod of another site has which address, as it was mirrored last: what is left to know of a site that does not answer.
 pub async fn mirrored(fleet: &Fleet, link: &Link) -> Result<Vec<(String, String)>, Failure> {
-    if !slices::is_mirrored(fleet) {
+    if !fleet.is_mirrored() {
         return Ok(Vec::new());
     }
     let live = link.list(SLICE, SLICE.api_version, &fleet.namespace, &objects::owned_by(&fleet.name)).await?;

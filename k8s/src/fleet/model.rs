@@ -397,6 +397,12 @@ pub struct Shape {
 }
 
 impl Fleet {
+    /// Whether the addresses of other sites' stores are written into each site (`holdfast fleet sync`).
+    #[must_use]
+    pub fn is_mirrored(&self) -> bool {
+        matches!(self.connectivity, Connectivity::FlatMirror | Connectivity::CalicoBgp)
+    }
+
     /// What a site consists of.
     #[must_use]
     pub fn shape(&self, site: &Site) -> Shape {

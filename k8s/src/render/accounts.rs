@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 
-use super::connectivity;
 use super::operator;
 use super::{Scene, SiteTree};
 
@@ -24,7 +23,7 @@ pub(super) fn sync(scene: &Scene<'_>) -> String {
 /// The accounts and their rights.
 pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     tree.add(FILE, &account(scene, store(scene)));
-    if connectivity::is_mirrored(scene) {
+    if scene.fleet.is_mirrored() {
         let sync = sync(scene);
         tree.add(FILE, &account(scene, sync.clone()));
         tree.add(FILE, &may_mirror(scene, &sync));

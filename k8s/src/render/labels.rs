@@ -7,9 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use super::Scene;
 
 /// The label of the fleet.
-pub(crate) const FLEET: &str = "holdfast.dev/fleet";
+pub const FLEET: &str = "holdfast.dev/fleet";
+/// Says who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// What `MANAGED_BY` says, and who writes by server-side apply.
+pub const MANAGER: &str = "holdfast";
 /// The label of the site.
-pub(crate) const SITE: &str = "holdfast.dev/site";
+pub const SITE: &str = "holdfast.dev/site";
 /// The label of a program's pods that may reach the stores; its value is the name of the fleet.
 pub(crate) const CLIENT: &str = "holdfast.dev/client";
 /// The label of the Service by which Prometheus finds the stores.
@@ -31,7 +35,7 @@ impl Scene<'_> {
         labels([
             ("app.kubernetes.io/name", "holdfast"),
             ("app.kubernetes.io/instance", &self.fleet.name),
-            ("app.kubernetes.io/managed-by", "holdfast"),
+            (MANAGED_BY, MANAGER),
             (FLEET, &self.fleet.name),
             (SITE, &self.site.name),
         ])

@@ -10,7 +10,7 @@ pub mod connectivity;
 mod dashboard;
 mod disruption;
 mod kustomization;
-mod labels;
+pub mod labels;
 mod monitoring;
 mod namespace;
 mod network_policy;

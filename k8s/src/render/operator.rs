@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::accounts::{RBAC, account, rule, subject};
-use super::{Scene, SiteTree, admission, connectivity, priority};
+use super::{Scene, SiteTree, admission, priority};
 use crate::fleet::Connectivity;
 
 const FILE: &str = "operator.yaml";
@@ -43,7 +43,7 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     tree.add(FILE, &ClusterRole { metadata: metadata(), rules: Some(outside(scene)), ..ClusterRole::default() });
     let mut subjects = vec![subject(scene, &name)];
     // Whoever mirrors addresses must know the site too.
-    if connectivity::is_mirrored(scene) {
+    if scene.fleet.is_mirrored() {
         subjects.push(subject(scene, &super::accounts::sync(scene)));
     }
     tree.add(

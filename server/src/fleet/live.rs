@@ -15,7 +15,7 @@ use holdfast_control::connect::{self, Limits, Reach};
 use holdfast_control::plan::Verdict;
 use holdfast_control::stores::{StoreView, Stores};
 use holdfast_control::sync::{self, Synced};
-use holdfast_control::{audit, plan, report, slices, status};
+use holdfast_control::{audit, plan, report, status};
 use holdfast_k8s::Fleet;
 use tokio::time::timeout;
 
@@ -291,7 +291,7 @@ pub async fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 pub async fn sync(args: &SyncArgs) -> anyhow::Result<ExitCode> {
     let live = open!(&args.live);
     live.check_site(args.site.as_deref())?;
-    if !slices::is_mirrored(&live.fleet) {
+    if !live.fleet.is_mirrored() {
         println!("nothing to do: in this mode the stores of other sites are found by other means");
         return Ok(ExitCode::SUCCESS);
     }

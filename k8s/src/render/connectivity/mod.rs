@@ -79,16 +79,11 @@ pub(super) fn add(scene: &Scene<'_>, tree: &mut SiteTree) {
     }
 }
 
-/// Whether somebody must write the addresses of the other sites' pods into this one.
-pub(super) fn is_mirrored(scene: &Scene<'_>) -> bool {
-    matches!(scene.fleet.connectivity, Connectivity::FlatMirror | Connectivity::CalicoBgp)
-}
-
 /// Where a store says that it is reached, with `$(POD_NAME)` and `$(POD_IP)` for what differs. Where pods of all sites route to each other and names
 /// of other sites stand for mirrored addresses, it is the pod's own address: a store that comes back with another one tells it to the others itself,
 /// and needs nobody who mirrors it first.
 pub(super) fn advertised_host(scene: &Scene<'_>) -> String {
-    if !is_mirrored(scene) {
+    if !scene.fleet.is_mirrored() {
         return scene.fleet.host_of(scene.site, "$(POD_NAME)");
     }
     let first = scene.site.pod_cidrs.first().and_then(Cidr::net);
