@@ -10,16 +10,9 @@ use crate::help;
 #[derive(Parser, Debug)]
 #[command(name = "holdfast", version, max_term_width = 110, after_help = help::MAIN)]
 pub struct Cli {
-    /// What a store logs to standard error, as `level` or `target=level,...`; other commands log warnings only
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "HOLDFAST_LOG",
-        default_value = "info",
-        global = true,
-        help_heading = "Logging"
-    )]
-    pub log: String,
+    /// What is logged to standard error, as `level` or `target=level,...`; when not said, a store logs `info` and other commands warnings
+    #[arg(long, value_name = "FILTER", env = "HOLDFAST_LOG", global = true, help_heading = "Logging")]
+    pub log: Option<String>,
     /// Write log lines as JSON
     #[arg(long, env = "HOLDFAST_LOG_JSON", global = true, help_heading = "Logging")]
     pub log_json: bool,

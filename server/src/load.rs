@@ -10,6 +10,7 @@ use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase, Totals};
 use serde::Serialize;
 
 use crate::demo::data;
+use crate::joining::random_128;
 
 /// `holdfast load`.
 #[derive(Args, Debug, Clone)]
@@ -20,7 +21,7 @@ pub struct LoadArgs {
     /// The site that the clients are in
     #[arg(long, value_name = "NAME", env = "HOLDFAST_SITE")]
     pub site: String,
-    /// What all keys of this load begin with: give each load that runs at the same time another one
+    /// What all keys of this load begin with; a random part follows, so that no load meets what another one wrote
     #[arg(long, value_name = "TEXT", default_value = "load/")]
     pub prefix: String,
     /// Clients that work at the same time
@@ -49,12 +50,13 @@ struct Found {
 /// Runs the load; true when nothing was lost, duplicated or refused. What it wrote stays.
 pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
     let meter = Arc::new(Meter::new(1));
+    let prefix = format!("{}{:08x}/", args.prefix, random_128()? & 0xffff_ffff);
     let options = LoadOptions {
         addresses: args.at.clone(),
         sites: vec![args.site.clone()],
         clients: args.clients.into(),
-        prefix: args.prefix.clone(),
-        rows: data::generate(&args.prefix, args.rows).into_iter().map(|row| (row.key, row.value)).collect(),
+        rows: data::generate(&prefix, args.rows).into_iter().map(|row| (row.key, row.value)).collect(),
+        prefix,
     };
     let load = Load::connect(options, Arc::clone(&meter)).await?;
     load.import(|_, _| {}).await?;

@@ -120,15 +120,18 @@ fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What commands log that are no store. The control plane says itself what becomes of its calls to API servers.
+/// What a store logs.
+const STORES_LOG: &str = "info";
+/// What other commands log. The control plane says itself what becomes of its calls to API servers.
 const OTHERS_LOG: &str = "warn,kube_client=off";
 
 /// Log lines go to standard error: standard output belongs to results.
 fn init_logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Start(_)) { cli.log.as_str() } else { OTHERS_LOG };
-    let filter = tracing_subscriber::EnvFilter::try_new(default).unwrap_or_else(|error| {
-        eprintln!("--log {default:?} cannot be read ({error}); using \"info\"");
-        tracing_subscriber::EnvFilter::new("info")
+    let default = if matches!(cli.command, Command::Start(_)) { STORES_LOG } else { OTHERS_LOG };
+    let wanted = cli.log.as_deref().unwrap_or(default);
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted).unwrap_or_else(|error| {
+        eprintln!("--log {wanted:?} cannot be read ({error}); using {default:?}");
+        tracing_subscriber::EnvFilter::new(default)
     });
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if cli.log_json {

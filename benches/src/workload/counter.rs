@@ -9,12 +9,11 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use holdfast_client::Expected;
 use holdfast_proto::v1;
-use holdfast_proto::v1::kv_client::KvClient;
 use holdfast_proto::v1::write_response::Outcome;
 use holdfast_types::{ClientId, RequestId, Sequence, Slot, Timestamp, WriteAttempt};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::{Channel, Endpoint};
 
+use super::stores::Stores;
 use crate::record::WriteEnd;
 
 /// How long an increment may take, retries included.
@@ -26,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Sends each increment twice at once, by unary calls of the public service.
 pub struct TwiceSender {
-    stores: Vec<KvClient<Channel>>,
+    stores: Stores,
     client: ClientId,
     sequence: u64,
     next_store: usize,
@@ -42,16 +41,9 @@ enum Pair {
 }
 
 impl TwiceSender {
-    /// A sender of its own client session. Connections are made when they are needed.
-    pub fn new(addresses: &[String], client: ClientId, next_store: usize) -> anyhow::Result<Self> {
-        let connect = |address: &String| {
-            let endpoint =
-                Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(Duration::from_millis(300));
-            anyhow::Ok(KvClient::new(endpoint.connect_lazy()))
-        };
-        let stores = addresses.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
-        anyhow::ensure!(!stores.is_empty(), "no store to send to");
-        Ok(Self { stores, client, sequence: 0, next_store })
+    /// A sender of its own client session.
+    pub fn new(stores: Stores, client: ClientId, next_store: usize) -> Self {
+        Self { stores, client, sequence: 0, next_store }
     }
 
     /// Sets `key` to `value` if it looks as expected. `Refused`: another client was faster.
@@ -85,9 +77,7 @@ impl TwiceSender {
 
     /// Sends two attempts to two stores at once and looks at both answers.
     async fn send_pair(&mut self, [first, second]: [v1::CompareAndSetRequest; 2]) -> anyhow::Result<Pair> {
-        let stores = self.stores.len();
-        let mut left = self.stores[self.next_store % stores].clone();
-        let mut right = self.stores[(self.next_store + 1) % stores].clone();
+        let [mut left, mut right] = self.stores.pair(self.next_store);
         self.next_store += 1;
         let may_be_final = first.write.as_ref().is_some_and(|write| write.attempt > 1);
         let first = async move { (timeout(ATTEMPT, left.compare_and_set(first)).await, may_be_final) };

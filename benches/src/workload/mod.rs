@@ -6,6 +6,7 @@
 mod client;
 mod counter;
 mod meter;
+mod stores;
 pub mod totals;
 mod verify;
 
@@ -49,6 +50,7 @@ pub struct Load {
     meter: Arc<Meter>,
     /// One connection for each site; the clients of a site share it, as the threads of an application do.
     connections: Vec<Client>,
+    stores: stores::Stores,
 }
 
 impl Load {
@@ -59,7 +61,8 @@ impl Load {
             let client_options = Options::new().site(SiteName::new(site).map_err(anyhow::Error::msg)?);
             connections.push(Client::connect(options.addresses.clone(), client_options).await?);
         }
-        Ok(Self { options, meter, connections })
+        let stores = stores::Stores::follow(&options.addresses).await?;
+        Ok(Self { options, meter, connections, stores })
     }
 
     /// How many rows there are.
@@ -111,7 +114,7 @@ impl Load {
                 mine,
                 Arc::clone(&counters),
                 Arc::clone(&self.meter),
-                counter::TwiceSender::new(&self.options.addresses, random_client()?, number)?,
+                counter::TwiceSender::new(self.stores.clone(), random_client()?, number),
             );
             tasks.spawn(client.run(Arc::clone(&stop)));
         }
