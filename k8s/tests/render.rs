@@ -210,6 +210,22 @@ fn each_store_advertises_the_name_that_others_join_by_or_where_names_are_mirrore
 }
 
 #[test]
+fn every_version_of_external_dns_finds_the_name_that_a_store_advertises() {
+    let fleet = example("loadbalancer");
+    for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
+        let services = objects(&tree.files["services-store.yaml"]);
+        assert_eq!(services.len(), fleet.ordinals(site).count());
+        for (service, ordinal) in services.iter().zip(fleet.ordinals(site)) {
+            let name = json!(fleet.host(site, ordinal));
+            // Up to 0.21, and from 0.22 on.
+            for prefix in ["external-dns.alpha.kubernetes.io", "external-dns.kubernetes.io"] {
+                assert_eq!(service["metadata"]["annotations"][format!("{prefix}/hostname")], name);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_schema_has_every_key_of_the_examples() {
     let schema: Value = serde_json::from_str(&schema()).unwrap();
     for mode in MODES {

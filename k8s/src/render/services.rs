@@ -64,9 +64,9 @@ fn of_pod(scene: &Scene<'_>, ordinal: Ordinal, style: &PodServices) -> Service {
     let name = scene.fleet.pod_name(scene.site, ordinal);
     let mut metadata = scene.metadata(&name);
     metadata.annotations = (!style.annotations.is_empty()).then(|| style.annotations.clone());
-    if let Some((key, zone)) = &style.published {
+    if let Some((keys, zone)) = &style.published {
         let host = format!("{name}.{zone}");
-        metadata.annotations.get_or_insert_default().insert((*key).to_owned(), host);
+        metadata.annotations.get_or_insert_default().extend(labels(keys.map(|key| (key, host.as_str()))));
     }
     metadata.labels.get_or_insert_default().extend(style.labels.clone());
     Service {

@@ -8,8 +8,8 @@ use super::super::network_policy::block;
 use super::{OtherSites, PodServices, Scene};
 use crate::fleet::amounts::Cidr;
 
-/// The annotation that external-dns reads.
-const HOSTNAME: &str = "external-dns.alpha.kubernetes.io/hostname";
+/// The annotations that external-dns reads: the first up to its version 0.21, the second from 0.22 on.
+const HOSTNAMES: [&str; 2] = ["external-dns.alpha.kubernetes.io/hostname", "external-dns.kubernetes.io/hostname"];
 /// Where load balancers of other sites are is not known before they are made.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -18,7 +18,7 @@ pub(super) fn pod_services(zone: &str, annotations: &Labels) -> PodServices {
     PodServices {
         is_load_balancer: true,
         annotations: annotations.clone(),
-        published: Some((HOSTNAME, zone.to_owned())),
+        published: Some((HOSTNAMES, zone.to_owned())),
         ..PodServices::default()
     }
 }

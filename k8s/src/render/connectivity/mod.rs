@@ -37,8 +37,8 @@ pub(super) struct PodServices {
     pub(super) annotations: Labels,
     /// Labels of all of them.
     pub(super) labels: Labels,
-    /// The annotation that publishes the pod's name in a DNS zone, and the zone.
-    pub(super) published: Option<(&'static str, String)>,
+    /// The annotations that publish the pod's name in a DNS zone, and the zone.
+    pub(super) published: Option<([&'static str; 2], String)>,
 }
 
 /// How connections from and to other sites look from inside a site.
