@@ -1,10 +1,9 @@
 //! `holdfast completions`: what a shell needs to complete this command line.
 
-use std::io::Write;
-
 use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+use holdfast_output::out;
 
 use crate::cli::Cli;
 
@@ -18,8 +17,8 @@ pub struct CompletionsArgs {
 
 /// Prints the script.
 pub fn print(args: &CompletionsArgs) -> anyhow::Result<()> {
-    // In one piece: a reader that goes away in between is an error, not a panic.
-    std::io::stdout().write_all(&script(args.shell)).context("printing the script")
+    out!("{}", String::from_utf8(script(args.shell)).context("a script is text")?)?;
+    Ok(())
 }
 
 fn script(shell: Shell) -> Vec<u8> {

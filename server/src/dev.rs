@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use holdfast_benches::fleet::{FleetOptions, LocalFleet, interrupted, scratch};
+use holdfast_output::{errln, out, outln};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -87,14 +88,14 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
             .use_ports_from(args.first_port)
             .context("the ports cannot be had; choose others with --first-port, 0 for any that are free")?;
     }
-    eprintln!("Starting {} sites with {} store(s) each ...", args.sites, args.stores_per_site);
+    errln!("Starting {} sites with {} store(s) each ...", args.sites, args.stores_per_site);
     fleet.start().await?;
-    print(args, &fleet);
+    print(args, &fleet)?;
     let mut dev = Dev { running: vec![true; fleet.stores().len()], fleet };
-    dev.serve().await?;
-    eprintln!("Stopping ...");
+    let served = dev.serve().await;
+    errln!("Stopping ...");
     dev.stop().await;
-    Ok(())
+    served
 }
 
 /// The fleet while it is up.
@@ -114,7 +115,7 @@ impl Dev {
             tokio::select! {
                 () = &mut interrupted => return Ok(()),
                 Some(line) = lines.recv() => {
-                    if self.take(&line) {
+                    if self.take(&line)? {
                         return Ok(());
                     }
                 }
@@ -124,11 +125,11 @@ impl Dev {
     }
 
     /// Carries out one line; true: it asks for the end.
-    fn take(&mut self, line: &str) -> bool {
+    fn take(&mut self, line: &str) -> anyhow::Result<bool> {
         let done = match Order::parse(line) {
-            Ok(Order::Quit) => return true,
+            Ok(Order::Quit) => return Ok(true),
             Ok(Order::Status) => {
-                self.show();
+                self.show()?;
                 Ok(())
             }
             Ok(Order::Kill(site)) => self.kill(&site),
@@ -137,9 +138,9 @@ impl Dev {
             Err(said) => Err(anyhow::Error::msg(said)),
         };
         if let Err(error) = done {
-            eprintln!("{error:#}");
+            errln!("{error:#}");
         }
-        false
+        Ok(false)
     }
 
     fn kill(&mut self, site: &str) -> anyhow::Result<()> {
@@ -148,7 +149,7 @@ impl Dev {
         for store in stores {
             self.running[store] = false;
         }
-        eprintln!("{site} is killed. `start {site}` brings it back.");
+        errln!("{site} is killed. `start {site}` brings it back.");
         Ok(())
     }
 
@@ -157,7 +158,7 @@ impl Dev {
             self.fleet.start_store(store)?;
             self.running[store] = true;
         }
-        eprintln!("{site} is started; it catches up by itself.");
+        errln!("{site} is started; it catches up by itself.");
         Ok(())
     }
 
@@ -180,20 +181,21 @@ impl Dev {
                 let (site, log) = (store.site.clone(), store.data_dir.with_extension("log"));
                 // It is gone: this only forgets its process, so that it can be started again.
                 if let Err(error) = self.fleet.kill(index) {
-                    eprintln!("{error:#}");
+                    errln!("{error:#}");
                 }
-                eprintln!("A store of {site} ended; its log: {}. `start {site}` brings it back.", log.display());
+                errln!("A store of {site} ended; its log: {}. `start {site}` brings it back.", log.display());
             }
         }
     }
 
-    fn show(&self) {
+    fn show(&self) -> anyhow::Result<()> {
         let mut table = Table::new(&["site", "clients connect to", "process"]);
         for (index, store) in self.fleet.stores().iter().enumerate() {
             let process = self.fleet.pid(index).map_or_else(|| "down".into(), |pid| pid.to_string());
             table.row(vec![store.site.clone(), store.client.to_string(), process]);
         }
-        print!("{table}");
+        out!("{table}")?;
+        Ok(())
     }
 
     async fn stop(&mut self) {
@@ -201,7 +203,7 @@ impl Dev {
             if self.running[index]
                 && let Err(error) = self.fleet.stop(index, STOP_WITHIN).await
             {
-                eprintln!("store {index}: {error:#}");
+                errln!("store {index}: {error:#}");
             }
         }
     }
@@ -228,7 +230,7 @@ fn lines() -> anyhow::Result<mpsc::Receiver<String>> {
     Ok(lines)
 }
 
-fn print(args: &DevArgs, fleet: &LocalFleet) {
+fn print(args: &DevArgs, fleet: &LocalFleet) -> anyhow::Result<()> {
     let stores = fleet.stores().iter().enumerate();
     if args.json {
         let stores: Vec<_> = stores
@@ -236,8 +238,8 @@ fn print(args: &DevArgs, fleet: &LocalFleet) {
                 json!({ "site": store.site, "client": store.client, "http": store.http, "process": fleet.pid(index) })
             })
             .collect();
-        println!("{}", json!({ "stores": stores }));
-        return;
+        outln!("{}", json!({ "stores": stores }))?;
+        return Ok(());
     }
     let mut table = Table::new(&["site", "clients connect to", "health and metrics", "process"]);
     for (index, store) in stores {
@@ -249,13 +251,14 @@ fn print(args: &DevArgs, fleet: &LocalFleet) {
             process,
         ]);
     }
-    print!("{table}");
+    out!("{table}")?;
     if args.first_port == crate::config::CLIENT_PORT {
-        println!("\nIn a second terminal: holdfast put greeting hello, holdfast get greeting");
+        outln!("\nIn a second terminal: holdfast put greeting hello, holdfast get greeting")?;
     } else {
-        println!("\nIn a second terminal: export HOLDFAST_AT={}", fleet.addresses().join(","));
+        outln!("\nIn a second terminal: export HOLDFAST_AT={}", fleet.addresses().join(","))?;
     }
-    println!("Here: kill SITE, start SITE, status, quit (or Ctrl-C)");
+    outln!("Here: kill SITE, start SITE, status, quit (or Ctrl-C)")?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use clap::{Args, ValueHint};
 use holdfast_client::admin::{
     Admin, AdminError, Drained, DrainedStore, Prepared, RangeStatus, Ranges, StoreId, Stores,
 };
+use holdfast_output::{Unwritten, errln, outln};
 use holdfast_types::Rejected;
 use serde_json::json;
 
@@ -66,29 +67,26 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<bool> {
     let stores = args.stores.iter().copied();
     let drained = if args.cancel { admin.cancel_drain(stores).await? } else { admin.drain_stores(stores).await? };
     for silent in &drained.silent {
-        eprintln!("warning: {} ({}) could not be asked what it holds: {}", silent.store, silent.site, silent.reason);
+        errln!("warning: {} ({}) could not be asked what it holds: {}", silent.store, silent.site, silent.reason);
     }
     if args.cancel || args.no_wait {
-        print(args, &drained, false);
+        print(args, &drained, false)?;
         return Ok(true);
     }
     let is_empty = wait(&admin, drained.clone()).await?;
     if is_empty {
         let empty = |store: DrainedStore| DrainedStore { ranges_left: 0, bytes_left: 0, ..store };
         let stores = drained.stores.into_iter().map(empty).collect();
-        print(args, &Drained { stores, silent: drained.silent }, true);
+        print(args, &Drained { stores, silent: drained.silent }, true)?;
     }
     Ok(is_empty)
 }
 
-fn print(args: &DrainArgs, drained: &Drained, is_empty: bool) {
+fn print(args: &DrainArgs, drained: &Drained, is_empty: bool) -> Result<(), Unwritten> {
     if args.json {
-        println!("{}", as_json(drained, is_empty));
-        return;
+        return outln!("{}", as_json(drained, is_empty));
     }
-    for store in &drained.stores {
-        println!("{}", in_words(store, is_empty));
-    }
+    drained.stores.iter().try_for_each(|store| outln!("{}", in_words(store, is_empty)))
 }
 
 fn in_words(drained: &DrainedStore, is_empty: bool) -> String {
@@ -182,9 +180,7 @@ async fn wait(admin: &Admin, drained: Drained) -> anyhow::Result<bool> {
                 let known = begun.elapsed() >= MARK_IS_KNOWN_AFTER;
                 let stays = now.iter().find(|(_, progress)| known && *progress == Progress::Stays);
                 if let Some((store, _)) = stays {
-                    eprintln!(
-                        "{store} stays: somebody has taken that back meanwhile (`holdfast drain {store} --cancel`)"
-                    );
+                    errln!("{store} stays: somebody has taken that back meanwhile (`holdfast drain {store} --cancel`)");
                     return Ok(false);
                 }
                 let settled = !is_new || known;
@@ -205,7 +201,7 @@ async fn wait(admin: &Admin, drained: Drained) -> anyhow::Result<bool> {
         }
         if moved.elapsed() >= STALLED_AFTER {
             moved = Instant::now();
-            eprintln!(
+            errln!(
                 "nothing has moved for {} s: look at `holdfast status`; --cancel takes the drain back",
                 STALLED_AFTER.as_secs()
             );
@@ -216,14 +212,11 @@ async fn wait(admin: &Admin, drained: Drained) -> anyhow::Result<bool> {
 
 fn tell(store: StoreId, progress: Progress) {
     match progress {
-        Progress::Left { ranges, bytes, answers: true } => eprintln!("{store}: {}", left_in_words(ranges, bytes)),
+        Progress::Left { ranges, bytes, answers: true } => errln!("{store}: {}", left_in_words(ranges, bytes)),
         Progress::Left { ranges, bytes, answers: false } => {
-            eprintln!(
-                "{store}: {}; it does not answer, so they are copied from the others",
-                left_in_words(ranges, bytes)
-            );
+            errln!("{store}: {}; it does not answer, so they are copied from the others", left_in_words(ranges, bytes));
         }
-        Progress::Empty => eprintln!("{store}: nothing left"),
+        Progress::Empty => errln!("{store}: nothing left"),
         Progress::Stays => {}
     }
 }
@@ -235,10 +228,10 @@ async fn local(args: &DrainArgs) -> anyhow::Result<()> {
     let within = args.within.unwrap_or(LOCAL_WITHIN);
     let asked = if args.cancel { admin.cancel_stop().await } else { admin.prepare_to_stop(within).await };
     match asked {
-        Ok(prepared) if args.json => println!("{}", prepared_as_json(&prepared)),
-        Ok(prepared) => println!("{}", prepared_in_words(&prepared, args.cancel, within)),
+        Ok(prepared) if args.json => outln!("{}", prepared_as_json(&prepared))?,
+        Ok(prepared) => outln!("{}", prepared_in_words(&prepared, args.cancel, within))?,
         // It starts, stops, or has never been a member.
-        Err(AdminError::Rejected(Rejected::Unavailable(why))) => println!("nothing to hand over: {why}"),
+        Err(AdminError::Rejected(Rejected::Unavailable(why))) => outln!("nothing to hand over: {why}")?,
         Err(error) => return Err(error.into()),
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use holdfast_client::admin::{Admin, Forgotten, StoreId};
+use holdfast_output::{errln, outln};
 use serde_json::json;
 
 /// `holdfast forget`.
@@ -30,15 +31,18 @@ pub fn store_id(text: &str) -> Result<StoreId, String> {
 pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
     let forgotten = Admin::new(args.at.clone()).forget_store(args.store).await?;
     for silent in &forgotten.silent {
-        eprintln!(
+        errln!(
             "warning: {} ({}) could not be asked whether it hears {}: {}",
-            silent.store, silent.site, forgotten.store, silent.reason
+            silent.store,
+            silent.site,
+            forgotten.store,
+            silent.reason
         );
     }
     if args.json {
-        println!("{}", as_json(&forgotten));
+        outln!("{}", as_json(&forgotten))?;
     } else {
-        println!("{}", in_words(&forgotten));
+        outln!("{}", in_words(&forgotten))?;
     }
     Ok(())
 }

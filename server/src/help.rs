@@ -21,7 +21,8 @@ To begin:
 Exit codes:
   0  it was done; a store: it was told to stop
   1  it was not, or the answer is no (`get`: no such key); standard error says why
-  2  the command line was not understood";
+  2  the command line was not understood
+141  the reader of standard output went away, as `head` does";
 
 /// `holdfast start`.
 pub const START: &str = "\

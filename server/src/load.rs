@@ -7,6 +7,7 @@ use clap::Args;
 use holdfast_benches::fleet::interrupted;
 use holdfast_benches::workload::totals::{line, rounded};
 use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase, Totals};
+use holdfast_output::{errln, out, outln};
 use serde::Serialize;
 
 use crate::demo::data;
@@ -60,16 +61,16 @@ pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
     };
     let load = Load::connect(options, Arc::clone(&meter)).await?;
     load.import(|_, _| {}).await?;
-    eprintln!("Loaded {} rows; the load runs for {} s.", load.rows(), args.seconds);
+    errln!("Loaded {} rows; the load runs for {} s.", load.rows(), args.seconds);
     let running = load.start()?;
     meter.enter(Phase::Before);
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(args.seconds.into())) => {}
-        () = interrupted() => eprintln!("Told to stop."),
+        () = interrupted() => errln!("Told to stop."),
     }
     meter.enter(Phase::Done);
     let record = running.finish().await?;
-    eprintln!("Reading back every acknowledged write.");
+    errln!("Reading back every acknowledged write.");
     let verdict = load.verify(&record, |_, _| {}).await?;
     let found = Found {
         site: args.site.clone(),
@@ -77,9 +78,9 @@ pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
         totals: Totals::new(&meter, &record, verdict),
     };
     if args.json {
-        println!("{}", serde_json::to_string(&found)?);
+        outln!("{}", serde_json::to_string(&found)?)?;
     } else {
-        print!("{}", found.in_words());
+        out!("{}", found.in_words())?;
     }
     Ok(found.totals.is_clean())
 }

@@ -44,6 +44,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser;
+use holdfast_output::{errln, out, outln};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime cannot be started: {error}");
+            errln!("error: the runtime cannot be started: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -67,7 +68,10 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if let Some(code) = holdfast_output::ending(error.as_ref()) {
+                return ExitCode::from(code);
+            }
+            errln!("error: {error:#}");
             error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code)
         }
     }
@@ -109,14 +113,14 @@ fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
     if args.json {
         let values: serde_json::Map<_, _> =
             values.into_iter().map(|value| (value.key.to_owned(), value.value.into())).collect();
-        println!("{}", serde_json::Value::Object(values));
+        outln!("{}", serde_json::Value::Object(values))?;
         return Ok(());
     }
     let mut shown = table::Table::new(&["key", "value", "meaning"]);
     for value in values {
         shown.row(vec![value.key.into(), value.value, value.meaning.into()]);
     }
-    print!("{shown}");
+    out!("{shown}")?;
     Ok(())
 }
 
@@ -130,10 +134,10 @@ fn init_logging(cli: &Cli) {
     let default = if matches!(cli.command, Command::Start(_)) { STORES_LOG } else { OTHERS_LOG };
     let wanted = cli.log.as_deref().unwrap_or(default);
     let filter = tracing_subscriber::EnvFilter::try_new(wanted).unwrap_or_else(|error| {
-        eprintln!("--log {wanted:?} cannot be read ({error}); using {default:?}");
+        errln!("--log {wanted:?} cannot be read ({error}); using {default:?}");
         tracing_subscriber::EnvFilter::new(default)
     });
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| holdfast_output::Errors);
     if cli.log_json {
         logging.json().init();
     } else {

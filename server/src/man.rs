@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Command, CommandFactory, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use holdfast_output::{out, outln};
 
 use crate::cli::Cli;
 
@@ -24,7 +25,8 @@ pub fn run(args: &ManArgs) -> anyhow::Result<()> {
     let pages = pages()?;
     let Some(dir) = &args.dir else {
         let (_, main) = pages.into_iter().next().context("there is a page for the program itself")?;
-        return std::io::stdout().write_all(&main).context("printing the page");
+        out!("{}", String::from_utf8(main).context("a page is text")?)?;
+        return Ok(());
     };
     std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let count = pages.len();
@@ -32,7 +34,7 @@ pub fn run(args: &ManArgs) -> anyhow::Result<()> {
         let path = dir.join(name);
         std::fs::write(&path, page).with_context(|| format!("writing {}", path.display()))?;
     }
-    println!("{count} pages written to {}", dir.display());
+    outln!("{count} pages written to {}", dir.display())?;
     Ok(())
 }
 

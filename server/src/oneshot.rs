@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clap::Args;
 use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options, Timestamp};
+use holdfast_output::{Unwritten, errln, outln};
 use holdfast_types::KeyspaceName;
 use serde_json::json;
 
@@ -103,14 +104,12 @@ pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
     let found = connect(&args.target.at, &args.target.keyspace).await?.get(bytes(&args.key)).await?;
     match (&found, args.target.json) {
         (Some(found), true) => {
-            println!(
-                "{}",
-                json!({ "key": args.key, "value": text(&found.value), "version": version_json(found.timestamp) })
-            )
+            let version = version_json(found.timestamp);
+            outln!("{}", json!({ "key": args.key, "value": text(&found.value), "version": version }))?;
         }
-        (Some(found), false) => println!("{}", text(&found.value)),
-        (None, true) => println!("{}", json!({ "key": args.key, "value": null })),
-        (None, false) => eprintln!("no such key"),
+        (Some(found), false) => outln!("{}", text(&found.value))?,
+        (None, true) => outln!("{}", json!({ "key": args.key, "value": null }))?,
+        (None, false) => errln!("no such key"),
     }
     Ok(found.is_some())
 }
@@ -120,9 +119,9 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
     let version =
         connect(&args.target.at, &args.target.keyspace).await?.put(bytes(&args.key), bytes(&args.value)).await?;
     if args.target.json {
-        println!("{}", json!({ "key": args.key, "version": version_json(version) }));
+        outln!("{}", json!({ "key": args.key, "version": version_json(version) }))?;
     } else {
-        println!("ok, version {version}");
+        outln!("ok, version {version}")?;
     }
     Ok(())
 }
@@ -131,9 +130,9 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
 pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
     let version = connect(&args.target.at, &args.target.keyspace).await?.delete(bytes(&args.key)).await?;
     if args.target.json {
-        println!("{}", json!({ "key": args.key, "version": version_json(version) }));
+        outln!("{}", json!({ "key": args.key, "version": version_json(version) }))?;
     } else {
-        println!("ok, version {version}");
+        outln!("ok, version {version}")?;
     }
     Ok(())
 }
@@ -150,21 +149,21 @@ pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
     let mut shown = 0;
     while let Some(page) = scan.next_page().await? {
         for row in &page {
-            print_row(row, args.target.json);
+            print_row(row, args.target.json)?;
             shown += 1;
         }
     }
     if args.limit.is_none() && shown == DEFAULT_LIMIT {
-        eprintln!("{shown} rows shown; there may be more: --limit ROWS shows more of them.");
+        errln!("{shown} rows shown; there may be more: --limit ROWS shows more of them.");
     }
     Ok(())
 }
 
-fn print_row(row: &KeyValue, as_json: bool) {
+fn print_row(row: &KeyValue, as_json: bool) -> Result<(), Unwritten> {
     let (key, value) = (text(&row.key), text(&row.value));
     if as_json {
-        println!("{}", json!({ "key": key, "value": value, "version": version_json(row.version) }));
+        outln!("{}", json!({ "key": key, "value": value, "version": version_json(row.version) }))
     } else {
-        println!("{key}\t{value}");
+        outln!("{key}\t{value}")
     }
 }

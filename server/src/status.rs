@@ -6,6 +6,7 @@ use anyhow::Context;
 use holdfast_client::admin::{
     Admin, FleetId, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
 };
+use holdfast_output::{Unwritten, out, outln};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
@@ -85,9 +86,9 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
     let answer = answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
     let fleet = fleet_text(answer.fleet);
     if args.json {
-        println!("{}", json!({ "fleet": fleet }));
+        outln!("{}", json!({ "fleet": fleet }))?;
     } else {
-        println!("Fleet {fleet} exists. Start other stores with --join {}", args.at);
+        outln!("Fleet {fleet} exists. Start other stores with --join {}", args.at)?;
     }
     Ok(())
 }
@@ -97,21 +98,21 @@ pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
     let (described, addresses) = describe_any(&args.at).await?;
     if described.fleet.is_none() {
         if args.json {
-            println!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }));
+            outln!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }))?;
         } else {
-            println!("This store is not a member of a fleet yet: run `holdfast init` once, or start it with --join.");
+            outln!("This store is not a member of a fleet yet: run `holdfast init` once, or start it with --join.")?;
         }
         return Ok(());
     }
     let admin = Admin::connect(addresses).await?;
     let (sites, stores, ranges) = tokio::try_join!(admin.sites(), admin.stores(), admin.all_ranges(Ranges::All))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&sites, &stores.stores, &ranges.ranges, args.ranges))?);
+        outln!("{}", serde_json::to_string_pretty(&as_json(&sites, &stores.stores, &ranges.ranges, args.ranges))?)?;
         return Ok(());
     }
-    print_fleet(&sites, &stores.stores, &ranges.ranges);
+    print_fleet(&sites, &stores.stores, &ranges.ranges)?;
     if args.ranges {
-        print_ranges(&ranges.ranges);
+        print_ranges(&ranges.ranges)?;
     }
     Ok(())
 }
@@ -124,17 +125,17 @@ fn led(ranges: &[RangeStatus]) -> usize {
     ranges.iter().filter(|range| range.leader.is_some()).count()
 }
 
-fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
-    println!(
+fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) -> Result<(), Unwritten> {
+    outln!(
         "Fleet {}: {} sites, {} stores, {} ranges ({} led)",
         sites.fleet,
         sites.sites.len(),
         stores.len(),
         ranges.len(),
         led(ranges)
-    );
+    )?;
     if let Some(headroom) = &sites.headroom {
-        println!("Headroom: {headroom}");
+        outln!("Headroom: {headroom}")?;
     }
     let has_zones = stores.iter().any(|store| store.zone.is_some());
     let mut heading =
@@ -164,13 +165,14 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) {
         row.extend(has_zones.then(|| store.zone.clone().unwrap_or_else(|| "-".into())));
         table.row(row);
     }
-    print!("{table}");
+    out!("{table}")?;
     for store in stores.iter().filter(|store| store.leaving_at.is_some()) {
-        println!("{}", leaving_in_words(store, ranges));
+        outln!("{}", leaving_in_words(store, ranges))?;
     }
     for warning in &sites.warnings {
-        println!("warning: {warning}");
+        outln!("warning: {warning}")?;
     }
+    Ok(())
 }
 
 /// What is left on a store that leaves, and what to do when nothing is.
@@ -182,8 +184,8 @@ fn leaving_in_words(store: &StoreStatus, ranges: &[RangeStatus]) -> String {
     }
 }
 
-fn print_ranges(ranges: &[RangeStatus]) {
-    print!("{}", range_table(ranges));
+fn print_ranges(ranges: &[RangeStatus]) -> Result<(), Unwritten> {
+    out!("{}", range_table(ranges))
 }
 
 /// A row for each replica: a site may be called like a store, so each has a column of its own.

@@ -28,6 +28,7 @@ const PARTS: &[&str] = &[
     "holdfast-raft-transport",
     "holdfast-kv",
     "holdfast-client",
+    "holdfast-output",
 ];
 const SERVED: &[&str] = &[
     "holdfast-types",
@@ -42,6 +43,7 @@ const SERVED: &[&str] = &[
     "holdfast-benches",
     "holdfast-k8s",
     "holdfast-control",
+    "holdfast-output",
 ];
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
@@ -59,10 +61,15 @@ const EVERYTHING: &[&str] = &[
     "holdfast-testkit",
     "holdfast-stage",
     "holdfast-sim",
+    "holdfast-output",
     "holdfast",
 ];
 /// The control plane stands on the fleet file.
 const CONTROL: &[&str] = &["holdfast-types", "holdfast-k8s"];
+/// Kubernetes clusters, whose containers are packed as the program's are.
+const BUILDS: &[&str] = &["holdfast-image", "holdfast-output"];
+/// A fleet on them.
+const STAGE: &[&str] = &["holdfast-benches", "holdfast-testkit", "holdfast-output"];
 /// What makes a crate impure: threads, sockets, disks, randomness.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -80,6 +87,7 @@ const IMPURE: &[&str] = &[
 const TABLE: &[Row] = &[
     Row { package: "holdfast-types", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-proto", layer: 0, may: &["holdfast-types"], never: &["tokio", "rocksdb", "raft"] },
+    Row { package: "holdfast-output", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-engine", layer: 1, may: BASE, never: &["tokio", "tonic", "raft"] },
     Row { package: "holdfast-replica", layer: 1, may: BASE, never: IMPURE },
     Row { package: "holdfast-placement", layer: 1, may: BASE, never: IMPURE },
@@ -91,12 +99,12 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
-    Row { package: "holdfast-image", layer: 2, may: &[], never: &["tokio", "rocksdb"] },
-    Row { package: "holdfast-testkit", layer: 3, may: &["holdfast-image"], never: &["rocksdb", "librocksdb-sys"] },
-    Row { package: "holdfast-stage", layer: 4, may: &["holdfast-benches", "holdfast-testkit"], never: &["rocksdb"] },
+    Row { package: "holdfast-image", layer: 2, may: &["holdfast-output"], never: &["tokio", "rocksdb"] },
+    Row { package: "holdfast-testkit", layer: 3, may: BUILDS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-stage", layer: 4, may: STAGE, never: &["rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
-    Row { package: "holdfast-tidy", layer: 5, may: &[], never: &["tokio", "rocksdb"] },
+    Row { package: "holdfast-tidy", layer: 5, may: &["holdfast-output"], never: &["tokio", "rocksdb"] },
 ];
 
 /// Third-party crates that only one of ours may name.

@@ -19,6 +19,7 @@ mod sizes;
 mod tree;
 mod words;
 
+use holdfast_output::{Lines, errln, out};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -30,20 +31,22 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("api") {
         return print(api::document(root));
     }
+    // What nobody reads is the rest of a list: the exit code says all the same that there is one.
+    let lines = Lines::default();
     match problems(root) {
         Ok(problems) if problems.is_empty() => {
-            println!("tidy: layers, lints, words, sizes and documents are in order");
+            lines.say("tidy: layers, lints, words, sizes and documents are in order");
             ExitCode::SUCCESS
         }
         Ok(problems) => {
             for problem in &problems {
-                println!("{problem}");
+                lines.say(problem);
             }
-            println!("tidy: {} broken rules", problems.len());
+            lines.say(&format!("tidy: {} broken rules", problems.len()));
             ExitCode::FAILURE
         }
         Err(fault) => {
-            println!("tidy: could not check: {fault}");
+            lines.say(&format!("tidy: could not check: {fault}"));
             ExitCode::from(2)
         }
     }
@@ -51,12 +54,12 @@ fn main() -> ExitCode {
 
 fn print(document: Result<String, String>) -> ExitCode {
     match document {
-        Ok(document) => {
-            print!("{document}");
-            ExitCode::SUCCESS
-        }
+        Ok(document) => match out!("{document}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(unwritten) => holdfast_output::ending(&unwritten).map_or(ExitCode::FAILURE, ExitCode::from),
+        },
         Err(fault) => {
-            eprintln!("tidy: could not write: {fault}");
+            errln!("tidy: could not write: {fault}");
             ExitCode::from(2)
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use holdfast_output::errln;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -154,7 +155,7 @@ impl Contender {
             rounded(now.saturating_sub(before).as_secs_f64() / outcome.lasted.as_secs_f64(), 2)
         };
         if let Some(error) = &outcome.first_error {
-            eprintln!("{}: {} operations failed, the first: {error}", self.peer.name(), outcome.errors);
+            errln!("{}: {} operations failed, the first: {error}", self.peer.name(), outcome.errors);
         }
         Ok(Measured {
             per_second: rounded(outcome.per_second(), 1),

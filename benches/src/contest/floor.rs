@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
+use holdfast_output::errln;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
@@ -218,8 +219,8 @@ impl Peer for Floor {
         for thread in self.threads.drain(..) {
             match thread.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => eprintln!("a log of the floor: {error:#}"),
-                Err(_) => eprintln!("a log of the floor panicked"),
+                Ok(Err(error)) => errln!("a log of the floor: {error:#}"),
+                Err(_) => errln!("a log of the floor panicked"),
             }
         }
     }

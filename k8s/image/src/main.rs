@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use holdfast_image::{Image, archive};
+use holdfast_output::{errln, outln};
 
 use crate::program::Labels;
 
@@ -41,7 +42,10 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("holdfast-image: {error:#}");
+            if let Some(code) = holdfast_output::ending(error.as_ref()) {
+                return ExitCode::from(code);
+            }
+            errln!("holdfast-image: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -67,14 +71,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     fs::write(out.join("holdfast.cdx.json"), &bill).context("cannot write the bill of materials")?;
     // What a fleet file names: the digest, on a line of its own for scripts.
     fs::write(out.join("digest"), format!("{}\n", image.digest())).context("cannot write the digest")?;
-    println!("image            {}", path.display());
-    println!("name             {}", arguments.name);
-    println!("digest           {}", image.digest());
-    println!("size             {} as it is pulled, {} unpacked", megabytes(written), megabytes(image.unpacked()));
-    println!("binary           {} without its debug lines", megabytes(u64::try_from(stripped.len())?));
-    println!("libraries        {}", names(&libraries));
-    println!("debug lines      {}", out.join("holdfast.debug").display());
-    println!("bill of materials {}, and in the image as {}", out.join("holdfast.cdx.json").display(), program::BILL);
+    outln!("image            {}", path.display())?;
+    outln!("name             {}", arguments.name)?;
+    outln!("digest           {}", image.digest())?;
+    outln!("size             {} as it is pulled, {} unpacked", megabytes(written), megabytes(image.unpacked()))?;
+    outln!("binary           {} without its debug lines", megabytes(u64::try_from(stripped.len())?))?;
+    outln!("libraries        {}", names(&libraries))?;
+    outln!("debug lines      {}", out.join("holdfast.debug").display())?;
+    outln!("bill of materials {}, and in the image as {}", out.join("holdfast.cdx.json").display(), program::BILL)?;
     Ok(())
 }
 

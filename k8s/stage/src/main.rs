@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use holdfast_output::{Lines, errln, out, outln};
 use holdfast_stage::demo;
 use holdfast_testkit::Options;
 
@@ -20,22 +21,37 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let say = |line: &str| {
-        if arguments.json { eprintln!("{line}") } else { println!("{line}") }
-    };
-    let options = Options { name: "demo".to_owned(), ..Options::default() };
-    match demo::run(&options, arguments.seconds, say) {
-        Ok(summary) => {
-            if arguments.json {
-                println!("{}", serde_json::json!(summary));
-            } else {
-                print!("{}", summary.in_words());
-            }
-            if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if let Some(code) = holdfast_output::ending(error.as_ref()) {
+                return ExitCode::from(code);
+            }
+            errln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// True when nothing was lost.
+fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    // A demo that nobody follows goes on to its end, where its Kubernetes clusters are taken down.
+    let lines = Lines::default();
+    let say = |line: &str| {
+        if arguments.json {
+            errln!("{line}");
+        } else {
+            lines.say(line);
+        }
+    };
+    let options = Options { name: "demo".to_owned(), ..Options::default() };
+    let summary = demo::run(&options, arguments.seconds, say)?;
+    lines.end()?;
+    if arguments.json {
+        outln!("{}", serde_json::json!(summary))?;
+    } else {
+        out!("{}", summary.in_words())?;
+    }
+    Ok(summary.is_clean())
 }

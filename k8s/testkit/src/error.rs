@@ -42,6 +42,9 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("no certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// What was to be printed was not taken.
+    #[error("{0}")]
+    Unwritten(#[from] holdfast_output::Unwritten),
     /// A value that is no JSON of the expected shape.
     #[error("{what}: {source}")]
     Json {

@@ -4,6 +4,7 @@ mod arguments;
 
 use arguments::{Arguments, Command, Inside, Instance};
 use clap::Parser;
+use holdfast_output::{errln, outln};
 use holdfast_testkit::{Clusters, Delay, Error, Options, Result, Tools, inside};
 use std::process::{Command as Process, ExitCode};
 use std::time::Instant;
@@ -12,7 +13,10 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error}");
+            if let Some(code) = holdfast_output::ending(&error) {
+                return ExitCode::from(code);
+            }
+            errln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -51,7 +55,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return exit_code(open(&instance)?.kubectl_command(&site)?.args(arguments));
         }
         Command::Load { instance, archive } => open(&instance)?.load_image(&archive)?,
-        Command::Kubeconfig { instance } => println!("{}", open(&instance)?.kubeconfig().display()),
+        Command::Kubeconfig { instance } => outln!("{}", open(&instance)?.kubeconfig().display())?,
         Command::Run { instance, words } => {
             let (program, arguments) = words.split_first().expect("clap asks for one at least");
             return exit_code(open(&instance)?.command_in_fabric(program).args(arguments));
@@ -59,7 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tools => Tools::build().map(drop)?,
         Command::AddNode { instance, site } => {
             let number = open(&instance)?.add_node(&site)?;
-            println!("{site} has a node {number} now");
+            outln!("{site} has a node {number} now")?;
         }
         Command::Inside(inside) => run_inside(inside)?,
     }
@@ -81,7 +85,7 @@ fn up(name: String, nodes: u8, policies: bool) -> Result<()> {
     let begin = Instant::now();
     let options = Options { name, nodes, policies, ..Options::default() };
     let clusters = Clusters::up(&options)?;
-    println!("up after {:.1} s", begin.elapsed().as_secs_f64());
+    outln!("up after {:.1} s", begin.elapsed().as_secs_f64())?;
     status(&clusters)?;
     clusters.leave();
     Ok(())
@@ -90,11 +94,11 @@ fn up(name: String, nodes: u8, policies: bool) -> Result<()> {
 fn status(clusters: &Clusters) -> Result<()> {
     for site in clusters.sites() {
         let (pods, services) = (site.pod_cidr(), site.service_cidr());
-        println!("{}: {} domain {} pods {pods} services {services}", site.name, site.api_server(), site.domain());
+        outln!("{}: {} domain {} pods {pods} services {services}", site.name, site.api_server(), site.domain())?;
     }
-    clusters.node_states().iter().for_each(|(node, state)| println!("{node}: {state}"));
-    clusters.link_states()?.iter().for_each(|link| println!("{link}"));
-    println!("kubeconfig: {}", clusters.kubeconfig().display());
+    clusters.node_states().iter().try_for_each(|(node, state)| outln!("{node}: {state}"))?;
+    clusters.link_states()?.iter().try_for_each(|link| outln!("{link}"))?;
+    outln!("kubeconfig: {}", clusters.kubeconfig().display())?;
     Ok(())
 }
 

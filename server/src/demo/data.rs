@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use holdfast_output::errln;
 
 use crate::import::rows::Rows;
 
@@ -38,7 +39,7 @@ pub fn read(path: &Path, key: Option<&str>) -> anyhow::Result<Vec<Row>> {
     }
     anyhow::ensure!(!rows.is_empty(), "{} has no rows that can be loaded ({bad} bad ones)", path.display());
     if bad > 0 {
-        eprintln!("{bad} rows of {} cannot be loaded (see `holdfast import` for their line numbers)", path.display());
+        errln!("{bad} rows of {} cannot be loaded (see `holdfast import` for their line numbers)", path.display());
     }
     Ok(rows)
 }

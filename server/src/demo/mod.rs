@@ -66,14 +66,15 @@ async fn run_to_the_end(args: &DemoArgs) -> anyhow::Result<bool> {
         stores_per_site: args.stores_per_site.into(),
         extra_args: Vec::new(),
     })?;
-    screen.say(&format!("Starting {} sites with {} store(s) each on loopback ...", args.sites, args.stores_per_site));
+    screen
+        .say(&format!("Starting {} sites with {} store(s) each on loopback ...", args.sites, args.stores_per_site))?;
     let begun = Instant::now();
     fleet.start().await?;
     split_for_spread(&mut fleet, &rows, args).await?;
     screen.say(&format!(
         "The fleet is up after {:.1} s: every range has a voter in each of three sites.",
         begun.elapsed().as_secs_f64()
-    ));
+    ))?;
     let summary = drive(args, &screen, &mut fleet, rows).await?;
     drop(fleet);
     folder.close().context("removing the demo's data")?;
@@ -111,7 +112,7 @@ async fn drive(
     let load = Load::connect(options, Arc::clone(&meter)).await?;
     let begun = Instant::now();
     load.import(|done, all| screen.progress("Loading", done, all)).await?;
-    screen.say(&format!("Loaded {} rows in {:.1} s.", load.rows(), begun.elapsed().as_secs_f64()));
+    screen.say(&format!("Loaded {} rows in {:.1} s.", load.rows(), begun.elapsed().as_secs_f64()))?;
 
     let third = Duration::from_secs(args.seconds.into()) / 3;
     let victim = usize::from(args.sites) - 1;
@@ -130,7 +131,7 @@ async fn drive(
     meter.enter(Phase::Done);
     let record = running.finish().await?;
     fleet.wait_spread(Duration::from_secs(60)).await?;
-    screen.say("Reading back every acknowledged write ...");
+    screen.say("Reading back every acknowledged write ...")?;
     let verdict = load.verify(&record, |done, all| screen.progress("Verifying", done, all)).await?;
     Ok(Summary::new(args, &meter, &record, verdict))
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_benches::fleet::LocalFleet;
 use holdfast_benches::workload::Meter;
+use holdfast_output::{errln, outln};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::summary::Summary;
@@ -31,13 +32,14 @@ impl Screen {
     }
 
     /// A sentence.
-    pub fn say(&self, text: &str) {
+    pub fn say(&self, text: &str) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if self.json {
-            eprintln!("{text}");
+            errln!("{text}");
         } else {
-            println!("{text}");
+            outln!("{text}")?;
         }
+        Ok(())
     }
 
     /// How far a long step is.
@@ -75,7 +77,7 @@ impl Screen {
                     format!("{:.2}", site.latencies.percentile_ms(99.0)),
                 ]);
             }
-            self.say(&format!("\n{what}\n{table}"));
+            self.say(&format!("\n{what}\n{table}"))?;
         }
         Ok(())
     }
@@ -83,9 +85,9 @@ impl Screen {
     /// The result.
     pub fn summary(&self, summary: &Summary) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(summary)?);
+            outln!("{}", serde_json::to_string(summary)?)?;
         } else {
-            println!("{}", summary.in_words());
+            outln!("{}", summary.in_words())?;
         }
         Ok(())
     }

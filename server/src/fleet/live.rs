@@ -17,6 +17,8 @@ use holdfast_control::stores::{StoreView, Stores};
 use holdfast_control::sync::{self, Synced};
 use holdfast_control::{audit, plan, report, status};
 use holdfast_k8s::Fleet;
+use holdfast_output::{Lines, Unwritten, errln, out, outln};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::stores::FleetStores;
@@ -194,9 +196,9 @@ pub async fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     live.only(args.site.as_deref())?;
     let plans = plan::plan(&live.fleet, &live.reaches, &live.limits).await;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report::plan_json(&plans))?);
+        outln!("{}", serde_json::to_string_pretty(&report::plan_json(&plans))?)?;
     } else {
-        print!("{}", report::plan_text(&plans, args.all));
+        out!("{}", report::plan_text(&plans, args.all))?;
     }
     let looked: Vec<_> = plans.iter().filter_map(|plan| plan.looked.as_ref().ok()).collect();
     let is_same = |looked: &&plan::Looked| {
@@ -213,8 +215,29 @@ fn code(has_seen_all: bool, is_clean: bool) -> ExitCode {
     }
 }
 
-fn say(site: &str, line: &str) {
-    println!("{site}: {line}");
+/// What is said of the sites while something goes on.
+#[derive(Default)]
+struct Speech {
+    lines: Lines,
+    unheard: Notify,
+}
+
+impl Speech {
+    fn say(&self, site: &str, line: &str) {
+        if !self.lines.say(&format!("{site}: {line}")) {
+            self.unheard.notify_one();
+        }
+    }
+
+    /// Does something that speaks, or ends it when nobody listens any more: as by Ctrl-C, after which the next one goes on.
+    async fn during<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        let done = tokio::select! {
+            done = work => Some(done),
+            () = self.unheard.notified() => None,
+        };
+        self.lines.end()?;
+        done.context("nobody listens")
+    }
 }
 
 /// `holdfast fleet apply`.
@@ -225,8 +248,11 @@ pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let stores = FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.at.clone() };
     let options = Options { only: args.site.clone(), takes_over: args.take_over, prunes: args.prune };
     let (fleet, reaches, limits) = (&live.fleet, live.reaches.as_slice(), live.limits);
-    let applied = apply::apply(&Run { fleet, reaches, stores: &stores, limits, options, say: &say }).await;
-    print!("{}", report::applied_text(&applied));
+    let speech = Speech::default();
+    let say = |site: &str, line: &str| speech.say(site, line);
+    let run = Run { fleet, reaches, stores: &stores, limits, options, say: &say };
+    let applied = speech.during(apply::apply(&run)).await?;
+    out!("{}", report::applied_text(&applied))?;
     let is_unseen = |ended: &Ended| matches!(ended, Ended::Failed(failure) if failure.is_blind());
     let is_done = |ended: &Ended| *ended == Ended::Done;
     Ok(if applied.iter().any(|site| !is_done(&site.ended) && !is_unseen(&site.ended)) {
@@ -242,37 +268,38 @@ pub async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let (sites, stores) =
         tokio::join!(status::status(&live.fleet, &live.reaches, &live.limits), live.stores(&args.stores));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status::as_json(&live.fleet, &sites, &stores))?);
+        outln!("{}", serde_json::to_string_pretty(&status::as_json(&live.fleet, &sites, &stores))?)?;
     } else {
-        print_status(&live.fleet, &sites, &stores);
+        print_status(&live.fleet, &sites, &stores)?;
     }
     let is_known = !matches!(stores, StoreView::Unknown(_));
     Ok(code(is_known && sites.iter().all(|site| site.seen.is_ok()), true))
 }
 
-fn print_status(fleet: &Fleet, sites: &[status::SiteStatus], stores: &StoreView) {
+fn print_status(fleet: &Fleet, sites: &[status::SiteStatus], stores: &StoreView) -> Result<(), Unwritten> {
     match stores {
-        StoreView::NotFounded => println!("Fleet {}: not founded yet: `holdfast init` on one store, once", fleet.name),
-        StoreView::Unknown(why) => println!("Fleet {}: its stores could not be asked: {why}", fleet.name),
-        StoreView::Known(known) => println!(
+        StoreView::NotFounded => outln!("Fleet {}: not founded yet: `holdfast init` on one store, once", fleet.name)?,
+        StoreView::Unknown(why) => outln!("Fleet {}: its stores could not be asked: {why}", fleet.name)?,
+        StoreView::Known(known) => outln!(
             "Fleet {}: {} stores, {} ranges ({} led)",
             fleet.name,
             known.stores.len(),
             known.ranges,
             known.ranges_led
-        ),
+        )?,
     }
     let mut table = Table::new(&status::HEADING);
     status::rows(fleet, sites, stores).into_iter().for_each(|row| table.row(row));
-    print!("{table}");
+    out!("{table}")?;
     for site in sites {
         if let Err(failure) = &site.seen {
-            println!("not seen: {}: {failure}", site.site);
+            outln!("not seen: {}: {failure}", site.site)?;
         }
     }
     if let StoreView::Known(known) = stores {
-        known.troubles.iter().for_each(|trouble| println!("warning: {}", trouble.what));
+        known.troubles.iter().try_for_each(|trouble| outln!("warning: {}", trouble.what))?;
     }
+    Ok(())
 }
 
 /// `holdfast fleet audit`.
@@ -280,9 +307,9 @@ pub async fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let live = open!(&args.live);
     let audit = audit::audit(&live.fleet, &live.reaches, &live.limits).await;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&audit.as_json())?);
+        outln!("{}", serde_json::to_string_pretty(&audit.as_json())?)?;
     } else {
-        print!("{audit}");
+        out!("{audit}")?;
     }
     Ok(code(audit.has_seen_all(), audit.is_clean()))
 }
@@ -292,19 +319,21 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<ExitCode> {
     let live = open!(&args.live);
     live.check_site(args.site.as_deref())?;
     if !live.fleet.is_mirrored() {
-        println!("nothing to do: in this mode the stores of other sites are found by other means");
+        outln!("nothing to do: in this mode the stores of other sites are found by other means")?;
         return Ok(ExitCode::SUCCESS);
     }
     let only = args.site.as_deref();
     if args.watch {
+        let speech = Speech::default();
+        let say = |site: &str, line: &str| speech.say(site, line);
         tokio::select! {
-            () = sync::watch(&live.fleet, &live.reaches, only, &say) => {}
+            watched = speech.during(sync::watch(&live.fleet, &live.reaches, only, &say)) => watched?,
             ended = crate::fleet::stopped() => ended?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let synced = sync::once(&live.fleet, &live.reaches, only).await;
-    synced.iter().for_each(|one| print!("{}", synced_text(one)));
+    synced.iter().try_for_each(|one| out!("{}", synced_text(one)))?;
     // Addresses of a site that is not written to are needed too, but it is told above whose are missing.
     Ok(code(synced.iter().all(|one| one.found.is_ok() && one.written.is_ok()), true))
 }
@@ -334,11 +363,11 @@ pub async fn access(args: &AccessArgs) -> anyhow::Result<ExitCode> {
     for reach in &live.reaches {
         match token(&live, reach, &account, args.hours).await {
             Ok(access) => {
-                eprintln!("{}: {account} until {}", reach.site.name, access.token.expires);
+                errln!("{}: {account} until {}", reach.site.name, access.token.expires);
                 accesses.push(access);
             }
             Err(error) => {
-                eprintln!("{}: {error:#}", reach.site.name);
+                errln!("{}: {error:#}", reach.site.name);
                 has_all = false;
             }
         }
@@ -347,7 +376,7 @@ pub async fn access(args: &AccessArgs) -> anyhow::Result<ExitCode> {
         let text = access::kubeconfig(&live.kubeconfig, &live.fleet.namespace, &accesses)?;
         match &args.out {
             Some(out) => write_secret(out, &text)?,
-            None => print!("{text}"),
+            None => out!("{text}")?,
         }
     }
     Ok(code(has_all, true))

@@ -18,6 +18,7 @@ use clap::{Args, Subcommand, ValueHint};
 use holdfast_k8s::fleet::{Finding, Report, Severity};
 use holdfast_k8s::render::written::{self, Change};
 use holdfast_k8s::{Fleet, explain, render, schema, validate};
+use holdfast_output::{errln, out, outln};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::help;
@@ -101,7 +102,7 @@ pub async fn run(args: &FleetArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         FleetCommand::Validate(args) => run_validate(args),
         FleetCommand::Explain(args) => with_fleet(args, |fleet| {
-            print!("{}", explain(fleet));
+            out!("{}", explain(fleet))?;
             Ok(())
         }),
         FleetCommand::Render(args) => with_fleet(&args.file, |fleet| write(fleet, &args.out)),
@@ -112,7 +113,7 @@ pub async fn run(args: &FleetArgs) -> anyhow::Result<ExitCode> {
         FleetCommand::Sync(args) => Box::pin(live::sync(args)).await,
         FleetCommand::Access(args) => Box::pin(live::access(args)).await,
         FleetCommand::Schema => {
-            print!("{}", schema());
+            out!("{}", schema())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -146,10 +147,10 @@ fn run_validate(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let file = &args.file.file;
     let report = read(file)?;
     if args.json {
-        println!("{}", as_json(&report));
+        outln!("{}", as_json(&report))?;
     } else {
-        report.findings.iter().for_each(|finding| println!("{}", line(file, finding)));
-        println!("{}", verdict(file, &report));
+        report.findings.iter().try_for_each(|finding| outln!("{}", line(file, finding)))?;
+        outln!("{}", verdict(file, &report))?;
     }
     Ok(code(&report))
 }
@@ -171,9 +172,9 @@ fn as_json(report: &Report) -> serde_json::Value {
 fn fleet_of(args: &FileArgs) -> anyhow::Result<Option<Fleet>> {
     let file = &args.file;
     let report = read(file)?;
-    report.findings.iter().for_each(|finding| eprintln!("{}", line(file, finding)));
+    report.findings.iter().for_each(|finding| errln!("{}", line(file, finding)));
     if report.fleet.is_none() {
-        eprintln!("{}", verdict(file, &report));
+        errln!("{}", verdict(file, &report));
     }
     Ok(report.fleet)
 }
@@ -202,19 +203,19 @@ fn write(fleet: &Fleet, out: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} was left as it is", out.display()))?;
     let changed = carry_out(&change, out)?;
     for path in &change.remove {
-        println!("removed {}", out.join(path).display());
+        outln!("removed {}", out.join(path).display())?;
     }
     for path in &changed {
-        println!("wrote {}", out.join(path).display());
+        outln!("wrote {}", out.join(path).display())?;
     }
     let unchanged = change.write.len() - 1 - changed.len();
-    println!(
+    outln!(
         "{}: {}, {} written, {} removed, {unchanged} as before",
         out.display(),
         counted(fleet.sites.len(), "site"),
         changed.len(),
         change.remove.len()
-    );
+    )?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use holdfast_client::Client;
+use holdfast_output::{errln, outln};
 use holdfast_types::KeyspaceName;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
         ProgressStyle::with_template("{spinner} {pos} rows, {per_sec} {msg}").context("the template is legal")?;
     bar.set_style(style);
     if begin_after > 0 {
-        eprintln!("Going on after line {begin_after} (--restart begins anew).");
+        errln!("Going on after line {begin_after} (--restart begins anew).");
     }
     let (mut loaded, mut bad) = (0u64, 0u64);
     let mut flight = Flight::default();
@@ -87,7 +88,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
             Err(row) => {
                 bad += 1;
                 if bad <= SHOW_BAD {
-                    bar.suspend(|| eprintln!("line {}: {}", row.line, row.reason));
+                    bar.suspend(|| errln!("line {}: {}", row.line, row.reason));
                 }
             }
         }
@@ -98,12 +99,12 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
         std::fs::remove_file(&kept)?;
     }
     if bad > SHOW_BAD {
-        eprintln!("... and {} more bad rows", bad - SHOW_BAD);
+        errln!("... and {} more bad rows", bad - SHOW_BAD);
     }
     if args.json {
-        println!("{}", json!({ "loaded": loaded, "bad": bad }));
+        outln!("{}", json!({ "loaded": loaded, "bad": bad }))?;
     } else {
-        println!("{loaded} rows loaded, {bad} bad rows left out.");
+        outln!("{loaded} rows loaded, {bad} bad rows left out.")?;
     }
     Ok(bad == 0)
 }

@@ -39,7 +39,7 @@ use self::terminal::Terminals;
 /// How a session ended, as an exit code says it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// Everything was done, or the reader of the output went away.
+    /// Everything was done.
     Done,
     /// A statement failed.
     Failed,
@@ -47,10 +47,12 @@ pub enum Ending {
     Unreachable,
     /// Ctrl-C.
     Interrupted,
+    /// The reader of the output went away; the statements after that were not carried out.
+    ReaderGone,
 }
 
 impl Ending {
-    /// 0 done, 1 a statement failed, 3 no store could be reached, 130 interrupted. (2 is a command line that was not understood.)
+    /// 0 done, 1 a statement failed, 3 no store could be reached, 130 interrupted, 141 the reader of the output went away. (2 is a command line that was not understood.)
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -58,6 +60,7 @@ impl Ending {
             Self::Failed => 1,
             Self::Unreachable => 3,
             Self::Interrupted => interrupt::INTERRUPTED,
+            Self::ReaderGone => holdfast_output::READER_GONE,
         }
     }
 }
@@ -94,7 +97,8 @@ pub async fn run(options: Options) -> Ending {
         Source::Input => runner.script(std::io::stdin().lock(), Some("<stdin>")).await,
     };
     match outcome {
-        Outcome::Done | Outcome::Quit | Outcome::ReaderGone => Ending::Done,
+        Outcome::Done | Outcome::Quit => Ending::Done,
+        Outcome::ReaderGone => Ending::ReaderGone,
         Outcome::Failed => Ending::Failed,
         Outcome::Interrupted => Ending::Interrupted,
     }
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn exit_codes_are_told_apart() {
-        let codes = [Ending::Done, Ending::Failed, Ending::Unreachable, Ending::Interrupted].map(Ending::exit_code);
-        assert_eq!(codes, [0, 1, 3, 130]);
+        let codes = [Ending::Done, Ending::Failed, Ending::Unreachable, Ending::Interrupted, Ending::ReaderGone];
+        assert_eq!(codes.map(Ending::exit_code), [0, 1, 3, 130, 141]);
     }
 }

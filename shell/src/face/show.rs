@@ -1,5 +1,6 @@
 //! Shows the result of one statement: rows in the chosen format, progress while nothing is seen, a footer for people.
 
+use holdfast_output::errln;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -78,10 +79,10 @@ impl Show {
             return Ok(());
         }
         if !tag.is_empty() && self.format.is_for_programs() && settings.is_interactive {
-            eprintln!("{tag}");
+            errln!("{tag}");
         }
         for note in notes {
-            eprintln!("note: {note}");
+            errln!("note: {note}");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use holdfast_output::{Lines, errln};
 use holdfast_sim::{Options, Shape, run_aloud};
 
 const USAGE: &str = "usage: sim --seed N [--trace] [--shape SITESxSTORES] [--no-faults]";
@@ -40,12 +41,20 @@ fn main() -> ExitCode {
     let Arguments { seed, trace, options } = match parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(error) => {
-            eprintln!("{error}");
+            errln!("{error}");
             return ExitCode::from(2);
         }
     };
-    let sink = trace.then(|| Box::new(|line: &str| println!("{line}")) as Box<dyn FnMut(&str)>);
+    // A run is short and goes on to its end, whoever reads its steps.
+    let lines = Lines::default();
+    let say = |line: &str| {
+        lines.say(line);
+    };
+    let sink = trace.then(|| Box::new(say) as Box<dyn FnMut(&str)>);
     let report = run_aloud(seed, &options, sink);
-    println!("{report}");
+    lines.say(&report.to_string());
+    if let Err(unwritten) = lines.end() {
+        return holdfast_output::ending(&unwritten).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
     if report.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -18,4 +18,5 @@ mod paused;
 mod rows;
 mod shell;
 mod stopping;
+mod unread;
 mod whole_demo;

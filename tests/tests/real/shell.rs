@@ -183,7 +183,7 @@ async fn a_reader_that_goes_away_ends_the_shell_quietly() {
         .unwrap();
     drop(child.stdout.take());
     let output = tokio::time::timeout(wait::PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap();
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), String::new()));
 }
 
 /// A session in a terminal, and what was on the screen at each step of it.

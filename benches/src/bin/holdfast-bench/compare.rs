@@ -11,6 +11,7 @@ use holdfast_benches::contest::floor::Floor;
 use holdfast_benches::contest::holdfast::Holdfast;
 use holdfast_benches::fleet::{binary_beside, scratch_in};
 use holdfast_benches::work::Preset;
+use holdfast_output::{errln, outln};
 
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
@@ -113,13 +114,13 @@ pub async fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
         peer,
         floor: (!arguments.no_floor).then(|| Box::new(floor) as Box<dyn Peer>),
     };
-    let say = |text: &str| eprintln!("{text}");
+    let say = |text: &str| errln!("{text}");
     let comparison = compare(contenders, &arguments.options(), folder.path(), &say).await?;
     folder.close()?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&comparison)?);
+        outln!("{}", serde_json::to_string(&comparison)?)?;
     } else {
-        println!("{}", table(&comparison));
+        outln!("{}", table(&comparison))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use holdfast_benches::stalls::trial::Trial;
 use holdfast_benches::stalls::{Row, table};
 use holdfast_benches::wires::inside::inside;
 use holdfast_benches::wires::{Wires, why_not};
+use holdfast_output::{errln, outln};
 
 /// One fleet has so many sites.
 const SITES: usize = 3;
@@ -43,7 +44,7 @@ pub async fn run(arguments: &CutsArguments) -> anyhow::Result<()> {
     let faults: Vec<_> = faults().into_iter().filter(is_wanted).collect();
     ensure!(!faults.is_empty(), "no fault is called so: see --list");
     if arguments.list {
-        faults.iter().for_each(|fault| println!("{}", fault.name));
+        faults.iter().try_for_each(|fault| outln!("{}", fault.name))?;
         return Ok(());
     }
     if let Some(reason) = why_not() {
@@ -61,11 +62,14 @@ pub async fn run(arguments: &CutsArguments) -> anyhow::Result<()> {
     let rows = inside(wires.outside(), move || measure(faults, binary, dir, driven, lasting))?.finish().await?;
     drop(wires);
     folder.close()?;
-    println!("{}", table(&rows));
-    println!(
+    outln!("{}", table(&rows))?;
+    outln!(
         "Each fault lasts {} s; 1 s before and 2 s after it count, too. {} cores, {}; fdatasync of 4 KiB: {:.3} ms",
-        arguments.seconds, machine.cores, machine.file_system, machine.fdatasync_ms
-    );
+        arguments.seconds,
+        machine.cores,
+        machine.file_system,
+        machine.fdatasync_ms
+    )?;
     Ok(())
 }
 
@@ -85,8 +89,8 @@ async fn measure(
             None => Trial::start(binary.clone(), dir.join(format!("fleet-{number}")), Arc::clone(&wires)).await?,
         };
         let (row, is_healed) = used.measure(fault, lasting).await?;
-        eprintln!("{}", table(std::slice::from_ref(&row)).to_string().lines().last().unwrap_or_default());
-        row.notes.iter().for_each(|note| eprintln!("    {note}"));
+        errln!("{}", table(std::slice::from_ref(&row)).to_string().lines().last().unwrap_or_default());
+        row.notes.iter().for_each(|note| errln!("    {note}"));
         rows.push(row);
         trial = is_healed.then_some(used);
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast_benches::fleet::interrupted;
+use holdfast_output::errln;
 
 /// Measures Holdfast.
 #[derive(Parser, Debug)]
@@ -53,7 +54,10 @@ async fn main() -> ExitCode {
         () = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     if let Err(error) = ended {
-        eprintln!("holdfast-bench: {error:#}");
+        if let Some(code) = holdfast_output::ending(error.as_ref()) {
+            return ExitCode::from(code);
+        }
+        errln!("holdfast-bench: {error:#}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -15,6 +15,7 @@ use holdfast_benches::fleet::{binary_beside, scratch_in};
 use holdfast_benches::machine::Machine;
 use holdfast_benches::report::{RunReport, svg};
 use holdfast_benches::work::{Distribution, Mix, Population, Preset, Work};
+use holdfast_output::{err, errln, outln};
 use tokio::time::Instant;
 
 /// Arguments of `run`.
@@ -157,7 +158,7 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let folder = scratch_in(arguments.dir.as_deref(), "holdfast-bench-")?;
     let machine = Machine::look(folder.path())?;
     let mut measured = if arguments.at.is_empty() {
-        eprintln!("starting {} sites with {} store(s) each on loopback", arguments.sites, arguments.stores_per_site);
+        errln!("starting {} sites with {} store(s) each on loopback", arguments.sites, arguments.stores_per_site);
         let binary = binary_beside(&std::env::current_exe()?)?;
         let (sites, stores) = (arguments.sites.into(), arguments.stores_per_site.into());
         let mut fleet = Holdfast::new(binary, folder.path().join("fleet"), sites, stores, arguments.ranges)?;
@@ -183,7 +184,7 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     if let (Some(path), [report]) = (&arguments.plot, &reports[..]) {
         std::fs::write(path, svg(&title(report), &report.samples, &report.faults))
             .with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("drawn: {}", path.display());
+        errln!("drawn: {}", path.display());
     }
     drop(measured);
     folder.close()?;
@@ -229,7 +230,7 @@ async fn one_run(
     };
     progress.end();
     if let Some(error) = &outcome.first_error {
-        eprintln!("{} operations failed, the first: {error}", outcome.errors);
+        errln!("{} operations failed, the first: {error}", outcome.errors);
     }
     Ok(RunReport::new(&plan.work.name, clients, plan.rate, &outcome, marks))
 }
@@ -250,11 +251,11 @@ fn print(arguments: &RunArguments, work: &Work, machine: &Machine, reports: &[Ru
             "value_bytes": arguments.value_bytes,
             "machine": machine,
         });
-        println!("{json}");
+        outln!("{json}")?;
         return Ok(());
     }
-    println!("{}", RunReport::table(reports));
-    println!(
+    outln!("{}", RunReport::table(reports))?;
+    outln!(
         "{} keys, values of {} bytes, {:?}; {} cores, {}; fdatasync of 4 KiB: {:.3} ms",
         arguments.keys,
         arguments.value_bytes,
@@ -262,9 +263,9 @@ fn print(arguments: &RunArguments, work: &Work, machine: &Machine, reports: &[Ru
         machine.cores,
         machine.file_system,
         machine.fdatasync_ms
-    );
+    )?;
     for run in reports.iter().filter(|run| run.unserved > 0) {
-        println!("{} operations were due and never begun: the rate was more than the fleet could serve", run.unserved);
+        outln!("{} operations were due and never begun: the rate was more than the fleet could serve", run.unserved)?;
     }
     Ok(())
 }
@@ -282,17 +283,17 @@ impl Progress {
     /// Shows the line; where it cannot be written over, only those that are `worth` a line of their own.
     fn show(&self, text: &str, worth: bool) {
         if self.terminal {
-            eprint!("\r\x1b[K{text}");
+            err!("\r\x1b[K{text}");
             // A terminal that is gone is no reason to stop measuring.
             let _ = std::io::stderr().flush();
         } else if worth {
-            eprintln!("{text}");
+            errln!("{text}");
         }
     }
 
     fn end(&self) {
         if self.terminal {
-            eprintln!();
+            errln!();
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::requirements;
 use crate::sandbox::{self, Cgroup};
 use crate::state::{self, State, make_folder};
 use crate::tools::Tools;
+use holdfast_output::errln;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -203,7 +204,7 @@ impl Drop for Clusters {
         if self.ends_when_dropped
             && let Err(error) = Clusters::end(&self.instance.name)
         {
-            eprintln!("{error}");
+            errln!("{error}");
         }
     }
 }

@@ -4,6 +4,7 @@ use super::stages;
 use crate::config::{SandboxSpec, Service, Stage};
 use crate::error::{At, Result};
 use crate::state::{self, read_json};
+use holdfast_output::errln;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,8 +34,8 @@ fn start(spec: &SandboxSpec, stage: Stage) {
         std::thread::spawn(move || {
             loop {
                 match run_once(&service, &logs) {
-                    Ok(how) => eprintln!("{} ended: {how}", service.name),
-                    Err(error) => eprintln!("{} could not be started: {error}", service.name),
+                    Ok(how) => errln!("{} ended: {how}", service.name),
+                    Err(error) => errln!("{} could not be started: {error}", service.name),
                 }
                 std::thread::sleep(PAUSE);
             }

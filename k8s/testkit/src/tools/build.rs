@@ -3,6 +3,7 @@
 use super::modules::Module;
 use crate::command;
 use crate::error::{At, Error, Result};
+use holdfast_output::errln;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -83,7 +84,7 @@ impl Builder {
         let mut command = Command::new("go");
         command.args(["build", "-ldflags", &linking, "-o"]).arg(program).arg(module.package);
         command.current_dir(source).envs(ENVIRONMENT).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        eprintln!("building {}: {}", module.name, module.about);
+        errln!("building {}: {}", module.name, module.about);
         let begin = Instant::now();
         let child = command.spawn().map_err(|e| command::failed(&command, &e.to_string()))?;
         let status = wait(child, module, begin).at(&log_path)?;
@@ -91,7 +92,7 @@ impl Builder {
             let said = fs::read_to_string(&log_path).unwrap_or_default();
             return Err(Error::Program { program: format!("go build ({})", module.name), output: said });
         }
-        eprintln!("built {} in {} s", module.name, begin.elapsed().as_secs());
+        errln!("built {} in {} s", module.name, begin.elapsed().as_secs());
         Ok(())
     }
 }
@@ -103,7 +104,7 @@ fn wait(mut child: Child, module: &Module, begin: Instant) -> std::io::Result<Ex
             return Ok(status);
         }
         if begin.elapsed() >= next {
-            eprintln!("building {}: {} s so far", module.name, begin.elapsed().as_secs());
+            errln!("building {}: {} s so far", module.name, begin.elapsed().as_secs());
             next += PROGRESS;
         }
         std::thread::sleep(POLL);

@@ -6,6 +6,7 @@ mod modules;
 use crate::error::{At, Error, Result};
 use build::Builder;
 use holdfast_image::{Image, Recipe, archive};
+use holdfast_output::errln;
 use modules::MODULES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ impl Tools {
         let lock_path = cache.join("lock");
         let lock = File::create(&lock_path).at(&lock_path)?;
         if lock.try_lock().is_err() {
-            eprintln!("another process builds the Kubernetes programs: waiting for it");
+            errln!("another process builds the Kubernetes programs: waiting for it");
             lock.lock().at(&lock_path)?;
         }
         let builder = Builder::new()?;
