@@ -68,6 +68,8 @@ pub struct StoreProcess {
     pub http: SocketAddr,
     /// The network namespace that it runs in, if not this process's own.
     namespace: Option<String>,
+    /// Arguments of this store alone.
+    arguments: Vec<String>,
     child: Option<Child>,
 }
 
@@ -97,6 +99,7 @@ impl LocalFleet {
                     store: streams,
                     http: ports.next()?,
                     namespace: None,
+                    arguments: Vec::new(),
                     child: None,
                 });
             }
@@ -149,6 +152,11 @@ impl LocalFleet {
         self.wait_spread(Duration::from_secs(60)).await
     }
 
+    /// From its next start on a store has these arguments, which no other has.
+    pub fn give(&mut self, index: usize, arguments: &[&str]) {
+        self.stores[index].arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
     /// Starts one store, or starts it again on the same ports and data.
     pub fn start_store(&mut self, index: usize) -> anyhow::Result<()> {
         let others = self.stores.iter().enumerate().filter(|(other, _)| *other != index);
@@ -177,6 +185,7 @@ impl LocalFleet {
             .args(["--listen-http", &store.http.to_string(), "--data-dir"])
             .arg(&store.data_dir)
             .args(&self.options.extra_args)
+            .args(&store.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log);

@@ -30,5 +30,5 @@ pub use headroom::{Headroom, headroom};
 pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
 pub use planner::{CannotLeave, Held, Plan, explain, judge_leaving, plan};
 pub use policy::{MoveLimits, Policies, Policy, SurvivalGoal};
-pub use state::{KeyspaceRecord, SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
+pub use state::{KeyspaceRecord, SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

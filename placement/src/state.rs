@@ -226,26 +226,66 @@ pub struct KeyspaceRecord {
     pub created_at: Timestamp,
 }
 
+/// Why the proof of a site is not accepted, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SiteRefusal {
+    /// The identity is another label's.
+    #[error(
+        "this Kubernetes cluster ({identity}) is site {site}, not {label}: two labels for one site would let it hold two voters of a range; \
+         start the store with --site {site}"
+    )]
+    Twin {
+        /// What was claimed.
+        label: SiteName,
+        /// What was proved.
+        identity: String,
+        /// The label that is bound to it.
+        site: SiteName,
+    },
+    /// The label is bound, and nothing was proved.
+    #[error(
+        "site {label} is bound to identity {bound}, and this store proves none: start it with --site-id, or choose another label"
+    )]
+    Unproved {
+        /// What was claimed.
+        label: SiteName,
+        /// What it is bound to.
+        bound: String,
+    },
+    /// The label is bound to another identity.
+    #[error(
+        "site {label} is bound to identity {bound}, and this store proves {identity}: each Kubernetes cluster needs a label of its own"
+    )]
+    Other {
+        /// What was claimed.
+        label: SiteName,
+        /// What it is bound to.
+        bound: String,
+        /// What was proved.
+        identity: String,
+    },
+}
+
+impl From<SiteRefusal> for Rejected {
+    fn from(refusal: SiteRefusal) -> Self {
+        Self::invalid(refusal.to_string())
+    }
+}
+
 /// Decides whether a store that claims `label` and proves `identity` may join, and gives the site's record to keep.
 ///
 /// A label without an identity so far is bound to the first one that comes.
-pub fn admit_store(sites: &[SiteRecord], label: &SiteName, identity: Option<&str>) -> Result<SiteRecord, Rejected> {
+pub fn admit_store(sites: &[SiteRecord], label: &SiteName, identity: Option<&str>) -> Result<SiteRecord, SiteRefusal> {
     let twin = sites.iter().find(|s| s.label != *label && identity.is_some() && s.identity.as_deref() == identity);
     if let (Some(twin), Some(identity)) = (twin, identity) {
-        return Err(Rejected::invalid(format!(
-            "this Kubernetes cluster ({identity}) is site {}, not {label}: two labels for one site would let it hold two voters of \
-             a range; start the store with --site {}",
-            twin.label, twin.label
-        )));
+        let (label, identity) = (label.clone(), identity.to_owned());
+        return Err(SiteRefusal::Twin { label, identity, site: twin.label.clone() });
     }
-    match sites.iter().find(|s| s.label == *label).and_then(|s| s.identity.as_deref()) {
-        Some(bound) if identity.is_none() => Err(Rejected::invalid(format!(
-            "site {label} is bound to identity {bound}, and this store proves none: start it with --site-id, or choose another label"
-        ))),
-        Some(bound) if identity != Some(bound) => Err(Rejected::invalid(format!(
-            "site {label} is bound to identity {bound}, and this store proves {}: each Kubernetes cluster needs a label of its own",
-            identity.unwrap_or_default()
-        ))),
+    match (sites.iter().find(|s| s.label == *label).and_then(|s| s.identity.as_deref()), identity) {
+        (Some(bound), None) => Err(SiteRefusal::Unproved { label: label.clone(), bound: bound.to_owned() }),
+        (Some(bound), Some(identity)) if identity != bound => {
+            Err(SiteRefusal::Other { label: label.clone(), bound: bound.to_owned(), identity: identity.to_owned() })
+        }
         _ => Ok(SiteRecord { label: label.clone(), identity: identity.map(ToOwned::to_owned) }),
     }
 }

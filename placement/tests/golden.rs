@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use holdfast_placement::{FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_leaving, plan};
-use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, Rejected, SiteName, StoreId};
 use model::Model;
 
 struct Runner {
@@ -199,7 +199,7 @@ impl Runner {
     fn admit(&mut self, args: &mut Args<'_>) -> Answer {
         let label = SiteName::new(args.next_pos().ok_or("which label?")?)?;
         let identity: Option<String> = key(args, "id")?;
-        let record = admit_store(&self.sites, &label, identity.as_deref())?;
+        let record = admit_store(&self.sites, &label, identity.as_deref()).map_err(Rejected::from)?;
         let told = format!("{} is bound to {}", record.label, record.identity.as_deref().unwrap_or("no identity yet"));
         self.sites.retain(|s| s.label != record.label);
         self.sites.push(record);

@@ -17,6 +17,9 @@ use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
+/// In the data directory.
+const FILE: &str = "directory.json";
+
 /// Called with the records that are new or changed; a forgotten store is to be let go of.
 pub type OnChange = Box<dyn Fn(&[StoreRecord]) + Send + Sync>;
 
@@ -73,7 +76,7 @@ impl Directory {
     /// Opens the directory of the store `own` in a data directory; with a warning an empty one when the file is not there or of no
     /// use. Nobody hears of the stores before [`Directory::begin`].
     pub fn open(data_dir: &std::path::Path, own: StoreRecord, incarnation: Incarnation, clock: Arc<dyn Clock>) -> Self {
-        let path = data_dir.join("directory.json");
+        let path = data_dir.join(FILE);
         let inner = Inner::new(&own);
         let directory = Self {
             stores: RwLock::new(Arc::new(inner.members.clone())),
@@ -97,6 +100,13 @@ impl Directory {
             ),
         }
         directory
+    }
+
+    /// Client addresses of other stores that a data directory remembers, for a store that does not run yet.
+    pub fn remembered(data_dir: &std::path::Path) -> Vec<String> {
+        // Without the file there is still what the configuration names.
+        let claims = file::read(&data_dir.join(FILE)).map(|kept| kept.claims).unwrap_or_default();
+        claims.into_iter().map(|claim| claim.client).filter(|client| !client.is_empty()).collect()
     }
 
     /// `on_change` hears of every record, now and whenever one changes.

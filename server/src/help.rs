@@ -42,7 +42,8 @@ Exit codes:
   1  it could not start, or a disk failed under it; standard error says why
   2  the command line was not understood
   4  the fleet has forgotten it: wipe its volume, and it joins as a new store
-  5  it runs in a pod, and the proof of its site is missing: set HOLDFAST_SITE_ID";
+  5  it runs in a pod, and the proof of its site is missing: set HOLDFAST_SITE_ID
+  6  the proof of its site is not the one that it joined with, and the fleet does not accept it: docs/runbooks/moved-site.md";
 
 /// `holdfast init`.
 pub const INIT: &str = concat!(

@@ -9,17 +9,20 @@ use holdfast_kv::core::recovery::{self, Founding};
 use holdfast_kv::ports::Clock;
 use holdfast_placement::{SiteRecord, StoreAddresses, StoreRecord};
 use holdfast_proto::v1;
-use holdfast_types::{FleetId, StoreId, Timestamp};
+use holdfast_types::{FleetId, Rejected, StoreId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::membership::{Applicant, join};
+use crate::ending::Ending;
+use crate::membership::{Applicant, Refusal, join};
 use crate::running::Running;
 use crate::services::fleet::InitCommand;
 
 /// How often a store that is no member yet asks to become one.
 const JOIN_EVERY: Duration = Duration::from_millis(500);
+/// How often a member has the proof of its site judged again.
+const PROVE_EVERY: Duration = Duration::from_secs(30);
 /// A store named by `--join` that does not answer in this time is passed over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The store that founds a fleet.
@@ -71,10 +74,10 @@ fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Resul
     Ok((fleet, record))
 }
 
-/// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
-async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+/// What a store says of itself to be let in; without an id it is new.
+pub fn request(config: &Config) -> v1::JoinRequest {
     let addresses = own_addresses(config);
-    let request = v1::JoinRequest {
+    v1::JoinRequest {
         site: config.site.to_string(),
         site_identity: config.site_id.clone().unwrap_or_default(),
         client_address: addresses.client,
@@ -83,7 +86,12 @@ async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, V
         version: env!("CARGO_PKG_VERSION").to_owned(),
         zone: config.zone.clone().unwrap_or_default(),
         ..v1::JoinRequest::default()
-    };
+    }
+}
+
+/// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
+async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let request = request(config);
     let mut asked = JoinSet::new();
     for address in config.join.clone() {
         asked.spawn(async move {
@@ -158,8 +166,9 @@ pub fn random_128() -> anyhow::Result<u128> {
     Ok(u128::from_le_bytes(bytes))
 }
 
-/// Keeps in the system range where this store is now. Goes on until it is done, behind the services.
-pub async fn renew_record(config: &Config, running: &Arc<Running>) {
+/// Keeps in the system range where this store is now, behind the services, and has the fleet judge the proof of its site: at the start, and
+/// now and then, because a site may have moved while this store was cut off. Returns when the proof is refused: then the store must end.
+pub async fn stay_member(config: &Config, running: &Arc<Running>) -> Ending {
     let applicant = Applicant {
         store: running.store_id,
         site: config.site.clone(),
@@ -170,17 +179,29 @@ pub async fn renew_record(config: &Config, running: &Arc<Running>) {
     let mut said = String::new();
     loop {
         match join(running, &applicant).await {
-            Ok(_) => return,
-            Err(rejected) if rejected.may_retry() || rejected == holdfast_types::Rejected::DeadlineExceeded => {
+            Ok(_) => {
+                said.clear();
+                tokio::time::sleep(PROVE_EVERY).await;
+                continue;
+            }
+            Err(Refusal::Site(why)) => {
+                return Ending::other_proof(
+                    running.store_id,
+                    &config.site,
+                    config.site_id.as_deref(),
+                    &why.to_string(),
+                );
+            }
+            Err(Refusal::Rejected(rejected)) if rejected.may_retry() || rejected == Rejected::DeadlineExceeded => {
                 let text = rejected.to_string();
                 if text != said {
                     tracing::info!("the system range is not told of this store yet: {text}");
                     said = text;
                 }
             }
-            Err(rejected) => {
+            Err(Refusal::Rejected(rejected)) => {
                 tracing::error!(%rejected, "the fleet refuses this store");
-                return;
+                return std::future::pending().await;
             }
         }
         tokio::time::sleep(JOIN_EVERY).await;

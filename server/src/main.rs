@@ -30,6 +30,7 @@ mod membership;
 mod metrics;
 mod oneshot;
 mod others;
+mod proof;
 mod requests;
 mod retiring;
 mod running;

@@ -2,7 +2,7 @@
 //! system range by themselves.
 
 use holdfast_kv::core::records;
-use holdfast_placement::{SiteRecord, StateKey, StoreAddresses, StoreRecord, admit_store};
+use holdfast_placement::{SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store};
 use holdfast_types::{Condition, Expected, Rejected, SiteName, StoreId, limits};
 
 use crate::running::Running;
@@ -34,13 +34,36 @@ pub struct Applicant {
     pub zone: Option<String>,
 }
 
+/// Why a store is not let in, or cannot be told yet.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The proof of its site is not the site's.
+    #[error(transparent)]
+    Site(#[from] SiteRefusal),
+    /// Anything else.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+impl From<Refusal> for Rejected {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Site(refusal) => refusal.into(),
+            Refusal::Rejected(rejected) => rejected,
+        }
+    }
+}
+
 /// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet.
-pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Rejected> {
+pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Refusal> {
     for _ in 0..MAX_TRIES {
         let stores = all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store).await?;
         let sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
         // Whoever was forgotten is so from here on, the applicant too.
         running.directory.learn(&stores.iter().filter(|known| known.is_forgotten()).cloned().collect::<Vec<_>>());
+        if let Some(known) = stores.iter().find(|known| known.store == applicant.store && known.is_forgotten()) {
+            return Err(Rejected::invalid(is_over(known.store)).into());
+        }
         let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
         let attempt = if applicant.store == StoreId::NONE {
             admit(running, applicant, &site).await?
@@ -55,7 +78,7 @@ pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, 
             return Ok((record.store, all));
         }
     }
-    Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER })
+    Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }.into())
 }
 
 /// A new store gets the next id. `None`: another one came first.
@@ -93,9 +116,6 @@ async fn renew(
             "{store} is not a member of this fleet: its data belongs elsewhere, or it was removed; start it with an empty data directory"
         )));
     };
-    if known.is_forgotten() {
-        return Err(Rejected::invalid(is_over(store)));
-    }
     if known.site != applicant.site {
         return Err(Rejected::invalid(format!(
             "{store} is a store of site {}, not {}: a store keeps its site for life; start it with --site {}",

@@ -35,8 +35,9 @@ use crate::config::Config;
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;
 use crate::events::{self, EventLog};
-use crate::joining::{become_member, own_record, random_128, renew_record};
+use crate::joining::{become_member, own_record, random_128, stay_member};
 use crate::membership;
+use crate::proof;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
@@ -118,9 +119,10 @@ async fn live(
     let known = Identity::read(&*engines.log)?;
     let stores = match known {
         None => become_member(config, &engines, inits, &*clock).await?,
-        Some(_) => {
+        Some(identity) => {
             // Nobody will answer: whoever founds from now on hears at once that there is a fleet already.
             drop(inits);
+            proof::check(config, &*engines.log, &identity).await?;
             Vec::new()
         }
     };
@@ -131,8 +133,7 @@ async fn live(
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
     tokio::spawn(announcing::run(config.clone(), Arc::clone(&running)));
-    renew_record(config, &running).await;
-    std::future::pending().await
+    Err(stay_member(config, &running).await.into())
 }
 
 /// The first event of this start; from now on events are kept.

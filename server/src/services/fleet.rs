@@ -210,7 +210,7 @@ impl Fleet for FleetService {
             },
             zone: zone_of(request.zone)?,
         };
-        let (store, records) = join(&running, &applicant).await.map_err(to_status)?;
+        let (store, records) = join(&running, &applicant).await.map_err(|refusal| to_status(refusal.into()))?;
         let stores = records.iter().map(|record| store_info(&running, record)).collect();
         Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
     }

@@ -15,6 +15,7 @@ mod loss;
 mod moved;
 mod once;
 mod paused;
+mod proofs;
 mod rows;
 mod shell;
 mod stopping;

@@ -80,7 +80,14 @@ fn refuse_member(engines: &Engines) -> Result<(), Fault> {
 }
 
 fn identity_of(fleet: FleetId, record: &StoreRecord) -> Identity {
-    Identity { fleet, store: record.store, site: record.site.clone(), incarnation: Incarnation(0), counter_offset: 0 }
+    Identity {
+        fleet,
+        store: record.store,
+        site: record.site.clone(),
+        site_identity: record.site_identity.clone(),
+        incarnation: Incarnation(0),
+        counter_offset: 0,
+    }
 }
 
 fn first_range(founding: &Founding, range: RangeId, bounds: KeyRange) -> RangeDescriptor {
