@@ -30,5 +30,8 @@ pub use headroom::{Headroom, headroom};
 pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
 pub use planner::{CannotLeave, Held, Plan, explain, judge_leaving, plan};
 pub use policy::{MoveLimits, Policies, Policy, SurvivalGoal};
-pub use state::{KeyspaceRecord, SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store};
+pub use state::{
+    CannotMove, FormerIdentity, KeyspaceRecord, SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord,
+    admit_store, check_identity, move_site,
+};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

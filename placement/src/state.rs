@@ -13,7 +13,9 @@
 //!
 //! Ids are written as 16 (keyspaces: 8) hexadecimal digits, so that keys sort by number.
 
-use holdfast_types::{Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, SiteName, StoreId, Timestamp};
+use holdfast_types::{
+    Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, SiteName, StoreId, Timestamp, limits,
+};
 
 /// The name of one fact.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -213,6 +215,25 @@ pub struct SiteRecord {
     pub label: SiteName,
     /// What proves it; `None` while only stores without an identity have joined.
     pub identity: Option<String>,
+    /// What it was bound to before it moved; the newest last, at most [`limits::SITE_MOVES_KEPT`].
+    pub former: Vec<FormerIdentity>,
+}
+
+impl SiteRecord {
+    /// A site that has not moved.
+    #[must_use]
+    pub fn new(label: SiteName, identity: Option<String>) -> Self {
+        Self { label, identity, former: Vec::new() }
+    }
+}
+
+/// An identity that a site had once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FormerIdentity {
+    /// What proved it.
+    pub identity: String,
+    /// Until when, in fleet time.
+    pub until: Timestamp,
 }
 
 /// A keyspace with a name.
@@ -254,7 +275,8 @@ pub enum SiteRefusal {
     },
     /// The label is bound to another identity.
     #[error(
-        "site {label} is bound to identity {bound}, and this store proves {identity}: each Kubernetes cluster needs a label of its own"
+        "site {label} is bound to identity {bound}, and this store proves {identity}: each Kubernetes cluster needs a label of its own; if this \
+         one took the place of that one, `holdfast site move {label} --to {identity}`"
     )]
     Other {
         /// What was claimed.
@@ -286,8 +308,70 @@ pub fn admit_store(sites: &[SiteRecord], label: &SiteName, identity: Option<&str
         (Some(bound), Some(identity)) if identity != bound => {
             Err(SiteRefusal::Other { label: label.clone(), bound: bound.to_owned(), identity: identity.to_owned() })
         }
-        _ => Ok(SiteRecord { label: label.clone(), identity: identity.map(ToOwned::to_owned) }),
+        _ => {
+            let known = sites.iter().find(|s| s.label == *label).cloned();
+            let known = known.unwrap_or_else(|| SiteRecord::new(label.clone(), None));
+            Ok(SiteRecord { identity: identity.map(ToOwned::to_owned), ..known })
+        }
     }
+}
+
+/// Why a site is not bound to another identity, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CannotMove {
+    /// It is no site of the fleet.
+    #[error("{0} is no site of this fleet: a new site is bound by the first store that joins from it")]
+    Unknown(SiteName),
+    /// Nothing is bound yet.
+    #[error(
+        "site {0} is bound to no identity yet: the first store that proves one binds it, and nothing has to be moved"
+    )]
+    Unbound(SiteName),
+    /// The identity is that of another site.
+    #[error(
+        "{identity} is site {site}: one Kubernetes cluster is one site; look whether you mean the UID of another one"
+    )]
+    Taken {
+        /// The identity.
+        identity: String,
+        /// Whose it is.
+        site: SiteName,
+    },
+}
+
+/// The record of a site that is bound to `identity` from `now` on; `None` when it is so already. That no store of the site lives is for the
+/// caller to see to.
+pub fn move_site(
+    sites: &[SiteRecord],
+    label: &SiteName,
+    identity: &str,
+    now: Timestamp,
+) -> Result<Option<SiteRecord>, CannotMove> {
+    if let Some(twin) = sites.iter().find(|s| s.label != *label && s.identity.as_deref() == Some(identity)) {
+        return Err(CannotMove::Taken { identity: identity.to_owned(), site: twin.label.clone() });
+    }
+    let Some(known) = sites.iter().find(|s| s.label == *label) else {
+        return Err(CannotMove::Unknown(label.clone()));
+    };
+    let Some(bound) = known.identity.clone() else { return Err(CannotMove::Unbound(label.clone())) };
+    if bound == identity {
+        return Ok(None);
+    }
+    let mut former = known.former.clone();
+    former.push(FormerIdentity { identity: bound, until: now });
+    former.drain(..former.len().saturating_sub(limits::SITE_MOVES_KEPT));
+    Ok(Some(SiteRecord { label: label.clone(), identity: Some(identity.to_owned()), former }))
+}
+
+/// Refuses what is no proof of a site.
+pub fn check_identity(identity: &str) -> Result<(), Rejected> {
+    let most = limits::MAX_SITE_IDENTITY_BYTES;
+    if identity.is_empty() || identity.len() > most || !identity.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Rejected::invalid(format!(
+            "{identity:?} is no proof of a site: use the UID of the kube-system namespace, or 1 to {most} printable ASCII characters without spaces"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S/S [leader=S] [count=N] [size_mib=N] [rps=N]`,
 //! `set STORE [alive=] [draining=] [leaving=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `load RANGE RPS`, `policy [replicas=] [goal=] [prefer=S/S]
 //! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
-//! nothing is left), `leave STORE...` (judges it, and marks them if they may), `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`.
+//! nothing is left), `leave STORE...` (judges it, and marks them if they may), `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`,
+//! `move LABEL to=UID`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,13 +16,17 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
-use holdfast_placement::{FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_leaving, plan};
-use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, Rejected, SiteName, StoreId};
+use holdfast_placement::{
+    FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_leaving, move_site, plan,
+};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, Rejected, SiteName, StoreId, Timestamp};
 use model::Model;
 
 struct Runner {
     model: Model,
     sites: Vec<SiteRecord>,
+    /// Counts moves, and is their time.
+    moves: u64,
 }
 
 type Answer = Result<String, Box<dyn Error>>;
@@ -71,6 +76,7 @@ impl goldenscript::Runner for Runner {
             "counts" => Ok(self.model.counts()),
             "headroom" => Ok(lines(headroom(&self.model.view).iter().map(ToString::to_string))),
             "admit" => self.admit(&mut args),
+            "move" => self.move_site(&mut args),
             name => Err(format!("no command {name}").into()),
         };
         args.reject_next()?;
@@ -80,7 +86,7 @@ impl goldenscript::Runner for Runner {
 
 impl Runner {
     fn new() -> Self {
-        Self { model: Model { view: FleetView::new(Moment::ZERO), ..Model::default() }, sites: Vec::new() }
+        Self { model: Model { view: FleetView::new(Moment::ZERO), ..Model::default() }, sites: Vec::new(), moves: 0 }
     }
 
     fn told(&self, planned: &[String]) -> String {
@@ -201,6 +207,20 @@ impl Runner {
         let identity: Option<String> = key(args, "id")?;
         let record = admit_store(&self.sites, &label, identity.as_deref()).map_err(Rejected::from)?;
         let told = format!("{} is bound to {}", record.label, record.identity.as_deref().unwrap_or("no identity yet"));
+        self.sites.retain(|s| s.label != record.label);
+        self.sites.push(record);
+        Ok(told)
+    }
+
+    fn move_site(&mut self, args: &mut Args<'_>) -> Answer {
+        let label = SiteName::new(args.next_pos().ok_or("which label?")?)?;
+        let identity: String = key(args, "to")?.ok_or("to which identity?")?;
+        self.moves += 1;
+        let Some(record) = move_site(&self.sites, &label, &identity, Timestamp(self.moves))? else {
+            return Ok(format!("{label} is bound to {identity} already"));
+        };
+        let former = record.former.iter().map(|was| format!("{} until {}", was.identity, was.until.0));
+        let told = format!("{label} is bound to {identity}; it was to {}", former.collect::<Vec<_>>().join(", "));
         self.sites.retain(|s| s.label != record.label);
         self.sites.push(record);
         Ok(told)

@@ -48,6 +48,9 @@ pub enum Command {
     /// Take a store that is dead for good, or was drained, out of the fleet's list
     #[command(after_help = help::FORGET)]
     Forget(crate::forget::ForgetArgs),
+    /// Change what the fleet keeps of a site: bind it to another Kubernetes cluster
+    #[command(after_help = help::SITE)]
+    Site(crate::site::SiteArgs),
     /// Show the configuration that a store would have
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),

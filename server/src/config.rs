@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use holdfast_placement::check_identity;
 use holdfast_proto::v1;
 use holdfast_types::{SiteName, limits};
 use serde::Deserialize;
@@ -152,10 +153,14 @@ impl Config {
         if let Some(zone) = &zone {
             check_zone(zone)?;
         }
+        let site_id = args.site_id.clone().or(file.site_id);
+        if let Some(site_id) = site_id.as_deref().filter(|site_id| !site_id.is_empty()) {
+            check_identity(site_id).context("site-id")?;
+        }
         Ok(Self {
             zone,
             site: SiteName::new(&site).map_err(anyhow::Error::msg)?,
-            site_id: args.site_id.clone().or(file.site_id),
+            site_id: site_id.filter(|site_id| !site_id.is_empty()),
             data_dir,
             join: if args.join.is_empty() { file.join } else { args.join.clone() },
             listen,

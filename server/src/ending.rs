@@ -29,7 +29,7 @@ impl Ending {
         Self::OtherProof(format!(
             "{store} is started {given} of site {site}, which is not accepted: {why}. If this is not the Kubernetes cluster of {site}, \
              the volume or the manifest is in the wrong one: bring it back, and change nothing else. If the Kubernetes cluster of {site} was \
-             rebuilt or moved, follow docs/runbooks/moved-site.md. Starting it again as it is changes nothing"
+             rebuilt or moved, follow docs/runbooks/moved-site.md (`holdfast site move`), and start it then. Starting it again as it is changes nothing"
         ))
     }
 

@@ -110,6 +110,34 @@ Examples:
     exits!()
 );
 
+/// `holdfast site`.
+pub const SITE: &str = concat!(
+    "\
+Examples:
+  holdfast site move east --to 77aa1b2c-1111-4222-8333-444455556666
+  holdfast status
+
+",
+    exits!()
+);
+
+/// `holdfast site move`.
+pub const SITE_MOVE: &str = concat!(
+    "\
+For a site whose Kubernetes cluster was rebuilt, or moved to another one: the same name, another UID. Refused while any store of the site is
+alive or is heard by another. Afterwards new stores join under the name with the new proof, and stores whose volumes moved with the site
+start again; those that prove the old UID are refused for good, and end with exit code 6. What held the lost volumes is forgotten store
+by store: `holdfast forget`. Moving it to where it is already is a success. See docs/runbooks/moved-site.md.
+
+Examples:
+  holdfast site move east --to 77aa1b2c-1111-4222-8333-444455556666
+  holdfast site move east --to 77aa1b2c-1111-4222-8333-444455556666 --at 10.0.2.5:7300,10.0.3.5:7300    # stores of other sites
+  holdfast site move east --to 77aa1b2c-1111-4222-8333-444455556666 --json
+
+",
+    exits!()
+);
+
 /// `holdfast demo`.
 pub const DEMO: &str = "\
 Examples:

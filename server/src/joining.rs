@@ -69,7 +69,7 @@ pub async fn become_member(
 fn found(config: &Config, engines: &Engines, clock: &dyn Clock) -> anyhow::Result<(FleetId, StoreRecord)> {
     let fleet = FleetId(random_128()?);
     let record = own_record(config, FIRST_STORE, Timestamp::from_ms(clock.wall_ms()));
-    let site = SiteRecord { label: config.site.clone(), identity: config.site_id.clone() };
+    let site = SiteRecord::new(config.site.clone(), config.site_id.clone());
     recovery::init(engines, &Founding { fleet, store: record.clone(), site })?;
     Ok((fleet, record))
 }

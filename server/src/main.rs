@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
+//! - [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`site`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -35,6 +35,7 @@ mod requests;
 mod retiring;
 mod running;
 mod services;
+mod site;
 mod sql;
 mod start;
 mod status;
@@ -90,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::status(&args).await.map(|()| true),
         Command::Drain(args) => drain::run(&args).await,
         Command::Forget(args) => forget::run(&args).await.map(|()| true),
+        Command::Site(args) => site::run(&args).await.map(|()| true),
         Command::Demo(args) => demo::run(&args).await,
         Command::Load(args) => load::run(&args).await,
         Command::Dev(args) => dev::run(&args).await.map(|()| true),

@@ -3,7 +3,7 @@
 
 use holdfast_kv::core::records;
 use holdfast_placement::{SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store};
-use holdfast_types::{Condition, Expected, Rejected, SiteName, StoreId, limits};
+use holdfast_types::{Condition, Expected, Mutation, Rejected, SiteName, StoreId, limits};
 
 use crate::running::Running;
 use crate::system::{self, all, damaged, get, put, write};
@@ -58,17 +58,24 @@ impl From<Refusal> for Rejected {
 pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Refusal> {
     for _ in 0..MAX_TRIES {
         let stores = all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store).await?;
-        let sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
+        let mut sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
+        let found = get(running, &StateKey::Site(applicant.site.clone()).key()).await?;
+        sites.retain(|site| site.label != applicant.site);
+        let own = found.as_ref().map(|found| records::decode_site(&found.value).map_err(damaged)).transpose()?;
+        sites.extend(own.clone());
         // Whoever was forgotten is so from here on, the applicant too.
         running.directory.learn(&stores.iter().filter(|known| known.is_forgotten()).cloned().collect::<Vec<_>>());
         if let Some(known) = stores.iter().find(|known| known.store == applicant.store && known.is_forgotten()) {
             return Err(Rejected::invalid(is_over(known.store)).into());
         }
         let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
+        // Whoever moves the site meanwhile is not overruled.
+        let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
+        let binding = Binding { is_new: own.as_ref() != Some(&site), site, expected };
         let attempt = if applicant.store == StoreId::NONE {
-            admit(running, applicant, &site).await?
+            admit(running, applicant, &binding).await?
         } else {
-            renew(running, applicant, &stores, &site).await?
+            renew(running, applicant, &stores, &binding).await?
         };
         if let Some(record) = attempt {
             let others = stores.into_iter().filter(|known| known.store != record.store && !known.is_forgotten());
@@ -81,8 +88,27 @@ pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, 
     Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }.into())
 }
 
+/// The record of a site as a store that joins leaves it.
+struct Binding {
+    site: SiteRecord,
+    is_new: bool,
+    /// As it was looked at.
+    expected: Expected,
+}
+
+impl Binding {
+    fn condition(&self) -> Condition {
+        Condition { key: StateKey::Site(self.site.label.clone()).key(), expected: self.expected.clone() }
+    }
+
+    fn mutation(&self) -> Option<Mutation> {
+        let key = || StateKey::Site(self.site.label.clone()).key();
+        self.is_new.then(|| put(key(), records::encode_site(&self.site)))
+    }
+}
+
 /// A new store gets the next id. `None`: another one came first.
-async fn admit(running: &Running, applicant: &Applicant, site: &SiteRecord) -> Result<Option<StoreRecord>, Rejected> {
+async fn admit(running: &Running, applicant: &Applicant, binding: &Binding) -> Result<Option<StoreRecord>, Rejected> {
     let next_key = StateKey::NextStore.key();
     let found = get(running, &next_key).await?;
     let next = match &found {
@@ -91,16 +117,13 @@ async fn admit(running: &Running, applicant: &Applicant, site: &SiteRecord) -> R
     };
     let record = record_of(StoreId(next), applicant, running.fleet_now());
     let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
-    let written = write(
-        running,
-        vec![Condition { key: next_key.clone(), expected }],
-        vec![
-            put(next_key, records::encode_next_id(next + 1)),
-            put(StateKey::Store(record.store).key(), records::encode_store(&record)),
-            put(StateKey::Site(site.label.clone()).key(), records::encode_site(site)),
-        ],
-    );
-    Ok(written.await?.then_some(record))
+    let conditions = vec![Condition { key: next_key.clone(), expected }, binding.condition()];
+    let mut mutations = vec![
+        put(next_key, records::encode_next_id(next + 1)),
+        put(StateKey::Store(record.store).key(), records::encode_store(&record)),
+    ];
+    mutations.extend(binding.mutation());
+    Ok(write(running, conditions, mutations).await?.then_some(record))
 }
 
 /// A member that started again may have moved. `None`: its record changed meanwhile.
@@ -108,7 +131,7 @@ async fn renew(
     running: &Running,
     applicant: &Applicant,
     stores: &[StoreRecord],
-    site: &SiteRecord,
+    binding: &Binding,
 ) -> Result<Option<StoreRecord>, Rejected> {
     let store = applicant.store;
     let Some(known) = stores.iter().find(|known| known.store == store) else {
@@ -123,16 +146,14 @@ async fn renew(
         )));
     }
     let record = known.renewed(record_of(store, applicant, running.fleet_now()));
-    if record == *known {
+    if record == *known && !binding.is_new {
         return Ok(Some(record));
     }
     let key = StateKey::Store(store).key();
     let condition = Condition { key: key.clone(), expected: Expected::Value(records::encode_store(known)) };
-    let mutations = vec![
-        put(key, records::encode_store(&record)),
-        put(StateKey::Site(site.label.clone()).key(), records::encode_site(site)),
-    ];
-    Ok(write(running, vec![condition], mutations).await?.then_some(record))
+    let mut mutations = vec![put(key, records::encode_store(&record))];
+    mutations.extend(binding.mutation());
+    Ok(write(running, vec![condition, binding.condition()], mutations).await?.then_some(record))
 }
 
 fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::Timestamp) -> StoreRecord {

@@ -217,6 +217,11 @@ pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// about to be given by then has come to an end.
 pub const FORGET_AFTER_SILENCE: Duration = Duration::from_secs(3);
 
+/// Longest proof of a site; the UID of a namespace has 36 characters.
+pub const MAX_SITE_IDENTITY_BYTES: usize = 128;
+/// Identities that a site had before are kept, the newest of them, so that one can see where it was.
+pub const SITE_MOVES_KEPT: usize = 16;
+
 // ---- streams between stores
 
 /// Messages of one frame, in bytes, before the frame is closed: large enough to pay for a write, small enough not to delay.

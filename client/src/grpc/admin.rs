@@ -42,9 +42,9 @@ use tonic::{Code, Response, Status};
 use super::link;
 
 pub use self::answers::{
-    Complaint, ComplaintKind, Drained, DrainedStore, Forgotten, Keyspace, Prepared, QuarantinedRange, RangePage,
-    RangeStatus, Setting, SettingSource, Settings, SilentStore, SiteHeadroom, SiteStatus, Sites, Split, StoreStatus,
-    Stores, Transferred,
+    Complaint, ComplaintKind, Drained, DrainedStore, Forgotten, FormerIdentity, Keyspace, MovedSite, Prepared,
+    QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource, Settings, SilentStore, SiteHeadroom, SiteStatus,
+    Sites, Split, StoreStatus, Stores, Transferred,
 };
 pub use self::error::{AdminError, CannotLeaveReason};
 pub use self::events::{Event, EventKind, Events};
@@ -277,6 +277,14 @@ impl Admin {
     pub async fn forget_store(&self, store: StoreId) -> Result<Forgotten, AdminError> {
         let request = v1::ForgetStoreRequest { store_id: store.0 };
         self.change(request, async |mut client, request| client.forget_store(request).await).await?.try_into()
+    }
+
+    /// Binds the label of a site to another identity, after its Kubernetes cluster was rebuilt or moved. A site that is bound to it already
+    /// stays so. [`AdminError::FailedPrecondition`]: a store of the site is alive, or the identity is another site's; the sentence says what
+    /// to do.
+    pub async fn move_site(&self, site: &SiteName, identity: &str) -> Result<MovedSite, AdminError> {
+        let request = v1::MoveSiteRequest { site: site.to_string(), identity: identity.to_owned() };
+        self.change(request, async |mut client, request| client.move_site(request).await).await?.try_into()
     }
 
     /// Marks stores as leaving: placement empties them of leaders and replicas. Returns when the marks are on record; [`Admin::stores`]

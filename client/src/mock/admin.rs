@@ -93,6 +93,10 @@ impl v1::admin_server::Admin for Service {
         not_here()
     }
 
+    async fn move_site(&self, _: Request<v1::MoveSiteRequest>) -> Result<Response<v1::MoveSiteResponse>, Status> {
+        not_here()
+    }
+
     async fn drain_stores(
         &self,
         _: Request<v1::DrainStoresRequest>,

@@ -1,7 +1,9 @@
 //! The values that placement keeps in the system range, encoded.
 
 use bytes::Bytes;
-use holdfast_placement::{KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal};
+use holdfast_placement::{
+    FormerIdentity, KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal,
+};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp};
@@ -65,14 +67,18 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
 #[must_use]
 pub fn encode_site(record: &SiteRecord) -> Bytes {
     let identity = record.identity.clone().unwrap_or_default();
-    v1::SiteRecord { version: VERSION, label: record.label.to_string(), identity }.encode_to_vec().into()
+    let former = |was: &FormerIdentity| v1::FormerSiteIdentity { identity: was.identity.clone(), until: was.until.0 };
+    let former = record.former.iter().map(former).collect();
+    v1::SiteRecord { version: VERSION, label: record.label.to_string(), identity, former }.encode_to_vec().into()
 }
 
 /// Decodes a site's record.
 pub fn decode_site(bytes: &[u8]) -> Result<SiteRecord, BadMessage> {
     let message = v1::SiteRecord::decode(bytes)?;
     known("a site's record", message.version)?;
-    Ok(SiteRecord { label: site(&message.label)?, identity: some(message.identity) })
+    let former = |was: v1::FormerSiteIdentity| FormerIdentity { identity: was.identity, until: Timestamp(was.until) };
+    let former = message.former.into_iter().map(former).collect();
+    Ok(SiteRecord { label: site(&message.label)?, identity: some(message.identity), former })
 }
 
 /// Encodes a range's record.

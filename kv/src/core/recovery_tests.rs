@@ -12,7 +12,7 @@ fn record(id: u64) -> StoreRecord {
 fn founded() -> (MemoryDisk, Engines) {
     let disk = MemoryDisk::new();
     let engines = disk.open().unwrap();
-    let site = SiteRecord { label: SiteName::new("a").unwrap(), identity: None };
+    let site = SiteRecord::new(SiteName::new("a").unwrap(), None);
     init(&engines, &Founding { fleet: FleetId(5), store: record(1), site }).unwrap();
     (disk, engines)
 }
@@ -39,7 +39,7 @@ fn founded_store_finds_itself_after_a_crash_with_a_new_incarnation() {
 fn member_neither_founds_nor_joins_again() {
     let (_disk, engines) = founded();
     assert!(matches!(join(&engines, FleetId(6), &record(2)), Err(Fault::Identity(_))));
-    let site = SiteRecord { label: SiteName::new("a").unwrap(), identity: None };
+    let site = SiteRecord::new(SiteName::new("a").unwrap(), None);
     assert!(matches!(init(&engines, &Founding { fleet: FleetId(5), store: record(1), site }), Err(Fault::Identity(_))));
 }
 

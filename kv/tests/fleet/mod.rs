@@ -159,7 +159,7 @@ impl Fleet {
     fn of(records: Vec<StoreRecord>, workers: u16) -> Self {
         let disks: BTreeMap<_, _> = records.iter().map(|record| (record.store, MemoryDisk::new())).collect();
         let first = records[0].clone();
-        let site = SiteRecord { label: first.site.clone(), identity: None };
+        let site = SiteRecord::new(first.site.clone(), None);
         init(&disks[&first.store].open().unwrap(), &Founding { fleet: FLEET, store: first, site }).unwrap();
         for record in &records[1..] {
             join(&disks[&record.store].open().unwrap(), FLEET, record).unwrap();

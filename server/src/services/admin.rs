@@ -6,6 +6,7 @@ mod drain;
 mod forget;
 mod keyspaces;
 mod looks;
+mod moved;
 mod prepare;
 mod ranges;
 mod stores;
@@ -152,6 +153,11 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
         let running = self.member()?;
         Ok(Response::new(self.forget(&running, request.into_inner()).await?))
+    }
+
+    async fn move_site(&self, request: Request<v1::MoveSiteRequest>) -> Result<Response<v1::MoveSiteResponse>, Status> {
+        let running = self.member()?;
+        Ok(Response::new(self.move_to(&running, request.into_inner()).await?))
     }
 
     async fn drain_stores(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_kv::driver::ComplaintKind;
-use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_placement::{StoreAddresses, StoreRecord, check_identity};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::Fleet;
@@ -199,6 +199,9 @@ impl Fleet for FleetService {
             )));
         }
         let some = |text: String| (!text.is_empty()).then_some(text);
+        if !request.site_identity.is_empty() {
+            check_identity(&request.site_identity).map_err(to_status)?;
+        }
         let applicant = Applicant {
             store: StoreId(request.store_id),
             site: site_of(&request.site)?,

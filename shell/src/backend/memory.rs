@@ -348,6 +348,7 @@ impl Backend for MemoryFleet {
         let status = |at: usize| SiteStatus {
             name: site(at),
             identity: None,
+            former: Vec::new(),
             stores: 1,
             alive: 1,
             draining: false,

@@ -74,7 +74,7 @@ impl World {
             let Some(store) = self.stores.get(&record.store) else { continue };
             let engines = store.disk.contents.open()?;
             if record.store == StoreId(1) {
-                let site = SiteRecord { label: record.site.clone(), identity: None };
+                let site = SiteRecord::new(record.site.clone(), None);
                 init(&engines, &Founding { fleet: FLEET, store: record.clone(), site })?;
                 engines.data.write(&joined(&records, at))?;
                 engines.data.flush()?;
@@ -107,7 +107,7 @@ fn joined(records: &[StoreRecord], at: Timestamp) -> Vec<DataOp> {
     let next = records.iter().map(|record| record.store.0 + 1).max().unwrap_or(1);
     let mut ops: Vec<_> =
         records.iter().map(|record| put(StateKey::Store(record.store), encode_store(record))).collect();
-    let sites = records.iter().map(|record| SiteRecord { label: record.site.clone(), identity: None });
+    let sites = records.iter().map(|record| SiteRecord::new(record.site.clone(), None));
     ops.extend(
         sites.map(|site| put(StateKey::Site(site.label.clone()), holdfast_kv::core::records::encode_site(&site))),
     );

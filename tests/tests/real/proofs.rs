@@ -1,7 +1,9 @@
 //! Stores that prove their sites: what becomes of one that starts with another proof than it joined with.
 
+use holdfast_client::admin::{Admin, AdminError, SiteName};
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
+use rustix::process::Signal;
 
 const PROOFS: [&str; 3] = ["uid-a", "uid-b", "uid-c"];
 
@@ -65,4 +67,83 @@ async fn a_store_that_joined_without_a_proof_keeps_the_first_one() {
     let (code, log) = ends(&mut scene, 2, &[]).await;
     assert_eq!(code, Some(6), "{log}");
     serves(&mut scene, 2, &["--site-id", "uid-c"]).await;
+}
+
+/// Moves the site of a store as soon as its stores have been silent for long enough.
+async fn moves(scene: &Scene, store: usize, to: &str) -> String {
+    let site = scene.fleet.stores()[store].site.clone();
+    let asked = scene.fleet.stores()[(store + 1) % 3].client.to_string();
+    let said = wait::until("the site may be moved", async || {
+        let output = scene.run(&["site", "move", &site, "--to", to, "--at", &asked]).await;
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() || errors.contains("alive"), "{errors}");
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    });
+    said.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_moved_only_when_it_is_dead_and_only_to_where_no_other_is() {
+    let Some(mut scene) = proved().await else { return };
+    let admin = Admin::new(scene.fleet.addresses());
+    let site = |name| SiteName::new(name).unwrap();
+    let refused = async |name: &str, to: &str| admin.move_site(&site(name), to).await.unwrap_err();
+    assert!(matches!(refused("site-x", "uid-x").await, AdminError::NotFound(_)));
+    assert!(matches!(refused("site-c", "").await, AdminError::Rejected(_)));
+    assert!(matches!(refused("site-c", &"u".repeat(10_000)).await, AdminError::Rejected(_)));
+    let taken = refused("site-c", "uid-a").await;
+    assert!(matches!(&taken, AdminError::FailedPrecondition(why) if why.contains("uid-a is site site-a")), "{taken:?}");
+    let alive = refused("site-c", "uid-x").await;
+    assert!(matches!(&alive, AdminError::FailedPrecondition(why) if why.contains("of it is alive")), "{alive:?}");
+    let same = admin.move_site(&site("site-c"), "uid-c").await.unwrap();
+    assert!(!same.changed && same.former.is_empty(), "{same:?}");
+
+    scene.fleet.kill(2).unwrap();
+    let said = moves(&scene, 2, "uid-x").await;
+    assert!(said.contains("bound to uid-x, no longer to uid-c"), "{said}");
+    assert!(moves(&scene, 2, "uid-x").await.contains("nothing has changed"));
+    let sites = Admin::new(&scene.fleet.addresses()[..2]).sites().await.unwrap().sites;
+    let moved = sites.iter().find(|one| one.name == site("site-c")).unwrap();
+    let former: Vec<_> = moved.former.iter().map(|was| was.identity.as_str()).collect();
+    assert_eq!((moved.identity.as_deref(), former), (Some("uid-x"), vec!["uid-c"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_of_a_moved_site_come_back_with_their_disks_or_join_anew_and_those_of_the_old_one_end() {
+    let Some(mut scene) = proved().await else { return };
+    let client = scene.client().await;
+    client.put("k", "before").await.unwrap();
+    scene.fleet.kill(2).unwrap();
+    moves(&scene, 2, "uid-x").await;
+    client.put("k", "meanwhile").await.unwrap();
+    // Its disk moved with it: it is the same store under the new proof, and not under the old one.
+    serves(&mut scene, 2, &["--site-id", "uid-x"]).await;
+    assert_eq!(wait::until("it runs", async || Some(scene.describe(2).await.store_id).filter(|id| *id != 0)).await, 3);
+    scene.fleet.kill(2).unwrap();
+    let (code, log) = ends(&mut scene, 2, &["--site-id", "uid-c"]).await;
+    assert_eq!(code, Some(6), "{log}");
+    serves(&mut scene, 2, &["--site-id", "uid-x"]).await;
+
+    // Another site loses its disk with its Kubernetes cluster.
+    scene.fleet.kill(1).unwrap();
+    moves(&scene, 1, "uid-y").await;
+    std::fs::remove_dir_all(&scene.fleet.stores()[1].data_dir).unwrap();
+    scene.fleet.give(1, &["--site-id", "uid-y"]);
+    scene.fleet.start_store(1).unwrap();
+    scene.fleet.wait_listening(1).await.unwrap();
+    let id = wait::until("it joins", async || Some(scene.describe(1).await.store_id).filter(|id| *id != 0)).await;
+    assert_eq!(id, 4, "a new store of the old site");
+    assert_eq!(client.get("k").await.unwrap().unwrap().value, "meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_away_while_its_site_moved_ends_when_it_is_back() {
+    let Some(mut scene) = proved().await else { return };
+    scene.fleet.signal(2, Signal::STOP).unwrap();
+    moves(&scene, 2, "uid-x").await;
+    scene.fleet.signal(2, Signal::CONT).unwrap();
+    // It looks every half minute.
+    let status = scene.fleet.wait_ended(2, wait::PATIENCE).await.unwrap();
+    assert_eq!(status.code(), Some(6), "{}", scene.fleet.log(2));
+    assert!(scene.fleet.log(2).contains("site-c is bound to identity uid-x"), "{}", scene.fleet.log(2));
 }

@@ -60,6 +60,32 @@ pub struct SiteStatus {
     pub leaders: u64,
     /// What the survivors have to spare when this site is lost; `None`: not known.
     pub headroom: Option<String>,
+    /// What its label was bound to before it moved, the newest last.
+    pub former: Vec<FormerIdentity>,
+}
+
+/// An identity that a site had before it moved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FormerIdentity {
+    /// What proved it.
+    pub identity: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// A site that is bound to another identity than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MovedSite {
+    /// Which.
+    pub site: SiteName,
+    /// What it is bound to.
+    pub identity: String,
+    /// What it was bound to before, the newest last.
+    pub former: Vec<FormerIdentity>,
+    /// False: it was bound to it before this call.
+    pub changed: bool,
+    /// Stores of other sites that could not be asked whether they hear one of this site.
+    pub silent: Vec<SilentStore>,
 }
 
 /// The stores of a fleet.
@@ -395,6 +421,25 @@ impl TryFrom<v1::SiteStatus> for SiteStatus {
             replicas: status.replicas,
             leaders: status.leaders,
             headroom: some(status.headroom),
+            former: former(status.former),
+        })
+    }
+}
+
+fn former(all: Vec<v1::FormerSiteIdentity>) -> Vec<FormerIdentity> {
+    all.into_iter().map(|was| FormerIdentity { identity: was.identity, until: Timestamp(was.until) }).collect()
+}
+
+impl TryFrom<v1::MoveSiteResponse> for MovedSite {
+    type Error = AdminError;
+
+    fn try_from(answer: v1::MoveSiteResponse) -> Result<Self, AdminError> {
+        Ok(Self {
+            site: site(&answer.site)?,
+            identity: answer.identity,
+            former: former(answer.former),
+            changed: answer.changed,
+            silent: all(answer.silent)?,
         })
     }
 }

@@ -106,6 +106,8 @@ event_kinds! {
     OperatorFinished = "operator finished",
     /// Something that must not happen.
     Alarm = "alarm",
+    /// The label of a site was bound to another identity.
+    SiteMoved = "site moved",
 }
 
 impl TryFrom<v1::ListEventsResponse> for Events {

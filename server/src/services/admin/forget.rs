@@ -65,7 +65,7 @@ enum Refusal {
     },
 }
 
-fn named<T: std::fmt::Display>(all: &[T]) -> String {
+pub(super) fn named<T: std::fmt::Display>(all: &[T]) -> String {
     let names: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
     let more = all.len() - names.len();
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
@@ -117,7 +117,7 @@ fn ranges_on(store: StoreId, known: impl Iterator<Item = RangeDescriptor>) -> Ve
 }
 
 /// Who hears a store, by what each store that answered says.
-fn heard_by(store: StoreId, answers: &BTreeMap<StoreId, v1::ListStoresResponse>) -> Vec<StoreId> {
+pub(super) fn heard_by(store: StoreId, answers: &BTreeMap<StoreId, v1::ListStoresResponse>) -> Vec<StoreId> {
     let says_so = |(asked, answer): &(&StoreId, &v1::ListStoresResponse)| {
         // Whoever answers at the address of a store that is gone is not that store.
         let status = answer.stores.iter().find(|status| status.store_id == asked.0);

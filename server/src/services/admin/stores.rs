@@ -90,6 +90,7 @@ impl AdminService {
         for identity in identities.into_iter().flatten() {
             if let Some(site) = sites.get_mut(identity.label.as_str()) {
                 site.identity = identity.identity.unwrap_or_default();
+                site.former = identity.former.iter().map(super::moved::told).collect();
             }
         }
         for lost in &headroom {
