@@ -334,7 +334,8 @@ macro_rules! looking_exits {
 pub const FLEET_PLAN: &str = concat!(
     "\
 Every object is tried by a dry run of server-side apply, as the field manager `holdfast`. Shown are what would be created, each field that would change,
-fields that others own, and objects of the fleet that are rendered no more. Nothing is written.
+fields that others own, objects of the fleet that are rendered no more, and what an apply has left half done, in a site and between sites, with what
+goes on with it. Nothing is written.
 
 Examples:
   holdfast fleet plan fleet.yaml

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use holdfast_k8s::Fleet;
 use holdfast_k8s::render::admission::DRAINED_TO;
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{Limits, Reach};
@@ -152,7 +151,7 @@ impl Run<'_> {
         self.may_shrink(link, &set, &wanted).await?;
         self.make_namespace(link, &wanted, applied).await?;
         let mut plans = plan::look_at(link, wanted).await?;
-        self.keep_partition(link, &mut plans).await?;
+        plan::keep_partition(link, &mut plans).await?;
         self.write(link, plans, applied).await?;
         self.roll(reach, link, &set, applied).await?;
         if !applied.written.is_empty() || !applied.replaced.is_empty() {
@@ -196,22 +195,6 @@ impl Run<'_> {
 
     fn mode(&self) -> Mode {
         Mode { is_dry: false, takes_over: self.options.takes_over, manager: MANAGER }
-    }
-
-    /// A rollout that was broken off is gone on with where it stands: the same template keeps its partition.
-    async fn keep_partition(&self, link: &Link, plans: &mut [ObjectPlan]) -> Result<(), Stop> {
-        let Some(plan) = plans.iter_mut().find(|plan| plan.object.address.kind.kind == "StatefulSet") else {
-            return Ok(());
-        };
-        let (Some(live), Verdict::Changed(differences)) = (&plan.live, &plan.verdict) else { return Ok(()) };
-        let is_new = differences.iter().any(|difference| difference.path.to_string().starts_with(".spec.template"));
-        let set = SetView::of(live);
-        if is_new || set.current_revision == set.update_revision || set.partition >= set.replicas {
-            return Ok(());
-        }
-        set_partition(&mut plan.object.body, set.partition);
-        plan.verdict = plan::judge(Some(live), &link.apply(&plan.object, Mode::TRY).await?);
-        Ok(())
     }
 
     async fn write(&self, link: &Link, plans: Vec<ObjectPlan>, applied: &mut Applied) -> Result<(), Stop> {
@@ -285,7 +268,7 @@ impl Run<'_> {
         let wanted = plan::rendered(self.fleet, &link.site)?;
         for mut object in wanted.into_iter().filter(|object| object.address == *set) {
             if let Some(partition) = partition {
-                set_partition(&mut object.body, partition);
+                plan::set_partition(&mut object.body, partition);
             }
             link.apply(&object, self.mode()).await?;
         }
@@ -341,8 +324,4 @@ impl From<Failure> for Stop {
 pub fn set_address(fleet: &Fleet, reach: &Reach) -> Address {
     let kind = kinds::of("StatefulSet").expect("it is in the table");
     Address::within(kind, &fleet.namespace, &fleet.set_name(&reach.site))
-}
-
-fn set_partition(body: &mut Value, partition: u32) {
-    body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(partition);
 }

@@ -18,6 +18,7 @@ use crate::objects::{Address, MANAGER};
 use crate::owners::{self, Writer, Written};
 use crate::permits::{self, Deed};
 use crate::plan::{self, Looked, ObjectPlan, Verdict};
+use crate::unfinished::Unfinished;
 use crate::{kinds, report};
 
 /// Questions that are asked of one API server at a time.
@@ -42,6 +43,8 @@ pub enum Finding {
     TooMuch(Deed),
     /// Whoever asks may not do what operating the fleet needs.
     TooLittle(Deed),
+    /// A changed template that not all pods have, or a partition that is not at rest.
+    Rollout(Unfinished),
     /// Sites differ in who may do what.
     Unequal(String),
 }
@@ -68,6 +71,7 @@ impl fmt::Display for Finding {
                 f,
                 "you may not {deed}, which operating the fleet needs: apply the operator's role, or use its account"
             ),
+            Self::Rollout(rollout) => write!(f, "{}: {rollout}", rollout.set),
             Self::Unequal(what) => f.write_str(what),
         }
     }
@@ -85,6 +89,7 @@ impl Finding {
             Self::Orphan(_) => "orphan",
             Self::TooMuch(_) => "too-much-allowed",
             Self::TooLittle(_) => "too-little-allowed",
+            Self::Rollout(_) => "rollout",
             Self::Unequal(_) => "unequal",
         }
     }
@@ -184,6 +189,7 @@ async fn look(fleet: &Fleet, reach: &Reach, audit: &mut SiteAudit) -> Result<(),
         audit.findings.extend(of_object(plan));
     }
     audit.findings.extend(looked.orphans.iter().cloned().map(Finding::Orphan));
+    audit.findings.extend(looked.rollout.iter().cloned().map(Finding::Rollout));
     audit.guards = Some(guards(fleet, link, &looked).await?);
     Ok(())
 }

@@ -8,7 +8,7 @@
 //!
 //! - [`connect`], [`link`], [`failure`]: the API server of each site; every call has a deadline, every failure says what to do
 //! - [`kinds`], [`objects`], [`diff`], [`owners`]: objects, in what they differ, and who wrote which field
-//! - [`plan`], [`apply`], [`rollout`], [`gate`], [`prune`]: from what is to what is wanted, one site and one pod at a time
+//! - [`plan`], [`unfinished`], [`apply`], [`rollout`], [`gate`], [`prune`]: from what is to what is wanted, one site and one pod at a time
 //! - [`slices`], [`sync`]: the addresses of the other sites' stores
 //! - [`audit`], [`permits`], [`equality`], [`status`], [`report`]: what is there, and whether it is what it should be
 //! - [`access`]: kubeconfigs that expire; [`tunnel`]: a way to a store
@@ -40,4 +40,5 @@ pub mod status;
 pub mod stores;
 pub mod sync;
 pub mod tunnel;
+pub mod unfinished;
 pub mod views;

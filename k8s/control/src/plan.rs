@@ -14,8 +14,9 @@ use crate::failure::{Conflict, Failure};
 use crate::kinds::{KINDS, SLICE};
 use crate::link::{Link, Mode};
 use crate::objects::{self, Address, Object};
+use crate::unfinished::{self, Unfinished};
 use crate::views::SetView;
-use crate::{owners, slices};
+use crate::{owners, slices, sync};
 
 /// Objects of a site that are tried at a time.
 const AT_ONCE: usize = 8;
@@ -69,6 +70,17 @@ pub struct Looked {
     pub objects: Vec<ObjectPlan>,
     /// What the fleet owns there and is rendered no more.
     pub orphans: Vec<Address>,
+    /// A rollout that is not done, whoever began it.
+    pub rollout: Option<Unfinished>,
+}
+
+impl Looked {
+    /// An apply would change nothing, and has nothing to go on with.
+    #[must_use]
+    pub fn is_as_wanted(&self) -> bool {
+        let is_same = |plan: &ObjectPlan| plan.verdict == Verdict::Unchanged;
+        self.orphans.is_empty() && self.rollout.is_none() && self.objects.iter().all(is_same)
+    }
 }
 
 /// Plans all sites at once, each within its own time.
@@ -96,9 +108,19 @@ pub fn rendered(fleet: &Fleet, site: &str) -> Result<Vec<Object>, Failure> {
 /// Plans one site, which is known to be the right one.
 pub async fn look(fleet: &Fleet, link: &Link) -> Result<Looked, Failure> {
     let wanted = rendered(fleet, &link.site)?;
-    let objects = look_at(link, wanted.clone()).await?;
+    let mut objects = look_at(link, wanted.clone()).await?;
+    keep_partition(link, &mut objects).await?;
     let orphans = orphans(fleet, link, &wanted).await?;
-    Ok(Looked { objects, orphans })
+    let rollout = unfinished_rollout(fleet, link, &objects).await?;
+    Ok(Looked { objects, orphans, rollout })
+}
+
+async fn unfinished_rollout(fleet: &Fleet, link: &Link, objects: &[ObjectPlan]) -> Result<Option<Unfinished>, Failure> {
+    let Some(plan) = objects.iter().find(|plan| unfinished::is_set(plan)) else { return Ok(None) };
+    let Some(site) = fleet.sites.iter().find(|site| site.name == link.site) else { return Ok(None) };
+    let Some(live) = &plan.live else { return Ok(None) };
+    let pods = sync::pods(fleet, site, link).await?;
+    Ok(unfinished::rollout(&plan.object.address.name, &SetView::of(live), &pods, &plan.verdict))
 }
 
 /// Tries each object. The first that cannot be looked at ends it: the others would not fare better.
@@ -110,6 +132,24 @@ pub(crate) async fn look_at(link: &Link, wanted: Vec<Object>) -> Result<Vec<Obje
     };
     let tried = stream::iter(wanted).map(|object| look_at_one(link, object, has_namespace)).buffered(AT_ONCE);
     tried.collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// A rollout that was broken off is gone on with where it stands: the same template keeps its partition.
+pub(crate) async fn keep_partition(link: &Link, plans: &mut [ObjectPlan]) -> Result<(), Failure> {
+    let Some(plan) = plans.iter_mut().find(|plan| unfinished::is_set(plan)) else { return Ok(()) };
+    let (Some(live), Verdict::Changed(differences)) = (&plan.live, &plan.verdict) else { return Ok(()) };
+    let is_new = differences.iter().any(|difference| difference.path.to_string().starts_with(".spec.template"));
+    let set = SetView::of(live);
+    if is_new || set.current_revision == set.update_revision || set.partition >= set.replicas {
+        return Ok(());
+    }
+    set_partition(&mut plan.object.body, set.partition);
+    plan.verdict = judge(Some(live), &link.apply(&plan.object, Mode::TRY).await?);
+    Ok(())
+}
+
+pub(crate) fn set_partition(body: &mut Value, partition: u32) {
+    body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
 }
 
 async fn look_at_one(link: &Link, mut object: Object, has_namespace: bool) -> Result<ObjectPlan, Failure> {

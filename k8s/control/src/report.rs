@@ -8,6 +8,7 @@ use crate::apply::{Applied, Ended};
 use crate::diff::Difference;
 use crate::failure::Conflict;
 use crate::plan::{Looked, ObjectPlan, SitePlan, Verdict};
+use crate::unfinished::{self, Between, Unfinished};
 
 /// A plan in lines. `shows_all`: what is unchanged too.
 #[must_use]
@@ -19,6 +20,9 @@ pub fn plan_text(plans: &[SitePlan], shows_all: bool) -> String {
             Ok(looked) => writeln!(text, "{}: {}", plan.site, counts(looked)),
         };
         text.extend(plan.looked.iter().map(|looked| site_text(looked, shows_all)));
+    }
+    if let Some(between) = unfinished::between(plans) {
+        let _ = writeln!(text, "between sites: {between}");
     }
     text
 }
@@ -38,6 +42,9 @@ fn site_text(looked: &Looked, shows_all: bool) -> String {
     let mut text: String = shown.map(object_text).collect();
     for orphan in &looked.orphans {
         let _ = writeln!(text, "  rendered no more: {orphan}: it stays until somebody deletes it");
+    }
+    if let Some(rollout) = &looked.rollout {
+        let _ = writeln!(text, "  rollout: {rollout}");
     }
     text
 }
@@ -111,9 +118,11 @@ pub fn plan_json(plans: &[SitePlan]) -> Value {
             "site": plan.site,
             "objects": looked.objects.iter().map(object).collect::<Vec<_>>(),
             "orphans": looked.orphans.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "rollout": looked.rollout.as_ref().map(Unfinished::as_json),
         }),
     };
-    json!({"sites": plans.iter().map(site).collect::<Vec<_>>()})
+    let between = unfinished::between(plans);
+    json!({"sites": plans.iter().map(site).collect::<Vec<_>>(), "between": between.as_ref().map(Between::as_json)})
 }
 
 /// How each site ended, in a line or a few.
@@ -177,8 +186,9 @@ mod tests {
             object("theirs", Verdict::Conflict(vec![conflict], changed)),
         ];
         let orphans = vec![Address::within(crate::kinds::of("ConfigMap").unwrap(), "holdfast", "old")];
+        let looked = Looked { objects, orphans, rollout: None };
         vec![
-            SitePlan { site: "a".into(), looked: Ok(Looked { objects, orphans }) },
+            SitePlan { site: "a".into(), looked: Ok(looked) },
             SitePlan { site: "b".into(), looked: Err(Failure::NoContext("x".into())) },
         ]
     }

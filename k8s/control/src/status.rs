@@ -7,8 +7,10 @@ use tokio::time::timeout;
 use crate::apply::set_address;
 use crate::connect::{Limits, Reach};
 use crate::failure::Failure;
+use crate::plan::Verdict;
 use crate::stores::{StoreLine, StoreView};
 use crate::sync;
+use crate::unfinished::{self, Unfinished};
 use crate::views::{PodView, SetView};
 
 /// A site as its API server has it.
@@ -27,6 +29,18 @@ pub struct Seen {
     pub set: Option<SetView>,
     /// Its pods.
     pub pods: Vec<PodView>,
+}
+
+/// The rollouts that are not done, site by site.
+#[must_use]
+pub fn rollouts(fleet: &Fleet, sites: &[SiteStatus]) -> Vec<(String, Unfinished)> {
+    let both = fleet.sites.iter().zip(sites);
+    both.filter_map(|(site, status)| Some((status.site.clone(), rollout(&fleet.set_name(site), status)?))).collect()
+}
+
+fn rollout(set: &str, status: &SiteStatus) -> Option<Unfinished> {
+    let seen = status.seen.as_ref().ok()?;
+    unfinished::rollout(set, seen.set.as_ref()?, &seen.pods, &Verdict::Unchanged)
 }
 
 /// Looks at all sites at once.
@@ -152,9 +166,11 @@ pub fn as_json(fleet: &Fleet, sites: &[SiteStatus], stores: &StoreView) -> Value
             "pods": seen.pods.iter().map(pod).collect::<Vec<_>>(),
         }),
     };
+    let rollout = |(site, rollout): &(String, Unfinished)| (site.clone(), rollout.as_json());
     json!({
         "fleet": fleet.name,
         "sites": sites.iter().map(site).collect::<Vec<_>>(),
+        "rollouts": rollouts(fleet, sites).iter().map(rollout).collect::<serde_json::Map<_, _>>(),
         "stores": stores_json(stores),
     })
 }
@@ -218,6 +234,21 @@ mod tests {
             "the store answers though its API server does not"
         );
         assert_eq!(rows[6][10], "in no pod of the fleet file");
+    }
+
+    #[test]
+    fn a_rollout_that_is_half_done_is_told_for_its_site() {
+        let mut sites = sites();
+        let Ok(seen) = &mut sites[0].seen else { panic!("seen") };
+        let revisions = |current: &str, update: &str| (current.to_owned(), update.to_owned());
+        let (current_revision, update_revision) = revisions("r1", "r2");
+        let set = SetView { replicas: 2, partition: 2, current_revision, update_revision, ..SetView::default() };
+        seen.set = Some(set);
+        seen.pods[0].revision = "r1".into();
+        let told = rollouts(&fleet(), &sites);
+        assert!(told.len() == 1 && told[0].0 == "east" && told[0].1.to_string().contains("not begun"), "{told:?}");
+        let json = as_json(&fleet(), &sites, &StoreView::NotFounded);
+        assert_eq!(json["rollouts"]["east"]["left"], json!(["prod-east-1", "prod-east-0"]));
     }
 
     #[test]

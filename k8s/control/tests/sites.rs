@@ -235,9 +235,18 @@ async fn a_gate_that_stays_shut_ends_the_apply_before_the_next_site() {
     assert!(sites.iter().all(|site| site.replaced.is_empty()), "no pod was touched");
     assert!(world.server("west").real_writes().is_empty());
     assert!(lines.iter().any(|line| line == "east: waiting: 3 ranges are led by no store"), "{lines:?}");
+    let plans = planned(&world).await;
+    let text = report::plan_text(&plans, false);
+    assert!(text.contains("  rollout: not begun: none of 2 pods has the newest template; `holdfast fleet apply` begins with prod-east-1\n"), "{text}");
+    assert!(
+        text.contains("between sites: ") && text.contains("east not on all pods, west, north not at all"),
+        "{text}"
+    );
+    assert_eq!(report::plan_json(&plans)["between"]["left"], json!(["west", "north"]));
     // Well again, the next apply goes on with it.
     let (sites, _) = applied(&world, &FakeStores::well(&world.fleet, 3), Options::default()).await;
     assert!(sites.iter().all(|site| site.ended == Ended::Done && site.replaced == [1, 0]));
+    assert!(planned(&world).await.iter().all(|plan| plan.looked.as_ref().unwrap().is_as_wanted()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,6 +265,16 @@ async fn a_rollout_that_was_broken_off_keeps_its_partition() {
         pod["metadata"]["labels"]["controller-revision-hash"] = json!("old");
         state.writes.clear();
     });
+    let plans = planned(&world).await;
+    let looked = plans[0].looked.as_ref().unwrap();
+    assert!(
+        looked.objects.iter().all(|plan| plan.verdict == Verdict::Unchanged),
+        "an apply keeps the partition, and so does a plan"
+    );
+    assert!(!looked.is_as_wanted(), "there is something to go on with");
+    let told = report::plan_json(&plans);
+    let rollout = &told["sites"][0]["rollout"];
+    assert_eq!((&rollout["state"], &rollout["left"]), (&json!("half-done"), &json!(["prod-east-0"])), "{rollout}");
     let stores = FakeStores::well(&world.fleet, 3);
     let (sites, _) = applied(&world, &stores, Options { only: Some("east".into()), ..Options::default() }).await;
     assert_eq!((&sites[0].ended, sites[0].replaced.as_slice()), (&Ended::Done, &[0][..]));

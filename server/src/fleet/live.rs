@@ -12,7 +12,6 @@ use clap::{Args, ValueHint};
 use holdfast_control::access::{self, Access};
 use holdfast_control::apply::{self, Ended, Options, Run};
 use holdfast_control::connect::{self, Limits, Reach};
-use holdfast_control::plan::Verdict;
 use holdfast_control::stores::{StoreView, Stores};
 use holdfast_control::sync::{self, Synced};
 use holdfast_control::{audit, plan, report, status};
@@ -201,10 +200,7 @@ pub async fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         out!("{}", report::plan_text(&plans, args.all))?;
     }
     let looked: Vec<_> = plans.iter().filter_map(|plan| plan.looked.as_ref().ok()).collect();
-    let is_same = |looked: &&plan::Looked| {
-        looked.orphans.is_empty() && looked.objects.iter().all(|plan| plan.verdict == Verdict::Unchanged)
-    };
-    Ok(code(looked.len() == plans.len(), looked.iter().all(is_same)))
+    Ok(code(looked.len() == plans.len(), looked.iter().all(|looked| looked.is_as_wanted())))
 }
 
 fn code(has_seen_all: bool, is_clean: bool) -> ExitCode {
@@ -291,6 +287,9 @@ fn print_status(fleet: &Fleet, sites: &[status::SiteStatus], stores: &StoreView)
     let mut table = Table::new(&status::HEADING);
     status::rows(fleet, sites, stores).into_iter().for_each(|row| table.row(row));
     out!("{table}")?;
+    for (site, rollout) in status::rollouts(fleet, sites) {
+        outln!("rollout: {site}: {rollout}")?;
+    }
     for site in sites {
         if let Err(failure) = &site.seen {
             outln!("not seen: {}: {failure}", site.site)?;
