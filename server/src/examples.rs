@@ -1,4 +1,5 @@
-//! Every command that a help text or a document shows can be parsed, and every target of `make` that a document names exists.
+//! Every command that a help text or a document shows can be parsed, and every target of `make` that a document names exists. Documents are
+//! all of the repository's, wherever they lie; commands in pods and by the runbooks' `hf` count, and what prose names in code spans.
 
 use std::path::{Path, PathBuf};
 
@@ -76,10 +77,43 @@ fn fenced(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The code spans of a document's prose that begin with the name of the program.
+fn spans(text: &str) -> Vec<String> {
+    let mut is_fenced = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        } else if !is_fenced {
+            let spans = line.split('`').skip(1).step_by(2);
+            found.extend(
+                spans.filter(|span| span.starts_with("holdfast ") || span.starts_with("hf ")).map(str::to_owned),
+            );
+        }
+    }
+    found
+}
+
+/// All documents below a folder. What is built, downloaded or hidden is not ours.
+fn documents_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with('.') || name == "target" || name == "node_modules" || path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            documents_below(&path, found);
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+}
+
 fn documents() -> Vec<PathBuf> {
-    let mut found: Vec<_> = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)).into();
-    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    found.extend(docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    let mut found = Vec::new();
+    documents_below(&root(), &mut found);
+    found.sort();
     found
 }
 
@@ -100,10 +134,28 @@ fn from_help(command: &clap::Command, found: &mut Vec<Shown>) {
     command.get_subcommands().for_each(|one| from_help(one, found));
 }
 
-/// What comes after the name of the program, when it is ours.
+/// What comes after the name of the program, when it is ours: here, by the runbooks' `hf`, or in a pod.
 fn arguments(shown: &Shown) -> Option<&[String]> {
+    // The definition of `hf` itself.
+    if shown.words.iter().any(|word| word.starts_with("$@")) {
+        return None;
+    }
     let (program, rest) = shown.words.split_first()?;
-    (program == "$bin" || Path::new(program).file_name().is_some_and(|name| name == "holdfast")).then_some(rest)
+    if program == "kubectl" {
+        let inside = &rest[rest.iter().position(|word| word == "--")? + 1..];
+        // `run` begins the image's own program, which is ours.
+        let is_own = rest.contains(&"run".to_owned()) && rest.contains(&"--image=$image".to_owned());
+        return if is_own {
+            Some(inside)
+        } else {
+            inside.split_first().filter(|(name, _)| is_ours(name)).map(|(_, rest)| rest)
+        };
+    }
+    is_ours(program).then_some(rest)
+}
+
+fn is_ours(program: &str) -> bool {
+    ["$bin", "hf"].contains(&program) || Path::new(program).file_name().is_some_and(|name| name == "holdfast")
 }
 
 /// Why a command cannot be parsed.
@@ -121,12 +173,66 @@ fn refusal(arguments: &[String]) -> Option<String> {
 }
 
 #[test]
+fn documents_are_found_wherever_they_lie() {
+    let found = documents();
+    for name in [
+        "README.md",
+        "docs/guide.md",
+        "docs/runbooks/moved-site.md",
+        "docs/kubernetes/mcs.md",
+        "tests/clients/README.md",
+    ] {
+        assert!(found.contains(&root().join(name)), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn commands_in_pods_and_of_the_runbooks_are_found() {
+    let text = "kubectl --context e exec prod-0 -- /holdfast status --ranges\nkubectl run c --rm --image=$image -- get a\n\
+                hf forget s4\nkubectl exec p -- nslookup x\nkubectl get pods\nhf() { kubectl exec p -- /holdfast \"$@\"; }\n";
+    let found = commands("here", text.lines());
+    let ours: Vec<_> = found.iter().filter_map(arguments).map(|words| words.join(" ")).collect();
+    assert_eq!(ours, ["status --ranges", "get a", "forget s4"]);
+}
+
+#[test]
+fn what_prose_names_is_a_subcommand_with_options_that_it_has() {
+    use clap::error::ErrorKind::{InvalidSubcommand, UnknownArgument};
+    assert_eq!(
+        spans("`holdfast a` and `hf b`, `c`\n```\n`holdfast d`\n```\n`holdfast e"),
+        ["holdfast a", "hf b", "holdfast e"]
+    );
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for path in documents() {
+        for span in spans(&std::fs::read_to_string(&path).unwrap()) {
+            for shown in commands(&path.display().to_string(), [span.as_str()].into_iter()) {
+                // Placeholders stand for something that could be parsed.
+                let Some(words) = arguments(&shown).filter(|words| words.first().is_none_or(|word| word != "help"))
+                else {
+                    continue;
+                };
+                count += 1;
+                let program = std::iter::once("holdfast".to_owned());
+                let parsed = Cli::try_parse_from(program.chain(words.iter().cloned()));
+                let kind = parsed.err().map(|error| error.kind());
+                if kind.is_some_and(|kind| [InvalidSubcommand, UnknownArgument].contains(&kind)) {
+                    wrong.push(shown.place);
+                }
+            }
+        }
+    }
+    assert!(count > 50, "most of them are not found: {count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_command_that_is_shown_can_be_parsed() {
     let mut shown = from_documents();
     let in_documents = shown.iter().filter(|one| arguments(one).is_some()).count();
     from_help(&Cli::command(), &mut shown);
     let ours: Vec<_> = shown.iter().filter_map(|one| Some((one, arguments(one)?))).collect();
-    assert!(in_documents > 10 && ours.len() > in_documents + 20, "most of them are not found: {}", ours.len());
+    assert!(in_documents > 60 && ours.len() > in_documents + 20, "most of them are not found: {}", ours.len());
     let wrong = ours.iter().filter_map(|(one, arguments)| Some(format!("{}\n{}", one.place, refusal(arguments)?)));
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
