@@ -99,7 +99,7 @@ fn documents_below(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == "target" || name == "node_modules" || path.is_symlink() {
+        if name.starts_with('.') || name == "target" || name.ends_with("_modules") || path.is_symlink() {
             continue;
         }
         if path.is_dir() {

@@ -1,7 +1,6 @@
 //! `holdfast man`: the manual, a page for each subcommand. Options and synopsis are written by clap_mangen from the definition of
 //! the command line; the sections below them come from the help texts.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;

@@ -18,8 +18,8 @@ use crate::record::WriteEnd;
 
 /// How long an increment may take, retries included.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long one attempt waits for its answer.
-const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long one attempt waits for its answer, before the pair goes to other stores: a store that lost its power never says so.
+const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long to wait before the next pair of attempts.
 const PAUSE: Duration = Duration::from_millis(25);
 

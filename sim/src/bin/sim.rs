@@ -1,6 +1,7 @@
 //! Replays one seed: `sim --seed N [--trace] [--quiet-network] [--shape 3x2]`.
 
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use holdfast_output::{Lines, errln};
 use holdfast_sim::{Options, Shape, run_aloud};
@@ -46,9 +47,10 @@ fn main() -> ExitCode {
         }
     };
     // A run is short and goes on to its end, whoever reads its steps.
-    let lines = Lines::default();
-    let say = |line: &str| {
-        lines.say(line);
+    let lines = Rc::new(Lines::default());
+    let steps = Rc::clone(&lines);
+    let say = move |line: &str| {
+        steps.say(line);
     };
     let sink = trace.then(|| Box::new(say) as Box<dyn FnMut(&str)>);
     let report = run_aloud(seed, &options, sink);

@@ -29,21 +29,7 @@ const FLEET: &str = "life";
 /// How long the programs take to be built, on two cores with nothing in any cache.
 const TO_BUILD: Duration = Duration::from_secs(25 * 60);
 /// How long the cases take.
-const TO_RUN: Duration = Duration::from_secs(15 * 60);
-
-/// Cases that have not been seen green on this code yet: `--include-ignored` runs them. What is in this list is not proven.
-const UNPROVEN: &[&str] = &[
-    "a_node_that_is_lost_takes_nothing_and_comes_back",
-    "a_store_that_is_killed_for_its_memory_comes_back",
-    "stores_that_are_added_get_ranges_and_leave_only_drained",
-    "evictions_keep_to_the_budget",
-    "a_rollout_of_all_sites_under_load_shows_no_client_an_error",
-    "probes_stand_when_a_majority_is_gone",
-    "a_site_that_is_cut_off_holds_nobody_up",
-    "a_site_that_is_cut_off_one_way_holds_nobody_up",
-    "a_whole_kubernetes_cluster_dies_and_nobody_notices",
-    "a_store_whose_volume_is_lost_joins_as_another_one",
-];
+const TO_RUN: Duration = Duration::from_secs(20 * 60);
 
 type Case = (&'static str, fn(&mut Stage));
 
@@ -98,7 +84,7 @@ fn trials(stage: Option<&Arc<Mutex<Option<Stage>>>>) -> Vec<Trial> {
     let trial = |(name, case): &Case| {
         let (case, place) = (*case, stage.map(Arc::clone));
         let run = move || place.map_or(Ok(()), |place| on_stage(&place, case));
-        Trial::test(*name, run).with_ignored_flag(stage.is_none() || UNPROVEN.contains(name))
+        Trial::test(*name, run).with_ignored_flag(stage.is_none())
     };
     CASES.iter().map(trial).collect()
 }
