@@ -3,7 +3,7 @@
 //! Each script changes the valid `tests/fleet.yaml`: `edit FROM TO` replaces a text that must be there, `site NAME CIDR [KEYS...]` adds a
 //! site, `whole TEXT` is a file of its own. `validate` tells the findings and begins anew with the valid file; `explain` explains it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! Every rendered object, strictly: a field that a version of Kubernetes does not know is an error, and so is one that the makers of another kind do
 //! not know, and a label or annotation that nobody reads.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,8 +1,9 @@
 //! A range that is not used costs no messages, no ticks and little memory.
 
 #![allow(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "tests; a skip asks the environment whether it is allowed"
 )]
 

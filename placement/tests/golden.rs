@@ -6,7 +6,7 @@
 //! nothing is left), `leave STORE...` (judges it, and marks them if they may), `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`,
 //! `move LABEL to=UID`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod model;
 

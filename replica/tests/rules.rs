@@ -1,6 +1,6 @@
 //! Rules that scripts do not reach: what the log may lose, what a snapshot must be, what apply refuses.
 
-#![allow(clippy::unwrap_used, clippy::too_many_lines, missing_docs)]
+#![allow(clippy::print_stdout, clippy::too_many_lines, clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod group;

@@ -1,7 +1,7 @@
 //! Runs `scripts/*.txt` over a fleet in memory: each line `> ...` is a statement, or a command of the test that begins with a
 //! backslash; ⏎ stands for the end of a line. `UPDATE_GOLDENFILES=1` writes the expected output anew.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::error::Error;
 use std::fmt::Write as _;

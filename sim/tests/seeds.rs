@@ -1,7 +1,8 @@
 //! Many seeds, each a fleet with faults of its own. `HOLDFAST_SIM_SEEDS` says how many, `HOLDFAST_SIM_FIRST_SEED` the first.
 #![allow(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "the harness reads its environment and uses both cores"
 )]
 

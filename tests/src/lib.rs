@@ -8,6 +8,9 @@
 //!
 //! The tests themselves are in `tests/real`, one binary, because linking is slow.
 
+// Whoever runs the tests takes what they print, and shows it when one fails.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod golden;
 pub mod load;
 pub mod raw;

@@ -4,7 +4,7 @@
 //! They need Linux, root, Go and a few Debian packages (`.ci/deps clusters`), and the first time 20 minutes to build Kubernetes itself. Where the
 //! clusters cannot be had, or not in the time that is left (`HOLDFAST_TESTS_END`, seconds since 1970), every case is skipped and says why.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod bring_up;
 mod claims;

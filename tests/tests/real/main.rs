@@ -1,5 +1,5 @@
 //! Whole fleets of real processes on this machine, one at a time. Each module is one kind of trouble.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod admin;
 mod bench;

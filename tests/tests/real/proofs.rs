@@ -86,7 +86,7 @@ async fn moves(scene: &Scene, store: usize, to: &str) -> String {
 async fn a_site_is_moved_only_when_it_is_dead_and_only_to_where_no_other_is() {
     let Some(mut scene) = proved().await else { return };
     let admin = Admin::new(scene.fleet.addresses());
-    let site = |name| SiteName::new(name).unwrap();
+    let site = |name: &str| SiteName::new(name).unwrap();
     let refused = async |name: &str, to: &str| admin.move_site(&site(name), to).await.unwrap_err();
     assert!(matches!(refused("site-x", "uid-x").await, AdminError::NotFound(_)));
     assert!(matches!(refused("site-c", "").await, AdminError::Rejected(_)));
