@@ -29,13 +29,9 @@ impl Tools {
     pub fn build() -> Result<Tools> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).at(&cache)?;
-        let lock_path = cache.join("lock");
-        let lock = File::create(&lock_path).at(&lock_path)?;
-        if lock.try_lock().is_err() {
-            errln!("another process builds the Kubernetes programs: waiting for it");
-            lock.lock().at(&lock_path)?;
-        }
         let builder = Builder::new()?;
+        // Whoever finds all of it waits for nobody.
+        let _lock = if Self::are_built() { None } else { Some(lock(&cache)?) };
         let mut programs = BTreeMap::new();
         for module in &MODULES {
             let folder = cache.join(format!("{}-{}", module.name, builder.fingerprint(module)));
@@ -74,6 +70,17 @@ impl Tools {
         let written = Image::build(&recipe).and_then(|image| archive::write(path, &image));
         written.map(drop).map_err(|error| Error::Invalid(format!("{error:#}")))
     }
+}
+
+/// The right to build, for as long as it is held.
+fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("lock");
+    let lock = File::create(&path).at(&path)?;
+    if lock.try_lock().is_err() {
+        errln!("another process builds the Kubernetes programs: waiting for it");
+        lock.lock().at(&path)?;
+    }
+    Ok(lock)
 }
 
 /// Where built programs are kept, outside of any checkout.
