@@ -363,12 +363,18 @@ pub fn move_site(
     Ok(Some(SiteRecord { label: label.clone(), identity: Some(identity.to_owned()), former }))
 }
 
+/// Of a proof that is refused this much is shown.
+const SHOWN_CHARACTERS: usize = 64;
+
 /// Refuses what is no proof of a site.
 pub fn check_identity(identity: &str) -> Result<(), Rejected> {
     let most = limits::MAX_SITE_IDENTITY_BYTES;
     if identity.is_empty() || identity.len() > most || !identity.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // What came over a wire may be of any length; a refusal is short.
+        let shown: String = identity.chars().take(SHOWN_CHARACTERS).collect();
+        let rest = if shown.len() < identity.len() { "..." } else { "" };
         return Err(Rejected::invalid(format!(
-            "{identity:?} is no proof of a site: use the UID of the kube-system namespace, or 1 to {most} printable ASCII characters without spaces"
+            "{shown:?}{rest} is no proof of a site: use the UID of the kube-system namespace, or 1 to {most} printable ASCII characters without spaces"
         )));
     }
     Ok(())

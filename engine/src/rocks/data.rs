@@ -8,7 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_types::{Key, KeyRange, RangeId, Timestamp};
 use parking_lot::Mutex;
-use rocksdb::{Cache, DB, Options, Range, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    BottommostLevelCompaction, Cache, CompactOptions, DB, Options, Range, ReadOptions, WaitForCompactOptions,
+    WriteBatch, WriteOptions,
+};
 
 use super::files::{disk_space, make_folder};
 use super::gc::{GcFactory, GcState};
@@ -52,9 +55,15 @@ impl RocksData {
         Ok(Self { db: Arc::new(db), snapshots, file_options, verified, gc, unsynced, _lock: lock })
     }
 
-    /// Compacts everything now: for tests and for an administrator's request.
-    pub fn compact(&self) {
-        self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+    /// Compacts everything now: for tests and for an administrator's request. A compaction that runs already began under older thresholds:
+    /// it is waited for, and what it wrote is compacted again.
+    pub fn compact(&self) -> Result<(), Fault> {
+        let waited = self.db.wait_for_compact(&WaitForCompactOptions::default());
+        waited.map_err(|error| fault("waiting for compactions of the data instance", &error))?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+        Ok(())
     }
 }
 

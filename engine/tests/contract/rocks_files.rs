@@ -130,11 +130,11 @@ fn open_view_keeps_a_newer_threshold_at_rest() {
     data.write(&[put("a", 20, value("new"))]).unwrap();
     data.set_gc_threshold(R, Some((KeyRange::all(), Timestamp(100))));
     data.flush().unwrap();
-    data.compact();
+    data.compact().unwrap();
     let seen = view.get(&key("a"), Timestamp::MAX, Timestamp(0)).unwrap();
     assert_eq!(seen.unwrap().value, "old", "its newest version was not taken from under it");
     drop(view);
-    data.compact();
+    data.compact().unwrap();
     assert_eq!(data.snapshot().versions(&KeyRange::all(), 9).unwrap().len(), 1);
 }
 

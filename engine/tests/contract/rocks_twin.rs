@@ -69,7 +69,7 @@ impl Twin for RocksTwin {
     }
 
     fn compact(&self) {
-        self.store().data.compact();
+        self.store().data.compact().unwrap();
     }
 
     fn write_torn(&mut self, ops: &[LogOp]) {

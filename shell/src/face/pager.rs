@@ -91,6 +91,7 @@ impl Destination {
     /// Ends the result: what was held back is shown, and a pager is waited for.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let ended = self.flush();
+        let is_paged = matches!(self.way, Way::Paged { .. });
         match self.way {
             Way::Held { held, .. } => {
                 if !self.is_broken {
@@ -105,8 +106,8 @@ impl Destination {
                 child.wait()?;
             }
         }
-        // Who leaves a pager early has seen enough.
-        if self.is_broken { Ok(()) } else { ended }
+        // Who leaves a pager early has seen enough; where there is none, whoever reads a pipe is gone.
+        if is_paged && self.is_broken { Ok(()) } else { ended }
     }
 
     fn write_on(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -37,8 +37,8 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
         &["delete", "k"],
         &["drain", "s1", "--cancel"],
         &["sql", "-e", "SHOW STORES"],
-        &["config", "show"],
-        &["config", "show", "--json"],
+        &["config", "show", "--site", "site-a", "--data-dir", "data"],
+        &["config", "show", "--site", "site-a", "--data-dir", "data", "--json"],
         &["completions", "bash"],
         &["man"],
         &["demo", "--seconds", "3"],
@@ -65,7 +65,8 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn output_that_finds_no_room_is_an_error_that_is_said() {
     let Some(scene) = Scene::prepare(1, 1).await else { return };
-    for arguments in [&["config", "show"][..], &["fleet", "schema"], &["man"]] {
+    for arguments in [&["config", "show", "--site", "site-a", "--data-dir", "data"][..], &["fleet", "schema"], &["man"]]
+    {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let (code, said) = run(&scene, arguments, full.into(), Stdio::piped()).await;
         assert_eq!(code, Some(1), "{arguments:?}: {said}");
