@@ -66,7 +66,8 @@ async fn admit(running: &Running, applicant: &Applicant, site: &SiteRecord) -> R
         None => return Err(Rejected::Unavailable("the system range is not set up yet".into())),
         Some(found) => records::decode_next_id(&found.value).map_err(damaged)?,
     };
-    let record = record_of(StoreId(next), applicant, running.fleet_now());
+    let store = StoreId::bounded(next).map_err(|bad| damaged(bad.into()))?;
+    let record = record_of(store, applicant, running.fleet_now());
     let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
     let written = write(
         running,

@@ -2,6 +2,7 @@
 //!
 //! - [`layers`]: which crate may depend on which, directly and resolved
 //! - [`lints`]: every crate takes the workspace's lints, every pure crate bans what a pure crate may not use
+//! - [`outside`]: numbers from a socket or a disk are bounded where they are decoded
 //! - [`words`]: words that would mean two things, unfinished work
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
@@ -15,6 +16,7 @@ mod cargo;
 mod documents;
 mod layers;
 mod lints;
+mod outside;
 mod sizes;
 mod tree;
 mod words;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     }
     match problems(root) {
         Ok(problems) if problems.is_empty() => {
-            println!("tidy: layers, lints, words, sizes and documents are in order");
+            println!("tidy: layers, lints, numbers from outside, words, sizes and documents are in order");
             ExitCode::SUCCESS
         }
         Ok(problems) => {
@@ -70,6 +72,7 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(layers::direct(&workspace));
     problems.extend(layers::resolved(root, &workspace)?);
     problems.extend(lints::check(&workspace, &files));
+    problems.extend(outside::check(&files));
     problems.extend(words::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));

@@ -1,9 +1,12 @@
 //! Who a store is: the record in its log instance, with the number of its starts; and the records of its counters.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_engine::{Fault, LogEngine, LogOp};
 use holdfast_proto::v1;
-use holdfast_types::{FleetId, Incarnation, SiteName, StoreId, limits};
+use holdfast_types::bounds::at_most;
+use holdfast_types::{FleetId, Incarnation, LogCounter, OutOfBounds, SiteName, StoreId, limits};
 use prost::Message as _;
 
 const VERSION: u32 = 1;
@@ -67,10 +70,10 @@ impl Identity {
         let fleet = record.fleet_id.ok_or_else(|| damage("it names no fleet".into()))?;
         Ok(Some(Self {
             fleet: fleet.into(),
-            store: StoreId(record.store_id),
+            store: StoreId::bounded(record.store_id).map_err(impossible)?,
             site: SiteName::new(&record.site).map_err(damage)?,
-            incarnation: Incarnation(record.incarnation),
-            counter_offset: record.counter_offset,
+            incarnation: Incarnation::bounded(record.incarnation).map_err(impossible)?,
+            counter_offset: LogCounter::bounded(record.counter_offset).map_err(impossible)?.0,
         }))
     }
 }
@@ -94,7 +97,8 @@ pub fn read_counters(log: &dyn LogEngine) -> Result<u64, Fault> {
         if let Some(bytes) = log.store_record(name)? {
             let record = v1::StoreCounter::decode(bytes).map_err(|bad| damage(bad.to_string()))?;
             known("counter of a store", record.version)?;
-            highest = highest.max(record.reserved);
+            let reserved = at_most("the number of ranges made", record.reserved, limits::MAX_RANGES_MADE);
+            highest = highest.max(reserved.map_err(impossible)?);
         }
     }
     Ok(highest)
@@ -102,6 +106,10 @@ pub fn read_counters(log: &dyn LogEngine) -> Result<u64, Fault> {
 
 fn known(what: &'static str, version: u32) -> Result<(), Fault> {
     if version == VERSION { Ok(()) } else { Err(Fault::UnknownVersion { what, found: version, known: VERSION }) }
+}
+
+fn impossible(bad: OutOfBounds) -> Fault {
+    damage(format!("{bad}; start the store with an empty data directory, and it joins anew"))
 }
 
 fn damage(detail: String) -> Fault {

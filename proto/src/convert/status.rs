@@ -1,5 +1,7 @@
 //! A [`Rejected`] as a gRPC status, and back: the code for everybody, the typed reason in `grpc-status-details-bin`.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_types::Rejected;
 use prost::Message;

@@ -1,5 +1,7 @@
 //! The fleet service: what clients learn the fleet from, and how stores join it.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -200,7 +202,7 @@ impl Fleet for FleetService {
         }
         let some = |text: String| (!text.is_empty()).then_some(text);
         let applicant = Applicant {
-            store: StoreId(request.store_id),
+            store: StoreId::bounded(request.store_id).map_err(|bad| to_status(Rejected::invalid(bad.to_string())))?,
             site: site_of(&request.site)?,
             site_identity: some(request.site_identity),
             addresses: StoreAddresses {

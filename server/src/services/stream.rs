@@ -3,6 +3,8 @@
 //! One task reads calls and hands them to the store; one task packs whatever has been answered meanwhile into one message.
 //! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

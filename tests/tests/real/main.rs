@@ -14,6 +14,7 @@ mod languages;
 mod loss;
 mod moved;
 mod once;
+mod packets;
 mod paused;
 mod rows;
 mod shell;

@@ -141,6 +141,10 @@ impl Worker {
         if from == self.config.store {
             return self.pass_report(report, cx);
         }
+        // A store reports of itself; who it is its connection has said.
+        if report.store != from {
+            return;
+        }
         let known = report.directory_version;
         let leads = self.placement.leads();
         if leads {
