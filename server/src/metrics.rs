@@ -22,6 +22,7 @@ pub fn page(state: &ServerState) -> String {
         of_store(&mut page, &running);
         of_requests(&mut page, &running);
         of_traffic(&mut page, &running);
+        of_drops(&mut page, &running);
     }
     page.0.push_str("# EOF\n");
     page.0
@@ -33,18 +34,31 @@ fn of_sites(mut rows: Vec<TrafficRow>, sites: &BTreeSet<&SiteName>) -> Vec<Traff
     rows
 }
 
+/// Messages to other stores that were not sent.
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn of_drops(page: &mut Page, running: &Running) {
+    const NAME: &str = "holdfast_messages_dropped";
+    page.family(NAME, "counter", "Messages to other stores that were not sent, by reason.");
+    let drops = running.transport.drops();
+    for (reason, count) in [
+        ("unknown_address", drops.unknown_address),
+        ("queue_full", drops.queue_full),
+        ("connection_lost", drops.connection_lost),
+        ("too_large", drops.too_large + running.store.oversized_messages()),
+    ] {
+        page.sample(&format!("{NAME}_total"), &format!("{{reason=\"{reason}\"}}"), count as f64);
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 fn of_store(page: &mut Page, running: &Running) {
-    let ranges = running.store.ranges();
-    let here = ranges.iter().filter(|found| found.own);
-    let led = here.clone().filter(|found| found.leader == Some(running.store_id)).count();
-    let unled = here.clone().filter(|found| found.leader.is_none()).count();
+    let ranges = running.store.counts(running.store_id);
     let labels = format!("{{store=\"{}\",site=\"{}\"}}", running.store_id, running.site);
     let complaints = running.store.complaints().len();
     for (name, help, value) in [
-        ("holdfast_replicas", "Replicas on this store.", here.count()),
-        ("holdfast_leaders", "Ranges that this store leads.", led),
-        ("holdfast_replicas_without_leader", "Replicas here that know of no leader.", unled),
+        ("holdfast_replicas", "Replicas on this store.", ranges.own),
+        ("holdfast_leaders", "Ranges that this store leads.", ranges.led),
+        ("holdfast_replicas_without_leader", "Replicas here that know of no leader.", ranges.leaderless),
         ("holdfast_complaints", "Threads or disks of this store that are late.", complaints),
         ("holdfast_mailbox_events", "Events that wait for the workers.", running.store.waiting()),
     ] {

@@ -1,10 +1,10 @@
 //! What a store serves: the public service, the fleet service, health and metrics.
 
 pub mod admin;
+pub mod fitting;
 pub mod fleet;
 pub mod http;
 pub mod kv;
-mod permitted;
 mod repeat;
 mod spanning;
 mod stream;
