@@ -1,6 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
+//! - [`log`]: what it says, and why nobody has to listen
 //! - [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`sql`], [`status`]: the other subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
@@ -25,11 +26,13 @@ mod history;
 mod import;
 mod joining;
 mod load;
+mod log;
 mod man;
 mod membership;
 mod metrics;
 mod oneshot;
 mod others;
+mod private;
 mod requests;
 mod retiring;
 mod running;
@@ -42,8 +45,10 @@ mod table;
 mod wire;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use holdfast_types::limits;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
@@ -53,25 +58,40 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging(&cli);
+    let is_store = matches!(cli.command, Command::Start(_));
+    // Whoever does not read must not keep a store from ending; of any other command the last words are the result.
+    let end_within = if is_store { limits::LOG_LAST_WORDS_WITHIN } else { Duration::from_secs(3_600) };
+    if is_store {
+        log::tell_panics();
+    }
+    // Log lines go to standard error: standard output belongs to results.
+    if let Err(error) = log::begin(if is_store { &cli.log } else { OTHERS_LOG }, cli.log_json) {
+        log::end(Some(&format!("error: the log cannot begin: {error}")), end_within);
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime cannot be started: {error}");
+            log::end(Some(&format!("error: the runtime cannot be started: {error}")), end_within);
             return ExitCode::FAILURE;
         }
     };
     let ended = runtime.block_on(run(cli.command));
     // What still runs serves nobody any more: there is nothing to wait for.
     runtime.shutdown_background();
-    match ended {
-        Ok(code) => code,
+    let (code, last_words) = match ended {
+        Ok(code) => (code, None),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code)
+            let code = error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code);
+            (code, Some(format!("error: {error:#}")))
         }
-    }
+    };
+    log::end(last_words.as_deref(), end_within);
+    code
 }
+
+/// What commands log that are no store. The control plane says itself what becomes of its calls to API servers.
+const OTHERS_LOG: &str = "warn,kube_client=off";
 
 /// Runs a subcommand.
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -118,22 +138,4 @@ fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
     }
     print!("{shown}");
     Ok(())
-}
-
-/// What commands log that are no store. The control plane says itself what becomes of its calls to API servers.
-const OTHERS_LOG: &str = "warn,kube_client=off";
-
-/// Log lines go to standard error: standard output belongs to results.
-fn init_logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Start(_)) { cli.log.as_str() } else { OTHERS_LOG };
-    let filter = tracing_subscriber::EnvFilter::try_new(default).unwrap_or_else(|error| {
-        eprintln!("--log {default:?} cannot be read ({error}); using \"info\"");
-        tracing_subscriber::EnvFilter::new("info")
-    });
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if cli.log_json {
-        logging.json().init();
-    } else {
-        logging.init();
-    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use holdfast_raft_transport::{Direction, TrafficRow};
 use holdfast_types::SiteName;
 
+use crate::log;
 use crate::requests::{BUCKETS_US, ENDINGS, Kind};
 use crate::running::{Running, ServerState};
 
@@ -23,8 +24,19 @@ pub fn page(state: &ServerState) -> String {
         of_requests(&mut page, &running);
         of_traffic(&mut page, &running);
     }
+    of_log(&mut page, log::counters());
     page.0.push_str("# EOF\n");
     page.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an error below one in 2^52 does not matter in a graph")]
+fn of_log(page: &mut Page, counters: log::Counters) {
+    page.family("holdfast_log_lost_lines", "counter", "Lines of the log that were lost, by why.");
+    for (reason, count) in [("full", counters.lost_full), ("unwritten", counters.lost_unwritten)] {
+        page.sample("holdfast_log_lost_lines_total", &format!("{{reason=\"{reason}\"}}"), count as f64);
+    }
+    page.family("holdfast_log_held_back_lines", "counter", "Lines of the log that were one of too many of their kind.");
+    page.sample("holdfast_log_held_back_lines_total", "", counters.held_back as f64);
 }
 
 /// The rows between sites that have a store: a site whose last store was forgotten is gone.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod fleet;
+pub mod health;
 pub mod http;
 pub mod kv;
 mod permitted;
