@@ -30,6 +30,7 @@ mod membership;
 mod metrics;
 mod oneshot;
 mod others;
+mod ports;
 mod requests;
 mod retiring;
 mod running;

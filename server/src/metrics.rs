@@ -18,6 +18,7 @@ pub fn page(state: &ServerState) -> String {
     page.family("holdfast_member", "gauge", "1 when the store is a member of a fleet.");
     let running = state.running();
     page.sample("holdfast_member", "", if running.is_some() { 1.0 } else { 0.0 });
+    of_ports(&mut page, state);
     if let Some(running) = running {
         of_store(&mut page, &running);
         of_requests(&mut page, &running);
@@ -25,6 +26,28 @@ pub fn page(state: &ServerState) -> String {
     }
     page.0.push_str("# EOF\n");
     page.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn of_ports(page: &mut Page, state: &ServerState) {
+    let families = [
+        ("holdfast_port_connections", "gauge", "Connections to a port now."),
+        ("holdfast_port_held_bytes", "gauge", "Bytes that a port holds for those connected to it."),
+        ("holdfast_port_turned_away", "counter", "Connections that were ended at once, or to make room."),
+        ("holdfast_port_refused", "counter", "Messages and answers for which a connection had no room."),
+    ];
+    for (name, kind, help) in families {
+        page.family(name, kind, help);
+        for port in state.ports.all() {
+            let (total, value) = match name {
+                "holdfast_port_connections" => ("", port.connections() as f64),
+                "holdfast_port_held_bytes" => ("", port.budget.held_bytes() as f64),
+                "holdfast_port_turned_away" => ("_total", port.turned_away() as f64),
+                _ => ("_total", port.budget.refused() as f64),
+            };
+            page.sample(&format!("{name}{total}"), &format!("{{port=\"{}\"}}", port.name), value);
+        }
+    }
 }
 
 /// The rows between sites that have a store: a site whose last store was forgotten is gone.
