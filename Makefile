@@ -16,7 +16,7 @@ help:
 	@echo 'make bench       the same work for Holdfast, for etcd and for the floor: five minutes (ARGS="--rounds 5")'
 	@echo 'make image       the container image as an OCI archive: target/image/holdfast.tar'
 	@echo 'make demo-kubernetes  the same over three Kubernetes clusters, one of which is killed; needs root and Go'
-	@echo 'make clusters    three Kubernetes clusters on this machine (ARGS="--nodes 3"); 20 minutes of building the first time'
+	@echo 'make clusters    three Kubernetes clusters on this machine (ARGS="--nodes 3 --cert-manager"); 20 minutes of building the first time'
 	@echo 'make test        every test'
 	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
 	@echo 'make fix         write what can be put right by machine: format, lints, docs/api.md'

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_testkit::Extra;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -20,6 +21,21 @@ pub(crate) struct Instance {
     pub(crate) name: String,
 }
 
+/// What there is beyond Kubernetes.
+#[derive(Args)]
+pub(crate) struct Extras {
+    /// With cert-manager's controllers for CA and self-signed issuers (4 minutes of building the first time)
+    #[arg(long)]
+    cert_manager: bool,
+}
+
+impl Extras {
+    /// Those that were asked for.
+    pub(crate) fn list(&self) -> Vec<Extra> {
+        self.cert_manager.then_some(Extra::CertManager).into_iter().collect()
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Boot three clusters: east, west and north
@@ -32,6 +48,8 @@ pub(crate) enum Command {
         /// Do not enforce network policies
         #[arg(long)]
         without_policies: bool,
+        #[command(flatten)]
+        extras: Extras,
     },
     /// End the clusters and remove everything of them
     Down {
@@ -135,7 +153,10 @@ pub(crate) enum Command {
         words: Vec<OsString>,
     },
     /// Only build the Kubernetes programs
-    Tools,
+    Tools {
+        #[command(flatten)]
+        extras: Extras,
+    },
     /// Add a node to a cluster
     AddNode {
         #[command(flatten)]
@@ -185,5 +206,17 @@ mod tests {
         Arguments::command().debug_assert();
         assert!(Arguments::try_parse_from(["holdfast-clusters", "heal", "east"]).is_err());
         assert_eq!((percent("30%"), percent("0.5")), (Ok(30.0), Ok(0.5)));
+    }
+
+    #[test]
+    fn cert_manager_is_there_when_it_is_asked_for() {
+        let extras = |words: &[&str]| match Arguments::try_parse_from(words).unwrap().command {
+            Command::Up { extras, .. } | Command::Tools { extras } => extras.list(),
+            _ => panic!("{words:?} is another command"),
+        };
+        assert_eq!(extras(&["holdfast-clusters", "up"]), []);
+        assert_eq!(extras(&["holdfast-clusters", "tools"]), []);
+        assert_eq!(extras(&["holdfast-clusters", "up", "--cert-manager"]), [Extra::CertManager]);
+        assert_eq!(extras(&["holdfast-clusters", "tools", "--cert-manager"]), [Extra::CertManager]);
     }
 }

@@ -9,10 +9,12 @@
 //!   plan          names and addresses        config    what each program is told       pki    keys and certificates
 //!   network       the fabric, its rules      sandbox   cgroups, mounts, supervision
 //!   tools         builds etcd, Kubernetes, CoreDNS and kube-router from pinned Go modules
+//!   cert_manager  what an instance with cert-manager has besides its process
 //! ```
 //!
 //! `k8s/testkit/README.md` shows the interface in use, `docs/clusters.md` the command.
 
+mod cert_manager;
 mod clusters;
 mod command;
 mod config;
@@ -31,7 +33,7 @@ pub use clusters::{Clusters, NodeState};
 pub use error::{Error, Result};
 pub use network::Delay;
 pub use plan::{Node, Options, Site};
-pub use tools::Tools;
+pub use tools::{Extra, Tools};
 
 /// The hidden subcommands of `holdfast-clusters`: what runs inside of namespaces.
 #[doc(hidden)]

@@ -21,7 +21,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let open = |instance: &Instance| Clusters::open(&instance.name);
     match command {
-        Command::Up { instance, nodes, without_policies } => up(instance.name, nodes, !without_policies)?,
+        Command::Up { instance, nodes, without_policies, extras } => up(Options {
+            name: instance.name,
+            nodes,
+            policies: !without_policies,
+            extras: extras.list(),
+            ..Options::default()
+        })?,
         Command::Down { instance } => Clusters::end(&instance.name)?,
         Command::Kill { instance, site, node } => match node {
             Some(node) => open(&instance)?.kill_node(&site, node)?,
@@ -56,7 +62,7 @@ fn run(command: Command) -> Result<ExitCode> {
             let (program, arguments) = words.split_first().expect("clap asks for one at least");
             return exit_code(open(&instance)?.command_in_fabric(program).args(arguments));
         }
-        Command::Tools => Tools::build().map(drop)?,
+        Command::Tools { extras } => Tools::build(&extras.list()).map(drop)?,
         Command::AddNode { instance, site } => {
             let number = open(&instance)?.add_node(&site)?;
             println!("{site} has a node {number} now");
@@ -77,9 +83,8 @@ fn run_inside(command: Inside) -> Result<()> {
     }
 }
 
-fn up(name: String, nodes: u8, policies: bool) -> Result<()> {
+fn up(options: Options) -> Result<()> {
     let begin = Instant::now();
-    let options = Options { name, nodes, policies, ..Options::default() };
     let clusters = Clusters::up(&options)?;
     println!("up after {:.1} s", begin.elapsed().as_secs_f64());
     status(&clusters)?;

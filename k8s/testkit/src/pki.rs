@@ -1,5 +1,6 @@
 //! The keys and certificates of one site. They are made once and kept; a new node gets its own from the same authority.
 
+use crate::cert_manager;
 use crate::error::{At, Result};
 use crate::plan::{Node, Site};
 use crate::state::{self, SiteFolder};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 const MASTERS: &str = "system:masters";
 /// Users of the API server that are no nodes: file name, user, group. CoreDNS and kube-router read with all rights, which spares
 /// this development tool their roles.
-const USERS: [(&str, &str, Option<&str>); 7] = [
+const USERS: [(&str, &str, Option<&str>); 8] = [
     ("admin", "admin", Some(MASTERS)),
     ("kubelet-client", "kube-apiserver-kubelet-client", Some(MASTERS)),
     ("controllers", "system:kube-controller-manager", None),
@@ -22,6 +23,8 @@ const USERS: [(&str, &str, Option<&str>); 7] = [
     ("proxy", "system:kube-proxy", None),
     ("dns", "coredns", Some(MASTERS)),
     ("policies", "kube-router", Some(MASTERS)),
+    // It has the rights of `cert_manager::rights`, or none.
+    (cert_manager::USER, cert_manager::USER, None),
 ];
 
 /// The files of one site's keys and certificates.

@@ -23,6 +23,12 @@ impl State {
         State { root: Path::new(INSTANCES).join(instance) }
     }
 
+    /// One that lies elsewhere.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> State {
+        State { root: root.to_owned() }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

@@ -130,12 +130,12 @@ fn possible() -> Result<(), String> {
         return Err(missing.join("; "));
     }
     Programs::beside().map_err(|error| error.to_string())?;
-    let needed = if Tools::are_built() { TO_RUN } else { TO_BUILD + TO_RUN };
+    let needed = if Tools::are_built(&[]) { TO_RUN } else { TO_BUILD + TO_RUN };
     match left() {
         Some(left) if left < needed => Err(format!(
             "the clusters need {} min ({}), and {} min are left",
             needed.as_secs() / 60,
-            if Tools::are_built() { "their programs are built" } else { "their programs are not built yet" },
+            if Tools::are_built(&[]) { "their programs are built" } else { "their programs are not built yet" },
             left.as_secs() / 60,
         )),
         _ => Ok(()),

@@ -1,6 +1,8 @@
 //! Booting sites and nodes, for the first time and again.
 
 use super::{Clusters, in_parallel};
+use crate::cert_manager;
+use crate::command::output;
 use crate::config::{Context, write_kubeconfigs, write_node};
 use crate::error::{At, Error, Result};
 use crate::objects;
@@ -10,11 +12,15 @@ use crate::ready::{self, Awaited};
 use crate::requirements;
 use crate::sandbox;
 use crate::state::{self, make_folder};
+use crate::tools::Extra;
+use std::ffi::OsStr;
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long nodes may take until they are ready. On an idle machine it is 15 s.
 const READY_LIMIT: Duration = Duration::from_secs(240);
+/// How long the API server may take to serve kinds that are new to it. On an idle machine it is a second.
+const KINDS_LIMIT: Duration = Duration::from_secs(60);
 /// How often a node is asked whether it has started its programs.
 const POLL: Duration = Duration::from_millis(50);
 /// How many lines of a log an error repeats.
@@ -30,8 +36,24 @@ impl Clusters {
         in_parallel(self.sites.iter().collect(), |site| {
             Pki::of(&self.state.site(site)).complete(site)?;
             self.start_nodes(site, &site.nodes)?;
-            self.apply(&site.name, &objects::manifest(&self.state, site, &site.nodes)?).map(drop)
+            self.apply(&site.name, &objects::manifest(&self.state, site, &site.nodes)?)?;
+            if self.instance.has(Extra::CertManager) {
+                self.install_cert_manager(&site.name)?;
+            }
+            Ok(())
         })
+    }
+
+    /// Gives a site cert-manager's kinds of objects, and its process the rights to work on them; returns when the API server serves them.
+    fn install_cert_manager(&self, site: &str) -> Result<()> {
+        // The rights come first: the process waits for the kinds and begins as soon as it sees them.
+        self.apply(site, &cert_manager::rights())?;
+        let kinds = self.instance.tools.certificate_kinds();
+        self.kubectl(site, [OsStr::new("apply"), "--server-side".as_ref(), "--filename".as_ref(), kinds.as_ref()])?;
+        let limit = format!("--timeout={}s", KINDS_LIMIT.as_secs());
+        let mut wait = self.kubectl_command(site)?;
+        wait.args(["wait", "--for=condition=Established", &limit, "--filename"]).arg(&kinds);
+        output(&mut wait).map(drop)
     }
 
     /// Gives a site back its power: boots all its nodes that are without, and returns when they are ready.

@@ -43,7 +43,7 @@ impl Clusters {
             let down = format!("`holdfast-clusters down --name {}` ends it", options.name);
             return Err(Error::Invalid(format!("the instance {} is running already: {down}", options.name)));
         }
-        let instance = Instance::new(options, program, Tools::build()?)?;
+        let instance = Instance::new(options, program, Tools::build(&options.extras)?)?;
         Clusters::end(&options.name)?;
         let state = State::of(&options.name);
         make_folder(state.root())?;

@@ -3,6 +3,7 @@
 use super::Context;
 use super::kubeconfig::write_of;
 use super::sandbox::{Service, Stage};
+use crate::cert_manager;
 use crate::error::Result;
 use crate::pki::Pki;
 use crate::plan::API_PORT;
@@ -101,6 +102,15 @@ pub(super) fn scheduler(context: &Context<'_>) -> Result<Service> {
     let mut arguments = connection(&write_of(state, site, "scheduler")?);
     arguments.push(path("cert-dir", &state.node(site, node).config("scheduler")));
     Ok(context.control_plane(Stage::ApiServer, "kube-scheduler", arguments))
+}
+
+pub(super) fn cert_manager(context: &Context<'_>) -> Result<Service> {
+    let Context { state, site, .. } = context;
+    let arguments = vec![
+        path("kubeconfig", &write_of(state, site, cert_manager::USER)?),
+        option("cluster-resource-namespace", cert_manager::NAMESPACE),
+    ];
+    Ok(context.control_plane(Stage::ApiServer, "cert-manager", arguments))
 }
 
 pub(super) fn containerd(configuration: &Path) -> Service {

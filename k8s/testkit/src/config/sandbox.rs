@@ -3,6 +3,7 @@
 use super::{Context, cni, components, containerd, dns, kubeconfig, kubelet, proxy};
 use crate::error::{Error, Result};
 use crate::state::{self, make_folder};
+use crate::tools::Extra;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -102,6 +103,9 @@ fn services(context: &Context<'_>) -> Result<Vec<Service>> {
     if node.has_control_plane() {
         services.extend([components::etcd(context), components::api_server(context)]);
         services.extend([components::controllers(context)?, components::scheduler(context)?]);
+        if instance.has(Extra::CertManager) {
+            services.push(components::cert_manager(context)?);
+        }
     }
     services.push(components::kubelet(context, &json("kubelet.json", kubelet::configuration(context))?)?);
     let proxy_user = kubeconfig::write_of(state, site, "proxy")?;
@@ -124,8 +128,43 @@ pub(super) mod tests {
 
     /// Calls with the context of the first node of the first site.
     pub(in crate::config) fn with_context(check: impl FnOnce(&Context<'_>)) {
-        let instance = Instance::new(&Options::default(), PathBuf::from("/p"), Tools::default()).unwrap();
-        let (state, sites) = (State::of("test"), instance.sites());
-        check(&Context { state: &state, instance: &instance, site: &sites[0], node: &sites[0].nodes[0] });
+        with_context_of(&Options::default(), 0, check);
+    }
+
+    /// Calls with the context of a node of the first site, whose files lie in a folder that is gone afterwards.
+    fn with_context_of(options: &Options, node: usize, check: impl FnOnce(&Context<'_>)) {
+        let folder = tempfile::tempdir().unwrap();
+        let instance = Instance::new(options, PathBuf::from("/p"), Tools::default()).unwrap();
+        let (state, sites) = (State::at(folder.path()), instance.sites());
+        check(&Context { state: &state, instance: &instance, site: &sites[0], node: &sites[0].nodes[node] });
+    }
+
+    fn cert_manager_of(extras: &[Extra], node: usize, check: impl FnOnce(&Context<'_>, Option<Service>)) {
+        let options = Options { nodes: 2, extras: extras.to_vec(), ..Options::default() };
+        with_context_of(&options, node, |context| {
+            let mut services = services(context).unwrap().into_iter();
+            check(context, services.find(|service| service.name == "cert-manager"));
+        });
+    }
+
+    #[test]
+    fn cert_manager_runs_once_in_a_site_and_only_when_it_is_asked_for() {
+        cert_manager_of(&[], 0, |_, service| assert!(service.is_none()));
+        cert_manager_of(&[Extra::CertManager], 0, |_, service| assert!(service.is_some()));
+        cert_manager_of(&[Extra::CertManager], 1, |_, service| assert!(service.is_none()));
+    }
+
+    #[test]
+    fn cert_manager_comes_after_the_api_server_as_a_user_of_its_own() {
+        cert_manager_of(&[Extra::CertManager], 0, |context, service| {
+            let service = service.unwrap();
+            let kubeconfig = context.state.site(context.site).kubeconfig("cert-manager");
+            let option = format!("--kubeconfig={}", kubeconfig.display());
+            assert_eq!(service.arguments, [option.as_str(), "--cluster-resource-namespace=cert-manager"]);
+            assert_eq!((service.after, service.user), (Stage::ApiServer, Some(64_101)));
+            let read: serde_json::Value = state::read_json(&kubeconfig).unwrap();
+            let certificate = read["users"][0]["user"]["client-certificate"].as_str().unwrap();
+            assert!(certificate.ends_with("east/pki/cert-manager.crt"), "{certificate}");
+        });
     }
 }

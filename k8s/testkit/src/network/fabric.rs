@@ -4,6 +4,7 @@ use super::links::{Links, rules};
 use crate::command::{output, output_of_input};
 use crate::error::{At, Result};
 use crate::plan::{ALL_ADDRESSES, GATEWAY, Instance, Node, Site};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,10 +40,8 @@ impl Fabric {
     }
 
     /// A command that runs inside.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", namespace_file(&self.name).display())).arg("--").arg(program);
-        command
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        within(&self.name, program)
     }
 
     /// Gives a node a namespace of its own, connected to the fabric.
@@ -63,7 +62,8 @@ impl Fabric {
         inside(&["address", "add", &format!("{address}/32"), "dev", "eth0"])?;
         inside(&["link", "set", "eth0", "up"])?;
         inside(&["route", "add", GATEWAY, "dev", "eth0", "scope", "link"])?;
-        inside(&["route", "add", "default", "via", GATEWAY])
+        inside(&["route", "add", "default", "via", GATEWAY])?;
+        output_of_input(within(&name, "nft").args(["-f", "-"]), &names_rules(site)).map(drop)
     }
 
     /// Takes a node off the fabric: nothing comes from it any more, and nothing reaches it.
@@ -89,6 +89,25 @@ impl Fabric {
 
 fn ip(arguments: &[&str]) -> Result<()> {
     output(Command::new("ip").args(arguments)).map(drop)
+}
+
+/// A command that runs in a network namespace.
+fn within(namespace: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", namespace_file(namespace).display())).arg("--").arg(program);
+    command
+}
+
+/// The input of `nft -f` in a node's namespace that lets what runs in the node's own network ask for names, as pods with `hostNetwork` do.
+///
+/// CoreDNS listens at an address of the range of services, and no service has it: node-local, it answers before kube-proxy runs, and is no
+/// endpoint that network policies count. kube-proxy drops what the node itself sends to such an address (its chain `cluster-ips-check` in the
+/// output hook; what pods send takes the input hook, and passes). It looks at new connections only, so those to this address are not tracked:
+/// the question, and the answer too, whose two addresses are the same one. NodeLocal DNSCache does it this way.
+fn names_rules(site: &Site) -> String {
+    let hook = "type filter hook output priority raw; policy accept;";
+    let rule = format!("oifname \"lo\" ip daddr {} notrack", site.dns_address());
+    format!("table ip names {{\n    chain asked-by-the-node {{\n        {hook}\n        {rule}\n    }}\n}}\n")
 }
 
 fn namespace_file(name: &str) -> PathBuf {
@@ -126,4 +145,17 @@ pub fn fabric_init() -> Result<()> {
         fs::write(&path, value).at(&path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_node_itself_asks_is_not_tracked() {
+        // Replies to pods leave through their bridge, and network policies let them in as parts of tracked connections.
+        let rule = "oifname \"lo\" ip daddr 10.102.0.10 notrack";
+        let text = names_rules(&Site::new("west", 2, 1));
+        assert!(text.contains(rule) && text.matches("notrack").count() == 1, "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Node, Site};
 use crate::error::{Error, Result};
-use crate::tools::Tools;
+use crate::tools::{Extra, Tools};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -26,6 +26,8 @@ pub struct Options {
     pub nodes: u8,
     /// Whether network policies are enforced (kube-router on each node).
     pub policies: bool,
+    /// What each site has beyond Kubernetes.
+    pub extras: Vec<Extra>,
     /// Whether a running instance of this name is ended first; otherwise it is an error.
     pub replace: bool,
     /// The binary `holdfast-clusters`; by default the one beside the running program.
@@ -39,6 +41,7 @@ impl Default for Options {
             sites: ["east", "west", "north"].map(str::to_owned).to_vec(),
             nodes: 1,
             policies: true,
+            extras: Vec::new(),
             replace: false,
             program: None,
         }
@@ -52,6 +55,8 @@ pub(crate) struct Instance {
     pub(crate) name: String,
     /// Whether network policies are enforced.
     pub(crate) policies: bool,
+    /// What each site has beyond Kubernetes.
+    pub(crate) extras: Vec<Extra>,
     /// The binary that is pid 1 of each node.
     pub(crate) program: PathBuf,
     /// The Kubernetes programs.
@@ -76,7 +81,13 @@ impl Instance {
             return Err(Error::Invalid(format!("a site has 1 to {MAX_NODES} nodes, not {}", options.nodes)));
         }
         let sites = options.sites.iter().map(|site| (site.clone(), options.nodes)).collect();
-        Ok(Instance { name: options.name.clone(), policies: options.policies, program, tools, sites })
+        let (name, extras) = (options.name.clone(), options.extras.clone());
+        Ok(Instance { name, policies: options.policies, extras, program, tools, sites })
+    }
+
+    /// Whether each site has this.
+    pub(crate) fn has(&self, extra: Extra) -> bool {
+        self.extras.contains(&extra)
     }
 
     /// Its sites with their names and addresses.

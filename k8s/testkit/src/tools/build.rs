@@ -1,12 +1,12 @@
 //! Building one Go module.
 
-use super::modules::Module;
+use super::modules::{Module, ModuleFolder};
 use crate::command;
 use crate::error::{At, Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ impl Builder {
         });
         add(module.package);
         module.programs.iter().for_each(|program| add(program));
+        module.folders.iter().flat_map(|folder| [folder.module, folder.path, folder.name]).for_each(add);
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -66,6 +67,9 @@ impl Builder {
         for name in module.programs {
             let link = scratch.join(name);
             symlink(program.file_name().expect("it was joined"), &link).at(&link)?;
+        }
+        for kept in module.folders {
+            copy_files(&module_folder(kept, &source)?, &scratch.join(kept.name))?;
         }
         if module.programs.contains(&"kubectl") {
             let client = scratch.join("client");
@@ -89,11 +93,40 @@ impl Builder {
         let status = wait(child, module, begin).at(&log_path)?;
         if !status.success() {
             let said = fs::read_to_string(&log_path).unwrap_or_default();
-            return Err(Error::Program { program: format!("go build ({})", module.name), output: said });
+            // Killed from outside, it has said nothing itself.
+            let output = format!("{status}: {}", said.trim());
+            return Err(Error::Program { program: format!("go build ({})", module.name), output });
         }
         eprintln!("built {} in {} s", module.name, begin.elapsed().as_secs());
         Ok(())
     }
+}
+
+/// Where Go keeps a folder of a module that the one in `source` depends on.
+fn module_folder(folder: &ModuleFolder, source: &Path) -> Result<PathBuf> {
+    let mut list = Command::new("go");
+    list.args(["list", "-m", "-f", "{{.Dir}}", folder.module]).current_dir(source).envs(ENVIRONMENT);
+    Ok(Path::new(command::output(&mut list)?.trim()).join(folder.path))
+}
+
+/// Copies the files of a folder into a new one. None at all is an error: a newer version of the module has them elsewhere.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to).at(to)?;
+    let mut copied = 0;
+    for entry in fs::read_dir(from).at(from)? {
+        let entry = entry.at(from)?;
+        if entry.file_type().at(&entry.path())?.is_file() {
+            // Without its permissions: in Go's cache every file is read-only.
+            let bytes = fs::read(entry.path()).at(&entry.path())?;
+            fs::write(to.join(entry.file_name()), bytes).at(to)?;
+            copied += 1;
+        }
+    }
+    if copied == 0 {
+        let where_now = "name the folder that has them in src/tools/modules.rs";
+        return Err(Error::Invalid(format!("{} has no files: {where_now}", from.display())));
+    }
+    Ok(())
 }
 
 fn wait(mut child: Child, module: &Module, begin: Instant) -> std::io::Result<ExitStatus> {
@@ -127,5 +160,19 @@ mod tests {
         assert_eq!(builder.fingerprint(&MODULES[0]), prints[0]);
         assert_ne!(newer.fingerprint(&MODULES[0]), prints[0]);
         assert!(prints.iter().all(|print| print.len() == 16));
+    }
+
+    #[test]
+    fn a_folder_that_is_kept_has_files_or_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let from = root.path().join("from");
+        fs::create_dir_all(from.join("below")).unwrap();
+        let error = copy_files(&from, &root.path().join("empty")).unwrap_err().to_string();
+        assert!(error.contains("has no files: name the folder"), "{error}");
+        fs::write(from.join("kind.yaml"), "kind: CustomResourceDefinition").unwrap();
+        copy_files(&from, &root.path().join("full")).unwrap();
+        let copied = fs::read_to_string(root.path().join("full").join("kind.yaml")).unwrap();
+        assert_eq!(copied, "kind: CustomResourceDefinition");
+        assert!(copy_files(&root.path().join("gone"), &root.path().join("never")).is_err());
     }
 }

@@ -6,7 +6,7 @@ mod modules;
 use crate::error::{At, Error, Result};
 use build::Builder;
 use holdfast_image::{Image, Recipe, archive};
-use modules::MODULES;
+use modules::{CERTIFICATE_KINDS, modules_for};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,6 +14,13 @@ use std::path::{Path, PathBuf};
 
 /// The image that holds a pod's namespaces.
 pub(crate) const PAUSE: &str = "holdfast.test/pause:1";
+
+/// What an instance may have beyond Kubernetes, each with programs of its own that are built only for those who ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Extra {
+    /// cert-manager's controllers for CA and self-signed issuers, and its kinds of objects.
+    CertManager,
+}
 
 /// All programs, built.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,33 +30,26 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds the programs in the cache and builds those that are missing, which takes about 20 minutes of two cores the first time.
-    /// Progress goes to the error output. A build that was interrupted goes on where it stopped.
-    pub fn build() -> Result<Tools> {
+    /// Finds the programs of Kubernetes and of some extras in the cache and builds those that are missing, which takes about 20 minutes of two
+    /// cores the first time. Progress goes to the error output. A build that was interrupted goes on where it stopped.
+    pub fn build(extras: &[Extra]) -> Result<Tools> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).at(&cache)?;
-        let lock_path = cache.join("lock");
-        let lock = File::create(&lock_path).at(&lock_path)?;
-        if lock.try_lock().is_err() {
-            eprintln!("another process builds the Kubernetes programs: waiting for it");
-            lock.lock().at(&lock_path)?;
-        }
         let builder = Builder::new()?;
         let mut programs = BTreeMap::new();
-        for module in &MODULES {
+        for module in modules_for(extras) {
             let folder = cache.join(format!("{}-{}", module.name, builder.fingerprint(module)));
-            if !folder.exists() {
-                builder.build(module, &folder)?;
-            }
+            build_once(module.name, &folder, || builder.build(module, &folder))?;
             programs.extend(module.programs.iter().map(|name| ((*name).to_owned(), folder.join(name))));
         }
         Ok(Tools { programs })
     }
 
-    /// Whether all programs are in the cache, so that nothing is left to build.
-    pub fn are_built() -> bool {
+    /// Whether the programs of Kubernetes and of some extras are in the cache, so that nothing is left to build.
+    pub fn are_built(extras: &[Extra]) -> bool {
         let (Ok(cache), Ok(builder)) = (cache_folder(), Builder::new()) else { return false };
-        MODULES.iter().all(|module| cache.join(format!("{}-{}", module.name, builder.fingerprint(module))).exists())
+        modules_for(extras)
+            .all(|module| cache.join(format!("{}-{}", module.name, builder.fingerprint(module))).exists())
     }
 
     /// The file of a program.
@@ -61,6 +61,11 @@ impl Tools {
     pub(crate) fn client_folder(&self) -> PathBuf {
         let kubectl = self.program("kubectl");
         kubectl.parent().expect("a program lies in a folder").join("client")
+    }
+
+    /// The folder with the definitions of cert-manager's kinds.
+    pub(crate) fn certificate_kinds(&self) -> PathBuf {
+        self.program("cert-manager").with_file_name(CERTIFICATE_KINDS)
     }
 
     /// Writes the archive of the image that holds each pod's namespaces.
@@ -75,6 +80,22 @@ impl Tools {
     }
 }
 
+/// Makes the folder of a module with `build`, unless it is there. One process at a time builds a module, and nobody waits who does not need it: those
+/// who want Kubernetes alone go on while cert-manager is built.
+fn build_once(name: &str, folder: &Path, build: impl FnOnce() -> Result<()>) -> Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let lock_path = folder.with_file_name(format!("{name}.lock"));
+    let lock = File::create(&lock_path).at(&lock_path)?;
+    if lock.try_lock().is_err() {
+        eprintln!("another process builds {name}: waiting for it");
+        lock.lock().at(&lock_path)?;
+    }
+    // It may have been built in the meantime.
+    if folder.exists() { Ok(()) } else { build() }
+}
+
 /// Where built programs are kept, outside of any checkout.
 fn cache_folder() -> Result<PathBuf> {
     let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -82,4 +103,44 @@ fn cache_folder() -> Result<PathBuf> {
     let cache =
         cache.ok_or_else(|| Error::Invalid("set HOME or XDG_CACHE_HOME: programs are kept there".to_owned()))?;
     Ok(cache.join("holdfast").join("clusters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// Calls `build_once` while another process, as it were, holds a module's lock; `None`: it waits for that.
+    fn while_locked(locked: &str, name: &'static str, exists: bool) -> Option<bool> {
+        let cache = tempfile::tempdir().unwrap();
+        let lock = File::create(cache.path().join(format!("{locked}.lock"))).unwrap();
+        lock.lock().unwrap();
+        let folder = cache.path().join(format!("{name}-0"));
+        if exists {
+            fs::create_dir(&folder).unwrap();
+        }
+        let (sender, receiver) = channel();
+        let caller = std::thread::spawn(move || {
+            let mut built = false;
+            let build = || {
+                built = true;
+                Ok(())
+            };
+            build_once(name, &folder, build).unwrap();
+            sender.send(built).ok();
+        });
+        let patience = if locked == name && !exists { Duration::from_millis(300) } else { Duration::from_secs(30) };
+        let outcome = receiver.recv_timeout(patience).ok();
+        drop(lock);
+        caller.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn a_build_holds_up_only_those_who_need_it() {
+        assert_eq!(while_locked("cert-manager", "kubernetes", false), Some(true));
+        assert_eq!(while_locked("kubernetes", "kubernetes", true), Some(false));
+        assert_eq!(while_locked("kubernetes", "kubernetes", false), None);
+    }
 }

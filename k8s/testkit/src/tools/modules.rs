@@ -1,5 +1,7 @@
 //! The Go modules that the programs come from, pinned by their go.mod and go.sum.
 
+use super::Extra;
+
 /// One Go module with a main package, built to one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Module {
@@ -15,6 +17,29 @@ pub(super) struct Module {
     pub(super) values: &'static [(&'static str, &'static str)],
     /// The names under which the one file does its jobs.
     pub(super) programs: &'static [&'static str],
+    /// Folders of other modules that are kept beside the programs.
+    pub(super) folders: &'static [ModuleFolder],
+    /// What needs it; `None`: every instance does.
+    pub(super) extra: Option<Extra>,
+}
+
+/// A folder of a module that the built one depends on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ModuleFolder {
+    /// The module, in the version that go.mod pins.
+    pub(super) module: &'static str,
+    /// The folder in it.
+    pub(super) path: &'static str,
+    /// Its name beside the programs.
+    pub(super) name: &'static str,
+}
+
+/// The name of the folder with the definitions of cert-manager's kinds.
+pub(super) const CERTIFICATE_KINDS: &str = "crds";
+
+/// The modules that an instance with these extras needs.
+pub(super) fn modules_for(extras: &[Extra]) -> impl Iterator<Item = &'static Module> {
+    MODULES.iter().filter(|module| module.extra.is_none_or(|extra| extras.contains(&extra)))
 }
 
 /// Without a version the API server would refuse to start.
@@ -27,7 +52,7 @@ const KUBERNETES_VERSION: [(&str, &str); 6] = [
     ("k8s.io/component-base/version.buildDate", "1970-01-01T00:00:00Z"),
 ];
 
-pub(super) static MODULES: [Module; 4] = [
+pub(super) static MODULES: [Module; 5] = [
     Module {
         name: "pause",
         about: "the pods' first process",
@@ -38,6 +63,8 @@ pub(super) static MODULES: [Module; 4] = [
         package: ".",
         values: &[],
         programs: &["pause"],
+        folders: &[],
+        extra: None,
     },
     Module {
         name: "kubernetes",
@@ -58,6 +85,8 @@ pub(super) static MODULES: [Module; 4] = [
             "kube-proxy",
             "kubectl",
         ],
+        folders: &[],
+        extra: None,
     },
     Module {
         name: "dns",
@@ -70,6 +99,8 @@ pub(super) static MODULES: [Module; 4] = [
         package: ".",
         values: &[],
         programs: &["coredns"],
+        folders: &[],
+        extra: None,
     },
     Module {
         name: "router",
@@ -81,5 +112,37 @@ pub(super) static MODULES: [Module; 4] = [
         package: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
         values: &[],
         programs: &["kube-router"],
+        folders: &[],
+        extra: None,
+    },
+    Module {
+        name: "cert-manager",
+        about: "cert-manager's controllers; 4 minutes of two cores",
+        files: &[
+            ("go.mod", include_str!("../../modules/cert-manager/go.mod")),
+            ("go.sum", include_str!("../../modules/cert-manager/go.sum")),
+            ("main.go", include_str!("../../modules/cert-manager/main.go")),
+        ],
+        package: ".",
+        values: &[],
+        programs: &["cert-manager"],
+        folders: &[ModuleFolder {
+            module: "github.com/cert-manager/cert-manager",
+            path: "deploy/crds",
+            name: CERTIFICATE_KINDS,
+        }],
+        extra: Some(Extra::CertManager),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cert_manager_is_built_for_those_alone_who_ask_for_it() {
+        let names = |extras: &[Extra]| modules_for(extras).map(|module| module.name).collect::<Vec<_>>();
+        assert_eq!(names(&[]), ["pause", "kubernetes", "dns", "router"]);
+        assert_eq!(names(&[Extra::CertManager]), ["pause", "kubernetes", "dns", "router", "cert-manager"]);
+    }
+}
