@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::future::poll_fn;
+use holdfast_proto::careful::careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
@@ -165,7 +166,7 @@ impl Link {
         connection: Connection,
     ) -> Result<(Streaming<v1::LinkFrame>, Incarnation), Failure> {
         let channel = endpoint(address)?.connect().await.map_err(|error| Failure::lost(source_of(&error)))?;
-        let mut client = StoreTransportClient::new(channel);
+        let mut client = StoreTransportClient::new(careful(channel));
         let hello = handshake::hello(&self.shared.identity, self.store, self.class.to_wire());
         let counters = self.shared.traffic.between(Direction::Sent, &self.shared.identity.site, &address.site);
         let signs = self.class.is_eager().then(signs_of_life);

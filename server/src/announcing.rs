@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_kv::core::addresses::Claim;
+use holdfast_proto::careful::careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
@@ -150,7 +151,8 @@ impl Announcer {
 
 async fn ask(address: &str, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ANNOUNCE_WITHIN);
-    let mut fleet = FleetClient::new(endpoint.connect().await?).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let mut fleet =
+        FleetClient::new(careful(endpoint.connect().await?)).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let answer = fleet.announce(request).await;
     Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
 }

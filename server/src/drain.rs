@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use holdfast_client::admin::{
     Admin, AdminError, Drained, DrainedStore, Prepared, RangeStatus, Ranges, StoreId, Stores,
 };
-use holdfast_output::{Unwritten, errln, outln};
+use holdfast_output::{Unwritten, errln, outln, visible};
 use holdfast_types::Rejected;
 use serde_json::json;
 
@@ -67,7 +67,12 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<bool> {
     let stores = args.stores.iter().copied();
     let drained = if args.cancel { admin.cancel_drain(stores).await? } else { admin.drain_stores(stores).await? };
     for silent in &drained.silent {
-        errln!("warning: {} ({}) could not be asked what it holds: {}", silent.store, silent.site, silent.reason);
+        errln!(
+            "warning: {} ({}) could not be asked what it holds: {}",
+            silent.store,
+            silent.site,
+            visible(&silent.reason)
+        );
     }
     if args.cancel || args.no_wait {
         print(args, &drained, false)?;

@@ -125,9 +125,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<v1::Event>> {
 }
 
 fn write(path: &Path, stored: v1::StoredEvents) -> anyhow::Result<()> {
-    let next = path.with_extension("bin.next");
-    std::fs::write(&next, stored.encode_to_vec()).with_context(|| format!("writing {}", next.display()))?;
-    std::fs::rename(&next, path).with_context(|| format!("writing {}", path.display()))
+    holdfast_files::replace(path, &stored.encode_to_vec()).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

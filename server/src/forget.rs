@@ -2,7 +2,7 @@
 
 use clap::Args;
 use holdfast_client::admin::{Admin, Forgotten, StoreId};
-use holdfast_output::{errln, outln};
+use holdfast_output::{errln, outln, visible};
 use serde_json::json;
 
 /// `holdfast forget`.
@@ -36,7 +36,7 @@ pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
             silent.store,
             silent.site,
             forgotten.store,
-            silent.reason
+            visible(&silent.reason)
         );
     }
     if args.json {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_placement::StoreRecord;
+use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_types::{StoreId, limits};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::running::Running;
@@ -20,7 +21,7 @@ pub const OTHERS_WITHIN: Duration = Duration::from_millis(800);
 /// Channels to the other stores' client ports, opened when they are first needed.
 #[derive(Default)]
 pub struct Others {
-    channels: Mutex<BTreeMap<StoreId, (String, Channel)>>,
+    channels: Mutex<BTreeMap<StoreId, (String, Careful)>>,
 }
 
 /// What the stores answered, and who did not.
@@ -36,7 +37,7 @@ impl Others {
     pub async fn ask<A, F>(
         &self,
         record: &StoreRecord,
-        call: impl FnOnce(AdminClient<Channel>) -> F,
+        call: impl FnOnce(AdminClient<Careful>) -> F,
     ) -> Result<A, Status>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -53,7 +54,7 @@ impl Others {
     pub async fn ask_all<A, F>(
         &self,
         running: &Running,
-        call: impl Fn(AdminClient<Channel>) -> F + Send + Clone + 'static,
+        call: impl Fn(AdminClient<Careful>) -> F + Send + Clone + 'static,
     ) -> Gathered<A>
     where
         A: Send + 'static,
@@ -87,7 +88,7 @@ impl Others {
         gathered
     }
 
-    fn channel(&self, record: &StoreRecord) -> Result<Channel, String> {
+    fn channel(&self, record: &StoreRecord) -> Result<Careful, String> {
         let address = &record.addresses.client;
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&record.store)
@@ -96,7 +97,7 @@ impl Others {
             return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| format!("{address:?}: {e}"))?;
-        let channel = endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy();
+        let channel = careful(endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy());
         channels.insert(record.store, (address.clone(), channel.clone()));
         Ok(channel)
     }

@@ -41,6 +41,7 @@ use crate::proof;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
+use crate::services::bounded::bounded;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
 use crate::services::http;
 use crate::services::kv::KvService;
@@ -346,6 +347,7 @@ async fn serve_clients(
     let served = tonic::transport::Server::builder()
         .initial_stream_window_size(CLIENT_WINDOW_BYTES)
         .initial_connection_window_size(CLIENT_WINDOW_BYTES)
+        .layer(tower::util::MapResponseLayer::new(bounded))
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
         .add_service(admin)

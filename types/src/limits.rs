@@ -26,6 +26,11 @@ pub const MAX_SCAN_BYTES: u32 = 1 << 20;
 pub const SCAN_MAX_SKIPPED: u32 = 10_000;
 /// Keys that one page of a delete range removes, atomically.
 pub const DELETE_RANGE_PAGE_KEYS: u32 = 1_000;
+/// Message and details of a gRPC status, in the bytes of its headers: gRPC libraries refuse headers of more than 8 KiB altogether unless
+/// they are told otherwise, and a refusal that cannot be read says nothing. With the headers that go with it it stays under 4 KiB.
+pub const MAX_STATUS_BYTES: usize = 3_584;
+/// A key is shown up to here in sentences, logs and events: enough to know it again.
+pub const SHOWN_KEY_BYTES: usize = 64;
 /// A deadline further ahead than this is cut to it.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// The deadline of a request that names none.
@@ -211,6 +216,8 @@ pub const GC_RECORDS_EVERY: Duration = Duration::from_secs(120);
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 /// Events that one store remembers of what happened there: a few days of a quiet fleet, and all of the loss of a site.
 pub const EVENTS_KEPT: usize = 4_096;
+/// Sites that metrics tell apart; those beyond are told as one. More than any fleet has, and few enough for a page.
+pub const METRICS_SITES: usize = 32;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was

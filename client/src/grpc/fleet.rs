@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use holdfast_proto::careful::Careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{FleetId, KeyRange, Located, SiteName, StoreId, Timestamp, limits};
-use tonic::transport::Channel;
 
 use super::link;
 use crate::ClientError;
@@ -73,7 +73,7 @@ async fn describe(address: &str) -> Result<FleetPicture, String> {
 
 /// Asks one store where keys are.
 pub(super) async fn locate(
-    channel: Channel,
+    channel: Careful,
     bounds: KeyRange,
     reverse: bool,
 ) -> Result<(Vec<Located>, Timestamp), String> {

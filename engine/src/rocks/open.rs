@@ -1,11 +1,10 @@
 //! Opening the directory of a store: lock, format, and the options of both instances.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{BlockBasedOptions, Cache, ChecksumType, DBCompressionType, DBRecoveryMode, Options, SliceTransform};
-use rustix::fs::{FlockOperation, flock};
 
 use super::data::RocksData;
 use super::files::{io_fault, make_folder, read_whole, write_whole};
@@ -48,6 +47,7 @@ pub fn open(dir: &Path, options: &EngineOptions) -> Result<Engines, Fault> {
 pub fn open_store(dir: &Path, options: &EngineOptions) -> Result<RocksStore, Fault> {
     make_folder(dir)?;
     let lock = Arc::new(lock(dir)?);
+    holdfast_files::sweep(dir).map_err(|error| io_fault("removing unfinished files", dir, &error))?;
     let store = match open_instances(dir, options, &lock) {
         Err(Fault::Full(_)) if reserve::give_up(dir)? => open_instances(dir, options, &lock),
         opened => opened,
@@ -72,13 +72,13 @@ fn lock(dir: &Path) -> Result<File, Fault> {
     let path = dir.join("LOCK");
     let options = File::options().create(true).truncate(false).write(true).open(&path);
     let file = options.map_err(|error| io_fault("locking the directory", &path, &error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             let dir = dir.display();
             Err(Fault::Identity(format!("{dir} is open in another process: one store has one process")))
         }
-        Err(error) => Err(io_fault("locking the directory", &path, &error.into())),
+        Err(TryLockError::Error(error)) => Err(io_fault("locking the directory", &path, &error)),
     }
 }
 

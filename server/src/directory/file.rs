@@ -75,10 +75,7 @@ pub fn write(path: &Path, kept: &Kept) -> anyhow::Result<()> {
     let stores = kept.claims.iter().rev().map(FileStore::from).collect();
     let forgotten = kept.forgotten.iter().map(FileForgotten::from).collect();
     let file = File { version: VERSION, stores, forgotten };
-    let next = path.with_extension("json.next");
-    std::fs::write(&next, serde_json::to_string_pretty(&file)?)?;
-    std::fs::File::open(&next)?.sync_all()?;
-    std::fs::rename(&next, path)?;
+    holdfast_files::replace(path, &serde_json::to_vec_pretty(&file)?)?;
     Ok(())
 }
 

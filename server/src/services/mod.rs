@@ -1,6 +1,7 @@
 //! What a store serves: the public service, the fleet service, health and metrics.
 
 pub mod admin;
+pub mod bounded;
 pub mod fleet;
 pub mod http;
 pub mod kv;

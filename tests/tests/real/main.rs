@@ -18,6 +18,7 @@ mod paused;
 mod proofs;
 mod rows;
 mod shell;
+mod shown;
 mod stopping;
 mod unread;
 mod whole_demo;

@@ -103,7 +103,7 @@ pub(super) struct Cell {
 
 impl Cell {
     fn made_visible(mut self) -> Self {
-        if let Cow::Owned(shown) = text::visible(&self.text) {
+        if let Cow::Owned(shown) = holdfast_output::visible(&self.text) {
             self.text = shown;
         }
         self
