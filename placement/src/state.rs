@@ -170,6 +170,10 @@ pub struct StoreRecord {
     pub leaving_at: Option<Timestamp>,
     /// Where in its site it is, if it was told: the zone of its provider.
     pub zone: Option<String>,
+    /// It was let in, and has not started as a member yet.
+    pub is_awaited: bool,
+    /// Names the application by which it was let in, if that had a name.
+    pub application: Option<u128>,
 }
 
 impl StoreRecord {
@@ -185,6 +189,8 @@ impl StoreRecord {
             forgotten_at: None,
             leaving_at: None,
             zone: None,
+            is_awaited: false,
+            application: None,
         }
     }
 
@@ -198,7 +204,20 @@ impl StoreRecord {
     #[must_use]
     pub fn renewed(&self, said: Self) -> Self {
         let (joined_at, forgotten_at) = (self.joined_at, self.forgotten_at);
-        Self { joined_at, forgotten_at, leaving_at: self.leaving_at, ..said }
+        Self { joined_at, forgotten_at, leaving_at: self.leaving_at, application: self.application, ..said }
+    }
+
+    /// What others need to know of it: of a store that is no member, that it is none.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        match self.is_forgotten() {
+            true => Self {
+                joined_at: self.joined_at,
+                forgotten_at: self.forgotten_at,
+                ..Self::new(self.store, self.site.clone())
+            },
+            false => self.clone(),
+        }
     }
 
     /// True when placement is to empty the store and to give it nothing.

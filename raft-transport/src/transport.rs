@@ -86,6 +86,8 @@ pub struct Drops {
     pub queue_full: u64,
     /// Queued when a connection, or an attempt at one, failed.
     pub connection_lost: u64,
+    /// Larger than any message may be.
+    pub too_large: u64,
 }
 
 /// What all streams of a store share.
@@ -114,6 +116,7 @@ pub struct Transport {
     queue_bytes: usize,
     snapshot_queue_bytes: usize,
     unknown_address: AtomicU64,
+    too_large: AtomicU64,
     /// Drops of stores that were forgotten.
     past_drops: Mutex<(u64, u64)>,
     runtime: Handle,
@@ -146,6 +149,7 @@ impl Transport {
             queue_bytes: config.queue_bytes,
             snapshot_queue_bytes: config.snapshot_queue_bytes,
             unknown_address: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
             past_drops: Mutex::default(),
             runtime: config.runtime,
             local_address,
@@ -204,7 +208,7 @@ impl Transport {
 
     /// Queues one message; never blocks, callable from any thread. `Ok` is no promise that it arrives.
     pub fn send(&self, to: StoreId, class: Class, cause: Cause, payload: Bytes) -> Result<(), SendError> {
-        check_size(&payload)?;
+        self.check_size(&payload)?;
         let neighbours = self.neighbours.read();
         let Some(neighbour) = neighbours.get(&to) else {
             return Err(self.unknown(to));
@@ -221,7 +225,7 @@ impl Transport {
         cause: Cause,
         payload: Bytes,
     ) -> Result<(), SendError> {
-        check_size(&payload)?;
+        self.check_size(&payload)?;
         let queue = self.queue(to, class).ok_or_else(|| self.unknown(to))?;
         queue.push_when_room(Queued { cause, payload }).await;
         Ok(())
@@ -235,6 +239,15 @@ impl Transport {
 
     fn queue(&self, to: StoreId, class: Class) -> Option<Arc<Queue>> {
         self.neighbours.read().get(&to).map(|neighbour| Arc::clone(&neighbour.queues[class.index()]))
+    }
+
+    /// The last net: whoever makes messages knows this bound too.
+    fn check_size(&self, payload: &Bytes) -> Result<(), SendError> {
+        if payload.len() > limits::MAX_MESSAGE_BYTES {
+            self.too_large.fetch_add(1, Ordering::Relaxed);
+            return Err(SendError::TooLarge { bytes: payload.len() });
+        }
+        Ok(())
     }
 
     fn unknown(&self, to: StoreId) -> SendError {
@@ -263,7 +276,9 @@ impl Transport {
             queue_full += full;
             connection_lost += lost;
         }
-        Drops { unknown_address: self.unknown_address.load(Ordering::Relaxed), queue_full, connection_lost }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (unknown_address, too_large) = (count(&self.unknown_address), count(&self.too_large));
+        Drops { unknown_address, queue_full, connection_lost, too_large }
     }
 
     /// Closes everything and waits until the port is free. Messages still queued are lost.
@@ -283,13 +298,6 @@ impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.stop.send_replace(true);
     }
-}
-
-fn check_size(payload: &Bytes) -> Result<(), SendError> {
-    if payload.len() > limits::MAX_MESSAGE_BYTES {
-        return Err(SendError::TooLarge { bytes: payload.len() });
-    }
-    Ok(())
 }
 
 async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {

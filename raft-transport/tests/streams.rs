@@ -326,6 +326,7 @@ fn what_cannot_be_sent_is_an_error() {
     assert_eq!(a.transport.drops().unknown_address, 1);
     let huge = Bytes::from(vec![0; limits::MAX_MESSAGE_BYTES + 1]);
     assert!(matches!(a.transport.send(B, Class::Log, Cause::Append, huge), Err(SendError::TooLarge { .. })));
+    assert_eq!(a.transport.drops().too_large, 1);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp, limits}
 use parking_lot::Mutex;
 use prost::Message as _;
 
+use crate::services::fitting::short;
+
 /// The version of the file that this program writes.
 const VERSION: u32 = 1;
 /// How often what is new goes to the file.
@@ -57,7 +59,10 @@ impl EventLog {
         let path = data_dir.join("events.bin");
         let mut ring = Ring { next_sequence: 1, saved: 1, ..Ring::default() };
         match read(&path) {
-            Ok(events) => events.into_iter().for_each(|event| ring.push(event)),
+            Ok(events) => {
+                let short = |event: v1::Event| v1::Event { message: short(event.message), ..event };
+                events.into_iter().for_each(|event| ring.push(short(event)));
+            }
             Err(error) => tracing::warn!(error = format!("{error:#}"), "events of earlier starts are not shown"),
         }
         Self { store, site, incarnation, clock, path, ring: Mutex::new(ring) }
@@ -73,7 +78,7 @@ impl EventLog {
             site: self.site.to_string(),
             range_id: range.map_or(0, |range| range.0),
             other_store: other_store.unwrap_or(StoreId::NONE).0,
-            message,
+            message: short(message),
             incarnation: self.incarnation.0,
             sequence: ring.next_sequence,
         };

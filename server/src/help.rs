@@ -105,6 +105,7 @@ Examples:
   holdfast forget s4
   holdfast forget 4 --at 10.0.1.5:7300,10.0.2.5:7300    # any store but the one that is to be forgotten
   holdfast forget s4 --json
+  holdfast forget --never-started                       # those that were let in, and have not come in ten minutes
 
 ",
     exits!()

@@ -36,6 +36,7 @@ pub async fn become_member(
     clock: &dyn Clock,
 ) -> anyhow::Result<Vec<StoreRecord>> {
     let mut said = String::new();
+    let application = random_128()?;
     if config.join.is_empty() {
         tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
     }
@@ -48,7 +49,7 @@ pub async fn become_member(
                 let _ = answer.send(told);
                 return outcome.map(|(_, record)| vec![record]);
             }
-            asked = ask_to_join(config), if !config.join.is_empty() => match asked {
+            asked = ask_to_join(config, application), if !config.join.is_empty() => match asked {
                 Ok((fleet, record, stores)) => {
                     recovery::join(engines, fleet, &record)?;
                     return Ok(stores);
@@ -90,8 +91,8 @@ pub fn request(config: &Config) -> v1::JoinRequest {
 }
 
 /// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
-async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
-    let request = request(config);
+async fn ask_to_join(config: &Config, application: u128) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let request = v1::JoinRequest { application: Some(application.into()), ..request(config) };
     let mut asked = JoinSet::new();
     for address in config.join.clone() {
         asked.spawn(async move {
@@ -175,6 +176,7 @@ pub async fn stay_member(config: &Config, running: &Arc<Running>) -> Ending {
         site_identity: config.site_id.clone(),
         addresses: own_addresses(config),
         zone: config.zone.clone(),
+        application: None,
     };
     let mut said = String::new();
     loop {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use holdfast_raft_transport::{Direction, TrafficRow};
+use holdfast_raft_transport::{Direction, Drops, TrafficRow};
 use holdfast_types::{SiteName, StoreId, limits};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -25,6 +25,7 @@ pub fn page(state: &ServerState) -> String {
         Figures::of(&running).register(&mut registry);
         running.requests.register(&mut registry);
         register_traffic(&mut registry, &rows_of(&running));
+        register_drops(&mut registry, running.transport.drops(), running.store.oversized_messages());
     }
     let mut page = String::new();
     text::encode(&mut page, &registry).expect("a string takes all");
@@ -53,14 +54,13 @@ struct Figures {
 
 impl Figures {
     fn of(running: &Running) -> Self {
-        let ranges = running.store.ranges();
-        let here = ranges.iter().filter(|found| found.own);
+        let ranges = running.store.counts(running.store_id);
         Self {
             store: running.store_id,
             site: running.site.clone(),
-            replicas: here.clone().count(),
-            leaders: here.clone().filter(|found| found.leader == Some(running.store_id)).count(),
-            replicas_without_leader: here.filter(|found| found.leader.is_none()).count(),
+            replicas: ranges.own,
+            leaders: ranges.led,
+            replicas_without_leader: ranges.leaderless,
             complaints: running.store.complaints().len(),
             mailbox_events: running.store.waiting(),
         }
@@ -123,6 +123,25 @@ fn register_traffic(registry: &mut Registry, rows: &[(OfTraffic, TrafficRow)]) {
     registry.register("traffic_messages", "Messages between stores", messages);
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]
+struct OfDrops {
+    reason: &'static str,
+}
+
+/// Messages to other stores that were not sent. Those that were too large are counted where they are made, too.
+fn register_drops(registry: &mut Registry, drops: Drops, oversized: u64) {
+    let family = Family::<OfDrops, Counter>::default();
+    for (reason, count) in [
+        ("unknown_address", drops.unknown_address),
+        ("queue_full", drops.queue_full),
+        ("connection_lost", drops.connection_lost),
+        ("too_large", drops.too_large.saturating_add(oversized)),
+    ] {
+        family.get_or_create(&OfDrops { reason }).inc_by(count);
+    }
+    registry.register("messages_dropped", "Messages to other stores that were not sent, by reason", family);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -159,6 +178,7 @@ mod tests {
             &mut registry,
             &of_sites(vec![row(Direction::Sent, "site-b", "site-a")], &BTreeSet::from([&a, &b])),
         );
+        register_drops(&mut registry, Drops { queue_full: 3, too_large: 1, ..Drops::default() }, 1);
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
         page
@@ -181,6 +201,8 @@ mod tests {
             "holdfast_request_seconds_count{kind=\"get\"} 0",
             "holdfast_traffic_bytes_total{direction=\"sent\",from_site=\"site-b\",to_site=\"site-a\",cause=\"append\"} 9",
             "holdfast_traffic_messages_total{direction=\"sent\",from_site=\"site-b\",to_site=\"site-a\",cause=\"append\"} 1",
+            "holdfast_messages_dropped_total{reason=\"queue_full\"} 3",
+            "holdfast_messages_dropped_total{reason=\"too_large\"} 2",
         ] {
             assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
         }

@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::running::Running;
+use crate::services::fitting::short;
 
 /// How long another store is waited for: an answer about the fleet takes no more than about a second, whoever is dead.
 pub const OTHERS_WITHIN: Duration = Duration::from_millis(800);
@@ -104,5 +105,5 @@ impl Others {
 }
 
 fn silent(record: &StoreRecord, reason: String) -> v1::SilentStore {
-    v1::SilentStore { store_id: record.store.0, site: record.site.to_string(), reason }
+    v1::SilentStore { store_id: record.store.0, site: record.site.to_string(), reason: short(reason) }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use holdfast_kv::core::addresses::Unreached;
 use holdfast_kv::core::message::RangeHint;
+use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
@@ -16,8 +18,8 @@ use holdfast_proto::v1::{QuarantinedRange, RangeNotice};
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
 use holdfast_types::{
-    FleetId, Incarnation, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Term,
-    Timestamp, limits,
+    FleetId, Incarnation, Key, KeyRange, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId,
+    Term, Timestamp, limits,
 };
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -26,6 +28,7 @@ use crate::directory::Directory;
 use crate::events::EventLog;
 use crate::history::History;
 use crate::requests::{Kind, RequestCounters};
+use crate::services::fitting::short;
 use crate::wire::Incoming;
 
 /// Notices of one store that a slow stream may lag behind.
@@ -104,15 +107,20 @@ impl Running {
         unreached.filter(|(_, since)| *since >= TELL_UNREACHED_AFTER).map(|(unreached, _)| unreached).collect()
     }
 
-    /// Replicas here that are kept but not used.
-    pub fn quarantined(&self) -> Vec<QuarantinedRange> {
-        let quarantined = self.history.quarantined().into_iter();
-        quarantined.map(|(range, reason)| QuarantinedRange { range_id: range.0, reason }).collect()
+    /// The first of the replicas here that are kept but not used, and how many there are.
+    pub fn quarantined(&self) -> (Vec<QuarantinedRange>, u64) {
+        let quarantined = self.history.quarantined();
+        let count = quarantined.len() as u64;
+        let told = quarantined.into_iter().take(limits::MAX_SENTENCES);
+        let told = told.map(|(range, reason)| QuarantinedRange { range_id: range.0, reason: short(reason) });
+        (told.collect(), count)
     }
 
-    /// One notice for every range that this store holds.
-    pub fn all_notices(&self) -> Vec<RangeNotice> {
-        self.store.ranges().iter().filter(|found| found.own).map(|found| self.notice(found)).collect()
+    /// A page of notices of the ranges that this store holds, from a key on; and where the next one begins.
+    pub fn notices_from(&self, from: Key, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
+        let page = Page { reverse: false, limit, max_bytes: limits::STREAM_NOTICES_BYTES };
+        let (found, next) = self.store.ranges_within(&KeyRange { start: from, end: None }, page, |found| found.own);
+        (found.iter().map(|found| self.notice(found)).collect(), next)
     }
 
     /// What a client should know of a range.
@@ -124,11 +132,11 @@ impl Running {
         }
     }
 
-    /// Asks the store and waits for the answer.
-    pub async fn ask(&self, request: RangeRequest, wait: Duration) -> Result<Response, Rejected> {
+    /// Asks the store for somebody and waits for the answer.
+    pub async fn ask(&self, request: RangeRequest, authority: Authority, wait: Duration) -> Result<Response, Rejected> {
         let (sender, answer) = oneshot::channel();
         let (kind, begun) = (Kind::of(&request.request), Instant::now());
-        let cancellation = self.store.request(request, wait, Box::new(OneReply(sender)));
+        let cancellation = self.store.request(request, authority, wait, Box::new(OneReply(sender)));
         let guard = CancelOnDrop { store: &self.store, cancellation };
         let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
         guard.disarm();
@@ -325,9 +333,12 @@ impl Link {
 
 impl Link {
     fn notify(&self, descriptor: &RangeDescriptor, leader: Option<StoreId>, term: Term) {
+        if self.notices.receiver_count() == 0 {
+            return;
+        }
         let leader = leader.map(|store| self.directory.hint(store));
         let notice = RangeNotice { descriptor: Some(descriptor.clone().into()), leader, term: term.0 };
-        // Nobody may be listening.
+        // The last listener may have gone meanwhile.
         let _ = self.notices.send(Arc::new(notice));
     }
 }

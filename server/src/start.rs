@@ -332,7 +332,8 @@ async fn serve_clients(
         init,
         fleet_token: config.fleet_token.clone(),
         site: config.site.clone(),
-        announcements: Mutex::new(Budget::new(std::time::Instant::now())),
+        announcements: Mutex::new(Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, std::time::Instant::now())),
+        joins: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KvServer<KvService>>().await;

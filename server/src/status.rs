@@ -149,6 +149,7 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) ->
             (true, false) if store.draining => "draining",
             (true, false) => "yes",
             (false, true) => "no, leaving",
+            (false, false) if store.awaited_since.is_some() => "not started",
             (false, false) => "no",
         };
         let free = (store.disk_total_bytes > 0).then(|| store.disk_free_bytes * 100 / store.disk_total_bytes);
@@ -245,7 +246,7 @@ fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_r
             let is_leaving = store.leaving_at.is_some();
             json!({
                 "store": store.store.0, "site": store.site.as_str(), "alive": store.alive, "draining": store.draining,
-                "zone": store.zone, "leaving": is_leaving, "ranges_left": is_leaving.then_some(ranges_left),
+                "zone": store.zone, "awaited": store.awaited_since.is_some(), "leaving": is_leaving, "ranges_left": is_leaving.then_some(ranges_left),
                 "bytes_left": is_leaving.then_some(bytes_left),
                 "replicas": store.replicas, "leaders": store.leaders, "version": store.version,
                 "incarnation": store.incarnation.0, "uptime_ms": u64::try_from(store.uptime.as_millis()).unwrap_or(u64::MAX),

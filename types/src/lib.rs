@@ -1,5 +1,6 @@
 //! The words of Holdfast as Rust types. Layer 0: no IO, no clock, no thread.
 //!
+//! - [`address`]: what an address of a store looks like
 //! - [`ids`]: newtypes for everything that is counted or named
 //! - [`key`]: keys and the order-preserving encoding of versions
 //! - [`range`]: key ranges, replicas, range descriptors
@@ -11,6 +12,7 @@
 //! - [`log_sizes`]: how many bytes a log takes, by position
 //! - [`limits`]: every bound of the system, with its reason
 
+pub mod address;
 pub mod ids;
 pub mod key;
 pub mod limits;

@@ -186,6 +186,8 @@ pub const LEADER_ASKED_AGAIN: Duration = Duration::from_millis(100);
 pub const MAX_WORKERS: u16 = 16;
 /// A request is forwarded between stores at most this often.
 pub const MAX_HOPS: u32 = 2;
+/// Replicas that one change of a range promotes, or demotes: more than a range has.
+pub const MAX_RECONFIGURED: usize = 64;
 /// Messages queued towards one store, in bytes and class; beyond it the newest are dropped (raft sends again).
 pub const SEND_QUEUE_BYTES: usize = 32 << 20;
 /// One chunk of a snapshot.
@@ -218,8 +220,26 @@ pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 pub const EVENTS_KEPT: usize = 4_096;
 /// Sites that metrics tell apart; those beyond are told as one. More than any fleet has, and few enough for a page.
 pub const METRICS_SITES: usize = 32;
+/// A sentence of an event, a warning or a reason is at most this long; what is longer is cut.
+pub const MAX_SENTENCE_BYTES: usize = 1_024;
+/// Warnings, complaints and damaged replicas that one answer names, of each store; beyond it their number is told.
+pub const MAX_SENTENCES: usize = 256;
+/// What stores say of themselves in a list of all; where it is more, each is told with the first of everything.
+pub const STORES_LIST_BYTES: usize = 4 << 20;
+/// Keyspaces that have a name: a list of them fits into one message.
+pub const MAX_KEYSPACES: u32 = 65_536;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// What one worker reports of its ranges goes in parts of this size, so that a report of any length fits into messages and delays no vote.
+pub const REPORT_PART_BYTES: usize = 256 << 10;
+/// Parts that one worker sends each time: 2 MiB a second, about 10,000 small ranges. A longer report takes more than one time. Those of all
+/// workers fit into the queue to one store.
+pub const REPORT_PARTS_AT_A_TIME: usize = 4;
+/// Parts of one report: 1.7 million small ranges of one worker, or 32,000 with the longest keys. What does not fit is not reported, and
+/// complained of. Bounds what the parts of an unfinished report take at the store that plans.
+pub const MAX_REPORT_PARTS: u32 = 1_024;
+/// A store that begins to plan waits this long for the reports of stores that are alive, and then plans with what it has.
+pub const PLAN_WITHOUT_REPORTS_AFTER: Duration = Duration::from_secs(30);
 /// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was
 /// about to be given by then has come to an end.
 pub const FORGET_AFTER_SILENCE: Duration = Duration::from_secs(3);
@@ -263,6 +283,20 @@ pub const ANNOUNCED_PLACES: usize = 4_096;
 pub const ANNOUNCEMENTS_PER_SECOND: u32 = 256;
 /// An address is at most this long: a host name has 253 characters at most, and a port.
 pub const MAX_ADDRESS_BYTES: usize = 300;
+/// The version of a program, as a store tells it, is at most this long.
+pub const MAX_VERSION_BYTES: usize = 64;
+/// Members of a fleet: what lists all stores fits into one message, and every store keeps a way to every other one.
+pub const MAX_MEMBERS: usize = 1_024;
+/// Stores that were ever members: the ids of forgotten ones are kept, and told in one message with the members.
+pub const MAX_STORE_RECORDS: usize = 32_768;
+/// Stores that were let in and have not started yet; beyond it nobody is let in until some have, or are forgotten.
+pub const MAX_AWAITED_STORES: usize = 32;
+/// Joins that a store takes up in a second: each reads the lists of stores and sites.
+pub const JOINS_PER_SECOND: u32 = 16;
+/// The record of a store, encoded, with its three addresses: at most.
+pub const STORE_RECORD_BYTES: usize = 3 * MAX_ADDRESS_BYTES + MAX_SITE_IDENTITY_BYTES + 256;
+/// What is told of a forgotten store: its id, its site, and when.
+pub const FORGOTTEN_STORE_BYTES: usize = 128;
 /// The next place of a store is tried no sooner than this after the one before; after each round in vain it is twice as long, up to
 /// `STREAM_RECONNECT_MAX`.
 pub const ADDRESS_TRY_MIN: Duration = Duration::from_millis(100);
@@ -326,6 +360,14 @@ pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(1);
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A store with calls open on a stream says at least this often that it lives.
 pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_millis(100);
+/// Ranges that a store tells of unasked when a client's stream begins; others are looked up when they are needed.
+pub const STREAM_HELLO_RANGES: usize = 8_192;
+/// Ranges told of in one message of a client's stream, in bytes: they share it with answers.
+pub const STREAM_NOTICES_BYTES: usize = 256 << 10;
+/// Answers in one message of a client's stream, in bytes, before it is closed; one larger answer still fits.
+pub const STREAM_ANSWERS_BYTES: usize = 1 << 20;
+/// Descriptors of ranges in one answer to a look-up, in bytes, beside a limit of their number: keys may be long.
+pub const RANGES_PAGE_BYTES: usize = 2 << 20;
 /// Calls open on one stream, as the store allows them.
 pub const STREAM_MAX_CALLS: usize = 65_536;
 
@@ -336,8 +378,19 @@ const _: () = {
     assert!(MAX_ENTRY_BYTES < MAX_MESSAGE_BYTES);
     assert!(HARD_MAX_VALUE_BYTES <= MAX_GET_BYTES);
     assert!(MAX_GET_BYTES + (MAX_SCAN_BYTES as usize) < MAX_MESSAGE_BYTES);
+    assert!(MAX_GET_BYTES + STREAM_ANSWERS_BYTES + 2 * STREAM_NOTICES_BYTES < MAX_MESSAGE_BYTES);
+    assert!(2 * RANGES_PAGE_BYTES < MAX_MESSAGE_BYTES);
+    assert!(MAX_MEMBERS <= ADDRESSED_STORES);
+    assert!(EVENTS_KEPT * (MAX_SENTENCE_BYTES + 256) < MAX_MESSAGE_BYTES);
+    assert!((MAX_KEYSPACES as usize) * 96 < MAX_MESSAGE_BYTES);
+    assert!(MAX_MEMBERS * STORE_RECORD_BYTES + MAX_STORE_RECORDS * FORGOTTEN_STORE_BYTES < MAX_MESSAGE_BYTES);
+    assert!(ANNOUNCED_PLACES * (2 * MAX_ADDRESS_BYTES + 128) < MAX_MESSAGE_BYTES);
     assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
     assert!(REPORT_EVERY.as_millis() * 4 < FORGET_AFTER_SILENCE.as_millis());
+    assert!(2 * REPORT_PART_BYTES < MAX_MESSAGE_BYTES);
+    assert!(
+        REPORT_PARTS_AT_A_TIME * (REPORT_PART_BYTES + MAX_KEY_BYTES * 4) * (MAX_WORKERS as usize) < SEND_QUEUE_BYTES
+    );
 };

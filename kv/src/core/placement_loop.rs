@@ -73,6 +73,8 @@ pub struct PlacementLoop {
 struct Leading {
     since: Moment,
     plan_at: Moment,
+    /// It has begun to plan.
+    planned: bool,
     facts: Facts,
     records: Records,
     in_flight: BTreeMap<RangeId, Operator>,
@@ -149,6 +151,7 @@ impl PlacementLoop {
             self.leading = Some(Leading {
                 since: now,
                 plan_at: now.after(limits::REPORT_EVERY * REPORTS_BEFORE_PLAN),
+                planned: false,
                 facts: Facts::new(lost.clone(), now),
                 records: Records::default(),
                 in_flight: BTreeMap::new(),
@@ -208,7 +211,7 @@ impl PlacementLoop {
             self.directory = Arc::new(stores);
             tasks.push(PlacementTask::Directory(Arc::clone(&self.directory)));
         }
-        if leading.plan_at <= now && leading.records.are_known() {
+        if leading.plan_at <= now && leading.records.are_known() && leading.may_plan(now) {
             leading.plan_at = now.after(limits::REPORT_EVERY);
             let policies = leading.records.policies(&self.policies);
             tasks.extend(leading.plan(&mut self.next_call, &self.directory, &policies, now));
@@ -228,6 +231,22 @@ impl PlacementLoop {
 }
 
 impl Leading {
+    /// Ranges of which nothing is known look as if they were not there, and would be left out of every sum: whoever begins to plan waits
+    /// for whole reports of the stores that live, though not for ever.
+    fn may_plan(&mut self, now: Moment) -> bool {
+        let Some(store) = self.facts.awaited(now).filter(|_| !self.planned) else {
+            self.planned = true;
+            return true;
+        };
+        self.planned = now.since(self.since) >= limits::PLAN_WITHOUT_REPORTS_AFTER;
+        if self.planned {
+            let so_long = limits::PLAN_WITHOUT_REPORTS_AFTER.as_secs();
+            self.records
+                .complain(format!("no report of {store} was whole for {so_long} s: it is planned without its ranges"));
+        }
+        self.planned
+    }
+
     fn plan(
         &mut self,
         next_call: &mut u64,

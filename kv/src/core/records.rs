@@ -39,6 +39,8 @@ pub fn encode_store(record: &StoreRecord) -> Bytes {
         forgotten_at: record.forgotten_at.unwrap_or(Timestamp::ZERO).0,
         leaving_at: record.leaving_at.unwrap_or(Timestamp::ZERO).0,
         zone: record.zone.clone().unwrap_or_default(),
+        awaited: record.is_awaited,
+        application: record.application.map(Into::into),
     };
     message.encode_to_vec().into()
 }
@@ -60,6 +62,8 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
         forgotten_at: (message.forgotten_at != 0).then_some(Timestamp(message.forgotten_at)),
         leaving_at: (message.leaving_at != 0).then_some(Timestamp(message.leaving_at)),
         zone: some(message.zone),
+        is_awaited: message.awaited,
+        application: message.application.map(Into::into),
     })
 }
 
@@ -174,7 +178,27 @@ pub fn decode_next_id(bytes: &[u8]) -> Result<u64, BadMessage> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::limits;
+
     use super::*;
+
+    #[test]
+    fn the_list_of_the_largest_fleet_fits_into_one_message() {
+        let address = || "h".repeat(limits::MAX_ADDRESS_BYTES);
+        let member = StoreRecord {
+            site_identity: Some("i".repeat(limits::MAX_SITE_IDENTITY_BYTES)),
+            addresses: StoreAddresses { client: address(), store_to_store: address(), http: address() },
+            joined_at: Timestamp(u64::MAX),
+            leaving_at: Some(Timestamp(u64::MAX)),
+            zone: Some("z".repeat(63)),
+            is_awaited: true,
+            application: Some(u128::MAX),
+            ..StoreRecord::new(StoreId(u64::MAX), SiteName::new(&"s".repeat(63)).unwrap())
+        };
+        assert!(encode_store(&member).len() + 4 <= limits::STORE_RECORD_BYTES);
+        let forgotten = StoreRecord { forgotten_at: Some(Timestamp(u64::MAX)), ..member }.told();
+        assert!(encode_store(&forgotten).len() + 4 <= limits::FORGOTTEN_STORE_BYTES);
+    }
 
     #[test]
     fn records_round_trip_and_unknown_versions_are_refused() {
@@ -185,7 +209,8 @@ mod tests {
         };
         let forgotten = StoreRecord { forgotten_at: Some(Timestamp(10)), ..record.clone() };
         let leaving = StoreRecord { leaving_at: Some(Timestamp(11)), zone: Some("b-1".into()), ..record.clone() };
-        for record in [record, forgotten, leaving] {
+        let awaited = StoreRecord { is_awaited: true, application: Some(1 << 100), ..record.clone() };
+        for record in [record, forgotten, leaving, awaited] {
             assert_eq!(decode_store(&encode_store(&record)), Ok(record));
         }
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));

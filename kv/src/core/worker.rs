@@ -53,6 +53,7 @@ use super::effect::Effect;
 use super::event::{Event, Measurements};
 use super::parking::Parking;
 use super::placement_loop::PlacementLoop;
+use super::report_parts::Departing;
 use super::routing::RangeMap;
 use super::seen;
 use super::shared::Shared;
@@ -180,6 +181,9 @@ pub struct Worker {
     sweeper: Sweeper,
     placement: PlacementLoop,
     report_at: Moment,
+    departing: Departing,
+    /// Ranges were left out of the last report.
+    reports_cut: bool,
     damaged_asked_at: Moment,
     /// When it is asked again about a replica that is in another one's way.
     in_the_way_asked_at: Moment,
@@ -248,6 +252,8 @@ impl Worker {
             unled: UnledNotices::default(),
             sweeper: Sweeper::default(),
             report_at: now,
+            departing: Departing::default(),
+            reports_cut: false,
             damaged_asked_at: now,
             in_the_way_asked_at: now,
             last_round: now,

@@ -11,22 +11,24 @@ use holdfast_engine::{DataEngine, Engines, Fault, ReadTier};
 use holdfast_placement::StoreRecord;
 use holdfast_replica::AdminRequest;
 use holdfast_replica::range_state::RangeState;
-use holdfast_types::validate::validate;
-use holdfast_types::{Incarnation, Key, LogIndex, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
+use holdfast_types::{
+    Incarnation, Key, KeyRange, LogIndex, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits,
+};
 use parking_lot::{Mutex, RwLock};
 
 use super::health::{Complaint, ComplaintKind, Health};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
-use super::shared::{FaultSink, guarded};
+use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
 use super::support_thread::SupportThread;
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
-use crate::core::routing::{Found, RangeMap};
+use crate::core::permit::{Authority, Permitted, check_admin};
+use crate::core::routing::{Counts, Found, Page, RangeMap};
 use crate::core::shared::Shared;
 use crate::core::support::{Silent, Support};
 use crate::core::worker::Worker;
@@ -82,6 +84,7 @@ pub struct Store {
     measured: Arc<RwLock<Arc<Measurements>>>,
     data: Arc<dyn DataEngine>,
     streams: Arc<StreamsHeard>,
+    oversized: Arc<Oversized>,
 }
 
 impl Store {
@@ -114,6 +117,7 @@ impl Store {
             measured: Arc::default(),
             data: Arc::clone(&engines.data),
             streams: Arc::default(),
+            oversized: Arc::default(),
         });
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
@@ -207,6 +211,7 @@ impl Store {
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
         let faults = ports.faults.clone();
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
+        let (oversized, clock) = (Arc::clone(&self.oversized), Arc::clone(&ports.clock));
         Ok(move || Outlets {
             sender: Arc::clone(&sender),
             placement: Arc::clone(&placement),
@@ -219,6 +224,8 @@ impl Store {
             map: Arc::clone(&map),
             engines: engines.clone(),
             faults: faults.clone(),
+            oversized: Arc::clone(&oversized),
+            clock: Arc::clone(&clock),
         })
     }
 
@@ -234,16 +241,27 @@ impl Store {
         Ok(())
     }
 
-    /// Serves a client's request, here or by forwarding it. Refused at once when it is malformed or the mailbox is full.
-    pub fn request(&self, request: RangeRequest, wait: Duration, reply: Box<dyn Reply>) -> Option<Cancellation> {
-        if let Err(rejected) = validate(&request, limits::MAX_VALUE_BYTES) {
-            reply.answer(Err(rejected), self.fleet_now());
-            return None;
-        }
+    /// Serves a request for somebody, here or by forwarding it. Refused at once when it is malformed or not for them to ask, or when the
+    /// mailbox is full.
+    pub fn request(
+        &self,
+        request: RangeRequest,
+        authority: Authority,
+        wait: Duration,
+        reply: Box<dyn Reply>,
+    ) -> Option<Cancellation> {
+        let permitted = match Permitted::check(request, authority) {
+            Ok(permitted) => permitted,
+            Err(rejected) => {
+                reply.answer(Err(rejected), self.fleet_now());
+                return None;
+            }
+        };
         if self.refuses.load(Ordering::Relaxed) {
             reply.answer(Err(stopping()), self.fleet_now());
             return None;
         }
+        let request = permitted.request();
         let worker = match (&request.range, request.request.routing_key()) {
             (Some((range, _)), _) => self.map.worker_of(*range),
             (None, Some(key)) => self.map.worker_for(key),
@@ -251,7 +269,7 @@ impl Store {
         };
         let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
-        match self.mailboxes.offer(worker, Mail::Request { ticket, request, deadline, reply }) {
+        match self.mailboxes.offer(worker, Mail::Request { ticket, request: permitted, deadline, reply }) {
             Ok(()) => Some(Cancellation { worker, ticket }),
             Err(Mail::Request { reply, .. }) => {
                 reply.answer(Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), self.fleet_now());
@@ -270,6 +288,9 @@ impl Store {
     pub fn admin(&self, range: RangeId, request: AdminRequest, wait: Duration, reply: Box<dyn AdminReply>) {
         if self.refuses.load(Ordering::Relaxed) {
             return reply.answer(Err(stopping()));
+        }
+        if let Err(rejected) = check_admin(&request) {
+            return reply.answer(Err(rejected));
         }
         let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
@@ -331,7 +352,32 @@ impl Store {
         self.map.find(key)
     }
 
-    /// What this store knows of all ranges, in the order of their keys.
+    /// What this store knows of one range.
+    #[must_use]
+    pub fn range(&self, range: RangeId) -> Option<Found> {
+        self.map.get(range)
+    }
+
+    /// A page of what this store knows of the ranges that hold keys within bounds and are wanted; and from where the next page goes on:
+    /// its start, or in reverse its end.
+    #[must_use]
+    pub fn ranges_within(
+        &self,
+        bounds: &KeyRange,
+        page: Page,
+        wanted: impl Fn(&Found) -> bool,
+    ) -> (Vec<Found>, Option<Key>) {
+        self.map.page(bounds, page, wanted)
+    }
+
+    /// How many ranges there are here, and how many of them `store`, which is this one, leads.
+    #[must_use]
+    pub fn counts(&self, store: StoreId) -> Counts {
+        self.map.counts(store)
+    }
+
+    /// What this store knows of all ranges, in the order of their keys. There may be a hundred thousand: for what is done once, not for
+    /// what is done for a caller.
     #[must_use]
     pub fn ranges(&self) -> Vec<Found> {
         self.map.all()
@@ -372,6 +418,12 @@ impl Store {
     #[must_use]
     pub fn fleet_now(&self) -> Timestamp {
         self.health.fleet_clock().at(self.clock.now()).unwrap_or(Timestamp::ZERO)
+    }
+
+    /// Messages to other stores that were too large to be sent, since the start: each is a defect of this program, and was told.
+    #[must_use]
+    pub fn oversized_messages(&self) -> u64 {
+        self.oversized.messages()
     }
 
     /// Hands leaders over; [`Store::ranges`] shows when none is left here.

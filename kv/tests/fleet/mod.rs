@@ -12,16 +12,17 @@ use std::time::Duration;
 use holdfast_engine::memory::{Crash, MemoryDisk};
 use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord, SnapshotId};
 use holdfast_kv::core::carry::{self, Pool};
-use holdfast_kv::core::effect::{AdminOutcome, Effect};
+use holdfast_kv::core::effect::{AdminOutcome, Effect, PlacementNews};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
-use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
+use holdfast_placement::{Headroom, Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
@@ -100,6 +101,8 @@ pub struct Fleet {
     pub held_installs: Vec<SnapshotId>,
     /// Stores that found themselves outdated and want to be stopped.
     pub stopped: BTreeSet<StoreId>,
+    /// What whoever plans said of the loss of each site, time after time.
+    pub headroom: Vec<Vec<Headroom>>,
 }
 
 pub fn store(n: u64) -> StoreId {
@@ -134,6 +137,15 @@ pub fn put(user: &str, value: &str) -> RangeRequest {
 
 pub fn get(user: &str) -> RangeRequest {
     RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+/// Who writes what: keyspace 0 is the fleet's own.
+fn authority_of(request: &RangeRequest) -> Authority {
+    let is_record = |mutation: &Mutation| mutation.key.keyspace() == KeyspaceId::SYSTEM;
+    match &request.request {
+        Request::Write { mutations, .. } if mutations.iter().any(is_record) => Authority::Fleet,
+        _ => Authority::Client,
+    }
 }
 
 /// A fleet whose ranges placement has spread over all of its stores.
@@ -187,6 +199,7 @@ impl Fleet {
             holds_installs: false,
             held_installs: Vec::new(),
             stopped: BTreeSet::new(),
+            headroom: Vec::new(),
         };
         for record in &records {
             fleet.start(record.store);
@@ -521,6 +534,7 @@ impl Fleet {
                 assert!(self.admin_answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
                 return;
             }
+            Effect::Placement(PlacementNews::Headroom(headroom)) => return self.headroom.push(headroom),
             Effect::Outdated(_) | Effect::Fail(_) => {
                 self.stopped.insert(id);
                 return;
@@ -540,7 +554,8 @@ impl Fleet {
         let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
         self.directories += usize::from(news);
         let Some(store) = self.stores.get_mut(&to) else { return };
-        let message = StoreMessage::decode(&message.encode()).expect("what we encode is well-formed");
+        let message = StoreMessage::decode(&message.encode().expect("no message is too large"))
+            .expect("what we encode is well-formed");
         let worker = match message.route() {
             Route::Range(range) => worker_of(range, self.workers),
             Route::Key(key) => store.map.worker_of_key(&key, self.workers),
@@ -556,7 +571,12 @@ impl Fleet {
         let deadline = self.now.after(Duration::from_secs(10));
         let store = self.stores.get_mut(&id).expect("it is running");
         let worker = request.request.routing_key().map_or(0, |key| store.map.worker_of_key(key, self.workers));
-        store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
+        match Permitted::check(request.clone(), authority_of(&request)) {
+            Ok(request) => {
+                store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
+            }
+            Err(rejected) => drop(self.answers.insert(ticket, Err(rejected))),
+        }
         self.settle();
         ticket
     }

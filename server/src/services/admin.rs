@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status};
 use self::keyspaces::KeyspaceNames;
 use crate::others::Others;
 use crate::running::{Running, ServerState};
+use crate::services::fitting::listed;
 
 /// The admin service of one store.
 pub struct AdminService {
@@ -77,7 +78,7 @@ impl Admin for AdminService {
             return Ok(Response::new(v1::ListStoresResponse { stores, silent: Vec::new() }));
         }
         let (stores, silent) = self.stores(&running).await;
-        Ok(Response::new(v1::ListStoresResponse { stores, silent }))
+        Ok(Response::new(v1::ListStoresResponse { stores: listed(stores), silent }))
     }
 
     async fn list_ranges(

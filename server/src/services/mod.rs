@@ -2,10 +2,10 @@
 
 pub mod admin;
 pub mod bounded;
+pub mod fitting;
 pub mod fleet;
 pub mod http;
 pub mod kv;
-mod permitted;
 mod repeat;
 mod spanning;
 mod stream;

@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::routing::Page;
 use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, WriteAttempt, limits};
 use tokio::time::Instant;
 
@@ -33,7 +35,7 @@ pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) ->
     loop {
         let range = last_range(running, &request.request);
         let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
-        let outcome = running.ask(asked, deadline.saturating_duration_since(Instant::now())).await;
+        let outcome = running.ask(asked, Authority::Client, deadline.saturating_duration_since(Instant::now())).await;
         match call.take(outcome, Instant::now()) {
             Next::Again(rejected, _) if *running.stopped.borrow() => return Err(call.said(rejected)),
             Next::Again(rejected, wait) => {
@@ -121,8 +123,8 @@ impl Call {
 /// A reverse scan begins in the range that holds its last keys, which its start does not tell.
 fn last_range(running: &Running, request: &Request) -> Option<(RangeId, RangeEpoch)> {
     let Request::Scan { bounds, reverse: true, .. } = request else { return None };
-    let ranges = running.store.ranges();
-    let last = ranges.iter().rev().find(|found| found.descriptor.bounds.overlaps(bounds))?;
+    let page = Page { reverse: true, limit: 1, max_bytes: limits::RANGES_PAGE_BYTES };
+    let last = running.store.ranges_within(bounds, page, |_| true).0.pop()?;
     Some((last.descriptor.range, last.descriptor.epoch))
 }
 

@@ -1,26 +1,27 @@
 //! `Kv.Stream`: many calls at a time on one stream, in both directions in batches.
 //!
 //! One task reads calls and hands them to the store; one task packs whatever has been answered meanwhile into one message.
-//! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read.
+//! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read. What is told of
+//! ranges goes in messages of bounded size too, as the client takes them, between the answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use holdfast_kv::core::permit::Authority;
 use holdfast_kv::driver::Cancellation;
 use holdfast_kv::ports::Reply;
-use holdfast_proto::v1::{StreamAnswer, StreamCall, StreamRequest, StreamResponse};
-use holdfast_types::{RangeRequest, Rejected, Response as Answer, Timestamp, limits};
+use holdfast_proto::v1::{RangeNotice, StreamAnswer, StreamCall, StreamRequest, StreamResponse};
+use holdfast_types::{Key, RangeRequest, Rejected, Response as Answer, Timestamp, limits};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::permitted::permitted;
 use crate::requests::{Kind, RequestCounters};
 use crate::running::Running;
 
@@ -28,8 +29,6 @@ use crate::running::Running;
 const MAX_UNTAKEN_BYTES: usize = 32 << 20;
 /// Answers packed into one message.
 const MAX_ANSWERS: usize = 1_024;
-/// A message of answers is closed at this size.
-const MESSAGE_TARGET_BYTES: usize = 1 << 20;
 /// How long a stopping store waits for a client to take its last answers.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 /// Messages ready for the client's connection.
@@ -158,7 +157,6 @@ impl Session {
             let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
             match request
                 .and_then(|request| RangeRequest::try_from(request).map_err(|bad| Rejected::invalid(bad.to_string())))
-                .and_then(|request| permitted(&request).map(|()| request))
             {
                 Ok(request) => {
                     let wait = match call.timeout_ms {
@@ -172,7 +170,9 @@ impl Session {
                         requests: Arc::clone(&self.running.requests),
                         answers: self.answers.clone(),
                     };
-                    if let Some(cancellation) = self.running.store.request(request, wait, Box::new(reply)) {
+                    if let Some(cancellation) =
+                        self.running.store.request(request, Authority::Client, wait, Box::new(reply))
+                    {
                         open.insert(call_id, cancellation);
                     }
                 }
@@ -215,17 +215,60 @@ async fn last_answers(
     let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, pack(session, response, &mut batch, ready)).await;
 }
 
+/// What of the ranges held here a client is still to be told.
+struct Telling {
+    /// From this key on.
+    from: Option<Key>,
+    /// At most so many ranges.
+    left: usize,
+}
+
+impl Telling {
+    /// All ranges, in the order of their keys, as far as `most` goes.
+    fn of(most: usize) -> Self {
+        Self { from: Some(Key::MIN), left: most }
+    }
+
+    fn is_over(&self) -> bool {
+        self.from.is_none()
+    }
+
+    /// The next message's part of it.
+    fn next(&mut self, running: &Running) -> Vec<RangeNotice> {
+        let Some(from) = self.from.take() else { return Vec::new() };
+        let (notices, next) = running.notices_from(from, self.left);
+        self.left = self.left.saturating_sub(notices.len());
+        self.from = next.filter(|_| self.left > 0);
+        notices
+    }
+}
+
+/// What was heard of ranges meanwhile, up to what one message may have of it. The rest waits in the channel; what is too much for that is
+/// told by a walk through all ranges.
+fn news(first: &RangeNotice, notices: &mut broadcast::Receiver<Arc<RangeNotice>>) -> Vec<RangeNotice> {
+    let mut bytes = first.encoded_len();
+    let mut news = vec![first.clone()];
+    while bytes < limits::STREAM_NOTICES_BYTES
+        && let Ok(notice) = notices.try_recv()
+    {
+        bytes += notice.encoded_len();
+        news.push((*notice).clone());
+    }
+    news
+}
+
 async fn write(
     session: &Session,
     answered: &mut mpsc::UnboundedReceiver<Answered>,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
 ) {
     let mut notices = session.running.notices.subscribe();
+    let mut telling = Telling::of(limits::STREAM_HELLO_RANGES);
     let hello = StreamResponse {
         now: session.running.fleet_now().0,
         store_id: session.running.store_id.0,
         answers: Vec::new(),
-        notices: session.running.all_notices(),
+        notices: telling.next(&session.running),
     };
     if ready.send(Ok(hello)).await.is_err() {
         return;
@@ -243,14 +286,16 @@ async fn write(
             () = ready.closed() => return,
             count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
             notice = notices.recv() => match notice {
-                Ok(notice) => {
-                    response.notices.push((*notice).clone());
-                    while let Ok(notice) = notices.try_recv() { response.notices.push((*notice).clone()); }
-                }
+                Ok(notice) => response.notices = news(&notice, &mut notices),
                 // Too many at once: what is known now says it all.
-                Err(RecvError::Lagged(_)) => response.notices = session.running.all_notices(),
+                Err(RecvError::Lagged(_)) => telling = Telling::of(usize::MAX),
                 Err(RecvError::Closed) => return,
             },
+            // The client takes what it is told: there is room for more.
+            room = ready.reserve(), if !telling.is_over() => {
+                drop(room);
+                response.notices = telling.next(&session.running);
+            }
             () = session.said_all.notified() => ends = true,
             () = session.busy.notified(), if idle => idle = false,
             () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE), if !idle => {
@@ -290,7 +335,7 @@ async fn pack(
         let answer = StreamAnswer { call_id: answered.call_id, response: Some(answered.outcome.into()) };
         size_bytes += answer.encoded_len();
         response.answers.push(answer);
-        if size_bytes >= MESSAGE_TARGET_BYTES {
+        if size_bytes >= limits::STREAM_ANSWERS_BYTES {
             let next = StreamResponse { now: response.now, ..StreamResponse::default() };
             let full = std::mem::replace(&mut response, next);
             if !send(session, full, size_bytes, ready).await {

@@ -14,6 +14,7 @@ mod languages;
 mod loss;
 mod moved;
 mod once;
+mod pages;
 mod paused;
 mod proofs;
 mod rows;

@@ -186,8 +186,10 @@ pub struct StoreStatus {
     pub cores: u32,
     /// What it is doing, in thousandths of a core.
     pub used_millicores: u64,
-    /// Replicas that it keeps but does not use.
+    /// The first of the replicas that it keeps but does not use.
     pub quarantined: Vec<QuarantinedRange>,
+    /// How many of them there are.
+    pub quarantined_replicas: u64,
     /// What is wrong with it now.
     pub complaints: Vec<Complaint>,
     /// Headroom by lost site; only from the store that plans.
@@ -196,6 +198,8 @@ pub struct StoreStatus {
     pub leaving_at: Option<Timestamp>,
     /// Where in its site it is, if it was told.
     pub zone: Option<String>,
+    /// When it was let in, if it has not started as a member since.
+    pub awaited_since: Option<Timestamp>,
 }
 
 /// A replica that a store keeps but does not use.
@@ -474,6 +478,8 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
             disk_free_bytes: status.disk_free_bytes,
             cores: status.cores,
             used_millicores: status.used_millicores,
+            // Older stores name all and count none.
+            quarantined_replicas: status.quarantined_replicas.max(quarantined.len() as u64),
             quarantined: quarantined
                 .map(|q| QuarantinedRange { range: RangeId(q.range_id), reason: q.reason })
                 .collect(),
@@ -481,6 +487,7 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
             headroom: all(status.headroom)?,
             leaving_at: moment(status.leaving_at),
             zone: some(status.zone),
+            awaited_since: moment(status.awaited_since),
         })
     }
 }

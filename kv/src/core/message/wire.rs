@@ -10,6 +10,8 @@ use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, Stor
 
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
 use crate::core::effect::AdminOutcome;
+use crate::core::permit::Authority;
+use crate::core::report_parts::ReportPart;
 
 type Converted<T> = Result<T, BadMessage>;
 
@@ -19,9 +21,13 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Unled { range, term } => Body::Unled(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::UnledNoted { range, term } => Body::UnledNoted(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::AskLeader { range, term } => Body::AskLeader(v1::Unled { range_id: range.0, term: term.0 }),
-        StoreMessage::Forward { id, request, timeout_ms, hops } => {
-            Body::Forward(v1::Forward { forward_id: id.0, request: Some(request.into()), timeout_ms, hops })
-        }
+        StoreMessage::Forward { id, request, authority, timeout_ms, hops } => Body::Forward(v1::Forward {
+            forward_id: id.0,
+            request: Some(request.into()),
+            timeout_ms,
+            hops,
+            for_the_fleet: authority == Authority::Fleet,
+        }),
         StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
             forward_id: id.0,
             response: Some(outcome.into()),
@@ -86,6 +92,7 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
         Body::Forward(m) => StoreMessage::Forward {
             id: CallId(m.forward_id),
             request: required(m.request, "request")?.try_into()?,
+            authority: if m.for_the_fleet { Authority::Fleet } else { Authority::Client },
             timeout_ms: m.timeout_ms,
             hops: m.hops,
         },
@@ -264,6 +271,9 @@ fn report_of(report: StoreReport) -> v1::StoreReport {
             .into_iter()
             .map(|(range, replica)| v1::DamagedReplica { range_id: range.0, replica_id: replica.0 })
             .collect(),
+        report: report.part.report,
+        part: report.part.part,
+        parts: report.part.parts,
     }
 }
 
@@ -285,6 +295,13 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
             caught_up: r.caught_up.into_iter().map(ReplicaId).collect(),
         })
     };
+    let part = match report.parts {
+        0 => ReportPart::WHOLE,
+        parts => ReportPart { report: report.report, part: report.part, parts },
+    };
+    if !part.is_sound() {
+        return Err(BadMessage::malformed(format!("part {} of {} of a report", part.part, part.parts)));
+    }
     Ok(StoreReport {
         store: StoreId(report.store_id),
         site: site(&report.site)?,
@@ -301,6 +318,7 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
         directory_version: report.directory_version,
         ranges: report.ranges.into_iter().map(range).collect::<Converted<_>>()?,
         damaged: report.damaged.into_iter().map(|d| (RangeId(d.range_id), ReplicaId(d.replica_id))).collect(),
+        part,
     })
 }
 

@@ -9,6 +9,7 @@ use holdfast_types::{Moment, RangeDescriptor, RangeId, ReplicaDescriptor, Replic
 
 use crate::core::load::Load;
 use crate::core::message::{RangeReport, StoreReport};
+use crate::core::report_parts::{Arriving, Ranges};
 
 /// A store that has not reported for this long counts as silent: three reports, and one more for the way.
 const SILENT_AFTER: Duration = limits::REPORT_EVERY.saturating_mul(4);
@@ -22,7 +23,16 @@ pub(super) struct Facts {
     stores: BTreeMap<StoreId, StoreFacts>,
     ranges: BTreeMap<RangeId, RangeFacts>,
     /// By store and worker.
-    damaged: BTreeMap<(StoreId, u16), BTreeSet<(RangeId, ReplicaId)>>,
+    workers: BTreeMap<(StoreId, u16), WorkerFacts>,
+}
+
+/// What one worker of a store reported.
+#[derive(Default, Debug)]
+struct WorkerFacts {
+    arriving: Arriving,
+    /// A report of it was whole.
+    is_known: bool,
+    damaged: BTreeSet<(RangeId, ReplicaId)>,
 }
 
 #[derive(Debug)]
@@ -64,17 +74,23 @@ fn faded(load: RangeLoad) -> RangeLoad {
 
 impl Facts {
     pub(super) fn new(lost: BTreeMap<StoreId, Moment>, now: Moment) -> Self {
-        Self { since: now, lost, stores: BTreeMap::new(), ranges: BTreeMap::new(), damaged: BTreeMap::new() }
+        Self { since: now, lost, stores: BTreeMap::new(), ranges: BTreeMap::new(), workers: BTreeMap::new() }
     }
 
+    /// Takes a part of a report in. What it says of ranges counts when all parts are there, what it says of the store at once.
     pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
         let leader = report.store;
-        for range in std::mem::take(&mut report.ranges) {
-            self.range_report(leader, range, now);
+        let (led, damaged) = (std::mem::take(&mut report.ranges), std::mem::take(&mut report.damaged));
+        let worker = self.workers.entry((leader, report.worker)).or_default();
+        if let Some(whole) = worker.arriving.take(report.incarnation, report.part, Ranges { led, damaged }) {
+            worker.is_known = true;
+            worker.damaged = whole.damaged.into_iter().collect();
+            for range in whole.led {
+                self.range_report(leader, range, now);
+            }
         }
-        let damaged = std::mem::take(&mut report.damaged).into_iter().collect();
-        self.damaged.insert((leader, report.worker), damaged);
-        self.damaged.retain(|(store, worker), _| *store != leader || *worker < report.workers);
+        let workers = report.workers;
+        self.workers.retain(|(store, worker), _| *store != leader || *worker < workers);
         let back = self.stores.get(&leader).is_none_or(|known| {
             known.report.incarnation != report.incarnation || now.since(known.last_at) >= SILENT_AFTER
         });
@@ -112,6 +128,14 @@ impl Facts {
     /// Descriptors as last reported.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (&RangeDescriptor, Term)> {
         self.ranges.values().map(|known| (&known.report.descriptor, known.report.term))
+    }
+
+    /// A store that is alive, and of whose ranges it is not known yet what it leads: nobody else reports those.
+    pub(super) fn awaited(&self, now: Moment) -> Option<StoreId> {
+        let is_known = |store: StoreId, worker| self.workers.get(&(store, worker)).is_some_and(|known| known.is_known);
+        let alive = self.stores.iter().filter(|(_, known)| now.since(known.last_at) < SILENT_AFTER);
+        let mut awaited = alive.filter(|(store, known)| (0..known.report.workers).any(|w| !is_known(**store, w)));
+        awaited.next().map(|(store, _)| *store)
     }
 
     /// Stores that report and are not among `stores`.
@@ -155,8 +179,8 @@ impl Facts {
 
     fn damaged_of(&self, descriptor: &RangeDescriptor) -> BTreeSet<ReplicaId> {
         let is_damaged = |r: &&ReplicaDescriptor| {
-            let workers = self.damaged.range((r.store, 0)..=(r.store, u16::MAX));
-            workers.into_iter().any(|(_, damaged)| damaged.contains(&(descriptor.range, r.replica)))
+            let mut workers = self.workers.range((r.store, 0)..=(r.store, u16::MAX));
+            workers.any(|(_, known)| known.damaged.contains(&(descriptor.range, r.replica)))
         };
         descriptor.replicas.iter().filter(is_damaged).map(|r| r.replica).collect()
     }
@@ -193,6 +217,7 @@ mod tests {
     use holdfast_types::{Incarnation, KeyRange, RangeEpoch, Request, Role, SiteName, Timestamp};
 
     use super::*;
+    use crate::core::report_parts::{Departing, ReportPart};
 
     fn descriptor() -> RangeDescriptor {
         let replica = |id| ReplicaDescriptor {
@@ -227,6 +252,7 @@ mod tests {
             directory_version: 0,
             ranges: Vec::new(),
             damaged: Vec::new(),
+            part: ReportPart::WHOLE,
         }
     }
 
@@ -265,6 +291,57 @@ mod tests {
         let view = facts.view((&records, Moment(2)), Moment(2));
         assert_eq!(view.stores.keys().map(|store| store.0).collect::<Vec<_>>(), [3]);
         assert!(view.is_lost(StoreId(4), &MoveLimits::default()), "what it holds is replaced without a wait");
+    }
+
+    fn leads(id: u64) -> RangeReport {
+        RangeReport {
+            descriptor: RangeDescriptor { range: RangeId(id), ..descriptor() },
+            term: Term(5),
+            has_lease: true,
+            size_bytes: 0,
+            reads_per_second: 0,
+            writes_per_second: 0,
+            write_bytes_per_second: 0,
+            caught_up: vec![ReplicaId(1), ReplicaId(2)],
+        }
+    }
+
+    /// Reports of a store whose ranges do not fit into one part, without the part at `lost`.
+    fn hear(facts: &mut Facts, departing: &mut Departing, ranges: u64, lost: Option<u32>, now: Moment) -> u32 {
+        let led = (1..=ranges).map(leads).collect();
+        assert_eq!(departing.begin(Ranges { led, damaged: Vec::new() }), 0);
+        let mut parts = 0;
+        while let Some((part, ranges)) = departing.next_part() {
+            parts = part.parts;
+            if Some(part.part) != lost {
+                facts.report(StoreReport { ranges: ranges.led, part, ..says(1) }, now);
+            }
+        }
+        parts
+    }
+
+    #[test]
+    fn a_report_that_lost_a_part_is_a_sign_of_life_and_says_nothing_of_ranges() {
+        let at = |seconds| Moment::ZERO.after(Duration::from_secs(seconds));
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        let mut departing = Departing::default();
+        let records = [record(1, None), record(2, None)];
+        facts.report(says(2), at(1));
+        let parts = hear(&mut facts, &mut departing, 3_000, Some(1), at(1));
+        assert!(parts >= 3, "{parts} parts");
+        assert_eq!(facts.awaited(at(1)), Some(StoreId(1)), "nobody knows what it leads");
+        let view = facts.view((&records, at(1)), at(1));
+        assert!(view.is_alive(StoreId(1)) && view.ranges.is_empty());
+
+        hear(&mut facts, &mut departing, 3_000, None, at(2));
+        assert_eq!(facts.awaited(at(2)), None);
+        for second in 3..60 {
+            facts.report(says(2), at(second));
+            hear(&mut facts, &mut departing, 3_000, Some(parts - 1), at(second));
+            let view = facts.view((&records, at(second)), at(second));
+            let led = view.ranges.values().filter(|range| range.leader == Some(StoreId(1))).count();
+            assert_eq!((led, view.is_alive(StoreId(1))), (3_000, true), "at {second} s");
+        }
     }
 
     /// A range is read 1,000 times a second, whoever leads it.

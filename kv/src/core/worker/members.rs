@@ -36,6 +36,14 @@ impl Worker {
     pub(super) fn check_members(&self, range: RangeId, request: &AdminRequest) -> Result<(), Rejected> {
         let AdminRequest::ChangeMembership(change) = request else { return Ok(()) };
         let leaves = |store: &StoreId| self.directory.iter().any(|known| known.store == *store && known.is_leaving());
+        if let MembershipChange::AddLearner { store, site } = change
+            && let Some(known) = self.directory.iter().find(|known| known.store == *store && known.site != *site)
+        {
+            let home = &known.site;
+            return Err(Rejected::invalid(format!(
+                "{store} is a store of site {home}, not {site}: name it with its own site"
+            )));
+        }
         let gets_none = |store: &StoreId| self.forgotten.contains(store) || leaves(store);
         let refused = match change {
             MembershipChange::AddLearner { store, .. } => Some(*store).filter(gets_none),

@@ -13,6 +13,7 @@ use super::sweeping::Swept;
 use super::{Cx, Held, Worker};
 use crate::core::load::Load;
 use crate::core::message::StoreMessage;
+use crate::core::permit::Permitted;
 
 impl Worker {
     pub(super) fn take_message(
@@ -29,7 +30,8 @@ impl Worker {
             StoreMessage::Unled { range, term } => self.take_unled(from, range, term),
             StoreMessage::UnledNoted { range, term } => self.unled.noted(from, range, term),
             StoreMessage::AskLeader { range, term } => self.asked_whether_it_leads(from, range, term),
-            StoreMessage::Forward { id, request, timeout_ms, hops } => {
+            StoreMessage::Forward { id, request, authority, timeout_ms, hops } => {
+                let request = Permitted::check(request, authority);
                 self.take_forward(from, id, request, timeout_ms, hops, cx);
             }
             StoreMessage::ForwardAnswer { id, outcome, hints, .. } => {

@@ -9,8 +9,10 @@ use super::{Cx, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
 use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
+use crate::core::permit::{Authority, Permitted};
 use crate::core::placement_loop::PlacementTask;
 use crate::core::records::{decode_store, encode_store};
+use crate::core::report_parts::{Ranges, ReportPart};
 use crate::core::routing::worker_of;
 
 /// A follower with fewer entries to go than this has caught up.
@@ -34,18 +36,45 @@ impl Worker {
         self.raise_thresholds(cx);
         self.ask_for_damaged(cx);
         self.install_again();
-        let report = self.make_report(cx);
-        if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
-            return self.send(self.config.store, StoreMessage::Report(Box::new(report)));
+        let has_placement = worker_of(RangeId::SYSTEM, self.config.workers) == self.config.worker;
+        if has_placement {
+            let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
+            self.placement.set_leads(leads, &self.support.lost, cx.now);
         }
-        let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
-        self.placement.set_leads(leads, &self.support.lost, cx.now);
-        self.pass_report(report, cx);
-        let tasks = self.placement.tick(cx.now);
-        self.do_placement_tasks(tasks, cx);
+        self.begin_report(cx);
+        for _ in 0..limits::REPORT_PARTS_AT_A_TIME {
+            let Some((part, ranges)) = self.departing.next_part() else { break };
+            let report = self.make_report(part, ranges);
+            if has_placement {
+                self.pass_report(report, cx);
+            } else {
+                self.send(self.config.store, StoreMessage::Report(Box::new(report)));
+            }
+        }
+        if has_placement {
+            let tasks = self.placement.tick(cx.now);
+            self.do_placement_tasks(tasks, cx);
+        }
     }
 
-    fn make_report(&mut self, cx: &Cx<'_>) -> StoreReport {
+    /// Looks at all ranges, once all of the last look has left.
+    fn begin_report(&mut self, cx: &Cx<'_>) {
+        if !self.departing.is_done() {
+            return;
+        }
+        let ranges = Ranges { led: self.led_ranges(cx), damaged: self.damaged_replicas() };
+        let left_out = self.departing.begin(ranges);
+        if left_out > 0 && !self.reports_cut {
+            let most = limits::MAX_REPORT_PARTS;
+            let what = format!(
+                "{left_out} ranges of this worker are not reported to placement: what it leads does not fit into {most} parts of a report"
+            );
+            self.out.push(Effect::Alarm { range: None, what });
+        }
+        self.reports_cut = left_out > 0;
+    }
+
+    fn led_ranges(&mut self, cx: &Cx<'_>) -> Vec<RangeReport> {
         let view = Self::view(&self.support, self.own(), cx);
         let mut ranges = Vec::new();
         for (range, held) in &mut self.held {
@@ -69,6 +98,10 @@ impl Worker {
                 caught_up: others.chain([held.id]).collect(),
             });
         }
+        ranges
+    }
+
+    fn make_report(&self, part: ReportPart, ranges: Ranges) -> StoreReport {
         StoreReport {
             store: self.config.store,
             site: self.config.site.clone(),
@@ -83,8 +116,9 @@ impl Worker {
             replicas: self.held.len() as u64,
             draining: self.retiring || self.preparing,
             directory_version: self.placement.directory().0,
-            ranges,
-            damaged: self.damaged_replicas(),
+            ranges: ranges.led,
+            damaged: ranges.damaged,
+            part,
         }
     }
 
@@ -141,6 +175,8 @@ impl Worker {
         if from == self.config.store {
             return self.pass_report(report, cx);
         }
+        // One part asks for all: what is lost is asked for again with the next report.
+        let asks = report.part.part == 0;
         let known = report.directory_version;
         let leads = self.placement.leads();
         if leads {
@@ -151,7 +187,11 @@ impl Worker {
         let told = || self.placement_at.map(|(leader, _)| leader);
         let leader = if leads { Some(me) } else { heard().or_else(told) };
         let (version, stores) = self.placement.directory();
-        let directory = if version == known { Vec::new() } else { stores.iter().map(encode_store).collect() };
+        let directory = if version == known || !asks {
+            Vec::new()
+        } else {
+            stores.iter().map(|record| encode_store(&record.told())).collect()
+        };
         let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory };
         self.send(from, message);
     }
@@ -177,7 +217,13 @@ impl Worker {
         let deadline = cx.now.after(limits::DEFAULT_DEADLINE);
         for task in tasks {
             let (call, asked) = match task {
-                PlacementTask::Ask { call, request } => (call, Asked::Data(request)),
+                PlacementTask::Ask { call, request } => match Permitted::check(request, Authority::Fleet) {
+                    Ok(request) => (call, Asked::Data(request)),
+                    Err(rejected) => {
+                        self.placement.answered(call, Err(rejected), cx.now);
+                        continue;
+                    }
+                },
                 PlacementTask::Admin { call, range, request } => (call, Asked::Admin(range, request)),
                 PlacementTask::Directory(_) => {
                     self.tell_directory();

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use holdfast_kv::core::message::RangeHint;
+use holdfast_kv::core::permit::check_admin;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::change_replicas_request::Change;
 use holdfast_proto::v1::transfer_leader_request::To;
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{
-    Key, KeyspaceId, RangeDescriptor, RangeId, Rejected, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term,
+    Key, RangeDescriptor, RangeId, Rejected, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term,
 };
 use tokio::time::Instant;
 use tonic::Status;
@@ -180,14 +181,10 @@ fn split_key(raw: bytes::Bytes) -> Result<Key, Status> {
         // Between stores it means the middle of the data.
         return Err(invalid("name the key to split at"));
     }
-    let key = Key::from_raw(raw).map_err(|bad| invalid(bad.to_string()))?;
-    if key.user_key().len() > holdfast_types::limits::MAX_KEY_BYTES {
-        return Err(invalid(format!("the key is longer than {} B", holdfast_types::limits::MAX_KEY_BYTES)));
-    }
-    if key.keyspace() == KeyspaceId::SYSTEM {
-        return Err(invalid("the system range stays in one piece: name a key of another keyspace"));
-    }
-    Ok(key)
+    let at = Key::from_raw(raw).map_err(|bad| invalid(bad.to_string()))?;
+    // Before anybody looks for its range.
+    check_admin(&AdminRequest::Split { at: at.clone(), right: RangeId(0) }).map_err(to_status)?;
+    Ok(at)
 }
 
 fn membership(running: &Running, change: Option<Change>) -> Result<MembershipChange, Status> {

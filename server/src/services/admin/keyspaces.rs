@@ -69,6 +69,10 @@ async fn try_create(running: &Running, name: KeyspaceName) -> Result<Option<Keys
     };
     let id = u32::try_from(next).map_err(|_| Rejected::Unavailable("all ids of keyspaces are given away".into()))?;
     let created_at = running.fleet_now().max(Timestamp(1));
+    if id.saturating_sub(KeyspaceId::FIRST_NAMED.0) >= limits::MAX_KEYSPACES {
+        let most = limits::MAX_KEYSPACES;
+        return Err(Rejected::Unavailable(format!("the fleet has {most} keyspaces with a name, the most that it may")));
+    }
     let record = KeyspaceRecord { id: KeyspaceId(id), name: name.clone(), created_at };
     let key = StateKey::Keyspace(name).key();
     let conditions = vec![

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use holdfast_kv::Found;
 use holdfast_kv::core::message::RangeHint;
-use holdfast_kv::core::routing::RangeMap;
+use holdfast_kv::core::routing::{Page, RangeMap};
 use holdfast_proto::convert::common::key;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::list_ranges_request::Which;
-use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term};
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term, limits};
 use tonic::Status;
 
 use super::AdminService;
@@ -20,8 +20,6 @@ use crate::running::Running;
 /// Ranges of one answer when the caller names no limit, and at most.
 const RANGES_DEFAULT: u32 = 100;
 const RANGES_MAX: u32 = 1_000;
-/// Bounds of ranges in one answer: keys may be long, and a message is limited.
-const PAGE_BYTES: usize = 2 << 20;
 
 /// What is asked for, understood.
 pub(super) struct Wanted {
@@ -33,6 +31,24 @@ pub(super) struct Wanted {
 impl Wanted {
     fn has(&self, descriptor: &RangeDescriptor) -> bool {
         descriptor.bounds.overlaps(&self.bounds) && self.only.is_none_or(|range| range == descriptor.range)
+    }
+
+    /// A page of what is known here, and where to go on.
+    fn known(&self, running: &Running, which: impl Fn(&Found) -> bool) -> (Vec<Found>, Option<Key>) {
+        if let Some(range) = self.only {
+            let found = running.store.range(range).filter(|found| which(found) && self.has(&found.descriptor));
+            return (found.into_iter().collect(), None);
+        }
+        let page = Page { reverse: false, limit: self.limit, max_bytes: limits::RANGES_PAGE_BYTES };
+        running.store.ranges_within(&self.bounds, page, which)
+    }
+}
+
+/// Where the first of two pages ends, if any does.
+fn earlier(left: Option<Key>, right: Option<Key>) -> Option<Key> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
     }
 }
 
@@ -104,17 +120,16 @@ impl AdminService {
         let gathered = gathered.await;
         let (mine, my_resume) = own(running, wanted).await;
         // Beyond the first place where some store stopped nothing is known for sure.
-        let mut resume = my_resume;
+        let (heard, heard_resume) = wanted.known(running, |_| true);
+        let mut resume = earlier(my_resume, heard_resume);
         let mut map = RangeMap::new();
-        for found in running.store.ranges().iter().filter(|found| wanted.has(&found.descriptor)) {
+        for found in heard {
             map.learn(found.hint());
         }
         let mut details = Details::default();
         details.take(running.store_id, mine, &mut map);
         for (store, answer) in gathered.answers {
-            if let Some(stopped) = answer.resume.and_then(|resume| key(resume).ok()) {
-                resume = Some(resume.map_or(stopped.clone(), |known: Key| known.min(stopped)));
-            }
+            resume = earlier(resume, answer.resume.and_then(|resume| key(resume).ok()));
             details.take(store, answer.ranges, &mut map);
         }
         let mut all = map.all();
@@ -189,9 +204,7 @@ fn replica_progress(store: StoreId, applied_index: u64) -> v1::ReplicaProgress {
 
 /// Ranges with a replica here, and where to go on.
 async fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
-    let mut found = running.store.ranges();
-    found.retain(|found| found.own && wanted.has(&found.descriptor));
-    let resume = cut(&mut found, wanted.limit);
+    let (found, resume) = wanted.known(running, |found| found.own);
     let sizes = running.store.measured();
     let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
     let applied = applied(running, found.iter().map(|found| found.descriptor.range).collect()).await;
@@ -225,15 +238,11 @@ async fn applied(running: &Running, ranges: Vec<RangeId>) -> BTreeMap<RangeId, L
 
 /// Cuts a page to what one answer may have; gives where to go on.
 fn cut(found: &mut Vec<Found>, limit: usize) -> Option<Key> {
-    let size = |found: &Found| {
-        let bounds = &found.descriptor.bounds;
-        bounds.start.raw().len() + bounds.end.as_ref().map_or(0, |end| end.raw().len())
-    };
     let mut bytes = 0;
     let fits = found.iter().take(limit).take_while(|found| {
         let before = bytes;
-        bytes += size(found);
-        before < PAGE_BYTES
+        bytes += found.told_bytes();
+        before < limits::RANGES_PAGE_BYTES
     });
     let count = fits.count();
     let next = found.get(count).map(|next| next.descriptor.bounds.start.clone());
@@ -334,7 +343,7 @@ mod tests {
         let mut few = vec![found(1, b"a", b"b", 1), found(2, b"b", b"c", 1), found(3, b"c", b"d", 1)];
         assert_eq!(cut(&mut few, 2), Some(Key::bound(KeyspaceId::DEFAULT, b"c")));
         assert_eq!((few.len(), cut(&mut few, 2)), (2, None));
-        let long = vec![b'k'; PAGE_BYTES];
+        let long = vec![b'k'; limits::RANGES_PAGE_BYTES];
         let mut heavy = vec![found(1, b"a", &long, 1), found(2, &long, b"z", 1)];
         assert!(cut(&mut heavy, 9).is_some());
         assert_eq!(heavy.len(), 1, "one always fits");

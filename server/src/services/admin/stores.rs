@@ -6,20 +6,21 @@ use holdfast_kv::core::records;
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::{Headroom, MoveLimits, StateKey, StoreRecord};
 use holdfast_proto::v1;
-use holdfast_types::StoreId;
+use holdfast_types::{StoreId, limits};
 
 use super::AdminService;
 use crate::running::Running;
+use crate::services::fitting::{first_of, short};
 use crate::{others, system};
 
 impl AdminService {
     /// This store by its own word.
     pub(super) fn own_status(&self, running: &Running) -> v1::StoreStatus {
-        let ranges = running.store.ranges();
-        let here = ranges.iter().filter(|found| found.own);
+        let ranges = running.store.counts(running.store_id);
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let measured = running.store.measured();
         let known = running.directory.all().get(&running.store_id).cloned();
+        let (quarantined, quarantined_replicas) = running.quarantined();
         v1::StoreStatus {
             store_id: running.store_id.0,
             site: running.site.to_string(),
@@ -27,16 +28,17 @@ impl AdminService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: running.incarnation.0,
             uptime_ms: u64::try_from(self.state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            replicas: count(here.clone().count()),
-            leaders: count(here.filter(|found| found.leader == Some(running.store_id)).count()),
+            replicas: count(ranges.own),
+            leaders: count(ranges.led),
             draining: self.state.is_draining(),
             disk_total_bytes: measured.disk_total_bytes,
             disk_free_bytes: measured.disk_free_bytes,
             cores: measured.cores,
             used_millicores: measured.used_millicores,
-            quarantined: running.quarantined(),
-            complaints: running.complaints().iter().map(complaint).collect(),
-            headroom: running.history.headroom().iter().map(lost_site).collect(),
+            quarantined,
+            quarantined_replicas,
+            complaints: running.complaints().iter().take(limits::MAX_SENTENCES).map(complaint).collect(),
+            headroom: running.history.headroom().iter().take(limits::MAX_SENTENCES).map(lost_site).collect(),
             hears: running.heard().iter().map(|store| store.0).collect(),
             ..known.map(|record| kept(&record)).unwrap_or_default()
         }
@@ -67,7 +69,7 @@ impl AdminService {
         let ((stores, silent), identities) = tokio::join!(self.stores(running), identities);
         let mut sites: BTreeMap<String, v1::SiteStatus> = BTreeMap::new();
         let (mut warnings, mut headroom) = (Vec::new(), Vec::new());
-        let limits = MoveLimits::default();
+        let of_moves = MoveLimits::default();
         for store in stores {
             let site = sites.entry(store.site.clone()).or_default();
             site.name.clone_from(&store.site);
@@ -78,11 +80,14 @@ impl AdminService {
             site.leaders += store.leaders;
             let name = StoreId(store.store_id);
             warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
-            warnings.extend(short_of_disk(&store, &limits));
+            warnings.extend(short_of_disk(&store, &of_moves));
             let damaged = store.quarantined.iter();
             warnings.extend(
                 damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)),
             );
+            let more = store.quarantined_replicas.saturating_sub(store.quarantined.len() as u64);
+            warnings
+                .extend((more > 0).then(|| format!("{name} ({}): {more} more replicas are quarantined", store.site)));
             headroom.extend(store.headroom);
         }
         warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
@@ -106,7 +111,7 @@ impl AdminService {
             store_id: running.store_id.0,
             now: running.fleet_now().0,
             headroom: worst.map(|worst| worst.sentence.clone()).unwrap_or_default(),
-            warnings,
+            warnings: first_of(warnings),
             silent,
         }
     }
@@ -154,6 +159,7 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
         http_address: record.addresses.http.clone(),
         leaving_at: record.leaving_at.unwrap_or_default().0,
         zone: record.zone.clone().unwrap_or_default(),
+        awaited_since: if record.is_awaited { record.joined_at.0 } else { 0 },
         ..v1::StoreStatus::default()
     }
 }
@@ -161,7 +167,7 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
 fn lost_site(headroom: &Headroom) -> v1::SiteHeadroom {
     v1::SiteHeadroom {
         lost_site: headroom.lost.to_string(),
-        sentence: headroom.to_string(),
+        sentence: short(headroom.to_string()),
         enough: headroom.is_enough(),
         utilisation_permille: headroom.utilisation_permille,
         spreading: headroom.is_spreading(),
@@ -176,7 +182,7 @@ fn complaint(complaint: &holdfast_kv::driver::Complaint) -> v1::Complaint {
         ComplaintKind::Threads => v1::ComplaintKind::Threads,
         ComplaintKind::Streams => v1::ComplaintKind::Streams,
     };
-    v1::Complaint { kind: kind.into(), message: complaint.message.clone() }
+    v1::Complaint { kind: kind.into(), message: short(complaint.message.clone()) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,160 @@
+//! A report to placement in parts of bounded size, which count together or not at all.
+//!
+//! A worker may lead a hundred thousand ranges; what it knows of them fits into no message. It looks at all of them at one moment, cuts
+//! the result, and sends a few parts with each beat ([`Departing`]). Whoever plans keeps the parts until the last one is there, and then
+//! takes all of them in ([`Arriving`]): the ranges of a part that got lost would look as if nobody led them. A part that is lost costs
+//! the whole report; the next one is made as soon as this one has left.
+//!
+//! What a part says of the store itself needs no others and counts at once: a store of which any part arrives is alive.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use holdfast_types::{Incarnation, RangeId, ReplicaId, limits};
+
+use super::message::RangeReport;
+
+/// Counted for each range of a report beyond its keys and replicas: ids, epoch, figures, and what the encoding adds.
+const RANGE_OVERHEAD_BYTES: usize = 160;
+/// Counted for each replica of a range, and its place among those that have caught up, beyond the name of its site.
+const REPLICA_OVERHEAD_BYTES: usize = 56;
+/// Counted for a replica that is damaged.
+const DAMAGED_BYTES: usize = 24;
+
+/// Which part of which report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportPart {
+    /// Counts the reports of one worker within an incarnation of its store.
+    pub report: u64,
+    /// Which part, from 0,
+    pub part: u32,
+    /// of how many.
+    pub parts: u32,
+}
+
+impl ReportPart {
+    /// A report that is one message.
+    pub const WHOLE: Self = Self { report: 0, part: 0, parts: 1 };
+
+    /// True for what a worker may have sent.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.part < self.parts && self.parts <= limits::MAX_REPORT_PARTS
+    }
+}
+
+/// What a report says of ranges.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Ranges {
+    /// Those that the worker leads.
+    pub led: Vec<RangeReport>,
+    /// Its replicas that are damaged and wait to be replaced.
+    pub damaged: Vec<(RangeId, ReplicaId)>,
+}
+
+/// The report that a worker is sending.
+///
+/// Invariants:
+/// - no part is larger than [`limits::REPORT_PART_BYTES`], but for one range that is larger by itself
+/// - there is at least one part, so that a store that leads nothing is heard too
+#[derive(Default, Debug)]
+pub struct Departing {
+    report: u64,
+    parts: u32,
+    sent: u32,
+    waiting: VecDeque<Ranges>,
+}
+
+impl Departing {
+    /// True when nothing of the last report waits: the next one may be made.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Cuts the next report into parts. Returns how many ranges did not fit into [`limits::MAX_REPORT_PARTS`] of them, and are left out.
+    pub fn begin(&mut self, ranges: Ranges) -> usize {
+        let mut parts = cut(ranges);
+        let left_out = parts.split_off(parts.len().min(limits::MAX_REPORT_PARTS as usize));
+        self.report += 1;
+        self.sent = 0;
+        self.parts = u32::try_from(parts.len()).expect("there are at most MAX_REPORT_PARTS");
+        self.waiting = parts;
+        left_out.iter().map(|part| part.led.len() + part.damaged.len()).sum()
+    }
+
+    /// The next part to send.
+    pub fn next_part(&mut self) -> Option<(ReportPart, Ranges)> {
+        let ranges = self.waiting.pop_front()?;
+        let part = ReportPart { report: self.report, part: self.sent, parts: self.parts };
+        self.sent += 1;
+        Some((part, ranges))
+    }
+}
+
+fn cut(ranges: Ranges) -> VecDeque<Ranges> {
+    let mut parts = VecDeque::from([Ranges::default()]);
+    let mut bytes = 0;
+    let mut part_for = |parts: &mut VecDeque<Ranges>, cost: usize| {
+        if bytes > 0 && bytes + cost > limits::REPORT_PART_BYTES {
+            parts.push_back(Ranges::default());
+            bytes = 0;
+        }
+        bytes += cost;
+    };
+    for range in ranges.led {
+        part_for(&mut parts, cost_of(&range));
+        parts.back_mut().expect("there is one").led.push(range);
+    }
+    for damaged in ranges.damaged {
+        part_for(&mut parts, DAMAGED_BYTES);
+        parts.back_mut().expect("there is one").damaged.push(damaged);
+    }
+    parts
+}
+
+/// No less than what a range takes in a message.
+fn cost_of(range: &RangeReport) -> usize {
+    let bounds = &range.descriptor.bounds;
+    let keys = bounds.start.raw().len() + bounds.end.as_ref().map_or(0, |end| end.raw().len());
+    let replicas = &range.descriptor.replicas;
+    let sites: usize = replicas.iter().map(|replica| replica.site.as_str().len()).sum();
+    let caught_up = range.caught_up.len().saturating_sub(replicas.len());
+    RANGE_OVERHEAD_BYTES + keys + sites + (replicas.len() + caught_up) * REPLICA_OVERHEAD_BYTES
+}
+
+/// The parts of one worker's report that are there while others are missing.
+///
+/// Invariant: all of them are of one report of one incarnation, the newest that was heard of.
+#[derive(Default, Debug)]
+pub struct Arriving {
+    from: (Incarnation, u64),
+    parts: BTreeMap<u32, Ranges>,
+}
+
+impl Arriving {
+    /// Takes a part in; returns the whole report with its last one. Parts of an older report than the newest one heard of count for
+    /// nothing any more.
+    pub fn take(&mut self, incarnation: Incarnation, part: ReportPart, ranges: Ranges) -> Option<Ranges> {
+        let from = (incarnation, part.report);
+        if from < self.from || !part.is_sound() {
+            return None;
+        }
+        if from > self.from {
+            *self = Self { from, parts: BTreeMap::new() };
+        }
+        self.parts.insert(part.part, ranges);
+        if self.parts.len() < part.parts as usize {
+            return None;
+        }
+        let mut whole = Ranges::default();
+        for part in std::mem::take(&mut self.parts).into_values() {
+            whole.led.extend(part.led);
+            whole.damaged.extend(part.damaged);
+        }
+        Some(whole)
+    }
+}
+
+#[cfg(test)]
+#[path = "report_parts_tests.rs"]
+mod tests;
