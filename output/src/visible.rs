@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A text that stays within its line: control characters, and marks that change the direction of text or are not seen, are escaped, line
-/// ends and tabs too. A backslash stays as it is: JSON is full of them, and this is for reading.
+/// A text that stays within its line: control characters, and marks that change the direction of text or are not seen, are escaped as in
+/// JSON, so that a line of JSON says what it said; line ends and tabs too. A backslash stays as it is: this is for reading.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
@@ -44,11 +44,10 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),
-            c if u32::from(c) < 0x100 => {
-                let _ = write!(shown, "\\x{:02x}", u32::from(c));
-            }
             c => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(shown, "\\u{unit:04x}");
+                }
             }
         }
     }
@@ -63,6 +62,7 @@ fn is_hidden(c: char) -> bool {
             '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{2069}'
+                | '\u{061c}'
                 | '\u{feff}'
                 | '\u{e0000}'..='\u{e007f}'
         )
@@ -74,14 +74,14 @@ mod tests {
 
     #[test]
     fn nothing_in_a_line_moves_the_cursor_or_ends_the_line() {
-        assert_eq!(visible("a\tb\r\n\u{1b}[2J\u{7f}\u{85}\u{9b}1m"), "a\\tb\\r\\n\\x1b[2J\\x7f\\x85\\x9b1m");
-        assert_eq!(visible("safe\u{202e}gnp.exe"), "safe\\u{202e}gnp.exe");
+        assert_eq!(visible("a\tb\r\n\u{1b}[2J\u{7f}\u{85}\u{9b}1m"), "a\\tb\\r\\n\\u001b[2J\\u007f\\u0085\\u009b1m");
+        assert_eq!(visible("safe\u{202e}gnp.exe"), "safe\\u202egnp.exe");
         assert!(matches!(visible("Zoë 東京 \\ {\"a\":1}"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn lines_and_tabs_stay_where_there_may_be_several() {
-        assert_eq!(visible_lines("a\tb\n\r\u{1b}]0;title\u{7}\n"), "a\tb\n\\r\\x1b]0;title\\x07\n");
+        assert_eq!(visible_lines("a\tb\n\r\u{1b}]0;title\u{7}\n"), "a\tb\n\\r\\u001b]0;title\\u0007\n");
         assert!(matches!(visible_lines("a\n\tb\n"), Cow::Borrowed(_)));
     }
 

@@ -237,7 +237,7 @@ impl StoreTransport for Acceptor {
             }
             Err((store, refusal)) => {
                 if self.refusals.is_news(from.map(|from| from.ip()), store, &refusal, Instant::now()) {
-                    tracing::warn!(?from, store, %refusal, "stream refused; said again in 30 s at the earliest");
+                    tracing::warn!(?from, claimed = store, %refusal, "stream refused; said again in 30 s at the earliest");
                     self.shared.inbound.turned_away(StoreId(store), from.map(|from| from.ip()), &refusal);
                 }
             }

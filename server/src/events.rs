@@ -78,7 +78,8 @@ impl EventLog {
             site: self.site.to_string(),
             range_id: range.map_or(0, |range| range.0),
             other_store: other_store.unwrap_or(StoreId::NONE).0,
-            message: short(message),
+            // It may quote what another process said, and people read it in terminals.
+            message: short(holdfast_output::visible(&message).into_owned()),
             incarnation: self.incarnation.0,
             sequence: ring.next_sequence,
         };
@@ -175,6 +176,14 @@ mod tests {
         assert_eq!((all.len(), all[0].incarnation, all[0].sequence), (limits::EVENTS_KEPT, 2, 1));
         std::fs::write(dir.path().join("events.bin"), b"\xff\xff").unwrap();
         assert!(log(dir.path(), 3, 3_000).newest(9, Timestamp::ZERO).0.is_empty(), "damage is no reason not to start");
+    }
+
+    #[test]
+    fn what_others_said_moves_no_cursor_in_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), 1, 1_000);
+        log.note(EventKind::Alarm, None, None, "s9 says: \u{1b}[2J\nall is well".into());
+        assert_eq!(log.newest(1, Timestamp::ZERO).0[0].message, "s9 says: \\u001b[2J\\nall is well");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::log;
 use crate::requests::RequestCounters;
 use crate::running::{Running, ServerState};
 
@@ -27,6 +28,7 @@ pub fn page(state: &ServerState) -> String {
         register_traffic(&mut registry, &rows_of(&running));
         register_drops(&mut registry, running.transport.drops(), running.store.oversized_messages());
     }
+    register_log(&mut registry, log::counters());
     let mut page = String::new();
     text::encode(&mut page, &registry).expect("a string takes all");
     page
@@ -123,23 +125,45 @@ fn register_traffic(registry: &mut Registry, rows: &[(OfTraffic, TrafficRow)]) {
     registry.register("traffic_messages", "Messages between stores", messages);
 }
 
+/// Something that did not happen, by why.
 #[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]
-struct OfDrops {
+struct ByReason {
     reason: &'static str,
+}
+
+/// Registers a counter of several reasons.
+fn register_by_reason(registry: &mut Registry, name: &str, help: &str, counts: &[(&'static str, u64)]) {
+    let family = Family::<ByReason, Counter>::default();
+    for &(reason, count) in counts {
+        family.get_or_create(&ByReason { reason }).inc_by(count);
+    }
+    registry.register(name, help, family);
 }
 
 /// Messages to other stores that were not sent. Those that were too large are counted where they are made, too.
 fn register_drops(registry: &mut Registry, drops: Drops, oversized: u64) {
-    let family = Family::<OfDrops, Counter>::default();
-    for (reason, count) in [
+    let counts = [
         ("unknown_address", drops.unknown_address),
         ("queue_full", drops.queue_full),
         ("connection_lost", drops.connection_lost),
         ("too_large", drops.too_large.saturating_add(oversized)),
-    ] {
-        family.get_or_create(&OfDrops { reason }).inc_by(count);
-    }
-    registry.register("messages_dropped", "Messages to other stores that were not sent, by reason", family);
+    ];
+    register_by_reason(
+        registry,
+        "messages_dropped",
+        "Messages to other stores that were not sent, by reason",
+        &counts,
+    );
+}
+
+/// Lines that are not in the log.
+fn register_log(registry: &mut Registry, counters: log::Counters) {
+    let counts = [("full", counters.lost_full), ("unwritten", counters.lost_unwritten)];
+    register_by_reason(registry, "log_lost_lines", "Lines of the log that were lost, by why", &counts);
+    let held_back = Counter::<u64>::default();
+    held_back.inc_by(counters.held_back);
+    let help = "Lines of the log that were one of too many of their kind";
+    registry.register("log_held_back_lines", help, held_back);
 }
 
 #[cfg(test)]
@@ -179,6 +203,7 @@ mod tests {
             &of_sites(vec![row(Direction::Sent, "site-b", "site-a")], &BTreeSet::from([&a, &b])),
         );
         register_drops(&mut registry, Drops { queue_full: 3, too_large: 1, ..Drops::default() }, 1);
+        register_log(&mut registry, log::Counters { lost_full: 4, lost_unwritten: 0, held_back: 2 });
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
         page
@@ -203,6 +228,8 @@ mod tests {
             "holdfast_traffic_messages_total{direction=\"sent\",from_site=\"site-b\",to_site=\"site-a\",cause=\"append\"} 1",
             "holdfast_messages_dropped_total{reason=\"queue_full\"} 3",
             "holdfast_messages_dropped_total{reason=\"too_large\"} 2",
+            "holdfast_log_lost_lines_total{reason=\"full\"} 4",
+            "holdfast_log_held_back_lines_total 2",
         ] {
             assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
         }

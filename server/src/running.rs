@@ -304,6 +304,33 @@ impl ServerState {
         self.running().ok_or_else(|| to_status(self.why_none()))
     }
 
+    /// Whether clients are to be sent here, as `/readyz` and gRPC's health say it, and what is to be said of it. Health is local: it does not
+    /// depend on a quorum.
+    pub fn readiness(&self) -> Result<String, String> {
+        let running = match self.running() {
+            None if self.is_draining() => return Err("stopping\n".to_owned()),
+            None if self.is_member() => return Err("starting\n".to_owned()),
+            None => return Err("not a member of a fleet yet\n".to_owned()),
+            Some(running) => running,
+        };
+        if *running.stopped.borrow() {
+            return Err("stopping\n".to_owned());
+        }
+        if self.is_draining() {
+            return Err("preparing to stop: its leaders go to other stores\n".to_owned());
+        }
+        let complaints = running.store.complaints();
+        if !complaints.is_empty() {
+            return Err(complaints.iter().map(|complaint| format!("{complaint}\n")).collect());
+        }
+        // That others are not reached takes no store out of service, else no quorum would take out all; but a probe's log should say
+        // why nothing works.
+        let unreached = running.unreached();
+        // What it quotes, others said.
+        let unreached: String = unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
+        Ok(format!("ok\n{unreached}"))
+    }
+
     fn why_none(&self) -> Rejected {
         let why = if self.is_member() {
             "this store is starting: try again in a moment, or ask another store"
@@ -394,7 +421,9 @@ mod tests {
         };
         let state = ServerState::new();
         assert!(refusal(&state).contains("holdfast init"));
+        assert_eq!(state.readiness(), Err("not a member of a fleet yet\n".to_owned()));
         state.set_member();
+        assert_eq!(state.readiness(), Err("starting\n".to_owned()));
         let why = refusal(&state);
         assert!(why.contains("starting") && !why.contains("init"), "{why}");
     }

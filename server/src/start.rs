@@ -14,7 +14,7 @@ use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
 use holdfast_kv::core::support::Support;
-use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
+use holdfast_kv::driver::{FaultSink, Ports, Pulse, SLOW_BEAT, Store, StoreEnv, StoreOptions, SystemClock};
 use holdfast_kv::ports::{Clock, Note};
 use holdfast_placement::StoreRecord;
 use holdfast_proto::v1;
@@ -31,20 +31,21 @@ use tokio::sync::{mpsc, watch};
 use tonic::transport::server::TcpIncoming;
 
 use crate::announcing;
-use crate::config::Config;
+use crate::config::{Config, in_kubernetes};
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;
 use crate::events::{self, EventLog};
 use crate::joining::{become_member, own_record, random_128, stay_member};
 use crate::membership;
 use crate::proof;
+use crate::private;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
 use crate::services::bounded::bounded;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
-use crate::services::http;
 use crate::services::kv::KvService;
+use crate::services::{health, http};
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 
 /// How long a stopping store waits until others lead its ranges.
@@ -57,7 +58,8 @@ const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Runs a store until it is told to stop or its disk fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    check_proof(&config, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty()))?;
+    check_proof(&config, in_kubernetes())?;
+    private::begin(&config.data_dir).with_context(|| format!("opening {}", config.data_dir.display()))?;
     let data_dir = config.data_dir.clone();
     let engines =
         tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
@@ -71,12 +73,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let client_listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening for clients on {}", config.listen))?;
-    let http_listener = tokio::net::TcpListener::bind(config.listen_http)
-        .await
+    let http_listener = TcpListener::bind(config.listen_http)
         .with_context(|| format!("listening for HTTP on {}", config.listen_http))?;
     let stream_listener = TcpListener::bind(config.listen_store)
         .with_context(|| format!("listening for stores on {}", config.listen_store))?;
-    tokio::spawn(serve_http(http_listener, Arc::clone(&state)));
+    http::serve(http_listener, Arc::clone(&state))?;
     tokio::spawn(serve_clients(client_listener, Arc::clone(&state), init, config.clone()));
     tracing::info!(clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, "listening");
 
@@ -87,7 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         fault = fault_of(&mut fault) => Err(fault),
     };
     match (&ended, state.running()) {
-        (Ok(()), _) => stop(&state).await,
+        (Ok(()), _) => stop(&state, config.ready_pause).await,
         // What was heard of the other stores, and of its own end, is no less true for the fault.
         (Err(_), Some(running)) => running.directory.save(),
         (Err(_), None) => {}
@@ -133,8 +134,17 @@ async fn live(
     note_start(&running);
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
+    tokio::spawn(beat(running.store.watch("runtime")));
     tokio::spawn(announcing::run(config.clone(), Arc::clone(&running)));
     Err(stay_member(config, &running).await.into())
+}
+
+/// The pulse of the runtime: streams, services and timers all stand still with it.
+async fn beat(pulse: Arc<Pulse>) {
+    loop {
+        pulse.beat(SystemClock.now());
+        tokio::time::sleep(SLOW_BEAT).await;
+    }
 }
 
 /// The first event of this start; from now on events are kept.
@@ -308,12 +318,6 @@ fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink,
     })
 }
 
-async fn serve_http(listener: tokio::net::TcpListener, state: Arc<ServerState>) {
-    if let Err(error) = axum::serve(listener, http::router(state)).await {
-        tracing::error!(%error, "the HTTP port is gone");
-    }
-}
-
 async fn serve_clients(
     listener: tokio::net::TcpListener,
     state: Arc<ServerState>,
@@ -327,6 +331,9 @@ async fn serve_clients(
     let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings()))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health::tell(&health, state.readiness().is_ok()).await;
+    tokio::spawn(health::keep_telling(health, Arc::clone(&state)));
     let fleet = FleetService {
         state,
         init,
@@ -335,8 +342,6 @@ async fn serve_clients(
         announcements: Mutex::new(Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, std::time::Instant::now())),
         joins: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
     };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<KvServer<KvService>>().await;
     let reflected = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
@@ -425,13 +430,27 @@ async fn stdin_end() {
     }
 }
 
-/// Hands leaders over, ends streams, flushes.
-async fn stop(state: &ServerState) {
-    let Some(running) = state.running() else { return };
+/// Goes on serving for those who have not heard yet that the store stops; a second signal ends that.
+async fn serve_on(lasting: Duration) {
+    if lasting.is_zero() {
+        return;
+    }
+    tracing::info!(?lasting, "not ready any more; serving on for those who do not know it yet");
+    tokio::select! {
+        () = tokio::time::sleep(lasting) => {}
+        () = told_to_stop(false) => {}
+    }
+}
+
+/// Says that it stops, serves on for a while, hands leaders over, ends streams, flushes. `ready_pause`: how long it takes until nobody is sent
+/// here any more, after probes were told.
+async fn stop(state: &ServerState, ready_pause: Duration) {
+    // Before anything else: from here on probes and health say so, and everything is still served.
     state.set_stopping();
+    let Some(running) = state.running() else { return };
     let leaders = LeadersOf::of(&running);
     running.store.retire();
-    until(RETIRE_WITHIN, || !leaders.any_left()).await;
+    tokio::join!(serve_on(ready_pause), until(RETIRE_WITHIN, || !leaders.any_left()));
     let still_leading = leaders.any_left();
     // Whoever leads now says so at once; by then nobody comes here any more, and our last words have arrived.
     until(SUCCEED_WITHIN, || leaders.without_successor() == 0).await;

@@ -50,6 +50,6 @@ mod tests {
     fn a_cell_is_no_way_to_forge_a_row() {
         let mut table = Table::new(&["store", "at"]);
         table.row(vec!["s1".into(), "evil\x1b[2J\ns2  fine".into()]);
-        assert_eq!(table.to_string(), "store  at\ns1     evil\\x1b[2J\\ns2  fine\n");
+        assert_eq!(table.to_string(), "store  at\ns1     evil\\u001b[2J\\ns2  fine\n");
     }
 }

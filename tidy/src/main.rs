@@ -3,6 +3,7 @@
 //! - [`layers`]: which crate may depend on which, directly and resolved
 //! - [`lints`]: every crate takes the workspace's lints, every pure crate bans what a pure crate may not use
 //! - [`words`]: words that would mean two things, unfinished work
+//! - [`saying`]: what runs in a store says nothing beside its log
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
 //! - [`api`]: `docs/api.md` says what the `.proto` files say
@@ -15,6 +16,7 @@ mod cargo;
 mod documents;
 mod layers;
 mod lints;
+mod saying;
 mod sizes;
 mod tree;
 mod words;
@@ -74,6 +76,7 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(layers::resolved(root, &workspace)?);
     problems.extend(lints::check(&workspace, &files));
     problems.extend(words::check(&files));
+    problems.extend(saying::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));
     problems.extend(api::check(root)?);

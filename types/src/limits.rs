@@ -318,6 +318,32 @@ pub const SUPPORT_READ_TURN_BYTES: usize = 16 << 10;
 /// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
 pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
 
+// ---- the log, and threads that stand still
+
+/// Log lines that wait to be written, in bytes: a minute of a busy store. Beyond it the newest are lost, and counted; nobody waits.
+pub const LOG_QUEUE_BYTES: usize = 4 << 20;
+/// Counted for each waiting line beyond its bytes, so that many short lines are bounded too.
+pub const LOG_LINE_OVERHEAD_BYTES: usize = 64;
+/// A process that ends waits so long, and no longer, until its last words are written.
+pub const LOG_LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+/// Lines of one kind, about one store, that are written as fast as they come; what comes faster than that and [`LOG_KIND_EVERY`] is counted.
+pub const LOG_KIND_BURST: u32 = 32;
+/// After the burst, one more line of the kind is written this often.
+pub const LOG_KIND_EVERY: Duration = Duration::from_secs(5);
+/// Stores that a kind of line is counted for one by one; those beyond share: no invented store is remembered for long.
+pub const LOG_KIND_STORES: usize = 16;
+/// How often it is told how many lines of each kind were held back.
+pub const LOG_HELD_BACK_EVERY: Duration = Duration::from_secs(10);
+/// Alarms about stores that were turned away which become events as fast as they come: whoever calls can cause them, and events are few.
+pub const TURNED_AWAY_BURST: u32 = 8;
+/// After that, one this often.
+pub const TURNED_AWAY_EVERY: Duration = Duration::from_secs(60);
+/// A thread that has not turned a round for so long hangs, and `/livez` says so. Far beyond any round, so that no load is taken for it; a
+/// thread that waits for the disk is not counted: to start again makes no disk faster.
+pub const THREAD_HANGS: Duration = Duration::from_secs(30);
+/// A store that was told to stop may go on serving at most this long for the sake of those who have not heard of it.
+pub const MAX_READY_PAUSE: Duration = Duration::from_secs(60);
+
 // ---- client
 
 /// Calls of one client that are not finished yet: what its memory is bounded by.
@@ -393,4 +419,5 @@ const _: () = {
     assert!(
         REPORT_PARTS_AT_A_TIME * (REPORT_PART_BYTES + MAX_KEY_BYTES * 4) * (MAX_WORKERS as usize) < SEND_QUEUE_BYTES
     );
+    assert!(WORKER_ROUND_LATE.as_millis() * 10 < THREAD_HANGS.as_millis());
 };

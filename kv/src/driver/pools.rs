@@ -8,7 +8,7 @@ use holdfast_engine::{DataEngine, Engines, Fault};
 use holdfast_replica::ApplyTask;
 use holdfast_types::RangeId;
 
-use super::health::{IDLE_BEAT, Pulse};
+use super::health::{IDLE_BEAT, Pulse, SLOW_BEAT};
 use super::shared::FaultSink;
 use super::worker_thread::Mail;
 use crate::core::carry;
@@ -125,13 +125,22 @@ pub struct ReaderThread {
     pub work: Receiver<(usize, Effect)>,
     /// Where results go.
     pub workers: Mailboxes,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ReaderThread {
     /// Runs until the workers are gone.
     pub fn run(self) {
-        while let Ok((worker, work)) = self.work.recv() {
-            self.workers.deliver(worker, carry::read(work, &self.engines));
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, work)) => self.workers.deliver(worker, carry::read(work, &self.engines)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.pulse.beat(self.clock.now());
         }
     }
 }
@@ -146,16 +155,27 @@ pub struct SnapshotThread {
     pub workers: Mailboxes,
     /// How much waits, for the status page.
     pub waiting: Arc<AtomicUsize>,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl SnapshotThread {
     /// Runs until the workers are gone.
     pub fn run(self) {
-        while let Ok((worker, work)) = self.work.recv() {
-            self.waiting.store(self.work.len(), Ordering::Relaxed);
-            if let Some(event) = carry::snapshot(work, &*self.data) {
-                self.workers.deliver(worker, event);
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, work)) => {
+                    self.waiting.store(self.work.len(), Ordering::Relaxed);
+                    if let Some(event) = carry::snapshot(work, &*self.data) {
+                        self.workers.deliver(worker, event);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.pulse.beat(self.clock.now());
         }
     }
 }

@@ -16,7 +16,7 @@ use holdfast_types::{
 };
 use parking_lot::{Mutex, RwLock};
 
-use super::health::{Complaint, ComplaintKind, Health};
+use super::health::{Complaint, ComplaintKind, Health, Pulse};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
@@ -24,7 +24,9 @@ use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
 use super::support_thread::SupportThread;
+use super::watched::{note_in, watched};
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
+use crate::core::effect::Effect;
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
 use crate::core::permit::{Authority, Permitted, check_admin};
@@ -98,14 +100,15 @@ impl Store {
         ports: Ports,
     ) -> Result<Arc<Self>, Fault> {
         assert!(!workers.is_empty(), "a store has at least one worker");
+        let engines = watched(&engines, &ports.clock);
         let (senders, receivers): (Vec<_>, Vec<Receiver<Mail>>) = workers.iter().map(|_| unbounded()).unzip();
         let mailboxes = Mailboxes::new(senders);
         let count = u16::try_from(workers.len()).expect("at most MAX_WORKERS");
         let map = Arc::new(SharedMap::new(map, count));
         let (stop_maintenance, stopped) = unbounded();
         let store = Arc::new(Self {
-            mailboxes: mailboxes.clone(),
-            map: Arc::clone(&map),
+            mailboxes,
+            map,
             clock: Arc::clone(&ports.clock),
             health: Arc::default(),
             tickets: AtomicU64::new(1),
@@ -122,47 +125,72 @@ impl Store {
         let (neighbours, neighbour_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
         for (index, (worker, mailbox)) in workers.into_iter().zip(receivers).enumerate() {
+            let pulse = store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock);
             let thread = WorkerThread {
                 index,
                 worker,
                 mailbox,
                 outlets: outlets(),
                 clock: Arc::clone(&ports.clock),
-                pulse: store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock),
+                pulse: Arc::clone(&pulse),
                 waiting: Waiting::default(),
             };
-            store.spawn(format!("worker-{index}"), move || thread.run())?;
+            store.spawn(format!("worker-{index}"), pulse, move || thread.run())?;
         }
+        store.start_maintenance(options, &engines, &ports, stopped)?;
+        store.start_support(&engines, support, ports, neighbour_news)?;
+        Ok(store)
+    }
+
+    fn start_maintenance(
+        &self,
+        options: &StoreOptions,
+        engines: &Engines,
+        ports: &Ports,
+        stop: Receiver<()>,
+    ) -> Result<(), Fault> {
+        let pulse = self.health.slow_pulse("maintenance", &*ports.clock);
         let maintenance = Maintenance {
             data: Arc::clone(&engines.data),
-            workers: mailboxes.clone(),
-            map,
+            workers: self.mailboxes.clone(),
+            map: Arc::clone(&self.map),
             clock: Arc::clone(&ports.clock),
             faults: ports.faults.clone(),
             flush_every: options.flush_every,
-            stop: stopped,
+            stop,
             cores: options.cores,
-            health: Arc::clone(&store.health),
-            measured: Arc::clone(&store.measured),
+            health: Arc::clone(&self.health),
+            pulse: Arc::clone(&pulse),
+            measured: Arc::clone(&self.measured),
             placement: Arc::clone(&ports.placement),
         };
-        store.spawn("maintenance".into(), move || maintenance.run())?;
+        self.spawn("maintenance".into(), pulse, move || maintenance.run())
+    }
+
+    fn start_support(
+        &self,
+        engines: &Engines,
+        support: Support,
+        ports: Ports,
+        neighbours: Receiver<(usize, std::collections::BTreeSet<StoreId>)>,
+    ) -> Result<(), Fault> {
+        let pulse = self.health.slow_pulse("support", &*ports.clock);
         let support = SupportThread {
             support,
             log: Arc::clone(&engines.log),
             link: ports.support,
-            neighbours: neighbour_news,
-            workers: mailboxes,
-            health: Arc::clone(&store.health),
-            measured: Arc::clone(&store.measured),
+            neighbours,
+            workers: self.mailboxes.clone(),
+            health: Arc::clone(&self.health),
+            measured: Arc::clone(&self.measured),
+            pulse: Arc::clone(&pulse),
             clock: ports.clock,
             faults: ports.faults,
             placement: ports.placement,
-            streams: Arc::clone(&store.streams),
+            streams: Arc::clone(&self.streams),
             lost: std::collections::BTreeSet::new(),
         };
-        store.spawn("support".into(), move || support.run())?;
-        Ok(store)
+        self.spawn("support".into(), pulse, move || support.run())
     }
 
     /// Starts log writer, apply pool, read pool and snapshot thread. Gives a maker of outlets, one for each worker; the
@@ -175,39 +203,32 @@ impl Store {
         neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
     ) -> Result<impl Fn() -> Outlets + use<>, Fault> {
         let (log, batches) = unbounded();
+        let pulse = self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock);
         let writer = LogWriter {
             log: Arc::clone(&engines.log),
             batches,
             workers: self.mailboxes.clone(),
-            pulse: self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock),
+            pulse: Arc::clone(&pulse),
             clock: Arc::clone(&ports.clock),
             faults: ports.faults.clone(),
         };
-        self.spawn("log-writer".into(), move || writer.run())?;
+        self.spawn("log-writer".into(), pulse, move || writer.run())?;
         let mut appliers = Vec::new();
         for index in 0..options.appliers.max(1) {
             let (sender, work) = unbounded();
             appliers.push(sender);
+            let pulse = self.health.pulse(format!("apply {index}"), ComplaintKind::Threads, &*ports.clock);
             let applier = Applier {
                 data: Arc::clone(&engines.data),
                 work,
                 workers: self.mailboxes.clone(),
-                pulse: self.health.pulse(format!("apply {index}"), ComplaintKind::Threads, &*ports.clock),
+                pulse: Arc::clone(&pulse),
                 clock: Arc::clone(&ports.clock),
                 faults: ports.faults.clone(),
             };
-            self.spawn(format!("apply-{index}"), move || applier.run())?;
+            self.spawn(format!("apply-{index}"), pulse, move || applier.run())?;
         }
-        let (readers, reads) = unbounded();
-        for index in 0..options.readers.max(1) {
-            let reader =
-                ReaderThread { engines: engines.clone(), work: reads.clone(), workers: self.mailboxes.clone() };
-            self.spawn(format!("read-{index}"), move || reader.run())?;
-        }
-        let (snapshots, work) = unbounded();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let thread = SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
-        self.spawn("snapshot".into(), move || thread.run())?;
+        let (readers, snapshots) = self.start_readers(options, engines, ports)?;
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
         let faults = ports.faults.clone();
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
@@ -229,13 +250,51 @@ impl Store {
         })
     }
 
-    /// Starts a thread; a panic in it is reported as a fault.
-    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    /// Starts read pool and snapshot thread; returns where their work goes.
+    fn start_readers(
+        &self,
+        options: &StoreOptions,
+        engines: &Engines,
+        ports: &Ports,
+    ) -> Result<(Sender<(usize, Effect)>, Sender<(usize, Effect)>), Fault> {
+        let (readers, reads) = unbounded();
+        for index in 0..options.readers.max(1) {
+            let pulse = self.health.slow_pulse(format!("read {index}"), &*ports.clock);
+            let reader = ReaderThread {
+                engines: engines.clone(),
+                work: reads.clone(),
+                workers: self.mailboxes.clone(),
+                pulse: Arc::clone(&pulse),
+                clock: Arc::clone(&ports.clock),
+            };
+            self.spawn(format!("read-{index}"), pulse, move || reader.run())?;
+        }
+        let (snapshots, work) = unbounded();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let pulse = self.health.slow_pulse("snapshot", &*ports.clock);
+        let thread = SnapshotThread {
+            data: Arc::clone(&engines.data),
+            work,
+            workers: self.mailboxes.clone(),
+            waiting,
+            pulse: Arc::clone(&pulse),
+            clock: Arc::clone(&ports.clock),
+        };
+        self.spawn("snapshot".into(), pulse, move || thread.run())?;
+        Ok((readers, snapshots))
+    }
+
+    /// Starts a thread; a panic in it is reported as a fault. Every thread of a store has a pulse: what waits for the disk in it is noted there.
+    fn spawn(&self, name: String, pulse: Arc<Pulse>, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         let faults = self.faults.clone();
         let thread_name = name.clone();
         let thread = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(move || guarded(&thread_name, &faults, run))
+            .spawn(move || {
+                note_in(Arc::clone(&pulse));
+                guarded(&thread_name, &faults, run);
+                pulse.ends();
+            })
             .map_err(|error| Fault::Io { doing: format!("starting thread {name}"), detail: error.to_string() })?;
         self.threads.lock().push(thread);
         Ok(())
@@ -306,7 +365,7 @@ impl Store {
         let message = match StoreMessage::decode(payload) {
             Ok(message) => message,
             Err(bad) => {
-                tracing::warn!(%from, %bad, "dropped a malformed message of a store");
+                tracing::warn!(store = %from, %bad, "dropped a malformed message of a store");
                 return;
             }
         };
@@ -393,6 +452,17 @@ impl Store {
     #[must_use]
     pub fn complaints(&self) -> Vec<Complaint> {
         self.health.complaints(self.clock.now())
+    }
+
+    /// The threads that hang, one sentence each: only a new start of the process helps. None does for a slow disk.
+    #[must_use]
+    pub fn hung(&self) -> Vec<String> {
+        self.health.hung(self.clock.now())
+    }
+
+    /// A pulse for something that is not the store's own, and without which it is of no use. It must beat every [`super::SLOW_BEAT`].
+    pub fn watch(&self, name: &str) -> Arc<Pulse> {
+        self.health.slow_pulse(name, &*self.clock)
     }
 
     /// What was measured last: disk, processors, bytes by range.

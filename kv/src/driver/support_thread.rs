@@ -9,7 +9,7 @@ use holdfast_engine::LogEngine;
 use holdfast_types::{StoreId, limits};
 use parking_lot::RwLock;
 
-use super::health::Health;
+use super::health::{Health, Pulse};
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use super::streams::StreamsHeard;
@@ -31,6 +31,8 @@ pub struct SupportThread {
     pub workers: Mailboxes,
     /// Who still turns its rounds.
     pub health: Arc<Health>,
+    /// Its pulse: without this thread nobody hears that the store is unfit, so that it asks for support no more is all that is seen.
+    pub pulse: Arc<Pulse>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// What was measured last: others are told of a full disk.
@@ -74,6 +76,7 @@ impl SupportThread {
                 self.workers.deliver(0, Event::Outdated(outdated));
             }
             let now = self.clock.now();
+            self.pulse.beat(now);
             let complaints = self.health.complaints(now);
             let healthy = complaints.is_empty() && !self.faults.is_raised();
             if healthy == complained {

@@ -1,19 +1,49 @@
 //! Health and metrics over HTTP. Health is local: it never depends on a quorum.
 
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use holdfast_kv::driver::Complaint;
+use holdfast_kv::driver::SLOW_BEAT;
+use tokio::time::Instant;
 
 use crate::metrics;
 use crate::running::ServerState;
 
+/// A thread that seems to hang has this long to show that it lives: all of them seem to when the machine slept, or the process was stopped.
+const LIVES_WITHIN: Duration = Duration::from_millis(1_500);
+const _: () = assert!(SLOW_BEAT.as_millis() < LIVES_WITHIN.as_millis());
+/// How often it is looked meanwhile.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Serves the HTTP port on a thread of its own: probes are answered, and can say so, when the runtime stands still.
+pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<()> {
+    listener.set_nonblocking(true).context("serving HTTP")?;
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router(state)).await
+        })
+    };
+    let tell = move || {
+        let ended: std::io::Result<()> = run();
+        if let Err(error) = ended {
+            tracing::error!(%error, "the HTTP port is gone");
+        }
+    };
+    std::thread::Builder::new().name("http".into()).spawn(tell).context("serving HTTP")?;
+    Ok(())
+}
+
 /// The routes of the HTTP port.
-pub fn router(state: Arc<ServerState>) -> Router {
+fn router(state: Arc<ServerState>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -22,39 +52,29 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .with_state(state)
 }
 
-/// The process turns its rounds, or has none to turn yet.
+/// The process turns its rounds, or has none to turn yet. Not whether it is fit to lead: who fails here is ended, and a slow disk is no faster
+/// after a start.
 async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
-    match state.running().map(|running| running.store.complaints()) {
-        Some(complaints) if !complaints.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, lines(&complaints)),
-        _ => (StatusCode::OK, "ok\n".to_owned()),
+    let Some(running) = state.running() else { return (StatusCode::OK, "ok\n".to_owned()) };
+    let until = Instant::now() + LIVES_WITHIN;
+    loop {
+        let hung = running.store.hung();
+        if hung.is_empty() {
+            return (StatusCode::OK, "ok\n".to_owned());
+        }
+        if Instant::now() >= until {
+            return (StatusCode::SERVICE_UNAVAILABLE, hung.iter().map(|thread| format!("{thread}\n")).collect());
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }
 
 /// The store takes requests.
 async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
-    match state.running() {
-        None if state.is_member() => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "not a member of a fleet yet\n".to_owned()),
-        Some(running) if *running.stopped.borrow() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
-        Some(_) if state.is_draining() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "preparing to stop: its leaders go to other stores\n".to_owned())
-        }
-        Some(running) => {
-            let complaints = running.store.complaints();
-            if complaints.is_empty() {
-                // Health is local, so that no quorum takes all stores out of service; but a probe's log should say why nothing works.
-                let unreached = running.unreached();
-                let unreached: String = unreached.iter().map(|unreached| format!("{unreached}\n")).collect();
-                (StatusCode::OK, format!("ok\n{unreached}"))
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, lines(&complaints))
-            }
-        }
+    match state.readiness() {
+        Ok(said) => (StatusCode::OK, said),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
-}
-
-fn lines(complaints: &[Complaint]) -> String {
-    complaints.iter().map(|complaint| format!("{complaint}\n")).collect()
 }
 
 /// The process listens: a store that waits for `init` has started too.

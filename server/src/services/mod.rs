@@ -4,6 +4,7 @@ pub mod admin;
 pub mod bounded;
 pub mod fitting;
 pub mod fleet;
+pub mod health;
 pub mod http;
 pub mod kv;
 mod repeat;

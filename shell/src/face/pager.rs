@@ -276,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("paged");
         let hostile = "{\"v\":\"\u{9b}2J\u{1b}]0;mine\u{7}\u{202e}\"}\n";
-        let shown = "{\"v\":\"\\x9b2J\\x1b]0;mine\\x07\\u{202e}\"}\n";
+        let shown = "{\"v\":\"\\u009b2J\\u001b]0;mine\\u0007\\u202e\"}\n";
         let cat = format!("cat > {}", file.display());
         let ways = [
             (None, true, 1, shown),

@@ -8,6 +8,7 @@ mod copies;
 mod cuts;
 mod disks;
 mod draining;
+mod hanging;
 mod hostile;
 mod identity;
 mod languages;
