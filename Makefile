@@ -8,7 +8,7 @@ FIRST ?= 0
 ARGS ?=
 
 .PHONY: help deps deps-build demo build build-tests test verify verify-format verify-lints verify-docs verify-deps \
-	verify-rules fix planted advisories seeds bench deps-bench image clusters deps-clusters demo-kubernetes
+	verify-rules fix planted advisories seeds fuzz deps-fuzz bench deps-bench image clusters deps-clusters demo-kubernetes
 
 help:
 	@echo 'make deps        install what is missing for everything below, or print the line that would'
@@ -23,6 +23,7 @@ help:
 	@echo 'make planted     plant each known bug and see that a test catches it'
 	@echo 'make advisories  known weaknesses of what we depend on (needs the network)'
 	@echo 'make seeds       more seeds in the simulator (SEEDS=10000 FIRST=0)'
+	@echo 'make fuzz        every decoder and the code behind it, an hour each (ARGS="--seconds 60 --target heartbeats")'
 
 deps:
 	@.ci/deps all
@@ -97,3 +98,9 @@ advisories: deps
 seeds: deps-build
 	HOLDFAST_SIM_SEEDS=$(SEEDS) HOLDFAST_SIM_FIRST_SEED=$(FIRST) \
 		$(CARGO) test --release --locked --package holdfast-sim --test seeds -- --nocapture
+
+deps-fuzz:
+	@.ci/deps fuzz
+
+fuzz: deps-fuzz
+	@fuzz/run $(ARGS)

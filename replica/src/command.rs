@@ -1,14 +1,16 @@
 //! What the range's raft log says: evaluated writes, splits, garbage collection, changes of the replicas. Encoded once, by the
 //! leader; a follower applies it and decides nothing.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, required};
-use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot};
+use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot, stamp};
 use holdfast_proto::v1::{self, stored_command, stored_outcome};
 use holdfast_types::{
-    ClientId, Key, Mutation, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence, Slot,
-    Timestamp, VersionedValue,
+    ClientId, Key, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence,
+    Slot, Timestamp, VersionedValue,
 };
 use prost::Message;
 
@@ -226,7 +228,7 @@ impl MembershipCommand {
         let stored = v1::StoredMembership::decode(bytes)?;
         expect_version("membership command", stored.version, MEMBERSHIP_VERSION)?;
         let replicas = stored.replicas.into_iter().map(ReplicaDescriptor::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, next_replica: ReplicaId(stored.next_replica_id) })
+        Ok(Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? })
     }
 }
 
@@ -265,14 +267,15 @@ impl Command {
             }
             stored_command::Body::Split(split) => CommandBody::Split(Split {
                 at: key(split.at)?,
-                right: RangeId(split.right_range_id),
-                right_leader: ReplicaId(split.right_leader),
+                right: RangeId::bounded(split.right_range_id)?,
+                right_leader: ReplicaId::bounded(split.right_leader)?,
             }),
-            stored_command::Body::GcThreshold(threshold) => CommandBody::RaiseGcThreshold(Timestamp(threshold)),
+            stored_command::Body::GcThreshold(threshold) => CommandBody::RaiseGcThreshold(stamp(threshold)?),
             stored_command::Body::Garbage(stored) => decode_garbage(stored)?,
-            stored_command::Body::TimePassed(timestamp) => CommandBody::PassTime(Timestamp(timestamp)),
+            stored_command::Body::TimePassed(timestamp) => CommandBody::PassTime(stamp(timestamp)?),
         };
-        Ok(Self { bounds_epoch: stored.bounds_epoch, body })
+        let RangeEpoch { bounds: bounds_epoch, .. } = RangeEpoch::bounded(0, stored.bounds_epoch)?;
+        Ok(Self { bounds_epoch, body })
     }
 }
 
@@ -292,7 +295,7 @@ impl TryFrom<v1::StoredWrite> for EvaluatedWrite {
 
     fn try_from(stored: v1::StoredWrite) -> Result<Self, BadMessage> {
         Ok(Self {
-            timestamp: Timestamp(stored.timestamp),
+            timestamp: stamp(stored.timestamp)?,
             mutations: stored.mutations.into_iter().map(Mutation::try_from).collect::<Result<_, _>>()?,
             outcome: decode_outcome(stored.outcome)?,
             completion: stored.completion.map(Completion::try_from).transpose()?,
@@ -321,8 +324,8 @@ impl TryFrom<v1::StoredCompletion> for Completion {
         Ok(Self {
             client: client_from_halves(stored.client_high, stored.client_low),
             slot: slot(stored.slot)?,
-            sequence: Sequence(stored.sequence),
-            last_moment: Timestamp(stored.last_moment),
+            sequence: Sequence::bounded(stored.sequence)?,
+            last_moment: Timestamp::compared(stored.last_moment),
             request_hash: stored.request_hash,
         })
     }
@@ -357,8 +360,9 @@ pub(crate) fn decode_outcome(stored: Option<v1::StoredOutcome>) -> Result<WriteO
     };
     Ok(match required(stored.outcome, "a stored outcome")? {
         stored_outcome::Outcome::ConditionFailed(failed) => {
-            let expires_at = (failed.expires_at != 0).then_some(Timestamp(failed.expires_at));
-            let value = VersionedValue { value: failed.value, timestamp: Timestamp(failed.timestamp), expires_at };
+            let expires_at = (failed.expires_at != 0).then_some(Timestamp::compared(failed.expires_at));
+            let value =
+                VersionedValue { value: failed.value, timestamp: Timestamp::compared(failed.timestamp), expires_at };
             WriteOutcome::ConditionFailed { index: failed.index, actual: failed.existed.then_some(value) }
         }
         stored_outcome::Outcome::RangeDeleted(deleted) => {
@@ -382,19 +386,19 @@ fn encode_garbage(timestamp: Timestamp, garbage: Garbage) -> v1::StoredGarbage {
 
 fn decode_garbage(stored: v1::StoredGarbage) -> Result<CommandBody, BadMessage> {
     let keys = stored.keys.into_iter().map(|found| {
-        let timestamps = found.timestamps.into_iter().map(Timestamp).collect();
+        let timestamps = found.timestamps.into_iter().map(stamp).collect::<Result<_, BadMessage>>()?;
         Ok(GarbageKey { key: key(found.key)?, timestamps })
     });
     let records = stored.records.into_iter().map(|record| {
         Ok(GarbageRecord {
             client: client_from_halves(record.client_high, record.client_low),
             slot: slot(record.slot)?,
-            sequence: Sequence(record.sequence),
+            sequence: Sequence::bounded(record.sequence)?,
         })
     });
     let garbage = Garbage {
         keys: keys.collect::<Result<_, BadMessage>>()?,
         records: records.collect::<Result<_, BadMessage>>()?,
     };
-    Ok(CommandBody::CollectGarbage { timestamp: Timestamp(stored.timestamp), garbage })
+    Ok(CommandBody::CollectGarbage { timestamp: stamp(stored.timestamp)?, garbage })
 }

@@ -1,7 +1,7 @@
 //! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
 //! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
 
-use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId};
+use holdfast_types::{LogIndex, RangeDescriptor, ReplicaId, Role, StoreId, Term};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use crate::command::MembershipCommand;
@@ -90,10 +90,11 @@ impl Replica {
     /// Everything that raft takes for granted.
     fn shape(&self, kind: MessageType, message: &Message) -> Result<(), &'static str> {
         let log = &self.raw.raft.raft_log;
-        if message.term == 0 || message.term > self.raw.raft.term.saturating_add(MAX_TERM_JUMP) {
+        let furthest = self.raw.raft.term.saturating_add(MAX_TERM_JUMP).min(Term::MAX.0);
+        if message.term == 0 || message.term > furthest {
             return Err("implausible term");
         }
-        let far = log.last_index() + MAX_INDEX_JUMP;
+        let far = log.last_index().saturating_add(MAX_INDEX_JUMP).min(LogIndex::MAX.0);
         if message.index > far || message.commit > far || message.log_term > message.term {
             return Err("implausible position");
         }
@@ -118,7 +119,7 @@ impl Replica {
             MessageType::MsgSnapshot => {
                 let position = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
                 position
-                    .filter(|p| p.index > 0 && p.term <= message.term)
+                    .filter(|p| p.index > 0 && p.index <= LogIndex::MAX.0 && p.term <= message.term)
                     .map(|_| ())
                     .ok_or("a snapshot without position")
             }
@@ -164,7 +165,7 @@ fn entries_follow(message: &Message) -> Result<(), &'static str> {
     let mut index = message.index;
     let mut term = message.log_term;
     for entry in &message.entries {
-        if entry.index != index + 1 || entry.term < term || entry.term > message.term {
+        if index.checked_add(1) != Some(entry.index) || entry.term < term || entry.term > message.term {
             return Err("entries do not follow each other");
         }
         if !legal_entry(entry) {

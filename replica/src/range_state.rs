@@ -1,5 +1,7 @@
 //! The state of a range next to its data: the same bytes on every replica that has applied the same entries.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::required;
@@ -49,10 +51,10 @@ impl RangeState {
         descriptor.check().map_err(BadMessage::malformed)?;
         Ok(Self {
             descriptor,
-            applied: LogIndex(stored.applied_index),
-            applied_term: Term(stored.applied_term),
-            gc_threshold: Timestamp(stored.gc_threshold),
-            last_timestamp: Timestamp(stored.last_timestamp),
+            applied: LogIndex::bounded(stored.applied_index)?,
+            applied_term: Term::bounded(stored.applied_term)?,
+            gc_threshold: Timestamp::bounded(stored.gc_threshold)?,
+            last_timestamp: Timestamp::bounded(stored.last_timestamp)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Reads: with the lease at once, else confirmed by a quorum (raft's ReadIndex), many under one fresh context.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_types::limits;

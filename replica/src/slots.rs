@@ -7,6 +7,8 @@
 //! timestamp lies further ahead than that, and every later leader's clock starts past that timestamp: what arrives then is past
 //! its last moment.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -96,10 +98,10 @@ impl CompletionRecord {
         let stored = v1::StoredCompletionRecord::decode(bytes)?;
         expect_version("completion record", stored.version, VERSION)?;
         Ok(Self {
-            sequence: Sequence(stored.sequence),
-            last_moment: Timestamp(stored.last_moment),
+            sequence: Sequence::bounded(stored.sequence)?,
+            last_moment: Timestamp::compared(stored.last_moment),
             request_hash: stored.request_hash,
-            timestamp: Timestamp(stored.timestamp),
+            timestamp: Timestamp::bounded(stored.timestamp)?,
             outcome: decode_outcome(stored.outcome)?,
         })
     }

@@ -1,6 +1,8 @@
 //! How a store that does not reach all others finds them: it tells whoever answers where it is, and hears what they know. Neither the
 //! system range nor a quorum is needed. What is heard is only where to look; see `holdfast_kv::core::addresses`.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,9 +173,9 @@ pub fn to_wire(claim: &Claim) -> v1::StoreAddress {
 /// A claim as it is heard; `None`: it is none.
 pub fn from_wire(said: v1::StoreAddress) -> Option<Claim> {
     let claim = Claim {
-        store: StoreId(said.store_id),
+        store: StoreId::bounded(said.store_id).ok()?,
         site: SiteName::new(&said.site).ok()?,
-        incarnation: Incarnation(said.incarnation),
+        incarnation: Incarnation::bounded(said.incarnation).ok()?,
         client: said.client_address,
         store_to_store: said.store_address,
     };

@@ -1,5 +1,7 @@
 //! The configuration of a store: defaults, then the file, then the environment, then flags.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -135,6 +137,11 @@ impl Config {
         };
         let listen = address(args.listen.clone().or(file.listen), CLIENT_PORT, "listen")?;
         let listen_store = address(args.listen_store.clone().or(file.listen_store), STORE_PORT, "listen-store")?;
+        if listen_store.port() == u16::MAX {
+            bail!(
+                "listen-store = {listen_store}: heartbeats are heard on the next port, and there is none; choose a lower one"
+            );
+        }
         let listen_http = address(args.listen_http.clone().or(file.listen_http), HTTP_PORT, "listen-http")?;
         for (left, right) in [(listen, listen_store), (listen, listen_http), (listen_store, listen_http)] {
             if left == right && left.port() != 0 {
@@ -419,6 +426,14 @@ mod tests {
         assert!(error.contains("soon") && error.contains("5s"), "{error}");
         let error = load("", Some(61)).unwrap_err().to_string();
         assert!(error.contains("1m 1s") && error.contains("1m at most"), "{error}");
+    }
+
+    #[test]
+    fn the_last_port_has_no_next_one_for_heartbeats() {
+        let load = |listen: &str| Config::load(&StartArgs { listen_store: Some(listen.into()), ..args(None) });
+        let error = format!("{:#}", load("127.0.0.1:65535").unwrap_err());
+        assert!(error.contains("heartbeats") && error.contains("65535"), "{error}");
+        assert!(load("127.0.0.1:65534").is_ok());
     }
 
     #[test]

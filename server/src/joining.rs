@@ -1,5 +1,7 @@
 //! Becoming a member of a fleet: by founding one, or by asking a store of one; and telling the system range of a new address.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +126,7 @@ async fn ask_to_join(config: &Config, application: u128) -> anyhow::Result<(Flee
 
 fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
     let fleet: FleetId = answer.fleet.context("the answer names no fleet")?.into();
-    let record = own_record(config, StoreId(answer.store_id), Timestamp::ZERO);
+    let record = own_record(config, StoreId::bounded(answer.store_id)?, Timestamp::ZERO);
     let mut stores = Vec::new();
     for info in answer.stores {
         stores.push(StoreRecord {
@@ -134,7 +136,7 @@ fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId,
                 http: String::new(),
             },
             ..StoreRecord::new(
-                StoreId(info.store_id),
+                StoreId::bounded(info.store_id)?,
                 holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
             )
         });

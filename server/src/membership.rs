@@ -44,7 +44,7 @@ impl Applicant {
     pub fn of(request: v1::JoinRequest) -> Result<Self, Rejected> {
         let some = |text: String| (!text.is_empty()).then_some(text);
         let applicant = Self {
-            store: StoreId(request.store_id),
+            store: StoreId::bounded(request.store_id).map_err(|bad| Rejected::invalid(bad.to_string()))?,
             site: SiteName::new(&request.site).map_err(Rejected::invalid)?,
             site_identity: some(request.site_identity),
             addresses: StoreAddresses {
@@ -210,7 +210,8 @@ async fn admit(running: &Running, applicant: &Applicant, binding: &Binding) -> R
         None => return Err(Rejected::Unavailable("the system range is not set up yet".into())),
         Some(found) => records::decode_next_id(&found.value).map_err(damaged)?,
     };
-    let record = StoreRecord { is_awaited: true, ..record_of(StoreId(next), applicant, running.fleet_now()) };
+    let store = StoreId::bounded(next).map_err(|bad| damaged(bad.into()))?;
+    let record = StoreRecord { is_awaited: true, ..record_of(store, applicant, running.fleet_now()) };
     let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
     let conditions = vec![Condition { key: next_key.clone(), expected }, binding.condition()];
     let mut mutations = vec![

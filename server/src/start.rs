@@ -5,6 +5,8 @@
 //!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
 //! ```
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,6 +194,7 @@ fn start_store(
     for (store, seen) in &known.seen {
         transport_config.incarnations.remember(*store, seen.incarnation, seen.counter);
     }
+    directory.prove_to(transport_config.incarnations.clone());
     let mut support_config = SupportConfig::new(stream_identity);
     support_config.traffic = Arc::clone(&transport_config.traffic);
     support_config.incarnations = transport_config.incarnations.clone();
@@ -258,7 +261,10 @@ fn introduce(identity: &Identity, own: &StoreRecord, started_at: u64) -> anyhow:
 /// The heartbeats between stores, on the port after the one for streams.
 fn start_support(config: &Config, support: SupportConfig, transport: &Transport) -> anyhow::Result<SupportLink> {
     let mut address: SocketAddr = config.listen_store;
-    address.set_port(transport.local_address().port() + 1);
+    let port = transport.local_address().port().checked_add(1);
+    let port =
+        port.with_context(|| format!("{} has no next port, on which heartbeats are heard", config.listen_store))?;
+    address.set_port(port);
     SupportLink::start(support, address).with_context(|| format!("listening for support heartbeats on {address}"))
 }
 

@@ -1,5 +1,7 @@
 //! `holdfast status` and `holdfast init`: looking at a fleet from outside.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use anyhow::Context;

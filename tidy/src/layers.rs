@@ -108,6 +108,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-testkit", layer: 3, may: BUILDS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-stage", layer: 4, may: STAGE, never: &["rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
+    Row { package: "holdfast-hostile", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &["holdfast-output"], never: &["tokio", "rocksdb"] },
 ];

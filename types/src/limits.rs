@@ -52,6 +52,31 @@ pub const MAX_CLOCK_OFFSET_MS: i64 = 500;
 /// for a moment, even on all stores at once, moves nothing; one that was set right is followed before anybody has to wait for it.
 pub const CLOCK_STEP_AFTER: Duration = Duration::from_secs(10);
 
+// ---- numbers from outside: each is checked once, where its message or record is decoded
+
+/// Terms, indexes, epochs, incarnations, sequences, counters: nothing that counts ever gets there (a million a second for 146,000
+/// years), and any two of them can be added.
+pub const MAX_COUNTED: u64 = 1 << 62;
+/// Incarnations and log counters that one store tells another of its own past: a store goes on counting from what it believes, and must
+/// then still be below [`MAX_COUNTED`].
+pub const MAX_HEARSAY: u64 = 1 << 48;
+/// Ids of stores are given one by one; with the number of a range behind it, one makes a range id.
+pub const MAX_STORE_ID: u64 = (1 << 31) - 1;
+/// Ranges that one store makes in its life.
+pub const MAX_RANGES_MADE: u64 = (1 << 32) - 1;
+/// Milliseconds of a stamp or a wall clock: the year 6429. As far again lies the end of what a timestamp can say.
+pub const MAX_WALL_MS: u64 = 1 << 47;
+/// Bytes of a disk or a snapshot: a pebibyte. Thousands of these can be added, and each taken a thousandfold.
+pub const MAX_REPORTED_BYTES: u64 = 1 << 50;
+/// Bytes of one range, as its leader reports them: far more than any grows to before it is split. A million of them can be added.
+pub const MAX_REPORTED_RANGE_BYTES: u64 = 1 << 42;
+/// Requests and bytes a second of one range, and thousandths of cores of a store. Placement takes a thousandfold of it, four times as
+/// much of earlier leaders, and the sum over a million ranges.
+pub const MAX_REPORTED_RATE: u64 = 1 << 30;
+/// Stores that are heard of by their own word alone: nothing that the fleet has on record names them. Enough for those that have just
+/// joined; a stranger who invents more makes the silent ones of them be forgotten.
+pub const UNPROVED_STORES: usize = 64;
+
 // ---- support
 
 /// How often a store asks its neighbours for support.
@@ -307,6 +332,8 @@ pub const MAX_STREAM_FORMATS: usize = 16;
 
 /// One frame of the support link: a handshake or a heartbeat.
 pub const SUPPORT_FRAME_BYTES: usize = 4 << 10;
+/// Of each text that a handshake says and that is said back, so much: all of them together fit into a frame.
+pub const MAX_HANDSHAKE_TEXT_BYTES: usize = 256;
 /// Heartbeats waiting for one connection; beyond it the oldest go, a heartbeat is worth nothing when it is late.
 pub const SUPPORT_QUEUE_FRAMES: usize = 8;
 /// Wait before a support connection is opened again, give or take a quarter.
@@ -420,4 +447,9 @@ const _: () = {
         REPORT_PARTS_AT_A_TIME * (REPORT_PART_BYTES + MAX_KEY_BYTES * 4) * (MAX_WORKERS as usize) < SEND_QUEUE_BYTES
     );
     assert!(WORKER_ROUND_LATE.as_millis() * 10 < THREAD_HANGS.as_millis());
+    assert!(MAX_COUNTED.checked_add(MAX_COUNTED).is_some());
+    assert!(MAX_HEARSAY < MAX_COUNTED / 2);
+    assert!(MAX_REPORTED_RATE.checked_mul(8_000 * (1 << 20)).is_some());
+    assert!(MAX_REPORTED_RANGE_BYTES.checked_mul(1 << 20).is_some());
+    assert!(MAX_REPORTED_BYTES.checked_mul(1_000).is_some());
 };

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::bounds::{OutOfBounds, at_most};
 use crate::ids::{RangeId, ReplicaId, SiteName, StoreId};
 use crate::key::Key;
+use crate::limits;
 
 /// Keys from `start` to before `end`; no `end` means to the end of the key space.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -95,6 +97,12 @@ pub struct RangeEpoch {
 }
 
 impl RangeEpoch {
+    /// The epoch that a socket or a disk names, unless it is out of bounds.
+    pub fn bounded(membership: u64, bounds: u64) -> Result<Self, OutOfBounds> {
+        let counted = |raw| at_most("a range's epoch", raw, limits::MAX_COUNTED);
+        Ok(Self { membership: counted(membership)?, bounds: counted(bounds)? })
+    }
+
     /// True when neither part is older than `other`'s and one is newer.
     #[must_use]
     pub fn is_newer_than(&self, other: &RangeEpoch) -> bool {

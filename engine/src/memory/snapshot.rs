@@ -1,6 +1,8 @@
 //! Snapshots on the disk of the twin: built, staged, verified, installed. A file is a list of raw keys and values, each with
 //! its length (4 bytes, big-endian) before it, in the layout of the data instance.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};

@@ -15,6 +15,8 @@
 //! Only one batch at a time is unsynced. So a crash leaves one bad logical record at most, and no record *begins* behind it;
 //! fragments of its own may well lie there, because pages reach the disk in any order.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 

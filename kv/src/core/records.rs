@@ -1,12 +1,15 @@
 //! The values that placement keeps in the system range, encoded.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_placement::{
     FormerIdentity, KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal,
 };
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
-use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp};
+use holdfast_types::bounds::{at_most, cut};
+use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp, limits};
 use prost::Message as _;
 
 /// The version that this program writes.
@@ -22,6 +25,11 @@ fn site(name: &str) -> Result<SiteName, BadMessage> {
 
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
+}
+
+fn some_stamp(raw: u64) -> Result<Option<Timestamp>, BadMessage> {
+    let stamp = Timestamp::bounded(raw)?;
+    Ok((stamp != Timestamp::ZERO).then_some(stamp))
 }
 
 /// Encodes a store's record.
@@ -50,7 +58,7 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
     let message = v1::StoreRecord::decode(bytes)?;
     known("a store's record", message.version)?;
     Ok(StoreRecord {
-        store: StoreId(message.store_id),
+        store: StoreId::bounded(message.store_id)?,
         site: site(&message.site)?,
         site_identity: some(message.site_identity),
         addresses: StoreAddresses {
@@ -58,9 +66,9 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
             store_to_store: message.store_address,
             http: message.http_address,
         },
-        joined_at: Timestamp(message.joined_at),
-        forgotten_at: (message.forgotten_at != 0).then_some(Timestamp(message.forgotten_at)),
-        leaving_at: (message.leaving_at != 0).then_some(Timestamp(message.leaving_at)),
+        joined_at: Timestamp::bounded(message.joined_at)?,
+        forgotten_at: some_stamp(message.forgotten_at)?,
+        leaving_at: some_stamp(message.leaving_at)?,
         zone: some(message.zone),
         is_awaited: message.awaited,
         application: message.application.map(Into::into),
@@ -140,9 +148,9 @@ pub fn decode_policy(bytes: &[u8]) -> Result<Policy, BadMessage> {
         },
         goal: if message.survive_store_only { SurvivalGoal::Store } else { SurvivalGoal::Site },
         leader_preference: sites.collect::<Result<_, _>>().map_err(BadMessage::Malformed)?,
-        split_bytes: or(message.split_bytes, by_default.split_bytes),
+        split_bytes: or(cut(message.split_bytes, limits::MAX_REPORTED_BYTES), by_default.split_bytes),
         split_requests_millis_per_second: or(
-            message.split_requests_millis_per_second,
+            cut(message.split_requests_millis_per_second, limits::MAX_REPORTED_BYTES),
             by_default.split_requests_millis_per_second,
         ),
     })
@@ -160,7 +168,11 @@ pub fn decode_keyspace(bytes: &[u8]) -> Result<KeyspaceRecord, BadMessage> {
     let message = v1::KeyspaceRecord::decode(bytes)?;
     known("a keyspace's record", message.version)?;
     let name = KeyspaceName::new(&message.name).map_err(BadMessage::Malformed)?;
-    Ok(KeyspaceRecord { id: KeyspaceId(message.id), name, created_at: Timestamp(message.created_at) })
+    Ok(KeyspaceRecord {
+        id: KeyspaceId::bounded(message.id)?,
+        name,
+        created_at: Timestamp::bounded(message.created_at)?,
+    })
 }
 
 /// Encodes the next id of a kind.
@@ -173,7 +185,8 @@ pub fn encode_next_id(next: u64) -> Bytes {
 pub fn decode_next_id(bytes: &[u8]) -> Result<u64, BadMessage> {
     let message = v1::NextId::decode(bytes)?;
     known("a next id", message.version)?;
-    Ok(message.next)
+    // Of stores and keyspaces alike; the narrower bound of stores is looked at where one is given.
+    Ok(at_most("a next id", message.next, u32::MAX.into())?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Conversions for `kv.proto`: the public service speaks of keyspaces and user keys, everything behind it of raw keys.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::Bytes;
 use holdfast_types::{
     Condition, Key, KeyRange, KeyspaceId, Located, Mutation, RangeRequest, Request, Response, Row, Term, Timestamp,
@@ -224,7 +226,7 @@ impl TryFrom<v1::RangeNotice> for Located {
         Ok(Self {
             descriptor: required(notice.descriptor, "the descriptor of a notice")?.try_into()?,
             leader: notice.leader.map(TryInto::try_into).transpose()?,
-            term: Term(notice.term),
+            term: Term::bounded(notice.term)?,
         })
     }
 }

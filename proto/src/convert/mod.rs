@@ -1,4 +1,6 @@
 //! Conversions between messages and types: the only place. One file per .proto file.
+//!
+//! Every number of a message is bounded here, where it becomes a type (see `holdfast_types::bounds`).
 
 pub mod common;
 pub mod fleet;
@@ -29,6 +31,12 @@ impl BadMessage {
     /// A malformed message.
     pub fn malformed(what: impl Into<String>) -> Self {
         Self::Malformed(what.into())
+    }
+}
+
+impl From<holdfast_types::OutOfBounds> for BadMessage {
+    fn from(bad: holdfast_types::OutOfBounds) -> Self {
+        Self::Malformed(bad.to_string())
     }
 }
 

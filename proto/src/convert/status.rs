@@ -4,6 +4,8 @@
 //! that the caller sees a refusal of its own library instead of ours. [`bounded`] keeps any status within
 //! [`limits::MAX_STATUS_BYTES`]: texts are cut, and what only saves the caller a look-up is left out. The reason always stays.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use holdfast_types::{Rejected, limits};
 use http::HeaderMap;
 use prost::Message;

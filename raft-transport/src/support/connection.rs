@@ -1,5 +1,7 @@
 //! One non-blocking socket of the support link, with its frames.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
@@ -93,7 +95,7 @@ impl Connection {
 
     /// Queues a frame of the handshake and writes what the socket takes.
     pub(crate) fn say(&mut self, frame: &v1::LinkFrame) -> Result<(), Broken> {
-        self.writer.push(&frame.encode_to_vec());
+        self.writer.push(&frame.encode_to_vec())?;
         self.flush()
     }
 }

@@ -1,5 +1,7 @@
 //! The connections over which other stores' heartbeats come.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -137,7 +139,7 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
         incoming.last_heard = now;
         // One answer that is still on its way says as much as two.
         if incoming.connection.writer.is_empty() {
-            incoming.connection.writer.push(&[]);
+            incoming.connection.writer.push(&[]).map_err(|oversized| oversized.to_string())?;
         }
         incoming.connection.flush().map_err(|broken| broken.to_string())?;
     }
@@ -146,11 +148,11 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
 
 fn greet(incoming: &mut Incoming, config: &SupportConfig, frame: Bytes) -> Result<(), String> {
     let judged = v1::LinkFrame::decode(frame)
-        .map_err(|error| Refusal::Malformed(error.to_string()))
+        .map_err(|error| Refusal::malformed(error.to_string()))
         .and_then(|first| handshake::judge_hello(&config.identity, &config.incarnations, first))
         .and_then(|caller| match caller.class {
             v1::LinkClass::Support => Ok(caller),
-            class => Err(Refusal::Malformed(format!("{class:?} streams have a port of their own"))),
+            class => Err(Refusal::malformed(format!("{class:?} streams have a port of their own"))),
         });
     let caller = match judged {
         Ok(caller) => caller,

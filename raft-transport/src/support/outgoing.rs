@@ -1,5 +1,7 @@
 //! The connection over which one store's heartbeats leave.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,7 +126,9 @@ impl Outgoing {
             counters.dropped += u64::from(self.pending.replace(payload).is_some());
             return;
         };
-        connection.writer.push(&payload);
+        if let Err(oversized) = connection.writer.push(&payload) {
+            return self.fail(Broken::from(oversized).into(), now, counters);
+        }
         unanswered.get_or_insert(now);
         self.traffic.count(Cause::Support, payload.len());
         counters.dropped += connection.writer.take_dropped();
@@ -175,7 +179,7 @@ impl Outgoing {
         counters: &mut SupportCounters,
     ) -> Result<(), Failure> {
         let answer = v1::LinkFrame::decode(frame.clone())
-            .map_err(|error| Failure::Refused(Refusal::Malformed(error.to_string())))?;
+            .map_err(|error| Failure::Refused(Refusal::malformed(error.to_string())))?;
         handshake::judge_answer(&config.identity, &config.incarnations, self.store, answer)
             .map_err(Failure::Refused)?;
         tracing::info!(store = %self.store, "support connection opened");

@@ -1,6 +1,8 @@
 //! The admin service: any store answers for the whole fleet. What another store knows better is asked of it, by the same calls with
 //! `only_this_store`.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod changes;
 mod drain;
 mod forget;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_server::Admin;
-use holdfast_types::{RangeEpoch, Rejected};
+use holdfast_types::{OutOfBounds, RangeEpoch, Rejected, StoreId};
 use tonic::{Request, Response, Status};
 
 use self::keyspaces::KeyspaceNames;
@@ -47,13 +49,23 @@ fn invalid(what: impl Into<String>) -> Status {
     to_status(Rejected::invalid(what))
 }
 
+/// The store that another one names in an answer; `None`: none, or no store at all.
+fn store_of(raw: u64) -> Option<StoreId> {
+    StoreId::bounded(raw).ok().filter(|store| *store != StoreId::NONE)
+}
+
+/// A number of a request, unless it is out of bounds.
+fn bounded<T>(number: Result<T, OutOfBounds>) -> Result<T, Status> {
+    number.map_err(|bad| invalid(bad.to_string()))
+}
+
 /// Refuses to act on an old picture.
 fn check_epoch(
     range: holdfast_types::RangeId,
     now: RangeEpoch,
     expected: Option<v1::RangeEpoch>,
 ) -> Result<(), Status> {
-    match expected.map(RangeEpoch::from) {
+    match expected.map(RangeEpoch::try_from).transpose().map_err(|bad| to_status(bad.into()))? {
         Some(expected) if expected != now => {
             Err(Status::failed_precondition(format!("{range} is at epoch {now:?} now, not {expected:?}: look again")))
         }

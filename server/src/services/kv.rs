@@ -1,5 +1,7 @@
 //! The public service: unary calls and scans for thin clients, the stream for ours.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +148,7 @@ async fn scan(
 ) {
     let deadline = Instant::now() + wait;
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
-    let at = (request.at != 0).then_some(Timestamp(request.at));
+    let at = (request.at != 0).then_some(Timestamp::compared(request.at));
     let mut pager =
         ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
             .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
@@ -185,7 +187,7 @@ async fn scan(
 
 fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {
     let until = part.until.map(|until| Key::bound(convert::keyspace(keyspace), &until));
-    ScanPart { at: Timestamp(part.at), until }
+    ScanPart { at: Timestamp::compared(part.at), until }
 }
 
 fn part_message(part: &ScanPart) -> v1::ScanPart {

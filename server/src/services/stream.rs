@@ -4,6 +4,8 @@
 //! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read. What is told of
 //! ranges goes in messages of bounded size too, as the client takes them, between the answers.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -16,6 +16,7 @@ mod loss;
 mod moved;
 mod once;
 mod pages;
+mod packets;
 mod paused;
 mod proofs;
 mod rows;

@@ -9,7 +9,7 @@ use holdfast_tests::wait;
 /// Clears the screen, renames the window, turns a text around; with a byte that is no text.
 const HOSTILE: &[u8] = b"a\x1b[2J\x1b[Hb\x1b]0;mine\x07\xe2\x80\xaec\xff";
 /// The same on a terminal.
-const SHOWN: &str = r"a\x1b[2J\x1b[Hb\x1b]0;mine\x07\u{202e}c\xff";
+const SHOWN: &str = r"a\u001b[2J\u001b[Hb\u001b]0;mine\u0007\u202ec\xff";
 
 async fn piped(scene: &Scene, arguments: &[&str]) -> (Vec<u8>, Vec<u8>) {
     let child = scene.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

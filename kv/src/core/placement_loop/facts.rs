@@ -14,6 +14,9 @@ use crate::core::report_parts::{Arriving, Ranges};
 /// A store that has not reported for this long counts as silent: three reports, and one more for the way.
 const SILENT_AFTER: Duration = limits::REPORT_EVERY.saturating_mul(4);
 
+/// Ranges of which something is remembered: more than a fleet has, so that what is made up of ranges is bounded.
+const MAX_RANGES: usize = 1 << 20;
+
 /// What stores reported.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -80,6 +83,9 @@ impl Facts {
     /// Takes a part of a report in. What it says of ranges counts when all parts are there, what it says of the store at once.
     pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
         let leader = report.store;
+        if self.stores.len() >= limits::ADDRESSED_STORES && !self.stores.contains_key(&leader) {
+            return;
+        }
         let (led, damaged) = (std::mem::take(&mut report.ranges), std::mem::take(&mut report.damaged));
         let worker = self.workers.entry((leader, report.worker)).or_default();
         if let Some(whole) = worker.arriving.take(report.incarnation, report.part, Ranges { led, damaged }) {
@@ -104,7 +110,7 @@ impl Facts {
             let (old, new) = (known.report.descriptor.epoch, report.descriptor.epoch);
             report.term >= known.report.term && new.membership >= old.membership && new.bounds >= old.bounds
         });
-        if !newer {
+        if !newer || (self.ranges.len() >= MAX_RANGES && !self.ranges.contains_key(&range)) {
             return;
         }
         let (carried, led_since) = match self.ranges.get(&range) {
@@ -341,6 +347,30 @@ mod tests {
             let view = facts.view((&records, at(second)), at(second));
             let led = view.ranges.values().filter(|range| range.leader == Some(StoreId(1))).count();
             assert_eq!((led, view.is_alive(StoreId(1))), (3_000, true), "at {second} s");
+        }
+    }
+
+    #[test]
+    fn the_largest_figures_that_a_report_can_have_are_added_up() {
+        let most = limits::MAX_REPORTED_RATE;
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        for term in 1..200 {
+            let report = RangeReport {
+                descriptor: descriptor(),
+                term: Term(term),
+                has_lease: true,
+                size_bytes: limits::MAX_REPORTED_RANGE_BYTES,
+                reads_per_second: most,
+                writes_per_second: most,
+                write_bytes_per_second: most,
+                caught_up: vec![ReplicaId(1)],
+            };
+            facts.range_report(StoreId(1 + term % 2), report, Moment(term));
+        }
+        // What is left of former leaders adds to it, and a fleet has a million ranges.
+        let RangeLoad { requests_millis_per_second, write_bytes_per_second } = facts.ranges[&RangeId(7)].load();
+        for figure in [requests_millis_per_second, write_bytes_per_second, limits::MAX_REPORTED_RANGE_BYTES] {
+            assert!(figure.checked_mul(1 << 20).is_some(), "{figure}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::storage::LogOp;
-use holdfast_types::{Incarnation, Moment, RangeId, StoreId, Term};
+use holdfast_types::{Incarnation, Moment, RangeId, StoreId, Term, limits};
 
 use super::absent::Absent;
 use super::garbage::Versions;
@@ -23,7 +23,7 @@ impl Worker {
         message: StoreMessage,
         cx: &Cx<'_>,
     ) {
-        self.heard.insert(from, cx.now);
+        self.note_heard(from, cx.now);
         self.silent.remove(&from);
         match message {
             StoreMessage::Raft(envelope) => self.take_raft(from, envelope, cx),
@@ -55,6 +55,15 @@ impl Worker {
                 self.take_progress(range, snapshot, state, &received, cx);
             }
         }
+    }
+
+    /// Anybody may call himself a store: the one that was silent for longest makes room.
+    fn note_heard(&mut self, from: StoreId, now: Moment) {
+        if self.heard.len() >= limits::ADDRESSED_STORES && !self.heard.contains_key(&from) {
+            let silent = self.heard.iter().min_by_key(|(_, at)| **at).map(|(store, _)| *store);
+            silent.map(|store| self.heard.remove(&store));
+        }
+        self.heard.insert(from, now);
     }
 
     fn take_raft(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {

@@ -175,6 +175,10 @@ impl Worker {
         if from == self.config.store {
             return self.pass_report(report, cx);
         }
+        // A store reports of itself; who it is its connection has said.
+        if report.store != from {
+            return;
+        }
         // One part asks for all: what is lost is asked for again with the next report.
         let asks = report.part.part == 0;
         let known = report.directory_version;

@@ -1,5 +1,7 @@
 //! Changes by hand: splits, replicas, leaders. The range is looked up anew for each try, so that an old picture costs time only.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use holdfast_kv::core::message::RangeHint;
@@ -15,7 +17,7 @@ use holdfast_types::{
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{AdminService, check_epoch, invalid};
+use super::{AdminService, bounded, check_epoch, invalid, store_of};
 use crate::running::Running;
 
 /// How long a change may take.
@@ -35,7 +37,7 @@ struct Looked {
 impl Looked {
     fn new(status: v1::RangeStatus) -> Option<Self> {
         let descriptor = RangeDescriptor::try_from(status.descriptor.clone()?).ok()?;
-        let leader = (status.leader_store != 0).then_some(StoreId(status.leader_store));
+        let leader = store_of(status.leader_store);
         Some(Self { descriptor, leader, status })
     }
 }
@@ -86,7 +88,7 @@ impl AdminService {
         running: &Running,
         request: v1::ChangeReplicasRequest,
     ) -> Result<v1::ChangeReplicasResponse, Status> {
-        let range = RangeId(request.range_id);
+        let range = bounded(RangeId::bounded(request.range_id))?;
         let change = AdminRequest::ChangeMembership(membership(running, request.change)?);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -104,7 +106,7 @@ impl AdminService {
         running: &Running,
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, Status> {
-        let range = RangeId(request.range_id);
+        let range = bounded(RangeId::bounded(request.range_id))?;
         let to = request.to.ok_or_else(|| invalid("name the store or the site that is to lead"))?;
         let site = match &to {
             To::Site(name) => Some(SiteName::new(name).map_err(invalid)?),
@@ -164,7 +166,11 @@ impl AdminService {
 
 /// The workers route by what they have heard.
 fn learn(running: &Running, found: &Looked) {
-    let hint = RangeHint { descriptor: found.descriptor.clone(), term: Term(found.status.term), leader: found.leader };
+    let hint = RangeHint {
+        descriptor: found.descriptor.clone(),
+        term: Term::bounded(found.status.term).unwrap_or_default(),
+        leader: found.leader,
+    };
     running.store.learn(vec![hint]);
 }
 
@@ -188,18 +194,20 @@ fn split_key(raw: bytes::Bytes) -> Result<Key, Status> {
 }
 
 fn membership(running: &Running, change: Option<Change>) -> Result<MembershipChange, Status> {
-    let replicas = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
+    let replicas = |ids: Vec<u64>| ids.into_iter().map(|id| bounded(ReplicaId::bounded(id))).collect::<Result<_, _>>();
     Ok(match change.ok_or_else(|| invalid("name the change"))? {
         Change::AddLearner(add) => {
-            let store = StoreId(add.store_id);
+            let store = bounded(StoreId::bounded(add.store_id))?;
             let site = running.directory.all().get(&store).map(|record| record.site.clone());
             let site = site.ok_or_else(|| invalid(format!("{store} is no store of this fleet")))?;
             MembershipChange::AddLearner { store, site }
         }
         Change::Reconfigure(change) => {
-            MembershipChange::Reconfigure { promote: replicas(change.promote), demote: replicas(change.demote) }
+            MembershipChange::Reconfigure { promote: replicas(change.promote)?, demote: replicas(change.demote)? }
         }
-        Change::RemoveLearner(remove) => MembershipChange::RemoveLearner { replica: ReplicaId(remove.replica_id) },
+        Change::RemoveLearner(remove) => {
+            MembershipChange::RemoveLearner { replica: bounded(ReplicaId::bounded(remove.replica_id))? }
+        }
     })
 }
 

@@ -7,6 +7,8 @@
 //! The condition is on the records of all members, so two drains that are asked for at the same moment are judged one after the other: the
 //! second one sees the mark of the first.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_kv::core::records;
@@ -129,7 +131,8 @@ impl AdminService {
         running: &Running,
         request: v1::DrainStoresRequest,
     ) -> Result<v1::DrainStoresResponse, Status> {
-        let wanted: BTreeSet<StoreId> = request.store_ids.iter().copied().map(StoreId).collect();
+        let wanted = request.store_ids.iter().map(|store| super::bounded(StoreId::bounded(*store)));
+        let wanted = wanted.collect::<Result<BTreeSet<StoreId>, Status>>()?;
         if wanted.is_empty() || wanted.contains(&StoreId::NONE) {
             return Err(super::invalid("name the stores that are to leave"));
         }
@@ -160,7 +163,7 @@ impl AdminService {
                 look.told(changed.unwrap_or(record), changed.is_some())
             });
             let mut silent = look.silent.clone();
-            silent.retain(|silent| !wanted.contains(&StoreId(silent.store_id)));
+            silent.retain(|silent| super::store_of(silent.store_id).is_none_or(|store| !wanted.contains(&store)));
             return Ok(v1::DrainStoresResponse { stores: told.collect(), silent });
         }
         Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }))
@@ -208,9 +211,10 @@ impl AdminService {
             // Whoever answers at the address of a store that is gone is not that store.
             stores.extend(answer.stores.into_iter().find(|said| said.store_id == store.0).map(|said| (store, said)));
         }
-        let heard = stores.values().flat_map(|said| said.hears.iter().copied().map(StoreId)).collect();
+        let heard =
+            stores.values().flat_map(|said| said.hears.iter().filter_map(|heard| super::store_of(*heard))).collect();
         let understood = |range: v1::RangeStatus| {
-            let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
+            let leader = super::store_of(range.leader_store);
             Some((RangeDescriptor::try_from(range.descriptor?).ok()?, leader, range.approximate_bytes))
         };
         Look { stores, heard, ranges: ranges.into_iter().filter_map(understood).collect(), silent: gathered.silent }

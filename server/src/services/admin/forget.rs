@@ -12,6 +12,8 @@
 //! moment, counts for nothing: the store is refused at its next handshake, and placement takes the replica away at once, because the
 //! store is no member.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
@@ -143,7 +145,7 @@ impl AdminService {
         running: &Running,
         request: v1::ForgetStoreRequest,
     ) -> Result<v1::ForgetStoreResponse, Status> {
-        let store = StoreId(request.store_id);
+        let store = super::bounded(StoreId::bounded(request.store_id))?;
         if store == StoreId::NONE {
             return Err(super::invalid("name the store that is to be forgotten"));
         }

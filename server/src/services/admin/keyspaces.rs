@@ -1,5 +1,7 @@
 //! Keyspaces by name: records in the system range, ids from a counter, both by compare-and-set.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Events of all stores, and the settings of one.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use holdfast_proto::v1;
 use holdfast_types::{StoreId, Timestamp, limits};
 use tonic::Status;
@@ -16,7 +18,7 @@ impl AdminService {
     pub(super) async fn events(&self, running: &Running, request: v1::ListEventsRequest) -> v1::ListEventsResponse {
         let limit = if request.limit == 0 { EVENTS_DEFAULT } else { request.limit };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(limits::EVENTS_KEPT);
-        let (mut events, mut more) = running.events.newest(limit, Timestamp(request.since));
+        let (mut events, mut more) = running.events.newest(limit, Timestamp::compared(request.since));
         if request.only_this_store {
             return v1::ListEventsResponse { events, more, silent: Vec::new() };
         }
@@ -37,7 +39,7 @@ impl AdminService {
         running: &Running,
         request: v1::ListSettingsRequest,
     ) -> Result<v1::ListSettingsResponse, Status> {
-        let store = StoreId(request.store_id);
+        let store = super::bounded(StoreId::bounded(request.store_id))?;
         if store == StoreId::NONE || store == running.store_id {
             let (store_id, site) = (running.store_id.0, running.site.to_string());
             return Ok(v1::ListSettingsResponse { settings: self.settings.clone(), store_id, site });

@@ -1,5 +1,7 @@
 //! Ranges as the stores of the fleet know them together.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -146,7 +148,7 @@ impl Details {
     fn take(&mut self, store: StoreId, ranges: Vec<v1::RangeStatus>, map: &mut RangeMap) {
         for range in ranges {
             let Some(Ok(descriptor)) = range.descriptor.map(RangeDescriptor::try_from) else { continue };
-            let (id, term) = (descriptor.range, Term(range.term));
+            let (id, term) = (descriptor.range, Term::bounded(range.term).unwrap_or_default());
             let leads = range.confirmed && range.leader_store == store.0;
             if leads && self.leads.get(&id).is_none_or(|(known, _)| *known < term) {
                 self.leads.insert(id, (term, store));
@@ -157,7 +159,7 @@ impl Details {
             }
             let said = range.progress.iter().filter(|progress| progress.store_id == store.0);
             self.progress.entry(id).or_default().extend(said.map(|progress| (store, progress.applied_index)));
-            let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
+            let leader = super::store_of(range.leader_store);
             map.learn(RangeHint { descriptor, term, leader });
         }
     }
@@ -264,7 +266,7 @@ async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wan
                 return Err(super::invalid("no key lies in these bounds: the start must lie before the end"));
             }
         }
-        Some(Which::RangeId(range)) => wanted.only = Some(RangeId(range)),
+        Some(Which::RangeId(range)) => wanted.only = Some(super::bounded(RangeId::bounded(range))?),
         Some(Which::Keyspace(name)) => {
             let keyspace = keyspaces::find(running, &name).await.map_err(to_status)?;
             let keyspace = keyspace.ok_or_else(|| Status::not_found(format!("there is no keyspace {name:?}")))?;

@@ -1,5 +1,7 @@
 //! Stores and sites: each store by its own word, as far as it answers.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
@@ -73,12 +75,12 @@ impl AdminService {
         for store in stores {
             let site = sites.entry(store.site.clone()).or_default();
             site.name.clone_from(&store.site);
-            site.stores += 1;
-            site.alive += u32::from(store.alive);
+            site.stores = site.stores.saturating_add(1);
+            site.alive = site.alive.saturating_add(u32::from(store.alive));
             site.draining |= store.draining;
-            site.replicas += store.replicas;
-            site.leaders += store.leaders;
-            let name = StoreId(store.store_id);
+            site.replicas = site.replicas.saturating_add(store.replicas);
+            site.leaders = site.leaders.saturating_add(store.leaders);
+            let name = super::store_of(store.store_id).unwrap_or_default();
             warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
             warnings.extend(short_of_disk(&store, &of_moves));
             let damaged = store.quarantined.iter();
@@ -124,9 +126,9 @@ fn short_of_disk(store: &v1::StoreStatus, limits: &MoveLimits) -> Option<String>
     (!is_said && limits.is_short_of_disk(free, total)).then(|| {
         format!(
             "{} ({}) gets no more replicas: {} % of its disk are free, {} % or {} GiB are wanted: make room, or add a store",
-            StoreId(store.store_id),
+            super::store_of(store.store_id).unwrap_or_default(),
             store.site,
-            free.saturating_mul(100) / total,
+            free.saturating_mul(100).checked_div(total).unwrap_or_default(),
             limits.low_space_percent,
             limits.ample_space_bytes >> 30
         )
