@@ -125,6 +125,11 @@ impl LocalFleet {
         Ok(())
     }
 
+    /// Starts stores with another program from now on: one that ends up as `holdfast`.
+    pub fn use_program(&mut self, program: PathBuf) {
+        self.options.binary = program;
+    }
+
     /// Puts each store into the namespace of its site, one in each, with the default ports. To be called before the start, and
     /// by who reaches the namespaces.
     pub fn place(&mut self, wires: &Wires) -> anyhow::Result<()> {

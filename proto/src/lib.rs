@@ -2,12 +2,15 @@
 //!
 //! - [`v1`]: everything generated from package `holdfast.v1`; client and server stubs behind feature `rpc`
 //! - `careful` (feature `rpc`): channels whose answers may come from anybody
+//! - `codec`: how the services read and write them, behind feature `rpc`
 //! - [`convert`]: the only conversions between messages and `holdfast-types`
 //!
 //! Disk formats and handshakes carry a version from the first day; an unknown one is refused with [`convert::BadMessage`].
 
 #[cfg(feature = "rpc")]
 pub mod careful;
+#[cfg(feature = "rpc")]
+pub mod codec;
 pub mod convert;
 
 /// Package `holdfast.v1`.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_edge::gate::{Gate, Port, PortLimits};
+use holdfast_edge::layer::Bounds;
 use holdfast_proto::v1::store_transport_server::StoreTransportServer;
 use holdfast_types::{SiteName, StoreId, limits};
 use parking_lot::{Mutex, RwLock};
@@ -16,7 +18,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::class::{Cause, Class};
 use crate::handshake::{Identity, Incarnations, Security};
@@ -43,6 +44,8 @@ pub struct TransportConfig {
     pub traffic: Arc<Traffic>,
     /// The newest starts of other stores; shared with the support link.
     pub incarnations: Incarnations,
+    /// How many connections are let in, and how many bytes they may hold.
+    pub port: Arc<Port>,
 }
 
 impl TransportConfig {
@@ -58,9 +61,19 @@ impl TransportConfig {
             snapshot_queue_bytes: limits::SNAPSHOT_QUEUE_BYTES,
             traffic: Arc::default(),
             incarnations: Incarnations::default(),
+            port: Port::new("stores", PORT),
         }
     }
 }
+
+/// The port of a store that says nothing else.
+const PORT: PortLimits = PortLimits {
+    connections: limits::STORE_CONNECTIONS,
+    per_address: limits::STORE_CONNECTIONS,
+    first_request_within: Some(limits::FIRST_REQUEST_WITHIN),
+    lives_for: None,
+    bytes: limits::STORE_PORT_BYTES,
+};
 
 /// Why a message was not queued. It is gone and counted: whoever sent it sends again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -144,7 +157,7 @@ impl Transport {
             let _context = config.runtime.enter();
             tokio::net::TcpListener::from_std(config.listener)?
         };
-        let server = config.runtime.spawn(serve(Arc::clone(&shared), listener));
+        let server = config.runtime.spawn(serve(Arc::clone(&shared), listener, config.port));
         Ok(Transport {
             shared,
             neighbours: RwLock::default(),
@@ -302,7 +315,7 @@ impl Drop for Transport {
     }
 }
 
-async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
+async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener, port: Arc<Port>) {
     let mut stop = shared.stop.subscribe();
     let stopped = async move {
         // An error means that the transport is gone, which is the same.
@@ -318,8 +331,10 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
         .max_concurrent_streams(Some(limits::MAX_STREAMS_PER_CONNECTION))
         .http2_keepalive_interval(Some(limits::STREAM_KEEPALIVE))
         .http2_keepalive_timeout(Some(limits::STREAM_KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(limits::CLIENT_HEADER_BYTES)
+        .layer(Bounds { one_message: |_| false, keeps: false, window_bytes: limits::STREAM_WINDOW_BYTES })
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped)
+        .serve_with_incoming_shutdown(Gate::new(listener, port).incoming(), stopped)
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the port for other stores is closed");

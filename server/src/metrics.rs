@@ -8,10 +8,11 @@ use holdfast_types::{SiteName, StoreId, limits};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::log;
+use crate::ports::Ports;
 use crate::requests::RequestCounters;
 use crate::running::{Running, ServerState};
 
@@ -22,6 +23,7 @@ const OTHER_SITES: &str = "(other)";
 pub fn page(state: &ServerState) -> String {
     let running = state.running();
     let mut registry = registry(state.started.elapsed().as_secs_f64(), running.is_some());
+    register_ports(&mut registry, &state.ports);
     if let Some(running) = running {
         Figures::of(&running).register(&mut registry);
         running.requests.register(&mut registry);
@@ -156,6 +158,32 @@ fn register_drops(registry: &mut Registry, drops: Drops, oversized: u64) {
     );
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]
+struct OfPort {
+    port: &'static str,
+}
+
+/// What strangers hold of the ports.
+fn register_ports(registry: &mut Registry, ports: &Ports) {
+    let (connections, held_bytes) = (Family::<OfPort, Gauge>::default(), Family::<OfPort, Gauge>::default());
+    let (turned_away, refused) = (Family::<OfPort, Counter>::default(), Family::<OfPort, Counter>::default());
+    for port in ports.all() {
+        let label = OfPort { port: port.name };
+        connections.get_or_create(&label).set(figure(port.connections()));
+        held_bytes.get_or_create(&label).set(figure(port.budget.held_bytes()));
+        turned_away.get_or_create(&label).inc_by(port.turned_away());
+        refused.get_or_create(&label).inc_by(port.budget.refused());
+    }
+    registry.register("port_connections", "Connections to a port now", connections);
+    registry.register("port_held_bytes", "Bytes that a port holds for those connected to it", held_bytes);
+    registry.register("port_turned_away", "Connections that were ended at once, or to make room", turned_away);
+    registry.register("port_refused", "Messages and answers for which a connection had no room", refused);
+}
+
+fn figure(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// Lines that are not in the log.
 fn register_log(registry: &mut Registry, counters: log::Counters) {
     let counts = [("full", counters.lost_full), ("unwritten", counters.lost_unwritten)];
@@ -203,6 +231,7 @@ mod tests {
             &of_sites(vec![row(Direction::Sent, "site-b", "site-a")], &BTreeSet::from([&a, &b])),
         );
         register_drops(&mut registry, Drops { queue_full: 3, too_large: 1, ..Drops::default() }, 1);
+        register_ports(&mut registry, &Ports::for_tests());
         register_log(&mut registry, log::Counters { lost_full: 4, lost_unwritten: 0, held_back: 2 });
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
@@ -230,6 +259,8 @@ mod tests {
             "holdfast_messages_dropped_total{reason=\"too_large\"} 2",
             "holdfast_log_lost_lines_total{reason=\"full\"} 4",
             "holdfast_log_held_back_lines_total 2",
+            "holdfast_port_connections{port=\"clients\"} 0",
+            "holdfast_port_refused_total{port=\"http\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
         }

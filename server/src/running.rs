@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::addresses::Unreached;
 use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::core::permit::Authority;
@@ -29,6 +30,7 @@ use crate::announcing::TELL_UNREACHED_AFTER;
 use crate::directory::Directory;
 use crate::events::EventLog;
 use crate::history::History;
+use crate::ports::Ports;
 use crate::requests::{Kind, RequestCounters};
 use crate::services::fitting::short;
 use crate::wire::Incoming;
@@ -136,9 +138,21 @@ impl Running {
 
     /// Asks the store for somebody and waits for the answer.
     pub async fn ask(&self, request: RangeRequest, authority: Authority, wait: Duration) -> Result<Response, Rejected> {
+        self.ask_for(None, request, authority, wait).await
+    }
+
+    /// Asks the store on behalf of a client, who is charged for the answer, and waits for it.
+    pub async fn ask_for(
+        &self,
+        client: Option<&Arc<Ledger>>,
+        request: RangeRequest,
+        authority: Authority,
+        wait: Duration,
+    ) -> Result<Response, Rejected> {
         let (sender, answer) = oneshot::channel();
         let (kind, begun) = (Kind::of(&request.request), Instant::now());
-        let cancellation = self.store.request(request, authority, wait, Box::new(OneReply(sender)));
+        let reply = OneReply { sender, client: client.cloned() };
+        let cancellation = self.store.request(request, authority, wait, Box::new(reply));
         let guard = CancelOnDrop { store: &self.store, cancellation };
         let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
         guard.disarm();
@@ -159,12 +173,34 @@ impl Running {
     }
 }
 
-struct OneReply(oneshot::Sender<Result<Response, Rejected>>);
+struct OneReply {
+    sender: oneshot::Sender<Result<Response, Rejected>>,
+    client: Option<Arc<Ledger>>,
+}
 
 impl Reply for OneReply {
     fn answer(self: Box<Self>, outcome: Result<Response, Rejected>, _fleet_now: Timestamp) {
+        let outcome = match &self.client {
+            Some(client) => charged(client, outcome).0,
+            None => outcome,
+        };
         // The caller may have gone.
-        let _ = self.0.send(outcome);
+        let _ = self.sender.send(outcome);
+    }
+}
+
+/// Charges an answer to the client that it is for, where it comes into being; returns what was charged. Who has not taken what it was
+/// answered before is told to come again: what was read is read again then, and a condition that did not hold left nothing behind.
+pub fn charged(client: &Ledger, outcome: Result<Response, Rejected>) -> (Result<Response, Rejected>, usize) {
+    let bytes = outcome.as_ref().map_or(0, Response::size_bytes);
+    // What says little is paid for with the request.
+    if bytes <= limits::ANSWER_OVERHEAD_BYTES {
+        return (outcome, 0);
+    }
+    if client.owe(bytes) {
+        (outcome, bytes)
+    } else {
+        (Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), 0)
     }
 }
 
@@ -206,6 +242,8 @@ pub struct ServerState {
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
     standing: parking_lot::Mutex<Readiness>,
     preparations: AtomicU64,
+    /// The ports, and who is connected to them.
+    pub ports: Ports,
 }
 
 /// Whether the store is going to stop.
@@ -221,8 +259,9 @@ enum Readiness {
 
 impl ServerState {
     /// A process that is no member yet.
-    pub fn new() -> Arc<Self> {
+    pub fn new(ports: Ports) -> Arc<Self> {
         Arc::new(Self {
+            ports,
             running: ArcSwapOption::empty(),
             is_member: AtomicBool::new(false),
             started: Instant::now(),
@@ -401,7 +440,7 @@ mod tests {
 
     #[test]
     fn an_old_preparation_does_not_end_a_newer_one_and_a_stop_is_final() {
-        let state = ServerState::new();
+        let state = ServerState::new(Ports::for_tests());
         let (begin, end) = (|| state.begin_preparing(|| ()), |only| state.end_preparing(only, || ()));
         let first = begin().unwrap();
         let second = begin().unwrap();
@@ -421,7 +460,7 @@ mod tests {
             Err(Some(Rejected::Unavailable(why))) => why,
             other => panic!("a refusal with its details was expected: {other:?}"),
         };
-        let state = ServerState::new();
+        let state = ServerState::new(Ports::for_tests());
         assert!(refusal(&state).contains("holdfast init"));
         assert_eq!(state.readiness(), Err("not a member of a fleet yet\n".to_owned()));
         state.set_member();

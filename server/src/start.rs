@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_edge::descriptors::{self, Shares};
+use holdfast_edge::gate::Gate;
 use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
@@ -30,7 +32,6 @@ use holdfast_replica::{CheckLevel, SurvivalGoal};
 use holdfast_types::{StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::server::TcpIncoming;
 
 use crate::announcing;
 use crate::config::{Config, in_kubernetes};
@@ -39,8 +40,9 @@ use crate::ending::Ending;
 use crate::events::{self, EventLog};
 use crate::joining::{become_member, own_record, random_128, stay_member};
 use crate::membership;
-use crate::proof;
+use crate::ports;
 use crate::private;
+use crate::proof;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
@@ -55,19 +57,19 @@ const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits until what it took in is answered: a write that a new leader decides takes an election at most. What has no
 /// quorum will not be answered, however long one waits.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// HTTP/2 windows of client connections: many calls share one.
-const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Runs a store until it is told to stop or its disk fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     check_proof(&config, in_kubernetes())?;
     private::begin(&config.data_dir).with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let shares = Shares::of(descriptors::raise_limit())?;
     let data_dir = config.data_dir.clone();
-    let engines =
-        tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
-            .await?
-            .with_context(|| format!("opening {}", config.data_dir.display()))?;
-    let state = ServerState::new();
+    let engine_options = EngineOptions { open_files: shares.engine, ..EngineOptions::default() };
+    let engines = tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &engine_options))
+        .await?
+        .with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let ports = ports::Ports::new(&shares);
+    let state = ServerState::new(ports);
     if Identity::read(&*engines.log)?.is_some() {
         state.set_member();
     }
@@ -81,7 +83,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening for stores on {}", config.listen_store))?;
     http::serve(http_listener, Arc::clone(&state))?;
     tokio::spawn(serve_clients(client_listener, Arc::clone(&state), init, config.clone()));
-    tracing::info!(clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, "listening");
+    tracing::info!(
+        clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, files = shares.all,
+        connections = shares.clients, "listening"
+    );
 
     let (faults, mut fault) = fault_sink();
     let ended = tokio::select! {
@@ -130,7 +135,7 @@ async fn live(
             Vec::new()
         }
     };
-    let (running, stopped) = start_store(config, engines, clock, stream_listener, faults, &stores)?;
+    let (running, stopped) = start_store(config, engines, clock, (stream_listener, state), faults, &stores)?;
     let running = Arc::new(running);
     tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
     note_start(&running);
@@ -171,7 +176,7 @@ fn start_store(
     config: &Config,
     engines: Engines,
     clock: Arc<dyn Clock>,
-    stream_listener: TcpListener,
+    (stream_listener, state): (TcpListener, &ServerState),
     faults: FaultSink,
     stores: &[StoreRecord],
 ) -> anyhow::Result<(Running, watch::Sender<bool>)> {
@@ -189,8 +194,9 @@ fn start_store(
     let stream_identity = introduce(&identity, &own, known.started_at)?;
     let directory = Arc::new(Directory::open(&config.data_dir, own, identity.incarnation, Arc::clone(&clock)));
     let incoming = Arc::new(Incoming::new(Arc::clone(&directory)));
-    let transport_config =
+    let mut transport_config =
         TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
+    transport_config.port = Arc::clone(&state.ports.stores);
     for (store, seen) in &known.seen {
         transport_config.incarnations.remember(*store, seen.incarnation, seen.counter);
     }
@@ -198,6 +204,7 @@ fn start_store(
     let mut support_config = SupportConfig::new(stream_identity);
     support_config.traffic = Arc::clone(&transport_config.traffic);
     support_config.incarnations = transport_config.incarnations.clone();
+    support_config.max_incoming = state.ports.heartbeats;
     let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
     let transport =
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
@@ -331,6 +338,7 @@ async fn serve_clients(
     config: Config,
 ) {
     let max = limits::MAX_MESSAGE_BYTES;
+    let gate = Gate::new(listener, Arc::clone(&state.ports.clients));
     let kv = KvServer::new(KvService { state: Arc::clone(&state) })
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
@@ -356,9 +364,7 @@ async fn serve_clients(
     // Python's library and older tools ask by the name that the service had before it was stable.
     let reflection_alpha = reflected().build_v1alpha().expect("the descriptors are those that were compiled in");
     let reflection = reflected().build_v1().expect("the descriptors are those that were compiled in");
-    let served = tonic::transport::Server::builder()
-        .initial_stream_window_size(CLIENT_WINDOW_BYTES)
-        .initial_connection_window_size(CLIENT_WINDOW_BYTES)
+    let served = ports::client_server()
         .layer(tower::util::MapResponseLayer::new(bounded))
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
@@ -366,7 +372,7 @@ async fn serve_clients(
         .add_service(health_service)
         .add_service(reflection)
         .add_service(reflection_alpha)
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .serve_with_incoming(gate.incoming());
     if let Err(error) = served.await {
         tracing::error!(%error, "the client port is gone");
     }

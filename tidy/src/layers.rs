@@ -21,6 +21,8 @@ const BASE: &[&str] = &["holdfast-types", "holdfast-proto"];
 const KEPT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-files"];
 const CORES: &[&str] =
     &["holdfast-types", "holdfast-proto", "holdfast-engine", "holdfast-replica", "holdfast-placement"];
+/// The streams between stores come by a port too.
+const TRANSPORT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-edge"];
 const PARTS: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
@@ -35,6 +37,7 @@ const PARTS: &[&str] = &[
 const SERVED: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
     "holdfast-placement",
@@ -51,6 +54,7 @@ const SERVED: &[&str] = &[
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
     "holdfast-placement",
@@ -93,10 +97,11 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-proto", layer: 0, may: &["holdfast-types"], never: &["tokio", "rocksdb", "raft"] },
     Row { package: "holdfast-output", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-files", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
+    Row { package: "holdfast-edge", layer: 1, may: BASE, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-engine", layer: 1, may: KEPT, never: &["tokio", "tonic", "raft"] },
     Row { package: "holdfast-replica", layer: 1, may: BASE, never: IMPURE },
     Row { package: "holdfast-placement", layer: 1, may: BASE, never: IMPURE },
-    Row { package: "holdfast-raft-transport", layer: 2, may: CORES, never: &["raft", "rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-raft-transport", layer: 2, may: TRANSPORT, never: &["raft", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-kv", layer: 2, may: CORES, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-client", layer: 2, may: CORES, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-sim", layer: 3, may: PARTS, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },

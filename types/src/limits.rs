@@ -18,6 +18,8 @@ pub const MAX_GET_BYTES: usize = 6 << 20;
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 /// One message of any of our protocols, with room for the largest batch and its envelope.
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Fields of one request, those of messages within it counted: the largest batch has a tenth, a full message of the smallest calls a half.
+pub const MAX_REQUEST_FIELDS: usize = 1 << 18;
 /// Rows of one page of a scan.
 pub const MAX_SCAN_ROWS: u32 = 10_000;
 /// Bytes of one page of a scan.
@@ -327,6 +329,69 @@ pub const FORGOTTEN_STORE_BYTES: usize = 128;
 pub const ADDRESS_TRY_MIN: Duration = Duration::from_millis(100);
 /// Formats that one handshake may name.
 pub const MAX_STREAM_FORMATS: usize = 16;
+
+// ---- ports: what those who connect may hold of a store
+
+/// Bytes that the client port holds for all connections: messages that arrive, requests that are open, answers that are not taken.
+pub const CLIENT_PORT_BYTES: usize = 96 << 20;
+/// Of its own every connection has this, whatever others hold: an open request and a small message. With [`CLIENT_CONNECTIONS`] of them 96 MiB more.
+pub const CONNECTION_OWN_BYTES: usize = 48 << 10;
+/// Bytes that the port for store streams holds for messages that arrive: each of a few dozen connections may send one of the largest.
+pub const STORE_PORT_BYTES: usize = 128 << 20;
+/// Beyond that one connection holds at most what is free divided by this: alone a fifth of the budget, which is two of the largest messages.
+pub const CONNECTION_SHARE: usize = 4;
+/// Counted for an open request beyond its messages: buffers for reading and writing, and what serves it.
+pub const OPEN_REQUEST_BYTES: usize = 24 << 10;
+/// Counted for each answer beyond its values: one that says nothing takes memory too, until it is taken.
+pub const ANSWER_OVERHEAD_BYTES: usize = 256;
+/// Counted for each call of a client's stream until its answer goes out: its place, its request in the store, and an answer that says little.
+pub const CALL_OVERHEAD_BYTES: usize = 512;
+/// Counted for each value or row of an answer beyond its bytes.
+pub const ROW_OVERHEAD_BYTES: usize = 96;
+/// Answers go to the connection in slices of this size: what it was handed cannot be taken back.
+pub const ANSWER_SLICE_BYTES: usize = 32 << 10;
+/// Answers of a client's stream that it has not taken; beyond it nothing more is read from it.
+pub const STREAM_UNTAKEN_BYTES: usize = 8 << 20;
+/// What a client's connection may have in flight unread: 25 MB/s at 10 ms of round trip. A thousand of them are a quarter of a gigabyte.
+pub const CLIENT_WINDOW_BYTES: u32 = 256 << 10;
+/// A message arrives within this time of its first byte: the largest one at 3.4 Mbit/s.
+pub const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+/// A client that has answers to take and takes nothing of them for so long loses them.
+pub const ANSWER_TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// How often answers that nobody takes are looked for.
+pub const UNTAKEN_LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
+/// A connection makes its first request within this time, or is ended.
+pub const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// Requests that one connection of a client may have open: more wait at the client, as HTTP/2 has it.
+pub const CLIENT_REQUESTS_PER_CONNECTION: u32 = 256;
+/// Headers of one request: gRPC needs a few hundred bytes.
+pub const CLIENT_HEADER_BYTES: u32 = 16 << 10;
+/// How often a client's connection is asked whether it lives.
+pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(20);
+/// A client's connection that does not answer within this time is ended.
+pub const CLIENT_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of clients, at most: each takes some 25 KB before it says anything.
+pub const CLIENT_CONNECTIONS: usize = 2_048;
+/// Of the connections of a port, the part that one address may have, in percent: a whole site may come from behind one address.
+pub const ADDRESS_SHARE_PERCENT: usize = 60;
+/// Connections of other stores to the port for streams: three of each, in a fleet of a hundred stores, and as many that are being replaced.
+pub const STORE_CONNECTIONS: usize = 1_024;
+/// Connections to the HTTP port: a probe's takes milliseconds.
+pub const HTTP_CONNECTIONS: usize = 256;
+/// A connection to the HTTP port is ended after this: probes and scrapers connect again.
+pub const HTTP_CONNECTION_LIVES: Duration = Duration::from_secs(60);
+/// At the limit of a port a connection that has been without a request for so long makes room for the next.
+pub const IDLE_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(1);
+/// How long accepting pauses where there is no room, or no file to be had.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are turned away are told of in the log this often.
+pub const TURNED_AWAY_SAID_EVERY: Duration = Duration::from_secs(30);
+/// A store with a limit of fewer open files does not start.
+pub const DESCRIPTORS_NEEDED: usize = 256;
+/// Files kept for everything that has no share of its own: listeners, timers, logs, files that are written and replaced.
+pub const DESCRIPTORS_KEPT: usize = 48;
+/// Sorted files that the engine holds open, at most: 64 GB of them at 32 MB.
+pub const ENGINE_OPEN_FILES: usize = 4_096;
 
 // ---- the support link
 

@@ -41,7 +41,7 @@ impl Incoming {
     }
 }
 
-/// - At most `limits::SUPPORT_MAX_INCOMING` connections, of which each store has one that was welcomed.
+/// - At most `SupportConfig::max_incoming` connections, of which each store has one that was welcomed.
 /// - A connection that says no hello within the support interval is closed.
 #[derive(Default)]
 pub(crate) struct IncomingSet {
@@ -50,7 +50,7 @@ pub(crate) struct IncomingSet {
 
 impl IncomingSet {
     /// Takes all connections that wait.
-    pub(crate) fn accept(&mut self, listener: &TcpListener, now: Instant, sockets: &mut Sockets) {
+    pub(crate) fn accept(&mut self, listener: &TcpListener, most: usize, now: Instant, sockets: &mut Sockets) {
         loop {
             let (mut stream, from) = match listener.accept() {
                 Ok(accepted) => accepted,
@@ -62,7 +62,7 @@ impl IncomingSet {
                     return;
                 }
             };
-            if self.by_token.len() >= limits::SUPPORT_MAX_INCOMING {
+            if self.by_token.len() >= most {
                 tracing::warn!(%from, "too many support connections");
                 continue;
             }

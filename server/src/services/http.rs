@@ -10,10 +10,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use holdfast_edge::gate::Gate;
 use holdfast_kv::driver::SLOW_BEAT;
 use tokio::time::Instant;
 
 use crate::metrics;
+use crate::ports::Probes;
 use crate::running::ServerState;
 
 /// A thread that seems to hang has this long to show that it lives: all of them seem to when the machine slept, or the process was stopped.
@@ -29,7 +31,8 @@ pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(state)).await
+            let gate = Probes(Gate::new(listener, Arc::clone(&state.ports.http)));
+            axum::serve(gate, router(state)).await
         })
     };
     let tell = move || {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_client::core::spanning::{ScanPager, ScanPart};
+use holdfast_edge::layer::TakenBy;
+use holdfast_edge::ledger::Ledger;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
@@ -13,6 +15,7 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::kv_server::Kv;
 use holdfast_types::validate::validate;
 use holdfast_types::{Key, KeyRange, RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +26,9 @@ use crate::running::{Running, ServerState};
 
 /// Pages of a scan that a slow client may lag behind.
 const SCAN_PAGES_AHEAD: usize = 2;
+/// What a page takes at most, but for its last row.
+const PAGE_BYTES: usize = 1 << 20;
+const _: () = assert!(PAGE_BYTES == limits::MAX_SCAN_BYTES as usize, "a page is charged before it is read");
 
 /// The public service of one store.
 pub struct KvService {
@@ -66,9 +72,9 @@ impl KvService {
         A: TryFrom<Answer, Error = BadMessage>,
     {
         let running = self.state.member()?;
-        let deadline = Instant::now() + patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
-        let answer = repeat::ask(&running, asked, deadline).await.map_err(to_status)?;
+        let answer = repeat::ask(&running, Some(&client), asked, deadline).await.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
 }
@@ -106,11 +112,11 @@ impl Kv for KvService {
 
     async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
         let running = self.state.member()?;
-        let deadline = Instant::now() + patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let asked = RangeRequest::from(request.into_inner());
         validate(&asked, limits::MAX_VALUE_BYTES).map_err(to_status)?;
         let Asked::Get { keys, at } = asked.request else { return Err(Status::internal("a batch get is a get")) };
-        let values = spanning::get(&running, &keys, at, deadline).await.map_err(to_status)?;
+        let values = spanning::get(&running, &client, &keys, at, deadline).await.map_err(to_status)?;
         let answer = Answer::Got { values };
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
@@ -124,10 +130,12 @@ impl Kv for KvService {
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         let running = self.state.member()?;
-        let wait = patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let (pages, stream) = mpsc::channel(SCAN_PAGES_AHEAD);
-        tokio::spawn(scan(running, request.into_inner(), wait, pages));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        tokio::spawn(scan(running, client, request.into_inner(), deadline, pages));
+        let mut response = Response::new(ReceiverStream::new(stream));
+        response.extensions_mut().insert(TakenBy(deadline.into_std()));
+        Ok(response)
     }
 
     async fn stream(
@@ -135,18 +143,14 @@ impl Kv for KvService {
         request: Request<Streaming<v1::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let running = self.state.member()?;
-        Ok(Response::new(stream::serve(running, request.into_inner())))
+        let client = Ledger::of(request.extensions());
+        Ok(Response::new(stream::serve(running, client, request.into_inner())))
     }
 }
 
-/// Reads page after page until the rows, the bytes, the client or its deadline end.
-async fn scan(
-    running: Arc<Running>,
-    request: v1::ScanRequest,
-    wait: Duration,
-    pages: mpsc::Sender<Result<v1::ScanResponse, Status>>,
-) {
-    let deadline = Instant::now() + wait;
+/// Reads page after page until the rows, the bytes, the client or its deadline end. A page is read once there is a place for it: a scan
+/// that nobody reads holds a few pages, and reads no more.
+async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanRequest, deadline: Instant, pages: Pages) {
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
     let at = (request.at != 0).then_some(Timestamp::compared(request.at));
     let mut pager =
@@ -156,13 +160,15 @@ async fn scan(
     while let Some(asked) = pager.next_request() {
         let asked = RangeRequest { range: None, write: None, request: asked };
         let answer = tokio::select! {
-            answer = repeat::ask(&running, asked, deadline) => answer,
-            // The client has gone.
+            answer = page(&running, &client, asked, deadline, &pages) => answer,
+            // The client has gone, or does not take what it was answered.
             () = pages.closed() => return,
         };
-        let page = match answer {
-            Ok(page) => page,
-            Err(error) => return drop(pages.send(Err(to_status(error))).await),
+        let (place, page) = match answer {
+            Some((place, Ok(page))) => (place, page),
+            Some((place, Err(error))) => return place.send(Err(to_status(error))),
+            // The deadline came, and there is no place for a word about it.
+            None => return,
         };
         let next = match &page {
             Answer::Scanned { resume, .. } => resume.clone(),
@@ -171,7 +177,7 @@ async fn scan(
         let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
         let rows = pager.take(page);
         let (Ok(mut message), Ok(rows)) = (message, rows) else {
-            return drop(pages.send(Err(Status::internal("a page of rows was expected"))).await);
+            return place.send(Err(Status::internal("a page of rows was expected")));
         };
         let size: usize = rows.iter().map(|row| row.key.user_key().len() + row.value.value.len()).sum();
         bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
@@ -179,10 +185,30 @@ async fn scan(
             message.resume = None;
         }
         message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
-        if pages.send(Ok(message)).await.is_err() || bytes_left == 0 {
+        client.settle(PAGE_BYTES, message.encoded_len());
+        place.send(Ok(message));
+        if bytes_left == 0 {
             return;
         }
     }
+}
+
+type Pages = mpsc::Sender<Result<v1::ScanResponse, Status>>;
+
+/// A place for a page, and then the page, for which [`PAGE_BYTES`] are charged. `None`: there was no place before the deadline.
+async fn page<'a>(
+    running: &Running,
+    client: &Ledger,
+    asked: RangeRequest,
+    deadline: Instant,
+    pages: &'a Pages,
+) -> Option<(mpsc::Permit<'a, Result<v1::ScanResponse, Status>>, Result<Answer, Rejected>)> {
+    let place = tokio::time::timeout_at(deadline, pages.reserve()).await.ok()?.ok()?;
+    if !client.owe_by(PAGE_BYTES, deadline).await {
+        return Some((place, Err(Rejected::DeadlineExceeded)));
+    }
+    // It is paid for already.
+    Some((place, repeat::ask(running, None, asked, deadline).await))
 }
 
 fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {

@@ -10,8 +10,10 @@
 //! the caller itself would, and until its deadline. From then on a refusal says nothing of the attempt that is lost, so the caller
 //! hears of one only as an unknown outcome.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::permit::Authority;
 use holdfast_kv::core::routing::Page;
 use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, WriteAttempt, limits};
@@ -22,8 +24,13 @@ use crate::running::Running;
 /// How long to wait before a request is sent again, unless the refusal says it.
 const AGAIN_AFTER: Duration = Duration::from_millis(25);
 
-/// Asks the store until the answer is one for the caller.
-pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) -> Result<Response, Rejected> {
+/// Asks the store on behalf of `client`, who is charged for the answer, until the answer is one for the caller.
+pub async fn ask(
+    running: &Running,
+    client: Option<&Arc<Ledger>>,
+    request: RangeRequest,
+    deadline: Instant,
+) -> Result<Response, Rejected> {
     let mut call = Call {
         is_write: request.request.is_write(),
         write: request.write,
@@ -35,7 +42,12 @@ pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) ->
     loop {
         let range = last_range(running, &request.request);
         let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
-        let outcome = running.ask(asked, Authority::Client, deadline.saturating_duration_since(Instant::now())).await;
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let outcome = running.ask_for(client, asked, Authority::Client, wait).await;
+        if outcome.is_err() && client.is_some_and(|client| client.was_refused()) {
+            // The client has not taken what it was answered: asking again would only read it again.
+            return outcome.map_err(|rejected| call.said(rejected));
+        }
         match call.take(outcome, Instant::now()) {
             Next::Again(rejected, _) if *running.stopped.borrow() => return Err(call.said(rejected)),
             Next::Again(rejected, wait) => {

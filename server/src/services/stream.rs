@@ -1,19 +1,23 @@
 //! `Kv.Stream`: many calls at a time on one stream, in both directions in batches.
 //!
 //! One task reads calls and hands them to the store; one task packs whatever has been answered meanwhile into one message.
-//! Bounds: open calls, and bytes of answers that the client has not taken yet; beyond the latter no calls are read. What is told of
-//! ranges goes in messages of bounded size too, as the client takes them, between the answers.
+//! What a call takes is charged to its connection before it is handed on, and what an answer takes when it comes into being: whoever takes no
+//! answers is no longer read from, and is answered busy for what was read already. Bounds: open calls, and the bytes of the connection.
+//! What is told of ranges goes in messages of bounded size too, as the client takes them, between the answers.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use holdfast_edge::budget::Charge;
+use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::permit::Authority;
 use holdfast_kv::driver::Cancellation;
 use holdfast_kv::ports::Reply;
+use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1::{RangeNotice, StreamAnswer, StreamCall, StreamRequest, StreamResponse};
 use holdfast_types::{Key, RangeRequest, Rejected, Response as Answer, Timestamp, limits};
 use parking_lot::Mutex;
@@ -25,10 +29,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::requests::{Kind, RequestCounters};
-use crate::running::Running;
+use crate::running::{Running, charged};
 
-/// Bytes of answers that a client has not taken; beyond it we stop reading its calls.
-const MAX_UNTAKEN_BYTES: usize = 32 << 20;
 /// Answers packed into one message.
 const MAX_ANSWERS: usize = 1_024;
 /// How long a stopping store waits for a client to take its last answers.
@@ -37,22 +39,26 @@ const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 const READY_MESSAGES: usize = 4;
 
 /// What the reading and the writing task share.
+///
+/// - A call is in `open` from its arrival until its answer is packed, also when it was cancelled.
 struct Session {
     running: Arc<Running>,
+    client: Arc<Ledger>,
     answers: mpsc::UnboundedSender<Answered>,
-    open: Mutex<HashMap<u64, Cancellation>>,
-    untaken_bytes: AtomicUsize,
-    taken: Notify,
+    open: Mutex<HashMap<u64, Option<Cancellation>>>,
     /// Calls are open where none were.
     busy: Notify,
     /// The client has said all that it will say.
     said_all: Notify,
 }
 
+/// The end of a call. `said` is `None` when nobody waits for an answer.
 struct Answered {
     call_id: u64,
-    outcome: Result<Answer, Rejected>,
-    fleet_now: Timestamp,
+    said: Option<(Result<Answer, Rejected>, Timestamp)>,
+    charged_bytes: usize,
+    /// What the message of the call takes, and all of its calls until they are packed.
+    _message: Arc<Charge>,
 }
 
 struct StreamReply {
@@ -60,27 +66,49 @@ struct StreamReply {
     kind: Kind,
     begun: std::time::Instant,
     requests: Arc<RequestCounters>,
-    answers: mpsc::UnboundedSender<Answered>,
+    client: Arc<Ledger>,
+    message: Arc<Charge>,
+    /// `None`: it is answered.
+    answers: Option<mpsc::UnboundedSender<Answered>>,
 }
 
-impl Reply for StreamReply {
-    fn answer(self: Box<Self>, outcome: Result<Answer, Rejected>, fleet_now: Timestamp) {
-        self.requests.ended(self.kind, self.begun, &outcome);
+impl StreamReply {
+    fn end(&mut self, said: Option<(Result<Answer, Rejected>, Timestamp)>, charged_bytes: usize) {
+        let Some(answers) = self.answers.take() else { return };
+        let (call_id, _message) = (self.call_id, Arc::clone(&self.message));
         // A stream that has ended takes no answers, and nobody waits for them.
-        let _ = self.answers.send(Answered { call_id: self.call_id, outcome, fleet_now });
+        let _ = answers.send(Answered { call_id, said, charged_bytes, _message });
     }
 }
 
-/// Serves one stream.
-pub fn serve(running: Arc<Running>, calls: Streaming<StreamRequest>) -> ReceiverStream<Result<StreamResponse, Status>> {
+impl Reply for StreamReply {
+    fn answer(mut self: Box<Self>, outcome: Result<Answer, Rejected>, fleet_now: Timestamp) {
+        let (outcome, charged_bytes) = charged(&self.client, outcome);
+        self.requests.ended(self.kind, self.begun, &outcome);
+        self.end(Some((outcome, fleet_now)), charged_bytes);
+    }
+}
+
+impl Drop for StreamReply {
+    fn drop(&mut self) {
+        // A call that was cancelled is let go without an answer.
+        self.end(None, 0);
+    }
+}
+
+/// Serves one stream of a client.
+pub fn serve(
+    running: Arc<Running>,
+    client: Arc<Ledger>,
+    calls: Streaming<StreamRequest>,
+) -> ReceiverStream<Result<StreamResponse, Status>> {
     let (answers, mut answered) = mpsc::unbounded_channel();
     let (ready, messages) = mpsc::channel(READY_MESSAGES);
     let session = Arc::new(Session {
         running,
+        client,
         answers,
         open: Mutex::default(),
-        untaken_bytes: AtomicUsize::new(0),
-        taken: Notify::new(),
         busy: Notify::new(),
         said_all: Notify::new(),
     });
@@ -111,35 +139,55 @@ async fn read(
     ready: mpsc::Sender<Result<StreamResponse, Status>>,
 ) {
     loop {
-        while session.untaken_bytes.load(Ordering::Acquire) > MAX_UNTAKEN_BYTES {
-            session.taken.notified().await;
-        }
-        let request = match calls.message().await {
-            Ok(Some(request)) => request,
+        match next_calls(&session, &mut calls).await {
+            Ok(true) => {}
             // Its open calls are still answered.
-            Ok(None) => return session.said_all.notify_one(),
+            Ok(false) => return session.said_all.notify_one(),
             Err(status) => {
                 let _ = ready.send(Err(status)).await;
                 session.cancel_everything();
                 return;
             }
-        };
-        if let Some(fleet) = request.hello.and_then(|hello| hello.fleet)
-            && (fleet.high, fleet.low) != halves(session.running.fleet.0)
-        {
-            let status =
-                Status::failed_precondition("this store belongs to another fleet than the one the client named");
-            let _ = ready.send(Err(status)).await;
-            return;
         }
-        if session.open.lock().len() + request.calls.len() > limits::STREAM_MAX_CALLS {
-            let most = limits::STREAM_MAX_CALLS;
-            let status =
-                Status::resource_exhausted(format!("more than {most} calls are open on this stream: wait for answers"));
-            let _ = ready.send(Err(status)).await;
-            return;
+    }
+}
+
+/// Takes in one message of calls; false: it was the last.
+async fn next_calls(session: &Session, calls: &mut Streaming<StreamRequest>) -> Result<bool, Status> {
+    room(session, || (session.client.untaken_bytes() <= limits::STREAM_UNTAKEN_BYTES).then_some(())).await?;
+    let Some(request) = calls.message().await? else { return Ok(false) };
+    if let Some(fleet) = request.hello.and_then(|hello| hello.fleet)
+        && (fleet.high, fleet.low) != halves(session.running.fleet.0)
+    {
+        let other = "this store belongs to another fleet than the one the client named";
+        return Err(Status::failed_precondition(other));
+    }
+    if session.open.lock().len() + request.calls.len() > limits::STREAM_MAX_CALLS {
+        let most = limits::STREAM_MAX_CALLS;
+        let too_many = format!("more than {most} calls are open on this stream: wait for answers");
+        return Err(Status::resource_exhausted(too_many));
+    }
+    let mut message = session.client.take_received();
+    let calls_bytes = request.calls.len() * limits::CALL_OVERHEAD_BYTES;
+    message.join(room(session, || session.client.charge(calls_bytes)).await?);
+    session.begin(request.calls, &request.cancel, &Arc::new(message))?;
+    Ok(true)
+}
+
+/// Waits until there is what `look` looks for, which the client brings about by taking answers. What it may send meanwhile is charged: a
+/// client for which there is no room even for that loses its stream.
+async fn room<T>(session: &Session, look: impl Fn() -> Option<T>) -> Result<T, Status> {
+    let mut unread = None;
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
         }
-        session.begin(request.calls, &request.cancel);
+        if unread.is_none() {
+            let window = session.client.charge(limits::CLIENT_WINDOW_BYTES as usize);
+            unread = Some(window.ok_or_else(|| to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }))?);
+        }
+        // Others may have made room as well.
+        let _ = tokio::time::timeout(limits::BUSY_RETRY_AFTER, session.client.taken()).await;
     }
 }
 
@@ -150,53 +198,63 @@ fn halves(id: u128) -> (u64, u64) {
 
 impl Session {
     /// Hands calls to the store. The table is locked all the while, so that no answer can look for its call too early.
-    fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64]) {
+    fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64], message: &Arc<Charge>) -> Result<(), Status> {
         let mut open = self.open.lock();
         let was_idle = open.is_empty();
         let begun = std::time::Instant::now();
         for call in calls {
-            let call_id = call.call_id;
-            let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
-            match request
-                .and_then(|request| RangeRequest::try_from(request).map_err(|bad| Rejected::invalid(bad.to_string())))
-            {
-                Ok(request) => {
-                    let wait = match call.timeout_ms {
-                        0 => limits::DEFAULT_DEADLINE,
-                        ms => Duration::from_millis(ms.into()),
-                    };
-                    let reply = StreamReply {
-                        call_id,
-                        kind: Kind::of(&request.request),
-                        begun,
-                        requests: Arc::clone(&self.running.requests),
-                        answers: self.answers.clone(),
-                    };
-                    if let Some(cancellation) =
-                        self.running.store.request(request, Authority::Client, wait, Box::new(reply))
-                    {
-                        open.insert(call_id, cancellation);
-                    }
-                }
-                Err(rejected) => {
-                    let fleet_now = self.running.fleet_now();
-                    // The receiver lives as long as the session's writer; without it nobody waits.
-                    let _ = self.answers.send(Answered { call_id, outcome: Err(rejected), fleet_now });
-                }
-            }
+            let Entry::Vacant(place) = open.entry(call.call_id) else {
+                let id = call.call_id;
+                return Err(Status::invalid_argument(format!(
+                    "call {id} is open already: every call needs an id of its own"
+                )));
+            };
+            place.insert(self.hand_over(call, begun, message));
         }
         for call_id in cancel {
-            if let Some(cancellation) = open.remove(call_id) {
+            if let Some(cancellation) = open.get_mut(call_id).and_then(Option::take) {
                 self.running.store.cancel(cancellation);
             }
         }
         if was_idle && !open.is_empty() {
             self.busy.notify_one();
         }
+        Ok(())
+    }
+
+    /// Hands one call to the store, or answers it; returns what cancels it.
+    fn hand_over(&self, call: StreamCall, begun: std::time::Instant, message: &Arc<Charge>) -> Option<Cancellation> {
+        let call_id = call.call_id;
+        let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
+        let request = request
+            .and_then(|request| RangeRequest::try_from(request).map_err(|bad| Rejected::invalid(bad.to_string())));
+        let request = match request {
+            Ok(request) => request,
+            Err(rejected) => {
+                let (said, _message) = (Some((Err(rejected), self.running.fleet_now())), Arc::clone(message));
+                // The receiver lives as long as the session's writer; without it nobody waits.
+                let _ = self.answers.send(Answered { call_id, said, charged_bytes: 0, _message });
+                return None;
+            }
+        };
+        let wait = match call.timeout_ms {
+            0 => limits::DEFAULT_DEADLINE,
+            ms => Duration::from_millis(ms.into()),
+        };
+        let reply = StreamReply {
+            call_id,
+            kind: Kind::of(&request.request),
+            begun,
+            requests: Arc::clone(&self.running.requests),
+            client: Arc::clone(&self.client),
+            message: Arc::clone(message),
+            answers: Some(self.answers.clone()),
+        };
+        self.running.store.request(request, Authority::Client, wait, Box::new(reply))
     }
 
     fn cancel_everything(&self) {
-        for (_, cancellation) in self.open.lock().drain() {
+        for cancellation in self.open.lock().drain().filter_map(|(_, cancellation)| cancellation) {
             self.running.store.cancel(cancellation);
         }
     }
@@ -272,10 +330,10 @@ async fn write(
         answers: Vec::new(),
         notices: telling.next(&session.running),
     };
-    if ready.send(Ok(hello)).await.is_err() {
+    if !send(session, hello, ready).await {
         return;
     }
-    let mut batch = Vec::with_capacity(MAX_ANSWERS);
+    let mut batch = Vec::new();
     let mut silent_since = Instant::now();
     let mut ends = false;
     // Without open calls nobody is owed a sign of life: an idle stream costs nothing.
@@ -307,11 +365,8 @@ async fn write(
         }
         response.now = session.running.fleet_now().0;
         silent_since = Instant::now();
-        let well = if lives {
-            ready.send(Ok(response)).await.is_ok()
-        } else {
-            pack(session, response, &mut batch, ready).await
-        };
+        let well =
+            if lives { send(session, response, ready).await } else { pack(session, response, &mut batch, ready).await };
         if !well || (ends && answered.is_empty() && session.open.lock().is_empty()) {
             return;
         }
@@ -333,32 +388,37 @@ async fn pack(
     }
     let mut size_bytes = 0;
     for answered in batch.drain(..) {
-        response.now = response.now.max(answered.fleet_now.0);
-        let answer = StreamAnswer { call_id: answered.call_id, response: Some(answered.outcome.into()) };
-        size_bytes += answer.encoded_len();
+        let Some((outcome, fleet_now)) = answered.said else { continue };
+        response.now = response.now.max(fleet_now.0);
+        let answer = StreamAnswer { call_id: answered.call_id, response: Some(outcome.into()) };
+        let answer_bytes = answer.encoded_len();
+        session.client.settle(answered.charged_bytes, answer_bytes);
+        size_bytes += answer_bytes;
         response.answers.push(answer);
         if size_bytes >= limits::STREAM_ANSWERS_BYTES {
             let next = StreamResponse { now: response.now, ..StreamResponse::default() };
             let full = std::mem::replace(&mut response, next);
-            if !send(session, full, size_bytes, ready).await {
+            if !send(session, full, ready).await {
                 return false;
             }
             size_bytes = 0;
         }
     }
     let empty = response.answers.is_empty() && response.notices.is_empty();
-    empty || send(session, response, size_bytes, ready).await
+    empty || send(session, response, ready).await
 }
 
+/// Sends one message, whose answers are charged already. False: the client is gone, or has no room for what it is told unasked.
 async fn send(
     session: &Session,
     message: StreamResponse,
-    size_bytes: usize,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
 ) -> bool {
-    session.untaken_bytes.fetch_add(size_bytes, Ordering::AcqRel);
-    let sent = ready.send(Ok(message)).await.is_ok();
-    session.untaken_bytes.fetch_sub(size_bytes, Ordering::AcqRel);
-    session.taken.notify_one();
-    sent
+    let told_bytes = message.notices.iter().map(prost::Message::encoded_len).sum();
+    if told_bytes > 0 && !session.client.owe(told_bytes) {
+        let busy = to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+        let _ = ready.send(Err(busy)).await;
+        return false;
+    }
+    ready.send(Ok(message)).await.is_ok()
 }
