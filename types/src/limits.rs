@@ -20,6 +20,8 @@ pub const MAX_BATCH_BYTES: usize = 4 << 20;
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
 /// Fields of one request, those of messages within it counted: the largest batch has a tenth, a full message of the smallest calls a half.
 pub const MAX_REQUEST_FIELDS: usize = 1 << 18;
+/// Replicas of one range, those that come and go counted: a policy has 9 at most, and all of them may move at a time.
+pub const MAX_REPLICAS: usize = 64;
 /// Rows of one page of a scan.
 pub const MAX_SCAN_ROWS: u32 = 10_000;
 /// Bytes of one page of a scan.

@@ -7,6 +7,7 @@ mod wire;
 use bytes::Bytes;
 use holdfast_engine::{SnapshotId, SnapshotManifest};
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::fields;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
 use holdfast_types::{
     Incarnation, Key, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, SiteName, StoreId, Term,
@@ -319,6 +320,10 @@ impl StoreMessage {
 
     /// Reads what [`StoreMessage::encode`] wrote; refuses unknown versions and malformed messages.
     pub fn decode(bytes: &Bytes) -> Result<Self, BadMessage> {
+        if !fields::are_within::<holdfast_proto::v1::StoreMessage>(bytes, limits::MAX_REQUEST_FIELDS) {
+            let most = limits::MAX_REQUEST_FIELDS;
+            return Err(BadMessage::Malformed(format!("a message between stores has more than {most} fields")));
+        }
         let message = holdfast_proto::v1::StoreMessage::decode(bytes.clone())?;
         if message.version != VERSION {
             let found = message.version;

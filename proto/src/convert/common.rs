@@ -13,7 +13,7 @@ use holdfast_types::{
     StoreId, Timestamp, VersionedValue, WriteAttempt, limits,
 };
 
-use super::BadMessage;
+use super::{BadMessage, check_count};
 use crate::v1;
 use crate::v1::{condition, range_request, range_response, rejection};
 
@@ -217,6 +217,8 @@ impl TryFrom<v1::RangeDescriptor> for RangeDescriptor {
 
     /// Also checks the descriptor's invariants, so that no code behind this line meets a broken one.
     fn try_from(descriptor: v1::RangeDescriptor) -> Converted<Self> {
+        // Before they are compared with each other.
+        check_count("replicas of a range", descriptor.replicas.len(), limits::MAX_REPLICAS)?;
         let descriptor = Self {
             range: RangeId::bounded(descriptor.range_id)?,
             bounds: required(descriptor.bounds, "the bounds of a range")?.try_into()?,

@@ -9,6 +9,11 @@ pub mod kv;
 pub mod status;
 pub mod storage;
 
+/// Refuses a list that is longer than any honest one, before anything is made of it.
+pub fn check_count(what: &str, count: usize, most: usize) -> Result<(), BadMessage> {
+    if count > most { Err(BadMessage::Malformed(format!("{count} {what}: there are {most} at most"))) } else { Ok(()) }
+}
+
 /// A message that is not well-formed: a field is missing or out of bounds, or a version is not known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadMessage {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use holdfast_output::visible;
 use holdfast_types::limits;
 use parking_lot::{Condvar, Mutex};
 

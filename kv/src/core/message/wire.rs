@@ -4,12 +4,13 @@
 
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
-use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::convert::common::{key, outcome, required};
 use holdfast_proto::v1::{self, store_message::Body};
 use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
 use holdfast_types::bounds::{at_most, cut};
 use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp, limits};
+use prost::Message as _;
 
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
 use crate::core::effect::AdminOutcome;
@@ -253,6 +254,7 @@ fn admin_request_of(request: v1::admin_call::Request) -> Converted<AdminRequest>
 }
 
 fn replicas(ids: Vec<u64>) -> Converted<Vec<ReplicaId>> {
+    check_count("replicas of a range", ids.len(), limits::MAX_REPLICAS)?;
     ids.into_iter().map(|id| Ok(ReplicaId::bounded(id)?)).collect()
 }
 
@@ -301,7 +303,6 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
     // Placement adds and multiplies these figures. One that is beyond all measure is no reason to hear nothing of the store.
     let bytes = |told| cut(told, limits::MAX_REPORTED_BYTES);
     let rate = |told| cut(told, limits::MAX_REPORTED_RATE);
-    let small = |n: u32| u16::try_from(n).map_err(|e| BadMessage::malformed(format!("worker: {e}")));
     let range = |r: v1::RangeReport| {
         Ok(RangeReport {
             descriptor: required(r.descriptor, "descriptor")?.try_into()?,
@@ -321,12 +322,17 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
     if !part.is_sound() {
         return Err(BadMessage::malformed(format!("part {} of {} of a report", part.part, part.parts)));
     }
+    let part_bytes = report.encoded_len();
+    if part.parts > 1 && part_bytes > 2 * limits::REPORT_PART_BYTES {
+        return Err(BadMessage::malformed(format!("{part_bytes} bytes in one part of a report")));
+    }
+    let (worker, workers) = workers_of(report.worker, report.workers)?;
     Ok(StoreReport {
         store: StoreId::bounded(report.store_id)?,
         site: site(&report.site)?,
         incarnation: Incarnation::bounded(report.incarnation)?,
-        worker: small(report.worker)?,
-        workers: small(report.workers)?,
+        worker,
+        workers,
         disk_total_bytes: bytes(report.disk_total_bytes),
         disk_free_bytes: bytes(report.disk_free_bytes),
         disk_ok: report.disk_ok,
@@ -339,6 +345,14 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
         damaged: report.damaged.into_iter().map(damaged_of).collect::<Converted<_>>()?,
         part,
     })
+}
+
+/// Which of how many workers.
+fn workers_of(worker: u32, workers: u32) -> Converted<(u16, u16)> {
+    match (u16::try_from(worker), u16::try_from(workers)) {
+        (Ok(worker), Ok(workers)) if worker < workers && workers <= limits::MAX_WORKERS => Ok((worker, workers)),
+        _ => Err(BadMessage::malformed(format!("worker {worker} of {workers}"))),
+    }
 }
 
 fn damaged_of(damaged: v1::DamagedReplica) -> Converted<(RangeId, ReplicaId)> {
