@@ -38,17 +38,17 @@ pub fn are_few(mut bytes: &[u8], most: usize) -> bool {
     while bytes.has_remaining() {
         let Some(less) = left.checked_sub(1) else { return false };
         left = less;
-        // What is malformed is refused when it is decoded.
-        let Some(behind) = behind_field(bytes) else { return true };
-        bytes = behind;
+        // What is malformed is refused when it is decoded; groups are not, and nothing of ours has any.
+        match decode_key(&mut bytes) {
+            Ok((_, WireType::StartGroup | WireType::EndGroup)) => return false,
+            Ok((_, wire)) => match skipped(wire, &mut bytes).and_then(|skipped| bytes.split_at_checked(skipped)) {
+                Some((_, behind)) => bytes = behind,
+                None => return true,
+            },
+            Err(_) => return true,
+        }
     }
     true
-}
-
-fn behind_field(mut bytes: &[u8]) -> Option<&[u8]> {
-    let (_, wire) = decode_key(&mut bytes).ok()?;
-    let skipped = skipped(wire, &mut bytes)?;
-    Some(bytes.split_at_checked(skipped)?.1)
 }
 
 /// Bytes that the rest of a field takes, of which the key was read, and what says how long it is.
@@ -126,6 +126,10 @@ fn count(types: &Types, message: &str, mut bytes: &[u8], left: &mut usize, depth
         let (number, wire) = decode_key(&mut bytes).ok()?;
         let Some(less) = left.checked_sub(1) else { return Some(false) };
         *left = less;
+        // The decoder would skip one, and what lies in it is not counted: nothing of ours has any.
+        if matches!(wire, WireType::StartGroup | WireType::EndGroup) {
+            return Some(false);
+        }
         let skipped = skipped(wire, &mut bytes)?;
         let (inside, behind) = bytes.split_at_checked(skipped)?;
         bytes = behind;
@@ -196,8 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn a_group_hides_nothing_from_the_count() {
+        // A field of no message begins and ends as a group; the decoder skips it.
+        let mut bytes = vec![0x9b, 0x06, 0x9c, 0x06];
+        assert!(v1::StreamRequest::decode(bytes.as_slice()).is_ok());
+        bytes.extend(v1::StreamRequest { calls: vec![v1::StreamCall::default(); 1_000], ..Default::default() }.encode_to_vec());
+        assert!(!is_within(types(), "StreamRequest", &bytes, 10) && !are_few(&bytes, 10));
+    }
+
+    #[test]
     fn what_is_malformed_is_left_to_the_decoder() {
-        for bytes in [&[0x0a][..], &[0x0a, 0xff, 0xff], &[0x0b], &[0xff; 20], &[0x0a, 0x02, 0x0a]] {
+        for bytes in [&[0x0a][..], &[0x0a, 0xff, 0xff], &[0xff; 20], &[0x0a, 0x02, 0x0a]] {
             assert!(is_within(types(), "StreamRequest", bytes, 10), "{bytes:?}");
         }
     }

@@ -23,5 +23,6 @@ mod rows;
 mod shell;
 mod shown;
 mod stopping;
+mod unheard;
 mod unread;
 mod whole_demo;

@@ -2,17 +2,19 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_kv::core::records;
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::{Headroom, MoveLimits, StateKey, StoreRecord};
 use holdfast_proto::v1;
 use holdfast_types::{StoreId, limits};
+use tonic::Status;
 
 use super::AdminService;
 use crate::running::Running;
-use crate::services::fitting::{first_of, short};
+use crate::others::Gathered;
+use crate::services::fitting::{first_of, plausible, short};
 use crate::{others, system};
 
 impl AdminService {
@@ -47,11 +49,8 @@ impl AdminService {
     }
 
     /// All stores, by id, and who did not answer.
-    pub(super) async fn stores(&self, running: &Running) -> (Vec<v1::StoreStatus>, Vec<v1::SilentStore>) {
-        let asked = self.others.ask_all(running, |mut client| async move {
-            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
-        });
-        let gathered = asked.await;
+    pub(super) async fn stores(&self, running: &Running) -> Result<(Vec<v1::StoreStatus>, Vec<v1::SilentStore>), Status> {
+        let gathered = self.statuses(running).await?;
         let mut stores: BTreeMap<StoreId, v1::StoreStatus> =
             running.directory.all().values().map(|record| (record.store, kept(record))).collect();
         stores.insert(running.store_id, self.own_status(running));
@@ -61,14 +60,25 @@ impl AdminService {
                 stores.insert(store, status);
             }
         }
-        (stores.into_values().collect(), gathered.silent)
+        Ok((stores.into_values().collect(), gathered.silent))
+    }
+
+    /// What each of the other stores says of itself, cut to what an honest one says.
+    pub(super) async fn statuses(&self, running: &Running) -> Result<Gathered<v1::ListStoresResponse>, Status> {
+        let asked = self.others.ask_all(running, &BTreeSet::new(), |mut client| async move {
+            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
+        });
+        let mut gathered = asked.await?;
+        gathered.answers.values_mut().flat_map(|answer| &mut answer.stores).for_each(plausible);
+        Ok(gathered)
     }
 
     /// All sites, by name.
-    pub(super) async fn sites(&self, running: &Running) -> v1::ListSitesResponse {
+    pub(super) async fn sites(&self, running: &Running) -> Result<v1::ListSitesResponse, Status> {
         let bounds = StateKey::all_sites();
         let identities = system::all(running, bounds, others::OTHERS_WITHIN, records::decode_site);
-        let ((stores, silent), identities) = tokio::join!(self.stores(running), identities);
+        let (stores, identities) = tokio::join!(self.stores(running), identities);
+        let (stores, silent) = stores?;
         let mut sites: BTreeMap<String, v1::SiteStatus> = BTreeMap::new();
         let (mut warnings, mut headroom) = (Vec::new(), Vec::new());
         let of_moves = MoveLimits::default();
@@ -107,7 +117,7 @@ impl AdminService {
         }
         warnings.extend(unbearable(sites.len(), &headroom));
         let worst = headroom.iter().max_by_key(|lost| (!lost.enough, lost.utilisation_permille));
-        v1::ListSitesResponse {
+        Ok(v1::ListSitesResponse {
             sites: sites.into_values().collect(),
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
@@ -115,7 +125,7 @@ impl AdminService {
             headroom: worst.map(|worst| worst.sentence.clone()).unwrap_or_default(),
             warnings: first_of(warnings),
             silent,
-        }
+        })
     }
 }
 
