@@ -7,7 +7,7 @@
 //!
 //! - [`outln!`] and [`out!`] return [`Unwritten`] when nobody takes what is printed. A command passes that on with `?`, so that whatever it
 //!   holds is let go of, and its `main` ends with the code of [`ending`]: [`READER_GONE`], and not a word.
-//! - [`errln!`] and [`err!`] never fail: where standard error is closed there is nobody to tell. [`Errors`] does the same for logs.
+//! - [`errln!`] and [`err!`] never fail: where standard error is closed there is nobody to tell.
 //! - [`Lines`] prints from within what cannot stop at once, and says later that it could not.
 //!
 //! **Nothing that somebody wrote into a store takes a terminal over.** What goes to a terminal, and all of standard error, is escaped
@@ -180,21 +180,6 @@ macro_rules! err {
 macro_rules! errln {
     () => { $crate::complain(::core::format_args!("\n")) };
     ($($text:tt)*) => { $crate::complain(::core::format_args!("{}\n", ::core::format_args!($($text)*))) };
-}
-
-/// Standard error for log lines: a store whose log nobody reads any more goes on.
-#[derive(Clone, Copy, Debug)]
-pub struct Errors;
-
-impl Write for Errors {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = errors().write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Lines of something that cannot stop in the middle: the first failure is kept for its end, and nothing is printed after it.

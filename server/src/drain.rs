@@ -141,7 +141,9 @@ fn as_json(drained: &Drained, is_empty: bool) -> serde_json::Value {
 /// Ranges that have a replica on a store, and roughly their bytes.
 pub fn left_on(store: StoreId, ranges: &[RangeStatus]) -> (u64, u64) {
     let here = ranges.iter().filter(|range| range.descriptor.replica_on(store).is_some());
-    here.fold((0, 0), |(ranges, bytes), range| (ranges + 1, bytes + range.approximate_bytes.unwrap_or(0)))
+    here.fold((0, 0_u64), |(ranges, bytes), range| {
+        (ranges + 1, bytes.saturating_add(range.approximate_bytes.unwrap_or(0)))
+    })
 }
 
 /// How it is with a store that leaves.

@@ -179,6 +179,7 @@ pub async fn stay_member(config: &Config, running: &Arc<Running>) -> Ending {
         addresses: own_addresses(config),
         zone: config.zone.clone(),
         application: None,
+        has_started: true,
     };
     let mut said = String::new();
     loop {

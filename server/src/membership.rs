@@ -37,6 +37,8 @@ pub struct Applicant {
     pub zone: Option<String>,
     /// Names its application, so that a new store that asks twice is let in once.
     pub application: Option<u128>,
+    /// True: it is a member that has started and says so itself, by the streams that prove who it is. A request alone proves nothing.
+    pub has_started: bool,
 }
 
 impl Applicant {
@@ -54,6 +56,7 @@ impl Applicant {
             },
             zone: some(request.zone),
             application: request.application.map(Into::into),
+            has_started: false,
         };
         check_text("version", &request.version, limits::MAX_VERSION_BYTES)?;
         applicant.check()?;
@@ -241,7 +244,9 @@ async fn renew(
             known.site, applicant.site, known.site
         )));
     }
-    let record = known.renewed(record_of(store, applicant, running.fleet_now()));
+    let said = record_of(store, applicant, running.fleet_now());
+    let is_awaited = known.is_awaited && !applicant.has_started;
+    let record = StoreRecord { is_awaited, ..known.renewed(said) };
     if record == *known && !binding.is_new {
         return Ok(Some(record));
     }

@@ -13,7 +13,6 @@ use prometheus_client::registry::Registry;
 
 use crate::log;
 use crate::ports::Ports;
-use crate::requests::RequestCounters;
 use crate::running::{Running, ServerState};
 
 /// What stands for every site beyond [`limits::METRICS_SITES`]; no site can be called so.
@@ -172,7 +171,7 @@ fn register_ports(registry: &mut Registry, ports: &Ports) {
         connections.get_or_create(&label).set(figure(port.connections()));
         held_bytes.get_or_create(&label).set(figure(port.budget.held_bytes()));
         turned_away.get_or_create(&label).inc_by(port.turned_away());
-        refused.get_or_create(&label).inc_by(port.budget.refused());
+        refused.get_or_create(&label).inc_by(u64::try_from(port.budget.refused()).unwrap_or(u64::MAX));
     }
     registry.register("port_connections", "Connections to a port now", connections);
     registry.register("port_held_bytes", "Bytes that a port holds for those connected to it", held_bytes);
@@ -202,6 +201,7 @@ mod tests {
     use holdfast_raft_transport::Cause;
 
     use super::*;
+    use crate::requests::RequestCounters;
 
     fn site(name: &str) -> SiteName {
         SiteName::new(name).unwrap()

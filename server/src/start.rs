@@ -52,6 +52,9 @@ use crate::services::kv::KvService;
 use crate::services::{health, http};
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 
+/// How long a store that failed waits for what it heard of others to be on its disk.
+const SAVED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a stopping store waits until others lead its ranges.
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits until what it took in is answered: a write that a new leader decides takes an election at most. What has no
@@ -97,7 +100,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     match (&ended, state.running()) {
         (Ok(()), _) => stop(&state, config.ready_pause).await,
         // What was heard of the other stores, and of its own end, is no less true for the fault.
-        (Err(_), Some(running)) => running.directory.save(),
+        (Err(_), Some(running)) => {
+            state.set_stopping();
+            // The disk may be what failed: it is not waited for.
+            let saved = tokio::task::spawn_blocking(move || running.directory.save());
+            let _ = tokio::time::timeout(SAVED_WITHIN, saved).await;
+        }
         (Err(_), None) => {}
     }
     match (ended, state.running()) {
@@ -355,6 +363,7 @@ async fn serve_clients(
         site: config.site.clone(),
         announcements: Mutex::new(Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, std::time::Instant::now())),
         joins: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
+        renewals: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
     };
     let reflected = || {
         tonic_reflection::server::Builder::configure()

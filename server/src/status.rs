@@ -154,7 +154,7 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) ->
             (false, false) if store.awaited_since.is_some() => "not started",
             (false, false) => "no",
         };
-        let free = (store.disk_total_bytes > 0).then(|| store.disk_free_bytes * 100 / store.disk_total_bytes);
+        let free = store.disk_free_bytes.saturating_mul(100).checked_div(store.disk_total_bytes);
         let mut row = vec![
             store.store.to_string(),
             store.site.to_string(),

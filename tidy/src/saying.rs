@@ -12,6 +12,9 @@ const CRATES: &[&str] = &[
     "placement/src/",
     "raft-transport/src/",
     "kv/src/",
+    "edge/src/",
+    "files/src/",
+    "client/src/core/",
     "server/src/",
 ];
 
@@ -42,6 +45,10 @@ const WAYS_OUT: &[(&str, &str)] = &[
     ("println!", "it waits for whoever reads, and panics when nobody does any more"),
     ("print!", "it waits for whoever reads, and panics when nobody does any more"),
     ("dbg!", "it waits for whoever reads"),
+    ("outln!", "it waits for whoever reads"),
+    ("out!", "it waits for whoever reads"),
+    ("errln!", "it waits for whoever reads"),
+    ("err!", "it waits for whoever reads"),
     ("io::stdout(", "to write there waits for whoever reads"),
     ("io::stderr(", "to write there waits for whoever reads"),
     ("tracing_subscriber", "a second subscriber would be without the limits of the first"),

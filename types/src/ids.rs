@@ -165,10 +165,13 @@ fn beginning(name: &str) -> &str {
 pub struct SiteName(Arc<str>);
 
 impl SiteName {
+    /// The longest label, as for label values of Kubernetes.
+    pub const MAX_BYTES: usize = 63;
+
     /// A site label is 1 to 63 bytes of `a-z`, `0-9`, `-`, `.` and `_`, as a Kubernetes label value allows.
     pub fn new(name: &str) -> Result<Self, String> {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
-        if name.is_empty() || name.len() > 63 || !name.chars().all(legal) {
+        if name.is_empty() || name.len() > Self::MAX_BYTES || !name.chars().all(legal) {
             let name = beginning(name);
             return Err(format!(
                 "site name {name:?} is not 1 to 63 characters of a-z, 0-9, '-', '.' and '_': choose one like \"site-a\""

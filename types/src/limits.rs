@@ -253,6 +253,8 @@ pub const METRICS_SITES: usize = 32;
 pub const MAX_SENTENCE_BYTES: usize = 1_024;
 /// Warnings, complaints and damaged replicas that one answer names, of each store; beyond it their number is told.
 pub const MAX_SENTENCES: usize = 256;
+/// Questions to all stores that one store asks for its clients at a time: what the others answer is held until all have, or their time is over.
+pub const QUESTIONS_TO_ALL: usize = 8;
 /// What stores say of themselves in a list of all; where it is more, each is told with the first of everything.
 pub const STORES_LIST_BYTES: usize = 4 << 20;
 /// Keyspaces that have a name: a list of them fits into one message.
@@ -416,6 +418,8 @@ pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
 
 /// Log lines that wait to be written, in bytes: a minute of a busy store. Beyond it the newest are lost, and counted; nobody waits.
 pub const LOG_QUEUE_BYTES: usize = 4 << 20;
+/// Beside them, for what a process says when it ends: why.
+pub const LOG_LAST_WORDS_BYTES: usize = 64 << 10;
 /// Counted for each waiting line beyond its bytes, so that many short lines are bounded too.
 pub const LOG_LINE_OVERHEAD_BYTES: usize = 64;
 /// A process that ends waits so long, and no longer, until its last words are written.

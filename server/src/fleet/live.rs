@@ -1,6 +1,6 @@
 //! The subcommands of `holdfast fleet` that talk to the sites.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 

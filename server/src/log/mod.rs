@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`limit`]: lines of one kind that come too fast are counted instead, whoever causes them
-//! - [`visible`]: a line is one line, and moves no cursor
+//! - `holdfast_output::visible`: a line is one line, and moves no cursor
 //! - [`queue`]: bounded in bytes; whoever finds it full loses the line and goes on
 //!
 //! All of it stands behind the one subscriber that the process has, so no line goes around it. What is lost and what is held back are
@@ -20,12 +20,12 @@ mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use holdfast_output::visible;
+use holdfast_output::errln;
 use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _};
@@ -60,6 +60,7 @@ pub struct Counters {
 /// Begins the log on standard error. A filter that cannot be read is told of, and `default` stands for it.
 pub fn begin(filter: &str, default: &str, json: bool) -> io::Result<()> {
     // A handle of its own: nothing else in the process may wait for a lock that the log's thread holds while nobody reads.
+    #[expect(clippy::disallowed_methods, reason = "its lines are escaped, and written by a thread that nobody waits for")]
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let log = Log { queue: Arc::default(), limit: Arc::default() };
     let (parsed, bad) = match EnvFilter::try_new(filter) {
@@ -107,13 +108,12 @@ pub fn end(last_words: Option<&str>, within: Duration) {
     let last_words = last_words.into_iter().flat_map(str::lines);
     let Some(log) = LOG.get() else {
         for words in last_words {
-            // Nobody may be there to read it.
-            let _ = writeln!(io::stderr(), "{}", visible(words));
+            errln!("{words}");
         }
         return;
     };
     log.limit.tell_held_back();
-    last_words.for_each(|words| log.queue.push(words));
+    last_words.for_each(|words| log.queue.push_last(words));
     log.queue.wait_empty(within);
 }
 

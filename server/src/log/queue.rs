@@ -34,10 +34,19 @@ struct State {
 impl Queue {
     /// Adds a line, without its end. It is lost when the queue is full.
     pub(super) fn push(&self, text: &str) {
+        self.push_within(text, limits::LOG_QUEUE_BYTES);
+    }
+
+    /// The same for the last lines of the process: they say why it ends, and find room in a queue that is full of others.
+    pub(super) fn push_last(&self, text: &str) {
+        self.push_within(text, limits::LOG_QUEUE_BYTES + limits::LOG_LAST_WORDS_BYTES);
+    }
+
+    fn push_within(&self, text: &str, most: usize) {
         let mut line = visible(text).into_owned().into_bytes();
         line.push(b'\n');
         let mut state = self.state.lock();
-        if state.bytes + weight(&line) > limits::LOG_QUEUE_BYTES {
+        if state.bytes + weight(&line) > most {
             state.lost_full += 1;
             return;
         }

@@ -15,6 +15,7 @@ mod stores;
 
 use std::sync::Arc;
 
+use holdfast_edge::ledger::Ledger;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_server::Admin;
@@ -24,7 +25,7 @@ use tonic::{Request, Response, Status};
 use self::keyspaces::KeyspaceNames;
 use crate::others::Others;
 use crate::running::{Running, ServerState};
-use crate::services::fitting::listed;
+use crate::services::fitting::{listed, paid};
 
 /// The admin service of one store.
 pub struct AdminService {
@@ -32,12 +33,14 @@ pub struct AdminService {
     others: Others,
     names: KeyspaceNames,
     settings: Vec<v1::Setting>,
+    /// Whether stores may leave is judged for one caller at a time.
+    judging: tokio::sync::Mutex<()>,
 }
 
 impl AdminService {
     /// A service that answers once the store is a member. `settings`: what the store was configured to.
     pub fn new(state: Arc<ServerState>, settings: Vec<v1::Setting>) -> Self {
-        Self { state, others: Others::default(), names: KeyspaceNames::default(), settings }
+        Self { state, others: Others::default(), names: KeyspaceNames::default(), settings, judging: tokio::sync::Mutex::default() }
     }
 
     fn member(&self) -> Result<Arc<Running>, Status> {
@@ -75,55 +78,58 @@ fn check_epoch(
 
 #[tonic::async_trait]
 impl Admin for AdminService {
-    async fn list_sites(&self, _: Request<v1::ListSitesRequest>) -> Result<Response<v1::ListSitesResponse>, Status> {
+    async fn list_sites(
+        &self,
+        request: Request<v1::ListSitesRequest>,
+    ) -> Result<Response<v1::ListSitesResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.sites(&running).await))
+        paid(&Ledger::of(request.extensions()), self.sites(&running).await?)
     }
 
     async fn list_stores(
         &self,
         request: Request<v1::ListStoresRequest>,
     ) -> Result<Response<v1::ListStoresResponse>, Status> {
-        let running = self.member()?;
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
         if request.into_inner().only_this_store {
             let stores = vec![self.own_status(&running)];
-            return Ok(Response::new(v1::ListStoresResponse { stores, silent: Vec::new() }));
+            return paid(&client, v1::ListStoresResponse { stores, silent: Vec::new() });
         }
-        let (stores, silent) = self.stores(&running).await;
-        Ok(Response::new(v1::ListStoresResponse { stores: listed(stores), silent }))
+        let (stores, silent) = self.stores(&running).await?;
+        paid(&client, v1::ListStoresResponse { stores: listed(stores), silent })
     }
 
     async fn list_ranges(
         &self,
         request: Request<v1::ListRangesRequest>,
     ) -> Result<Response<v1::ListRangesResponse>, Status> {
-        let running = self.member()?;
-        Ok(Response::new(self.ranges(&running, request.into_inner()).await?))
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
+        paid(&client, self.ranges(&running, request.into_inner()).await?)
     }
 
     async fn list_events(
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        let running = self.member()?;
-        Ok(Response::new(self.events(&running, request.into_inner()).await))
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
+        paid(&client, self.events(&running, request.into_inner()).await?)
     }
 
     async fn list_settings(
         &self,
         request: Request<v1::ListSettingsRequest>,
     ) -> Result<Response<v1::ListSettingsResponse>, Status> {
-        let running = self.member()?;
-        Ok(Response::new(self.settings(&running, request.into_inner()).await?))
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
+        paid(&client, self.settings(&running, request.into_inner()).await?)
     }
 
     async fn list_keyspaces(
         &self,
-        _: Request<v1::ListKeyspacesRequest>,
+        request: Request<v1::ListKeyspacesRequest>,
     ) -> Result<Response<v1::ListKeyspacesResponse>, Status> {
         let running = self.member()?;
         let keyspaces = keyspaces::all(&running).await.map_err(to_status)?;
-        Ok(Response::new(v1::ListKeyspacesResponse { keyspaces }))
+        paid(&Ledger::of(request.extensions()), v1::ListKeyspacesResponse { keyspaces })
     }
 
     async fn create_keyspace(

@@ -1,9 +1,13 @@
 //! What makes an answer fit into a message, however large the fleet is and however much is wrong with it: sentences are short, lists name
 //! the first ones and say how many there are.
 
+use holdfast_edge::ledger::Ledger;
+use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
-use holdfast_types::limits;
+use holdfast_types::bounds::cut;
+use holdfast_types::{Rejected, SiteName, limits};
 use prost::Message as _;
+use tonic::{Response, Status};
 
 /// A sentence, cut where it is too long.
 pub fn short(mut sentence: String) -> String {
@@ -13,6 +17,47 @@ pub fn short(mut sentence: String) -> String {
         sentence.push_str("...");
     }
     sentence
+}
+
+/// An answer that is charged to the client's connection from here on. Refused when the client has not taken what it was answered before.
+pub fn paid<M: prost::Message>(client: &Ledger, answer: M) -> Result<Response<M>, Status> {
+    if client.owe(answer.encoded_len()) {
+        Ok(Response::new(answer))
+    } else {
+        Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }))
+    }
+}
+
+/// What another store says of itself, cut to what an honest one says: its word is told on with everybody's.
+pub fn plausible(status: &mut v1::StoreStatus) {
+    let texts = [
+        (&mut status.site, SiteName::MAX_BYTES),
+        (&mut status.client_address, limits::MAX_ADDRESS_BYTES),
+        (&mut status.store_address, limits::MAX_ADDRESS_BYTES),
+        (&mut status.http_address, limits::MAX_ADDRESS_BYTES),
+        (&mut status.version, limits::MAX_VERSION_BYTES),
+        (&mut status.zone, SiteName::MAX_BYTES),
+    ];
+    for (text, most) in texts {
+        if text.len() > most {
+            text.clear();
+        }
+    }
+    status.quarantined.truncate(limits::MAX_SENTENCES);
+    status.complaints.truncate(limits::MAX_SENTENCES);
+    status.headroom.truncate(limits::MAX_SENTENCES);
+    status.hears.truncate(limits::MAX_MEMBERS);
+    status.quarantined.iter_mut().for_each(|one| one.reason = short(std::mem::take(&mut one.reason)));
+    status.complaints.iter_mut().for_each(|one| one.message = short(std::mem::take(&mut one.message)));
+    for site in &mut status.headroom {
+        site.sentence = short(std::mem::take(&mut site.sentence));
+        if site.lost_site.len() > SiteName::MAX_BYTES {
+            site.lost_site.clear();
+        }
+    }
+    for bytes in [&mut status.disk_total_bytes, &mut status.disk_free_bytes] {
+        *bytes = cut(*bytes, limits::MAX_REPORTED_BYTES);
+    }
 }
 
 /// The first of many sentences, each short, and a last one that says how many are left out.
@@ -76,6 +121,19 @@ mod tests {
             zone: "z".repeat(63),
             ..v1::StoreStatus::default()
         }
+    }
+
+    #[test]
+    fn what_another_store_says_of_itself_is_cut_before_it_is_told_on() {
+        let told = worst(7);
+        let mut kept = told.clone();
+        plausible(&mut kept);
+        assert_eq!(kept, told, "an honest store's word stays as it is");
+        let mut hostile = v1::StoreStatus { version: "v".repeat(6 << 20), disk_free_bytes: u64::MAX, ..told };
+        hostile.complaints.extend(vec![v1::Complaint { kind: 1, message: "c".repeat(1 << 20) }; 1_000]);
+        plausible(&mut hostile);
+        assert!(hostile.encoded_len() < 1 << 20, "{}", hostile.encoded_len());
+        assert!(hostile.disk_free_bytes.checked_mul(100).is_some());
     }
 
     #[test]

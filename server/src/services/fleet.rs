@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::StoreRecord;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::Fleet;
-use holdfast_types::{KeyRange, Rejected, SiteName, limits};
+use holdfast_types::{KeyRange, Rejected, SiteName, StoreId, limits};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,7 @@ use tonic::{Request, Response, Status};
 use crate::announcing;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
-use crate::services::fitting::short;
+use crate::services::fitting::{paid, short};
 
 /// Ranges of one answer when the caller names no limit, and at most.
 const LOCATE_DEFAULT: u32 = 100;
@@ -44,6 +45,8 @@ pub struct FleetService {
     pub announcements: Mutex<Budget>,
     /// Bounds joins.
     pub joins: Mutex<Budget>,
+    /// Bounds what members say of where they are.
+    pub renewals: Mutex<Budget>,
 }
 
 /// So many calls in a second, and no more.
@@ -109,7 +112,7 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
 
 #[tonic::async_trait]
 impl Fleet for FleetService {
-    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let Some(running) = self.state.running() else {
             if self.state.is_member() {
                 // What it knows of its fleet is being read.
@@ -119,17 +122,18 @@ impl Fleet for FleetService {
         };
         let directory = running.directory.all();
         let stores: Vec<_> = directory.values().map(|record| store_info(&running, record)).collect();
-        Ok(Response::new(v1::DescribeResponse {
+        let answer = v1::DescribeResponse {
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
             now: running.fleet_now().0,
             sites: site_infos(&stores),
             stores,
-        }))
+        };
+        paid(&Ledger::of(request.extensions()), answer)
     }
 
     async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         let bounds: KeyRange = match request.bounds {
             Some(bounds) => bounds.try_into().map_err(rejected)?,
@@ -145,7 +149,7 @@ impl Fleet for FleetService {
             .map(|n| v1::LocatedRange { descriptor: n.descriptor, leader: n.leader, term: n.term })
             .collect();
         let resume = resume.map(|key| key.raw().clone());
-        Ok(Response::new(v1::LocateResponse { ranges, resume, now: running.fleet_now().0 }))
+        paid(&client, v1::LocateResponse { ranges, resume, now: running.fleet_now().0 })
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
@@ -186,7 +190,7 @@ impl Fleet for FleetService {
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         self.check_token(&request.fleet_token)?;
         if let Some(fleet) = request.fleet
@@ -198,16 +202,18 @@ impl Fleet for FleetService {
             )));
         }
         let applicant = Applicant::of(request).map_err(to_status)?;
-        if !self.joins.lock().take(Instant::now()) {
+        // Those who want to become members do not keep members from starting.
+        let budget = if applicant.store == StoreId::NONE { &self.joins } else { &self.renewals };
+        if !budget.lock().take(Instant::now()) {
             return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
         }
         let (store, records) = join(&running, &applicant).await.map_err(|refusal| to_status(refusal.into()))?;
         let stores = records.iter().map(|record| store_info(&running, record)).collect();
-        Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
+        paid(&client, v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores })
     }
 
     async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         self.check_token(&request.fleet_token)?;
         if request.fleet != Some(running.fleet.into()) {
@@ -224,10 +230,11 @@ impl Fleet for FleetService {
         }
         let said = request.speaker.into_iter().chain(request.known);
         running.directory.hear(&said.filter_map(announcing::from_wire).collect::<Vec<_>>());
-        Ok(Response::new(v1::AnnounceResponse {
+        let answer = v1::AnnounceResponse {
             speaker: Some(announcing::to_wire(&running.directory.own_claim())),
             known: running.directory.claims().iter().map(announcing::to_wire).collect(),
-        }))
+        };
+        paid(&client, answer)
     }
 
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {

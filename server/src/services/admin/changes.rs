@@ -51,7 +51,7 @@ impl AdminService {
         let at = split_key(request.key)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let looked = self.look_up_key(running, &at).await;
+            let looked = self.look_up_key(running, &at).await?;
             let looked = looked.ok_or_else(|| nobody(&format!("the range of {at}")))?;
             let found = looked.descriptor;
             check_epoch(found.range, found.epoch, request.expected_epoch)?;
@@ -74,7 +74,7 @@ impl AdminService {
     async fn right_side(&self, running: &Running, at: &Key) -> Option<RangeDescriptor> {
         let deadline = Instant::now() + RIGHT_SIDE_IS_KNOWN;
         loop {
-            let looked = self.look_up_key(running, at).await.map(|looked| looked.descriptor);
+            let looked = self.look_up_key(running, at).await.ok().flatten().map(|looked| looked.descriptor);
             let right = looked.filter(|right| right.bounds.start == *at);
             if right.is_some() || Instant::now() >= deadline {
                 return right;
@@ -142,16 +142,18 @@ impl AdminService {
     }
 
     async fn look_up(&self, running: &Running, range: RangeId) -> Result<Looked, Status> {
-        let found = self.range(running, range).await.and_then(Looked::new);
+        let found = self.range(running, range).await?.and_then(Looked::new);
         let found = found.ok_or_else(|| Status::not_found(format!("no store knows a range {range}")))?;
         learn(running, &found);
         Ok(found)
     }
 
-    async fn look_up_key(&self, running: &Running, key: &Key) -> Option<Looked> {
-        let found = self.range_of(running, key).await.and_then(Looked::new)?;
-        learn(running, &found);
-        Some(found)
+    async fn look_up_key(&self, running: &Running, key: &Key) -> Result<Option<Looked>, Status> {
+        let found = self.range_of(running, key).await?.and_then(Looked::new);
+        if let Some(found) = &found {
+            learn(running, found);
+        }
+        Ok(found)
     }
 
     /// Waits before the next try, or gives up.
@@ -219,8 +221,7 @@ fn heir(
 ) -> Result<ReplicaId, Status> {
     let range = descriptor.range;
     let lives = |store: StoreId| store == running.store_id || running.incoming.reaches(store);
-    let known = running.store.ranges();
-    let led = |store: StoreId| known.iter().filter(|found| found.leader == Some(store)).count();
+    let led = |store: StoreId| running.store.counts(store).led;
     let voters = descriptor.voters().filter(|replica| replica.role == Role::Voter && is_wanted(replica));
     let live = voters.filter(|replica| lives(replica.store));
     live.min_by_key(|replica| (led(replica.store), replica.store)).map(|replica| replica.replica).ok_or_else(|| {

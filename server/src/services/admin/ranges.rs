@@ -2,7 +2,7 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_kv::Found;
@@ -12,6 +12,7 @@ use holdfast_proto::convert::common::key;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::list_ranges_request::Which;
+use holdfast_types::bounds;
 use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term, limits};
 use tonic::Status;
 
@@ -54,6 +55,15 @@ fn earlier(left: Option<Key>, right: Option<Key>) -> Option<Key> {
     }
 }
 
+/// A page of ranges, by the newest that the stores know.
+pub(super) struct Merged {
+    pub(super) ranges: Vec<v1::RangeStatus>,
+    /// Where the next page begins, if there is one.
+    pub(super) resume: Option<Key>,
+    /// Who was asked and did not answer.
+    pub(super) silent: Vec<v1::SilentStore>,
+}
+
 /// What the stores that answered say beyond descriptors and leaders.
 #[derive(Default)]
 struct Details {
@@ -78,8 +88,10 @@ impl AdminService {
             let (ranges, resume) = own(running, &wanted).await;
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
-        let ((mut ranges, resume, silent), names) =
-            tokio::join!(self.merged(running, &wanted), self.names.by_id(running));
+        let everybody = BTreeSet::new();
+        let (merged, names) =
+            tokio::join!(self.merged(running, &wanted, &everybody), self.names.by_id(running));
+        let Merged { mut ranges, resume, silent } = merged?;
         for range in &mut ranges {
             let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
             let keyspace = start.and_then(|bounds| key(bounds.start.clone()).ok()).map(|start| start.keyspace());
@@ -89,23 +101,29 @@ impl AdminService {
     }
 
     /// One range, by the newest that the stores know of it.
-    pub(super) async fn range(&self, running: &Running, range: RangeId) -> Option<v1::RangeStatus> {
+    pub(super) async fn range(
+        &self,
+        running: &Running,
+        range: RangeId,
+    ) -> Result<Option<v1::RangeStatus>, Status> {
         let wanted = Wanted { bounds: KeyRange::all(), only: Some(range), limit: 1 };
-        self.merged(running, &wanted).await.0.into_iter().next()
+        Ok(self.merged(running, &wanted, &BTreeSet::new()).await?.ranges.into_iter().next())
     }
 
     /// The range that holds a key, by the newest that the stores know.
-    pub(super) async fn range_of(&self, running: &Running, key: &Key) -> Option<v1::RangeStatus> {
+    pub(super) async fn range_of(&self, running: &Running, key: &Key) -> Result<Option<v1::RangeStatus>, Status> {
         let bounds = KeyRange { start: key.clone(), end: Some(key.next()) };
-        self.merged(running, &Wanted { bounds, only: None, limit: 1 }).await.0.into_iter().next()
+        let wanted = Wanted { bounds, only: None, limit: 1 };
+        Ok(self.merged(running, &wanted, &BTreeSet::new()).await?.ranges.into_iter().next())
     }
 
-    /// Asks everybody. What nobody that answered holds is told from hearsay.
+    /// Asks everybody but those that are to be spared. What nobody that answered holds is told from hearsay.
     pub(super) async fn merged(
         &self,
         running: &Running,
         wanted: &Wanted,
-    ) -> (Vec<v1::RangeStatus>, Option<Key>, Vec<v1::SilentStore>) {
+        spared: &BTreeSet<StoreId>,
+    ) -> Result<Merged, Status> {
         let asked = v1::ListRangesRequest {
             which: Some(match wanted.only {
                 Some(range) => Which::RangeId(range.0),
@@ -115,11 +133,11 @@ impl AdminService {
             only_this_store: true,
             ..v1::ListRangesRequest::default()
         };
-        let gathered = self.others.ask_all(running, move |mut client| {
+        let gathered = self.others.ask_all(running, spared, move |mut client| {
             let asked = asked.clone();
             async move { client.list_ranges(asked).await }
         });
-        let gathered = gathered.await;
+        let gathered = gathered.await?;
         let (mine, my_resume) = own(running, wanted).await;
         // Beyond the first place where some store stopped nothing is known for sure.
         let (heard, heard_resume) = wanted.known(running, |_| true);
@@ -140,7 +158,8 @@ impl AdminService {
             all.retain(|found| found.descriptor.bounds.start < *resume);
         }
         resume = cut(&mut all, wanted.limit).or(resume);
-        (all.into_iter().map(|found| details.status(found)).collect(), resume, gathered.silent)
+        let ranges = all.into_iter().map(|found| details.status(found)).collect();
+        Ok(Merged { ranges, resume, silent: gathered.silent })
     }
 }
 
@@ -155,7 +174,8 @@ impl Details {
             }
             let bytes = self.bytes.entry(id).or_default();
             if leads || !bytes.0 {
-                *bytes = (leads, range.approximate_bytes.max(if leads { 0 } else { bytes.1 }));
+                let told = bounds::cut(range.approximate_bytes, limits::MAX_REPORTED_RANGE_BYTES);
+                *bytes = (leads, told.max(if leads { 0 } else { bytes.1 }));
             }
             let said = range.progress.iter().filter(|progress| progress.store_id == store.0);
             self.progress.entry(id).or_default().extend(said.map(|progress| (store, progress.applied_index)));
@@ -208,7 +228,9 @@ fn replica_progress(store: StoreId, applied_index: u64) -> v1::ReplicaProgress {
 async fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
     let (found, resume) = wanted.known(running, |found| found.own);
     let sizes = running.store.measured();
-    let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
+    let asked: BTreeSet<_> = found.iter().map(|found| found.descriptor.range).collect();
+    let sizes = sizes.range_bytes.iter().copied().filter(|(range, _)| asked.contains(range));
+    let sizes: BTreeMap<RangeId, u64> = sizes.collect();
     let applied = applied(running, found.iter().map(|found| found.descriptor.range).collect()).await;
     let ranges = found.iter().map(|found| {
         let range = found.descriptor.range;

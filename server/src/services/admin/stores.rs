@@ -65,7 +65,8 @@ impl AdminService {
 
     /// What each of the other stores says of itself, cut to what an honest one says.
     pub(super) async fn statuses(&self, running: &Running) -> Result<Gathered<v1::ListStoresResponse>, Status> {
-        let asked = self.others.ask_all(running, &BTreeSet::new(), |mut client| async move {
+        let everybody = BTreeSet::new();
+        let asked = self.others.ask_all(running, &everybody, |mut client| async move {
             client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
         });
         let mut gathered = asked.await?;

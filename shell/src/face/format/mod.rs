@@ -17,7 +17,6 @@ use std::str::FromStr;
 use self::json::Json;
 use self::separated::Separated;
 use self::table::Table;
-use super::text;
 use crate::{Column, Value};
 
 /// How results are written.
