@@ -6,7 +6,7 @@ use holdfast_kv::core::message::{CallId, SnapshotState, StoreMessage};
 use holdfast_proto::v1;
 use holdfast_raft_transport::hostile;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
-use holdfast_types::{KeyRange, LogIndex, RangeId, ReplicaId, StoreId, Term, Timestamp};
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeId, ReplicaId, StoreId, Term};
 use prost::Message;
 
 use crate::pieces::join;
@@ -155,7 +155,7 @@ fn messages(seeds: &mut Vec<Seed>) {
         StoreMessage::Admin {
             id: CallId::new(0, 2),
             range: RangeId::SYSTEM,
-            request: AdminRequest::RaiseGcThreshold { threshold: Timestamp::from_ms(1) },
+            request: AdminRequest::Split { at: Key::bound(KeyspaceId::DEFAULT, b"s"), right: RangeId(0) },
             timeout_ms: 1_000,
             hops: 1,
         },
@@ -168,7 +168,7 @@ fn messages(seeds: &mut Vec<Seed>) {
         StoreMessage::ReportAnswer { leader: Some(StoreId(2)), directory_version: 1, directory: Vec::new() },
     ]);
     for (number, message) in real.iter().enumerate() {
-        let bytes = message.encode();
+        let bytes = message.encode().unwrap();
         add(seeds, "store_messages", format!("real {number}"), &[(0, &bytes), (33, &bytes)]);
     }
     let report = |figure: u64, ranges: usize| {
@@ -236,8 +236,8 @@ fn manifests(seeds: &mut Vec<Seed>) {
         let disk = manifest.encode();
         let offer =
             StoreMessage::SnapshotOffer { envelope: envelope(Vec::new(), &store), manifest: Box::new(manifest) };
-        let (offer, chunk) = (offer.encode(), chunk(0).encode());
-        let (late, progress) = (self::chunk(MOST).encode(), progress(vec![MOST; 2]).encode());
+        let (offer, chunk) = (offer.encode().unwrap(), chunk(0).encode().unwrap());
+        let (late, progress) = (self::chunk(MOST).encode().unwrap(), progress(vec![MOST; 2]).encode().unwrap());
         let pieces: [(u8, &[u8]); 6] = [(0, &disk), (1, &offer), (1, &chunk), (1, &late), (1, &progress), (1, &chunk)];
         add(seeds, "manifests", format!("files of {size_bytes}"), &pieces);
     }
@@ -317,6 +317,7 @@ fn disks(seeds: &mut Vec<Seed>) {
             incarnation: counted,
             site: "site-1".into(),
             counter_offset: counted,
+            site_identity: String::new(),
         };
         add(seeds, "storage_records", format!("identity {counted}"), &[(2, &identity.encode_to_vec())]);
         let reserved = v1::StoreCounter { version: 1, reserved: counted };

@@ -46,6 +46,14 @@ impl Failure {
     fn lost(reason: impl ToString) -> Self {
         Self::Lost(reason.to_string())
     }
+
+    /// What a status says; one without words says its code.
+    fn ended(status: &tonic::Status) -> Self {
+        match status.message() {
+            "" => Self::lost(status.code().description()),
+            words => Self::lost(words),
+        }
+    }
 }
 
 /// What keeps one stream open.
@@ -174,8 +182,8 @@ impl Link {
         let signs = self.class.is_eager().then(signs_of_life);
         let frames = Frames { hello: Some(hello), queue: Arc::clone(&self.queue), connection, counters, signs };
         let handshake = async {
-            let mut answers = client.open(frames).await.map_err(|status| Failure::lost(status.message()))?.into_inner();
-            let first = answers.message().await.map_err(|status| Failure::lost(status.message()))?;
+            let mut answers = client.open(frames).await.map_err(|status| Failure::ended(&status))?.into_inner();
+            let first = answers.message().await.map_err(|status| Failure::ended(&status))?;
             Ok((answers, first))
         };
         let (answers, first) = timeout(limits::STREAM_HANDSHAKE_TIMEOUT, handshake)
@@ -213,7 +221,7 @@ async fn until_end(answers: &mut Streaming<v1::LinkFrame>) -> Failure {
         match answers.message().await {
             Ok(Some(_)) => {}
             Ok(None) => return Failure::lost("closed by the other store"),
-            Err(status) => return Failure::lost(status.message()),
+            Err(status) => return Failure::ended(&status),
         }
     }
 }

@@ -227,14 +227,14 @@ mod tests {
     fn the_largest_refusals_keep_their_reason_and_fit() {
         let long = |text: &str| text.repeat(limits::MAX_MESSAGE_BYTES / text.len());
         let nested = (0..1_000).fold("disk".to_owned(), |text, _| Rejected::Unavailable(text).to_string());
-        let hint = LeaderHint { store: StoreId(u64::MAX), address: Some(long("a")) };
+        let hint = LeaderHint { store: StoreId::MAX, address: Some(long("a")) };
         let longest = Key::bound(KeyspaceId(u32::MAX), &[0xff; limits::MAX_KEY_BYTES + 1]);
         let refusals = [
             Rejected::invalid(long("\u{1b}[2J")),
             Rejected::Forbidden(long("ключ ")),
             Rejected::Ambiguous(long("a")),
             Rejected::Unavailable(nested),
-            Rejected::NotLeader { range: RangeId(u64::MAX), leader: Some(hint) },
+            Rejected::NotLeader { range: RangeId::MAX, leader: Some(hint) },
             Rejected::WrongRange { known: (1..200).map(|id| range(id, limits::MAX_KEY_BYTES)).collect() },
             Rejected::WrongRange { known: (1..200).map(|id| range(id, 100)).collect() },
             Rejected::SpansRanges { split_key: longest },
