@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
 use holdfast_kv::core::message::{CallId, SnapshotState, StoreMessage};
+use holdfast_kv::core::records::encode_next_id;
+use holdfast_placement::StateKey;
 use holdfast_proto::v1;
 use holdfast_raft_transport::hostile;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
@@ -170,6 +172,22 @@ fn messages(seeds: &mut Vec<Seed>) {
     for (number, message) in real.iter().enumerate() {
         let bytes = message.encode().unwrap();
         add(seeds, "store_messages", format!("real {number}"), &[(0, &bytes), (33, &bytes)]);
+    }
+    for author in [0, 1, 2, 3, -1] {
+        let record = StateKey::NextStore.key().raw().clone();
+        let mutation = v1::Mutation { key: record, value: Some(encode_next_id(7)), expires_at: 0 };
+        let change = v1::RangeWrite { conditions: vec![], mutations: vec![mutation] };
+        let request =
+            v1::RangeRequest { body: Some(v1::range_request::Body::Change(change)), ..v1::RangeRequest::default() };
+        let forward = v1::Forward { forward_id: 5, request: Some(request), timeout_ms: 1_000, hops: 1, author };
+        let body = v1::store_message::Body::Forward(forward);
+        let bytes = v1::StoreMessage { version: 1, body: Some(body) }.encode_to_vec();
+        add(
+            seeds,
+            "store_messages",
+            format!("a record in the name of author {author}"),
+            &[(0, &bytes), (1, &bytes), (3, &bytes)],
+        );
     }
     let report = |figure: u64, ranges: usize| {
         let range = v1::RangeReport {

@@ -24,6 +24,23 @@ pub enum Authority {
     Fleet,
 }
 
+impl Authority {
+    /// Who asks when the store that passes a request on does not say it: programs before this question did not. Their ports for clients
+    /// refused to write keyspace 0, so what writes there and nowhere else was of the fleet; of everything else a client is the author,
+    /// who may do least.
+    #[must_use]
+    pub fn unsaid(request: &RangeRequest) -> Self {
+        match &request.request {
+            Request::Write { mutations, .. }
+                if !mutations.is_empty() && mutations.iter().all(|mutation| is_system(&mutation.key)) =>
+            {
+                Self::Fleet
+            }
+            _ => Self::Client,
+        }
+    }
+}
+
 /// A request whose author may ask for it, within the bounds of requests.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Permitted {
@@ -151,6 +168,7 @@ mod tests {
     use holdfast_types::{RangeId, ReplicaId, SiteName, StoreId, Timestamp};
 
     use super::*;
+    use crate::core::message::{CallId, StoreMessage};
     use crate::core::records::{encode_next_id, encode_site, encode_store};
 
     fn ask(request: Request, authority: Authority) -> Result<(), Rejected> {
@@ -213,6 +231,50 @@ mod tests {
         }
         let delete = Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 };
         assert!(is_forbidden(ask(delete, Authority::Fleet)));
+    }
+
+    /// A request as a store passes it on, and who is taken for its author by whoever gets it.
+    fn passed_on(request: Request, author: impl FnOnce(&mut i32)) -> Result<Authority, BadMessage> {
+        use holdfast_proto::v1::{self, store_message::Body};
+        use prost::Message as _;
+        let request = RangeRequest { range: None, write: None, request };
+        let said = StoreMessage::Forward {
+            id: CallId::new(0, 1),
+            request,
+            authority: Authority::Client,
+            timeout_ms: 1,
+            hops: 1,
+        };
+        let mut message = v1::StoreMessage::decode(said.encode().unwrap()).unwrap();
+        if let Some(Body::Forward(forward)) = &mut message.body {
+            author(&mut forward.author);
+        }
+        match StoreMessage::decode(&message.encode_to_vec().into())? {
+            StoreMessage::Forward { authority, .. } => Ok(authority),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_an_older_program_passes_on_for_the_fleet_is_taken_for_it() {
+        let row = |keyspace| put(user_key(keyspace), Bytes::new());
+        let record = put(StateKey::NextStore.key(), encode_next_id(5));
+        let unsaid = |request: Request| passed_on(request, |author| *author = 0);
+        assert_eq!(unsaid(write(vec![record.clone()])), Ok(Authority::Fleet));
+        assert_eq!(unsaid(write(vec![record.clone(), record.clone()])), Ok(Authority::Fleet));
+        for of_a_client in [
+            write(vec![row(1)]),
+            write(vec![record.clone(), row(1)]),
+            write(vec![]),
+            Request::Get { keys: vec![user_key(0)], at: None },
+            Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 },
+        ] {
+            assert_eq!(unsaid(of_a_client.clone()), Ok(Authority::Client), "{of_a_client:?}");
+        }
+        // Whoever says it is believed, as before; and nobody is taken for somebody that is not known.
+        assert_eq!(passed_on(write(vec![record.clone()]), |_| {}), Ok(Authority::Client));
+        assert_eq!(passed_on(write(vec![row(1)]), |author| *author = 2), Ok(Authority::Fleet));
+        assert!(passed_on(write(vec![record]), |author| *author = 3).is_err());
     }
 
     #[test]

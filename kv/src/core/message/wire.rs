@@ -4,12 +4,14 @@
 
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
-use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::convert::common::{key, outcome, required};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, store_message::Body};
 use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
 use holdfast_types::bounds::{at_most, cut};
-use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp, limits};
+use holdfast_types::{
+    Generation, Incarnation, RangeId, RangeRequest, ReplicaId, SiteName, StoreId, Term, Timestamp, limits,
+};
 use prost::Message as _;
 
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
@@ -30,7 +32,7 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
             request: Some(request.into()),
             timeout_ms,
             hops,
-            for_the_fleet: authority == Authority::Fleet,
+            author: author_of(authority).into(),
         }),
         StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
             forward_id: id.0,
@@ -97,13 +99,16 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
         Body::UnledNoted(m) => {
             StoreMessage::UnledNoted { range: RangeId::bounded(m.range_id)?, term: Term::bounded(m.term)? }
         }
-        Body::Forward(m) => StoreMessage::Forward {
-            id: CallId(m.forward_id),
-            request: required(m.request, "request")?.try_into()?,
-            authority: if m.for_the_fleet { Authority::Fleet } else { Authority::Client },
-            timeout_ms: timeout_of(m.timeout_ms),
-            hops: m.hops.min(limits::MAX_HOPS),
-        },
+        Body::Forward(m) => {
+            let request = required(m.request, "request")?.try_into()?;
+            StoreMessage::Forward {
+                id: CallId(m.forward_id),
+                authority: authority_of(m.author, &request)?,
+                request,
+                timeout_ms: timeout_of(m.timeout_ms),
+                hops: m.hops.min(limits::MAX_HOPS),
+            }
+        }
         Body::ForwardAnswer(m) => StoreMessage::ForwardAnswer {
             id: CallId(m.forward_id),
             outcome: outcome(required(m.response, "response")?)?,
@@ -151,6 +156,22 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
             received: m.received.into_iter().map(|bytes| cut(bytes, limits::MAX_REPORTED_BYTES)).collect(),
         },
     })
+}
+
+fn author_of(authority: Authority) -> v1::Author {
+    match authority {
+        Authority::Client => v1::Author::Client,
+        Authority::Fleet => v1::Author::Fleet,
+    }
+}
+
+fn authority_of(author: i32, request: &RangeRequest) -> Converted<Authority> {
+    match v1::Author::try_from(author) {
+        Ok(v1::Author::Client) => Ok(Authority::Client),
+        Ok(v1::Author::Fleet) => Ok(Authority::Fleet),
+        Ok(v1::Author::Unspecified) => Ok(Authority::unsaid(request)),
+        Err(_) => Err(BadMessage::malformed(format!("nobody known here is author {author} of a request"))),
+    }
 }
 
 /// No request waits for longer, so no sender has longer either.
