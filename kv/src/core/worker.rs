@@ -192,6 +192,8 @@ pub struct Worker {
     /// The leader of the system range, as the last answer to a report named it, and when it was asked first since then: a
     /// store without a replica of that range has no other way to know.
     placement_at: Option<(StoreId, Option<Moment>)>,
+    /// Stores that were sent a report, and when last: their answers are waited for.
+    reported_to: BTreeMap<StoreId, Moment>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }
@@ -259,6 +261,7 @@ impl Worker {
             last_round: now,
             asked_placement: 0,
             placement_at: None,
+            reported_to: BTreeMap::new(),
             neighbours: None,
             out: Vec::new(),
             config,

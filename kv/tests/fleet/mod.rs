@@ -63,6 +63,8 @@ pub struct Store {
     support: Support,
     neighbours: BTreeMap<usize, BTreeSet<StoreId>>,
     pub alarms: Vec<String>,
+    /// The stores of the fleet, as whoever plans told them last.
+    pub told: Arc<Vec<StoreRecord>>,
 }
 
 /// A few stores, one a site.
@@ -225,6 +227,13 @@ impl Fleet {
         StoreRecord { forgotten_at: Some(Timestamp::from_ms(self.wall_ms())), ..known.clone() }
     }
 
+    /// The list in which a store is forgotten, as whoever plans sends it.
+    pub fn list_without(&self, id: StoreId) -> StoreMessage {
+        let others = self.directory.iter().filter(|record| record.store != id).cloned();
+        let directory = others.chain([self.forgotten(id)]).map(|record| encode_store(&record)).collect();
+        StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory }
+    }
+
     /// What the server does when an operator has a store forgotten.
     pub fn forget(&mut self, id: StoreId) {
         let record = self.forgotten(id);
@@ -268,7 +277,8 @@ impl Fleet {
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
-        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms };
+        let told = Arc::default();
+        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms, told };
         self.stores.insert(id, store);
     }
 
@@ -545,11 +555,17 @@ impl Fleet {
         store.carry(worker, effect);
     }
 
+    /// Somebody who calls himself `from`, and whom nothing keeps away, says something to a store.
+    pub fn is_told(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
+        self.deliver(from, to, message);
+        self.settle();
+    }
+
     pub fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
         if !self.passes(from, to) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }
-        let incarnation = self.stores[&from].incarnation;
+        let incarnation = self.stores.get(&from).map_or(Incarnation(1), |store| store.incarnation);
         self.raft_messages += usize::from(matches!(message, StoreMessage::Raft(_)));
         let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
         self.directories += usize::from(news);
@@ -663,7 +679,10 @@ impl Store {
                 return self.broadcast(worker, &Event::Learned(hints));
             }
             Effect::Gone { range } => return self.map.gone(range),
-            Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),
+            Effect::Directory(stores) => {
+                self.told.clone_from(&stores);
+                return self.broadcast(worker, &Event::Directory(stores));
+            }
             Effect::Born { worker, newborn } => {
                 return self.mailboxes[usize::from(worker)].push_back(Event::Born(newborn));
             }

@@ -132,11 +132,14 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
             },
         },
         Body::Report(m) => StoreMessage::Report(Box::new(store_report_of(m)?)),
-        Body::ReportAnswer(m) => StoreMessage::ReportAnswer {
-            leader: some_store(m.leader_store_id)?,
-            directory_version: m.directory_version,
-            directory: m.directory,
-        },
+        Body::ReportAnswer(m) => {
+            check_count("stores of a fleet", m.directory.len(), limits::MAX_STORE_RECORDS)?;
+            StoreMessage::ReportAnswer {
+                leader: some_store(m.leader_store_id)?,
+                directory_version: m.directory_version,
+                directory: m.directory,
+            }
+        }
         Body::SnapshotOffer(m) => StoreMessage::SnapshotOffer {
             envelope: envelope_of(required(m.envelope, "envelope")?)?,
             manifest: Box::new(snapshot_manifest_of(required(m.manifest, "manifest")?)?),

@@ -45,7 +45,7 @@ impl Worker {
             StoreMessage::AdminAnswer { id, outcome } => self.admin_answered(from, id, outcome, cx),
             StoreMessage::Report(report) => self.take_report(from, *report, cx),
             StoreMessage::ReportAnswer { leader, directory_version, directory } => {
-                self.report_answered(leader, directory_version, &directory);
+                self.report_answered(from, leader, directory_version, &directory);
             }
             StoreMessage::SnapshotOffer { envelope, manifest } => self.take_offer(from, envelope, *manifest, cx),
             StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {

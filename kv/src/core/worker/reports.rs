@@ -25,6 +25,7 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        self.reported_to.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
         if self.support.clock_ahead_ms.is_some() {
             // What came back, or could not be handed over before.
             self.yield_all();
@@ -130,6 +131,7 @@ impl Worker {
             return self.take_facts(report, cx);
         }
         if let Some(to) = self.placement_store(cx.now) {
+            self.reported_to.insert(to, cx.now);
             self.send(to, StoreMessage::Report(Box::new(report)));
         }
     }
@@ -200,7 +202,18 @@ impl Worker {
         self.send(from, message);
     }
 
-    pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
+    /// A list of stores says which of them are no more, and what it says of this store ends it for good: nobody's word counts who was
+    /// not asked.
+    pub(super) fn report_answered(
+        &mut self,
+        from: StoreId,
+        leader: Option<StoreId>,
+        version: u64,
+        directory: &[Bytes],
+    ) {
+        if !self.reported_to.contains_key(&from) {
+            return;
+        }
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
             self.placement_at = Some((leader, None));
