@@ -306,6 +306,7 @@ impl Store {
             Effect::Apply { range, task } => Event::Applied { range, applied: carry::apply(range, *task, &**data) },
             Effect::Send { to, message, .. } => return self.sent.push((to, message)),
             Effect::Neighbours(stores) => return life.support.set_neighbours(stores),
+            Effect::Members(stores) => return life.support.set_members(stores),
             Effect::Born { newborn, .. } => Event::Born(newborn),
             Effect::SetGcThreshold { range, threshold } => return data.set_gc_threshold(range, threshold),
             // It ends in order: what waits is not done any more.

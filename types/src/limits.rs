@@ -189,6 +189,8 @@ pub const BUSY_RETRY_AFTER: Duration = Duration::from_millis(25);
 pub const ROUND_MAX_EVENTS: usize = 4_096;
 /// Messages parked for a range that is not known here yet.
 pub const PARKED_MESSAGES: usize = 1_024;
+/// Replicas of one store that wait for their first snapshot: placement has far fewer under way, and each is a synced record.
+pub const MAX_EMPTY_REPLICAS: usize = 1_024;
 /// How long a parked message waits.
 pub const PARK_FOR: Duration = Duration::from_secs(1);
 /// How often a request that was passed on is looked at while it has no answer: whether the store that has it lives and leads.

@@ -114,6 +114,12 @@ impl Spans {
         self.claim(range, &both)
     }
 
+    /// How many replicas wait for their first snapshot.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.lock().awaited.len()
+    }
+
     /// A replica is made that waits for a snapshot of these keys; the error names who is in the way.
     pub fn wait_for(&self, range: RangeId, bounds: &KeyRange) -> Result<(), RangeId> {
         let mut claims = self.lock();

@@ -23,7 +23,7 @@ use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
 use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
-use super::support_thread::SupportThread;
+use super::support_thread::{Company, SupportThread};
 use super::watched::{note_in, watched};
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::effect::Effect;
@@ -122,8 +122,8 @@ impl Store {
             streams: Arc::default(),
             oversized: Arc::default(),
         });
-        let (neighbours, neighbour_news) = unbounded();
-        let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
+        let (company, company_news) = unbounded();
+        let outlets = store.start_pools(options, &engines, &ports, company)?;
         for (index, (worker, mailbox)) in workers.into_iter().zip(receivers).enumerate() {
             let pulse = store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock);
             let thread = WorkerThread {
@@ -138,7 +138,7 @@ impl Store {
             store.spawn(format!("worker-{index}"), pulse, move || thread.run())?;
         }
         store.start_maintenance(options, &engines, &ports, stopped)?;
-        store.start_support(&engines, support, ports, neighbour_news)?;
+        store.start_support(&engines, support, ports, company_news)?;
         Ok(store)
     }
 
@@ -172,14 +172,14 @@ impl Store {
         engines: &Engines,
         support: Support,
         ports: Ports,
-        neighbours: Receiver<(usize, std::collections::BTreeSet<StoreId>)>,
+        company: Receiver<Company>,
     ) -> Result<(), Fault> {
         let pulse = self.health.slow_pulse("support", &*ports.clock);
         let support = SupportThread {
             support,
             log: Arc::clone(&engines.log),
             link: ports.support,
-            neighbours,
+            company,
             workers: self.mailboxes.clone(),
             health: Arc::clone(&self.health),
             measured: Arc::clone(&self.measured),
@@ -200,7 +200,7 @@ impl Store {
         options: &StoreOptions,
         engines: &Engines,
         ports: &Ports,
-        neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+        company: Sender<Company>,
     ) -> Result<impl Fn() -> Outlets + use<>, Fault> {
         let (log, batches) = unbounded();
         let pulse = self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock);
@@ -240,7 +240,7 @@ impl Store {
             appliers: appliers.clone(),
             readers: readers.clone(),
             snapshots: snapshots.clone(),
-            neighbours: neighbours.clone(),
+            company: company.clone(),
             workers: workers.clone(),
             map: Arc::clone(&map),
             engines: engines.clone(),

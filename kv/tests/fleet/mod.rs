@@ -672,6 +672,7 @@ impl Store {
                 self.map.standing(&standing);
                 return self.broadcast(worker, &Event::Standing(standing));
             }
+            Effect::Members(stores) => return self.support.set_members(stores),
             Effect::Learned(hints) => {
                 for hint in &hints {
                     self.map.learn(hint.clone());

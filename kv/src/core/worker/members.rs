@@ -8,6 +8,7 @@ use holdfast_replica::{AdminRequest, MembershipChange, SurvivalGoal};
 use holdfast_types::{RangeId, Rejected, StoreId};
 
 use super::Worker;
+use crate::core::effect::Effect;
 
 impl Worker {
     /// The stores of the fleet. Where all are in one site, its loss cannot be survived, and voters may share it. A store that was
@@ -21,6 +22,11 @@ impl Worker {
             let members = stores.iter().filter(|record| !self.forgotten.contains(&record.store));
             Arc::new(members.cloned().collect())
         };
+        let members = self.directory.iter().map(|record| record.store).collect();
+        if self.members != members {
+            self.members.clone_from(&members);
+            self.out.push(Effect::Members(members));
+        }
         let sites: BTreeSet<_> = self.directory.iter().map(|record| &record.site).collect();
         let goal = if sites.len() == 1 { SurvivalGoal::Store } else { self.config.survival };
         if self.replica_config.survival != goal {
@@ -29,6 +35,26 @@ impl Worker {
                 held.replica.set_survival(goal);
             }
         }
+    }
+
+    /// True for a store of the fleet. While it is not known which those are (a store that has just joined, and has nothing to lose), it
+    /// may be any.
+    pub(super) fn is_member(&self, store: StoreId) -> bool {
+        self.members.is_empty() || store == self.config.store || self.members.contains(&store)
+    }
+
+    /// True for a store whose word counts here: one of the fleet, or one that a replica here has for company. That one descriptor says
+    /// so which came with a message is not enough: it is the sender's own word.
+    ///
+    /// Anybody who knows the fleet can connect under a name that nobody has, and with it could say of a range that the replicas here are no
+    /// part of it any more, lead it, or make up ranges without end. A true newcomer is on record everywhere within a few seconds; until
+    /// then what it says is lost, and it says all of that again. It is judged here, and not where connections are accepted, because here
+    /// are the descriptors: so a store that starts again believes those it shares ranges with, whoever tells it of the fleet or does not.
+    /// A store that starts with neither directory nor ranges believes everybody.
+    pub(super) fn knows(&self, store: StoreId) -> bool {
+        let has_company =
+            || self.held.values().any(|held| held.recorded && held.standing.descriptor.replica_on(store).is_some());
+        self.is_member(store) || has_company()
     }
 
     /// A store that was forgotten gets no replica and no vote: nobody reaches it there, should it ever come back. One that leaves gets

@@ -137,7 +137,11 @@ impl Worker {
     }
 
     /// What leaders report tells placement how they do, and everybody here where they are.
-    fn take_facts(&mut self, report: StoreReport, cx: &Cx<'_>) {
+    fn take_facts(&mut self, mut report: StoreReport, cx: &Cx<'_>) {
+        if !self.knows(report.store) {
+            // Placement looks whether it is on record by now.
+            report.ranges.clear();
+        }
         let leader = Some(report.store);
         let hint = |r: &RangeReport| RangeHint { descriptor: r.descriptor.clone(), term: r.term, leader };
         let hints = report.ranges.iter().map(hint).collect();
