@@ -11,7 +11,7 @@
 use holdfast_placement::StateKey;
 use holdfast_proto::convert::BadMessage;
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Rejected, Request, limits, validate};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Rejected, Request, StoreId, limits, validate};
 
 use super::records::{decode_keyspace, decode_next_id, decode_policy, decode_range, decode_site, decode_store};
 
@@ -144,8 +144,17 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
     let Some(value) = &mutation.value else {
         return Err(forbidden("records are not deleted"));
     };
+    let most = match &name {
+        StateKey::Store(_) => limits::STORE_RECORD_BYTES,
+        _ => limits::FLEET_RECORD_BYTES,
+    };
+    if value.len() > most {
+        return Err(forbidden(&format!("the record has {} B, and {most} B at most", value.len())));
+    }
     let is_its_own = match &name {
-        StateKey::NextStore | StateKey::NextKeyspace => decode_next_id(value).map(|_| true),
+        // The next is given to whoever asks then.
+        StateKey::NextStore => decode_next_id(value).and_then(|next| Ok(StoreId::bounded(next).map(|_| true)?)),
+        StateKey::NextKeyspace => decode_next_id(value).map(|next| u32::try_from(next).is_ok()),
         StateKey::Store(store) => decode_store(value).map(|record| record.store == *store),
         StateKey::Site(site) => decode_site(value).map(|record| record.label == *site),
         StateKey::Keyspace(name) => decode_keyspace(value).map(|record| record.name == *name),
@@ -155,7 +164,8 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
     };
     match is_its_own {
         // A newer program may write what this one cannot read, and must not be kept from it by who passes its requests on.
-        Ok(true) | Err(BadMessage::UnknownVersion { .. }) => Ok(()),
+        Ok(true) => Ok(()),
+        Err(BadMessage::UnknownVersion { found, known, .. }) if found > known => Ok(()),
         Ok(false) => Err(forbidden("the record is about another one than its name says")),
         Err(bad) => Err(forbidden(&bad.to_string())),
     }
@@ -165,7 +175,7 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
 mod tests {
     use bytes::Bytes;
     use holdfast_placement::{SiteRecord, StoreRecord};
-    use holdfast_types::{RangeId, ReplicaId, SiteName, StoreId, Timestamp};
+    use holdfast_types::{RangeId, ReplicaId, SiteName, Timestamp};
 
     use super::*;
     use crate::core::message::{CallId, StoreMessage};
@@ -212,10 +222,13 @@ mod tests {
         let store = |id| StateKey::Store(StoreId(id)).key();
         assert_eq!(fleet(put(store(4), record.clone())), Ok(()));
         assert_eq!(fleet(put(StateKey::NextStore.key(), encode_next_id(5))), Ok(()));
-        let told = encode_site(&SiteRecord::new(site, None));
+        let told = encode_site(&SiteRecord::new(site.clone(), None));
         let other = StateKey::Site(SiteName::new("b").unwrap()).key();
         let newer = holdfast_proto::v1::StoreRecord { version: 2, ..Default::default() };
         assert_eq!(fleet(put(store(4), prost::Message::encode_to_vec(&newer))), Ok(()), "an upgrade is under way");
+        let zone = Some("z".repeat(limits::STORE_RECORD_BYTES));
+        let long_store = encode_store(&StoreRecord { zone, ..StoreRecord::new(StoreId(4), site.clone()) });
+        let long_site = encode_site(&SiteRecord::new(site.clone(), Some("i".repeat(limits::FLEET_RECORD_BYTES))));
         for bad in [
             put(store(5), record.clone()),
             put(other, told),
@@ -226,8 +239,19 @@ mod tests {
             put(Key::bound(KeyspaceId::SYSTEM, b"store/x"), record.clone()),
             put(StateKey::Operator(RangeId(1)).key(), Bytes::new()),
             put(user_key(1), record.clone()),
+            put(StateKey::NextStore.key(), encode_next_id(limits::MAX_STORE_ID + 1)),
+            put(StateKey::NextKeyspace.key(), encode_next_id(u64::from(u32::MAX) + 1)),
+            put(store(4), long_store),
+            put(StateKey::Site(site.clone()).key(), long_site),
         ] {
             assert!(is_forbidden(fleet(bad.clone())), "{bad:?}");
+        }
+        for name in ["store/00000000ffffffff", "range/ffffffffffffffff", "operator/ffffffffffffffff"] {
+            assert_eq!(
+                StateKey::parse(&Key::bound(KeyspaceId::SYSTEM, name.as_bytes())),
+                None,
+                "no store or range has that id"
+            );
         }
         let delete = Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 };
         assert!(is_forbidden(ask(delete, Authority::Fleet)));
