@@ -75,6 +75,12 @@ impl Identity {
         let record = v1::StoreIdentity::decode(bytes).map_err(|bad| damage(bad.to_string()))?;
         known("identity of a store", record.version, 1..=VERSION)?;
         let fleet = record.fleet_id.ok_or_else(|| damage("it names no fleet".into()))?;
+        if record.store_id == StoreId::NONE.0 {
+            // The ranges that it makes would be those that every fleet begins with.
+            return Err(damage(
+                "it names no store; start the store with an empty data directory, and it joins anew".into(),
+            ));
+        }
         Ok(Some(Self {
             fleet: fleet.into(),
             store: StoreId::bounded(record.store_id).map_err(impossible)?,
@@ -201,6 +207,13 @@ mod tests {
         for unknown in [0, 3] {
             assert!(matches!(written(unknown, "uid-1"), Err(Fault::UnknownVersion { known: 2, .. })), "{unknown}");
         }
+    }
+
+    #[test]
+    fn nobody_is_no_store() {
+        let log = MemoryDisk::new().open().unwrap().log;
+        log.write_synced(&[Identity { store: StoreId::NONE, ..identity(None) }.op()]).unwrap();
+        assert!(matches!(Identity::read(&*log), Err(Fault::Damage { .. })));
     }
 
     #[test]
