@@ -36,6 +36,7 @@ pub fn seeds() -> Vec<Seed> {
     raft(&mut seeds);
     manifests(&mut seeds);
     disks(&mut seeds);
+    changes_of_replicas(&mut seeds);
     clients(&mut seeds);
     seeds
 }
@@ -280,12 +281,34 @@ struct RawMessage {
     entries: Vec<Bytes>,
     #[prost(uint64, tag = "8")]
     commit: u64,
+    #[prost(message, optional, tag = "9")]
+    snapshot: Option<RawSnapshot>,
     #[prost(bool, tag = "10")]
     reject: bool,
     #[prost(uint64, tag = "11")]
     reject_hint: u64,
     #[prost(bytes = "bytes", tag = "12")]
     context: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawSnapshot {
+    #[prost(message, optional, tag = "2")]
+    metadata: Option<RawPosition>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawPosition {
+    #[prost(uint64, tag = "2")]
+    index: u64,
+    #[prost(uint64, tag = "3")]
+    term: u64,
+}
+
+impl RawSnapshot {
+    fn at(index: u64) -> Self {
+        Self { metadata: Some(RawPosition { index, term: 1 }) }
+    }
 }
 
 fn raft_message(with: impl FnOnce(&mut RawMessage)) -> Vec<u8> {
@@ -306,6 +329,7 @@ fn raft(seeds: &mut Vec<Seed>) {
         let furthest = raft_message(|message| {
             message.msg_type = msg_type;
             (message.term, message.index, message.commit) = (1 << 32, 1 << 40, 1 << 40);
+            message.snapshot = Some(RawSnapshot::at(1 << 62));
             (message.log_term, message.entries) = (6, vec![appended.clone()]);
         });
         let append = raft_message(|message| {
@@ -378,6 +402,26 @@ fn disks(seeds: &mut Vec<Seed>) {
             add(seeds, "log_entries", format!("{name} {counted}"), &[(0, &command), (0, &command)]);
         }
     }
+}
+
+/// Changes of the replicas after which a range could not be.
+fn changes_of_replicas(seeds: &mut Vec<Seed>) {
+    let replicas: Vec<_> = Store::founded().state(SHARED).descriptor.replicas;
+    let as_role = |role: v1::ReplicaRole| {
+        let replica = |replica| v1::ReplicaDescriptor { role: role.into(), ..v1::ReplicaDescriptor::from(replica) };
+        replicas.iter().cloned().map(replica).collect()
+    };
+    for (name, replicas, next_replica_id) in [
+        ("nobody is left", Vec::new(), 9),
+        ("nobody votes", as_role(v1::ReplicaRole::Learner), 9),
+        ("an old next one", as_role(v1::ReplicaRole::Voter), 1),
+        ("the last replica", as_role(v1::ReplicaRole::Voter), 1 << 62),
+        ("beyond the last replica", as_role(v1::ReplicaRole::Voter), MOST),
+    ] {
+        let change = v1::StoredMembership { version: 1, replicas, next_replica_id }.encode_to_vec();
+        add(seeds, "log_entries", name, &[(1, &change), (1, &change)]);
+    }
+    add(seeds, "log_entries", "a change to nobody", &[(1, b"\x08\x01"), (0, b"")]);
 }
 
 fn clients(seeds: &mut Vec<Seed>) {

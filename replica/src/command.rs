@@ -4,13 +4,13 @@
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, required};
 use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot, stamp};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, stored_command, stored_outcome};
 use holdfast_types::{
-    ClientId, Key, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence,
-    Slot, Timestamp, VersionedValue,
+    ClientId, Key, KeyRange, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response,
+    Sequence, Slot, Timestamp, VersionedValue, limits,
 };
 use prost::Message;
 
@@ -212,6 +212,12 @@ impl MembershipCommand {
         descriptor.epoch.membership += 1;
     }
 
+    /// True when its numbers are ones that a socket may say: of what comes in an entry.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        ReplicaId::told(self.next_replica.0).is_ok()
+    }
+
     /// The bytes of the entry's context.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -223,12 +229,22 @@ impl MembershipCommand {
         stored.encode_to_vec().into()
     }
 
-    /// Reads what [`MembershipCommand::encode`] wrote.
+    /// Reads what [`MembershipCommand::encode`] wrote. Refuses replicas that no range can have.
     pub fn decode(bytes: Bytes) -> Result<Self, BadMessage> {
         let stored = v1::StoredMembership::decode(bytes)?;
         expect_version("membership command", stored.version, MEMBERSHIP_VERSION)?;
+        check_count("replicas of a range", stored.replicas.len(), limits::MAX_REPLICAS)?;
         let replicas = stored.replicas.into_iter().map(ReplicaDescriptor::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? })
+        let command = Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? };
+        let of_any_range = RangeDescriptor {
+            range: RangeId::default(),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch::default(),
+            replicas: command.replicas.clone(),
+            next_replica: command.next_replica,
+        };
+        of_any_range.check().map_err(BadMessage::malformed)?;
+        Ok(command)
     }
 }
 

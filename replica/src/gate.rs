@@ -1,7 +1,7 @@
 //! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
 //! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
 
-use holdfast_types::{LogIndex, RangeDescriptor, ReplicaId, Role, StoreId, Term};
+use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId, limits};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use crate::command::MembershipCommand;
@@ -90,12 +90,13 @@ impl Replica {
     /// Everything that raft takes for granted.
     fn shape(&self, kind: MessageType, message: &Message) -> Result<(), &'static str> {
         let log = &self.raw.raft.raft_log;
-        let furthest = self.raw.raft.term.saturating_add(MAX_TERM_JUMP).min(Term::MAX.0);
+        let furthest = self.raw.raft.term.saturating_add(MAX_TERM_JUMP).min(limits::MAX_TOLD);
         if message.term == 0 || message.term > furthest {
             return Err("implausible term");
         }
-        let far = log.last_index().saturating_add(MAX_INDEX_JUMP).min(LogIndex::MAX.0);
-        if message.index > far || message.commit > far || message.log_term > message.term {
+        let far = log.last_index().saturating_add(MAX_INDEX_JUMP).min(limits::MAX_TOLD);
+        let last = message.entries.last().map_or(0, |entry| entry.index);
+        if message.index.max(message.commit).max(last) > far || message.log_term > message.term {
             return Err("implausible position");
         }
         if kind != MessageType::MsgAppend && !message.entries.is_empty() {
@@ -119,7 +120,7 @@ impl Replica {
             MessageType::MsgSnapshot => {
                 let position = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
                 position
-                    .filter(|p| p.index > 0 && p.index <= LogIndex::MAX.0 && p.term <= message.term)
+                    .filter(|p| p.index > 0 && p.index <= far && p.term <= message.term)
                     .map(|_| ())
                     .ok_or("a snapshot without position")
             }
@@ -185,7 +186,8 @@ fn legal_entry(entry: &Entry) -> bool {
                     && change.changes.iter().all(|c| raft::eraftpb::ConfChangeType::from_i32(c.change_type).is_some())
             };
             let command = MembershipCommand::decode(bytes::Bytes::copy_from_slice(&entry.context));
-            command.is_ok() && convert::decode_conf_change(&entry.data).is_some_and(known)
+            command.is_ok_and(|command| command.is_told())
+                && convert::decode_conf_change(&entry.data).is_some_and(known)
         }
         _ => false,
     }

@@ -369,7 +369,7 @@ fn numbers_out_of_bounds_change_nothing_and_are_not_remembered() {
 #[test]
 fn an_answer_to_a_question_of_the_future_counts_for_nothing() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
-    let (asked_at, generation) = (Moment(limits::MAX_COUNTED), Some(Generation(1)));
+    let (asked_at, generation) = (Moment(limits::MAX_TOLD), Some(Generation(1)));
     let answer = Answer { asker: Incarnation(1), asked_at, answered_at: Moment(1), generation };
     table.receive(B, Incarnation(1), &told(1, |told| told.answer = Some(answer)), Moment(500_000));
     let change = table.tick(Moment(500_000), true).changed.unwrap();
