@@ -123,3 +123,16 @@ fn nobody_makes_replicas_without_end_and_a_stranger_none() {
     empty.settle();
     assert_eq!(empty.shared(store(4)).spans.awaited(), MAX_EMPTY_REPLICAS);
 }
+
+#[test]
+fn reports_of_strangers_keep_no_store_out_of_the_plans() {
+    let mut fleet = Fleet::new(3, 1);
+    let report = |id| StoreMessage::Report(Box::new(fleet::report_of(StoreId(id))));
+    for round in 0..20 {
+        for id in 100..2_100 {
+            fleet.deliver(StoreId(id), store(1), &report(id));
+        }
+        fleet.run(if round < 10 { 10 } else { 500 });
+    }
+    fleet.run_until(60_000, "spreading", |f| f.voters(RangeId::SYSTEM) == 3 && f.voters(REST) == 3);
+}

@@ -274,6 +274,9 @@ pub const REPORT_PARTS_AT_A_TIME: usize = 4;
 /// Parts of one report: 1.7 million small ranges of one worker, or 32,000 with the longest keys. What does not fit is not reported, and
 /// complained of. Bounds what the parts of an unfinished report take at the store that plans.
 pub const MAX_REPORT_PARTS: u32 = 1_024;
+/// Parts of reports that wait for their missing ones, of all stores together, as they are encoded: one report of the largest kind, or those
+/// of a fleet of a million small ranges. Beyond it the report that began to come first is dropped, and comes again.
+pub const ARRIVING_REPORTS_BYTES: usize = MAX_REPORT_PARTS as usize * REPORT_PART_BYTES;
 /// A store that begins to plan waits this long for the reports of stores that are alive, and then plans with what it has.
 pub const PLAN_WITHOUT_REPORTS_AFTER: Duration = Duration::from_secs(30);
 /// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was

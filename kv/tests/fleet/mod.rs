@@ -14,10 +14,11 @@ use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, Rep
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect, PlacementNews};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
-use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::message::{Route, StoreMessage, StoreReport};
 use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
+use holdfast_kv::core::report_parts::ReportPart;
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
@@ -139,6 +140,28 @@ pub fn put(user: &str, value: &str) -> RangeRequest {
 
 pub fn get(user: &str) -> RangeRequest {
     RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+/// What a store without ranges reports.
+pub fn report_of(store: StoreId) -> StoreReport {
+    StoreReport {
+        store,
+        site: site_of(store),
+        incarnation: Incarnation(1),
+        worker: 0,
+        workers: 1,
+        disk_total_bytes: 100 << 30,
+        disk_free_bytes: 90 << 30,
+        disk_ok: true,
+        cores: 2,
+        used_millicores: 0,
+        replicas: 0,
+        draining: false,
+        directory_version: 0,
+        ranges: Vec::new(),
+        damaged: Vec::new(),
+        part: ReportPart::WHOLE,
+    }
 }
 
 /// Who writes what: keyspace 0 is the fleet's own.
