@@ -10,8 +10,6 @@ use crate::contract::{Fault, SnapshotFile, SnapshotId, SnapshotManifest};
 
 /// The format of manifests and snapshot files that this program writes.
 pub const SNAPSHOT_FORMAT: u32 = 1;
-/// A manifest with more files than this is damaged.
-const MAX_FILES: u32 = 1 << 20;
 
 impl SnapshotManifest {
     /// A manifest with its checksum.
@@ -38,7 +36,8 @@ impl SnapshotManifest {
     #[must_use]
     pub fn is_plausible(&self) -> bool {
         let whole = self.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size_bytes));
-        whole.is_some_and(|bytes| bytes <= limits::MAX_REPORTED_BYTES) && self.files.len() <= MAX_FILES as usize
+        whole.is_some_and(|bytes| bytes <= limits::MAX_REPORTED_BYTES)
+            && self.files.len() <= limits::MAX_SNAPSHOT_FILES as usize
     }
 
     /// Length of all files.
@@ -113,7 +112,7 @@ fn decode_body(rest: &mut Bytes) -> Option<SnapshotManifest> {
     };
     let range_state = take_bytes(rest)?;
     let count = rest.try_get_u32().ok()?;
-    if count > MAX_FILES {
+    if count > limits::MAX_SNAPSHOT_FILES {
         return None;
     }
     let mut files = Vec::new();

@@ -68,12 +68,7 @@ impl Replica {
         }
         match self.shape(kind, &message) {
             Err(why) => Verdict::Refuse(why),
-            Ok(()) if self.lost_log(kind, &message) => Verdict::Damaged(format!(
-                "the leader of t{} knows us to have i{}, our log ends at i{}",
-                message.term,
-                message.commit,
-                self.raw.raft.raft_log.last_index()
-            )),
+            Ok(()) if self.lost_log(kind, &message) => self.judge_lost_log(kind, message),
             Ok(()) => Verdict::Pass(kind, Box::new(message)),
         }
     }
@@ -125,6 +120,28 @@ impl Replica {
                     .ok_or("a snapshot without position")
             }
             _ => Ok(()),
+        }
+    }
+
+    /// By one word of a leader a replica is given up; so it must be the one that is followed, in its term. Of one that is not followed (yet:
+    /// a replica that has just started follows nobody) the heartbeat counts, and nothing that it says of our log. A true leader is followed
+    /// by it, and says it again.
+    fn judge_lost_log(&self, kind: MessageType, mut message: Message) -> Verdict {
+        let log = &self.raw.raft.raft_log;
+        match self.following.follows {
+            Some(follows) if follows.leader.0 == message.from && follows.term.0 == message.term => {
+                Verdict::Damaged(format!(
+                    "the leader of t{} knows us to have i{}, our log ends at i{}",
+                    message.term,
+                    message.commit,
+                    log.last_index()
+                ))
+            }
+            Some(follows) if follows.term.0 >= message.term => Verdict::Refuse("not the leader that is followed"),
+            _ => {
+                message.commit = log.committed;
+                Verdict::Pass(kind, Box::new(message))
+            }
         }
     }
 

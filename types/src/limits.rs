@@ -194,6 +194,8 @@ pub const BUSY_RETRY_AFTER: Duration = Duration::from_millis(25);
 pub const ROUND_MAX_EVENTS: usize = 4_096;
 /// Messages parked for a range that is not known here yet.
 pub const PARKED_MESSAGES: usize = 1_024;
+/// Bytes of those messages, of one worker: a message of appends has a mebibyte, and most that wait are far smaller.
+pub const PARKED_BYTES: usize = 32 << 20;
 /// Replicas of one store that wait for their first snapshot: placement has far fewer under way, and each is a synced record.
 pub const MAX_EMPTY_REPLICAS: usize = 1_024;
 /// How long a parked message waits.
@@ -230,6 +232,8 @@ pub const SEND_QUEUE_BYTES: usize = 32 << 20;
 pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
 /// Bytes of snapshots that one worker sends a second: leaves most of a 10 Gbit/s link and of a disk to clients.
 pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64_000_000;
+/// Files of one snapshot: of 32 MB each, four tebibytes. What has arrived is told file by file, again and again.
+pub const MAX_SNAPSHOT_FILES: u32 = 1 << 17;
 /// Snapshots received at a time by one store.
 pub const MAX_SNAPSHOTS_RECEIVED: usize = 4;
 /// Snapshots sent at a time by one store.
