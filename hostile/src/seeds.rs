@@ -8,7 +8,7 @@ use holdfast_placement::StateKey;
 use holdfast_proto::v1;
 use holdfast_raft_transport::hostile;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
-use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeId, ReplicaId, StoreId, Term};
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, ReplicaId, StoreId, Term};
 use prost::Message;
 
 use crate::pieces::join;
@@ -38,6 +38,7 @@ pub fn seeds() -> Vec<Seed> {
     disks(&mut seeds);
     changes_of_replicas(&mut seeds);
     clients(&mut seeds);
+    others(&mut seeds);
     seeds
 }
 
@@ -65,7 +66,8 @@ fn links(seeds: &mut Vec<Seed>) {
         }
         frame.encode_to_vec()
     };
-    let attacks: [(&str, fn(&mut v1::LinkHello)); 5] = [
+    type Change = fn(&mut v1::LinkHello);
+    let attacks: [(&str, Change); 5] = [
         ("a site of 4,010 letters", |hello| hello.site = "s".repeat(4_010)),
         ("the last incarnation", |hello| hello.incarnation = MOST),
         ("the last counter", |hello| hello.started_at = MOST),
@@ -111,19 +113,19 @@ fn heartbeats(seeds: &mut Vec<Seed>) {
         hears_streams: true,
     };
     let attacks = [
-        ("a counter", v1::SupportMessage { counter: MOST, ..said.clone() }),
-        ("the largest counter", v1::SupportMessage { counter: 1 << 62, ..said.clone() }),
-        ("a start", v1::SupportMessage { started_at: MOST, counter: 1, ..said.clone() }),
-        ("an incarnation", v1::SupportMessage { incarnation: MOST, ..said.clone() }),
-        ("a wall clock", v1::SupportMessage { wall_ms: MOST, answer: Some(answer(1_000_000, 1)), ..said.clone() }),
-        ("a late wall clock", v1::SupportMessage { wall_ms: 1 << 47, answer: Some(answer(1, 1)), ..said.clone() }),
-        ("an answer", v1::SupportMessage { answer: Some(answer(MOST, MOST)), ..said.clone() }),
-        ("an answer of the future", v1::SupportMessage { answer: Some(answer(1 << 62, 1)), ..said.clone() }),
-        ("a question", v1::SupportMessage { question: Some(question(MOST)), ..said.clone() }),
-        ("a question of now", v1::SupportMessage { question: Some(question(1_000_000)), ..said.clone() }),
-        ("a refusal", v1::SupportMessage { refusal: Some(refusal(MOST)), ..said.clone() }),
-        ("the largest refusal", v1::SupportMessage { refusal: Some(refusal(1 << 48)), ..said.clone() }),
-        ("a small refusal", v1::SupportMessage { refusal: Some(refusal(2)), ..said.clone() }),
+        ("a counter", v1::SupportMessage { counter: MOST, ..said }),
+        ("the largest counter", v1::SupportMessage { counter: 1 << 62, ..said }),
+        ("a start", v1::SupportMessage { started_at: MOST, counter: 1, ..said }),
+        ("an incarnation", v1::SupportMessage { incarnation: MOST, ..said }),
+        ("a wall clock", v1::SupportMessage { wall_ms: MOST, answer: Some(answer(1_000_000, 1)), ..said }),
+        ("a late wall clock", v1::SupportMessage { wall_ms: 1 << 47, answer: Some(answer(1, 1)), ..said }),
+        ("an answer", v1::SupportMessage { answer: Some(answer(MOST, MOST)), ..said }),
+        ("an answer of the future", v1::SupportMessage { answer: Some(answer(1 << 62, 1)), ..said }),
+        ("a question", v1::SupportMessage { question: Some(question(MOST)), ..said }),
+        ("a question of now", v1::SupportMessage { question: Some(question(1_000_000)), ..said }),
+        ("a refusal", v1::SupportMessage { refusal: Some(refusal(MOST)), ..said }),
+        ("the largest refusal", v1::SupportMessage { refusal: Some(refusal(1 << 48)), ..said }),
+        ("a small refusal", v1::SupportMessage { refusal: Some(refusal(2)), ..said }),
     ];
     for (name, message) in attacks {
         let bytes = message.encode_to_vec();
@@ -174,6 +176,11 @@ fn messages(seeds: &mut Vec<Seed>) {
         let bytes = message.encode().unwrap();
         add(seeds, "store_messages", format!("real {number}"), &[(0, &bytes), (33, &bytes)]);
     }
+    forwards(seeds);
+    reports(seeds, &descriptor);
+}
+
+fn forwards(seeds: &mut Vec<Seed>) {
     for author in [0, 1, 2, 3, -1] {
         let record = StateKey::NextStore.key().raw().clone();
         let mutation = v1::Mutation { key: record, value: Some(encode_next_id(7)), expires_at: 0 };
@@ -190,6 +197,9 @@ fn messages(seeds: &mut Vec<Seed>) {
             &[(0, &bytes), (1, &bytes), (3, &bytes)],
         );
     }
+}
+
+fn reports(seeds: &mut Vec<Seed>, descriptor: &RangeDescriptor) {
     let report = |figure: u64, ranges: usize| {
         let range = v1::RangeReport {
             descriptor: Some(descriptor.clone().into()),
@@ -468,5 +478,29 @@ fn clients(seeds: &mut Vec<Seed>) {
         let said = v1::StreamResponse { now: counted, answers: vec![answer], ..v1::StreamResponse::default() };
         let pieces: [(u8, &[u8]); 2] = [(0, &asked.encode_to_vec()), (1, &said.encode_to_vec())];
         add(seeds, "client_stream", format!("call {counted}"), &pieces);
+    }
+}
+
+fn others(seeds: &mut Vec<Seed>) {
+    let descriptor = v1::RangeDescriptor::from(Store::founded().shared_descriptor());
+    let located = v1::LocatedRange { descriptor: Some(descriptor.clone()), term: MOST, ..v1::LocatedRange::default() };
+    let part = Some(v1::ScanPart { at: MOST, until: Some(Bytes::from_static(b"m")) });
+    let batch = v1::LinkBatch { messages: vec![v1::LinkMessage::default(); 100] };
+    let frame = v1::LinkFrame { body: Some(v1::link_frame::Body::Batch(batch.clone())) };
+    let messages = [
+        ("a descriptor", descriptor.encode_to_vec()),
+        ("a place", v1::LocateResponse { ranges: vec![located; 2], ..v1::LocateResponse::default() }.encode_to_vec()),
+        ("a part", v1::ScanRequest { part, ..v1::ScanRequest::default() }.encode_to_vec()),
+        ("a batch", batch.encode_to_vec()),
+        ("a frame", frame.encode_to_vec()),
+        ("nothing", Vec::new()),
+        ("many numbers", [&[0x0a, 0x7f][..], &[0xff; 127]].concat()),
+        ("a group", vec![0x0b, 0x0c, 0x0b]),
+        ("deep", [[0x0a, 0x7e]; 64].concat()),
+    ];
+    for (name, bytes) in messages {
+        for tag in 0..crate::others::kinds() {
+            add(seeds, "other_messages", format!("{name} as kind {tag}"), &[(tag, &bytes)]);
+        }
     }
 }

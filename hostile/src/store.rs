@@ -309,6 +309,11 @@ impl Store {
             Effect::Members(stores) => return life.support.set_members(stores),
             Effect::Born { newborn, .. } => Event::Born(newborn),
             Effect::SetGcThreshold { range, threshold } => return data.set_gc_threshold(range, threshold),
+            // A panic in a replica is caught there, and so is a broken invariant: here either is what is looked for.
+            Effect::Quarantined { reason: Some(reason), .. } => {
+                let is_a_bug = reason.contains("panic inside") || reason.contains("invariant broken");
+                return assert!(!is_a_bug, "{reason}");
+            }
             // It ends in order: what waits is not done any more.
             Effect::Outdated(_) | Effect::Fail(_) => {
                 life.is_over = true;
