@@ -64,6 +64,7 @@ fn replica_is_not_removed_by_word_of_a_stranger() {
     let hint = || vec![RangeHint { descriptor: descriptor.clone(), term: Term(99), leader: Some(STRANGER) }];
     let id = CallId::new(0, 1);
     for to in (1..=3).map(store) {
+        fleet.hears_of(to, STRANGER);
         let own = fleet.standing(to, REST).unwrap().descriptor.replica_on(to).unwrap().replica;
         fleet.is_told(STRANGER, to, &StoreMessage::Located { id, hints: hint() });
         let answer = StoreMessage::ForwardAnswer {
@@ -135,4 +136,21 @@ fn reports_of_strangers_keep_no_store_out_of_the_plans() {
         fleet.run(if round < 10 { 10 } else { 500 });
     }
     fleet.run_until(60_000, "spreading", |f| f.voters(RangeId::SYSTEM) == 3 && f.voters(REST) == 3);
+}
+
+#[test]
+fn stores_that_all_start_again_know_each_other_by_their_ranges() {
+    let mut fleet = spread(3, 2);
+    fleet.must(store(1), put("a", "1"));
+    fleet.only_addresses_are_kept();
+    for id in (1..=3).map(store) {
+        fleet.crash(id);
+    }
+    for id in (1..=3).map(store) {
+        fleet.start(id);
+    }
+    fleet.run_until(5_000, "leaders", |f| f.leader(REST).is_some() && f.leader(RangeId::SYSTEM).is_some());
+    assert_eq!(fleet.value(store(3), "a").as_deref(), Some("1"));
+    // One with nothing on its disk is told by those that know it.
+    fleet.run_until(5_000, "the list", |f| f.stores.values().all(|running| running.told.len() == 3));
 }

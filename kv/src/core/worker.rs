@@ -152,7 +152,7 @@ pub struct Worker {
     map: RangeMap,
     /// The members of the fleet.
     directory: Arc<Vec<StoreRecord>>,
-    /// The same, without what is known of them.
+    /// Those of them that are on record.
     members: BTreeSet<StoreId>,
     /// Messages of stores that are not known, and that are for those who are.
     of_strangers: u64,

@@ -257,6 +257,26 @@ impl Fleet {
         StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory }
     }
 
+    /// What is kept of stores over a restart: where they are, and not since when.
+    pub fn only_addresses_are_kept(&mut self) {
+        let addresses = self.directory.iter().map(|record| StoreRecord {
+            addresses: record.addresses.clone(),
+            ..StoreRecord::new(record.store, record.site.clone())
+        });
+        self.directory = Arc::new(addresses.collect());
+    }
+
+    /// A store hears of an address at which somebody says to be another one.
+    pub fn hears_of(&mut self, hearer: StoreId, id: StoreId) {
+        let made_up = StoreRecord::new(id, site_of(id));
+        let stores: Arc<Vec<_>> = Arc::new(self.directory.iter().cloned().chain([made_up]).collect());
+        let store = self.stores.get_mut(&hearer).expect("it is running");
+        for mailbox in &mut store.mailboxes {
+            mailbox.push_back(Event::Directory(Arc::clone(&stores)));
+        }
+        self.settle();
+    }
+
     /// What the server does when an operator has a store forgotten.
     pub fn forget(&mut self, id: StoreId) {
         let record = self.forgotten(id);

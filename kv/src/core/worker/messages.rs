@@ -99,8 +99,8 @@ impl Worker {
     /// A message for a range that has no replica here: it may create one, or has come before a split.
     pub(super) fn take_stranger(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {
         let range = envelope.range;
-        // A range of whoever comes along may be one that he made up.
-        if !self.is_member(from) && !self.unborn.contains_key(&range) {
+        // A range of whoever is on no record may be one that he made up; company in another range does not make it true.
+        if self.knows_members() && !self.is_member(from) && !self.unborn.contains_key(&range) {
             return;
         }
         if let Some(Absent::Quarantined { replica, .. }) = self.absent.get(&range)

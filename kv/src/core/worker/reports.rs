@@ -2,6 +2,8 @@
 //!
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use holdfast_types::{Moment, RangeId, StoreId, limits};
 
@@ -17,6 +19,8 @@ use crate::core::routing::worker_of;
 
 /// A follower with fewer entries to go than this has caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Whoever answers a report does so within this time, or is asked again.
+const ANSWERED_WITHIN: Duration = limits::REPORT_EVERY.saturating_mul(20);
 
 impl Worker {
     pub(super) fn report(&mut self, cx: &Cx<'_>) {
@@ -25,7 +29,7 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
-        self.reported_to.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        self.reported_to.retain(|_, at| cx.now.since(*at) < ANSWERED_WITHIN);
         if self.support.clock_ahead_ms.is_some() {
             // What came back, or could not be handed over before.
             self.yield_all();
