@@ -20,7 +20,7 @@ fn takes_for_forgotten(fleet: &Fleet, of: StoreId) -> bool {
 }
 
 #[test]
-fn list_of_stores_counts_only_from_whoever_was_asked_for_it() {
+fn list_of_stores_counts_only_from_the_store_that_was_asked() {
     let mut fleet = spread(3, 2);
     let leader = fleet.leader(RangeId::SYSTEM).unwrap();
     let mut others = (1..=3).map(store).filter(|id| *id != leader);
