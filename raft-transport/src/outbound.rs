@@ -1,7 +1,5 @@
 //! The connecting side: one task for each store and class keeps its stream open and feeds it from its queue.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -36,6 +36,9 @@ use crate::core::support::{Silent, Support};
 use crate::core::worker::Worker;
 use crate::ports::{AdminReply, Class, Clock, PlacementLink, RaftSender, Reply, SupportLink};
 
+/// What a worker has a pool do.
+type Work = (usize, Effect);
+
 /// What the server gives to a store.
 pub struct Ports {
     /// Streams to other stores.
@@ -256,7 +259,7 @@ impl Store {
         options: &StoreOptions,
         engines: &Engines,
         ports: &Ports,
-    ) -> Result<(Sender<(usize, Effect)>, Sender<(usize, Effect)>), Fault> {
+    ) -> Result<(Sender<Work>, Sender<Work>), Fault> {
         let (readers, reads) = unbounded();
         for index in 0..options.readers.max(1) {
             let pulse = self.health.slow_pulse(format!("read {index}"), &*ports.clock);

@@ -2,7 +2,10 @@
 //!
 //! Shapes only: a message that converts may still ask for something illegal, which `holdfast_types::validate` refuses.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use std::time::Duration;
 
