@@ -47,6 +47,7 @@ fn start(log: &dyn holdfast_engine::LogEngine, incarnation: Incarnation, now: Mo
         SupportConfig { seen, counter_offset, started_at, ..SupportConfig::new(StoreId(1), incarnation) },
         now,
     );
+    table.set_members([StoreId(2), StoreId(3)].into());
     table.set_neighbours([StoreId(2), StoreId(3)].into());
     table.note_counter(log.counter().0);
     table

@@ -21,6 +21,7 @@
 mod heartbeats;
 mod links;
 mod messages;
+mod others;
 pub mod pieces;
 mod records;
 mod requests;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "storage_records", run: records::storage_records },
     Target { name: "client_stream", run: requests::client_stream },
     Target { name: "client_requests", run: requests::client_requests },
+    Target { name: "other_messages", run: others::run },
 ];
 
 /// Runs one target on one input.

@@ -34,7 +34,7 @@ pub(crate) fn raft_messages(input: &[u8]) {
             stamp: None,
             message: addressed(&piece.bytes, from),
         };
-        store.receive(StoreId(from), &StoreMessage::Raft(envelope).encode());
+        store.receive(StoreId(from), &StoreMessage::Raft(envelope).encode().unwrap());
         store.run(u64::from(piece.tag >> 5) * 100);
     }
     store.run(1_000);

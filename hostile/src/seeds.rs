@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
 use holdfast_kv::core::message::{CallId, SnapshotState, StoreMessage};
+use holdfast_kv::core::records::encode_next_id;
+use holdfast_placement::StateKey;
 use holdfast_proto::v1;
 use holdfast_raft_transport::hostile;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
-use holdfast_types::{KeyRange, LogIndex, RangeId, ReplicaId, StoreId, Term, Timestamp};
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, ReplicaId, StoreId, Term};
 use prost::Message;
 
 use crate::pieces::join;
@@ -34,7 +36,9 @@ pub fn seeds() -> Vec<Seed> {
     raft(&mut seeds);
     manifests(&mut seeds);
     disks(&mut seeds);
+    changes_of_replicas(&mut seeds);
     clients(&mut seeds);
+    others(&mut seeds);
     seeds
 }
 
@@ -62,7 +66,8 @@ fn links(seeds: &mut Vec<Seed>) {
         }
         frame.encode_to_vec()
     };
-    let attacks: [(&str, fn(&mut v1::LinkHello)); 5] = [
+    type Change = fn(&mut v1::LinkHello);
+    let attacks: [(&str, Change); 5] = [
         ("a site of 4,010 letters", |hello| hello.site = "s".repeat(4_010)),
         ("the last incarnation", |hello| hello.incarnation = MOST),
         ("the last counter", |hello| hello.started_at = MOST),
@@ -108,19 +113,19 @@ fn heartbeats(seeds: &mut Vec<Seed>) {
         hears_streams: true,
     };
     let attacks = [
-        ("a counter", v1::SupportMessage { counter: MOST, ..said.clone() }),
-        ("the largest counter", v1::SupportMessage { counter: 1 << 62, ..said.clone() }),
-        ("a start", v1::SupportMessage { started_at: MOST, counter: 1, ..said.clone() }),
-        ("an incarnation", v1::SupportMessage { incarnation: MOST, ..said.clone() }),
-        ("a wall clock", v1::SupportMessage { wall_ms: MOST, answer: Some(answer(1_000_000, 1)), ..said.clone() }),
-        ("a late wall clock", v1::SupportMessage { wall_ms: 1 << 47, answer: Some(answer(1, 1)), ..said.clone() }),
-        ("an answer", v1::SupportMessage { answer: Some(answer(MOST, MOST)), ..said.clone() }),
-        ("an answer of the future", v1::SupportMessage { answer: Some(answer(1 << 62, 1)), ..said.clone() }),
-        ("a question", v1::SupportMessage { question: Some(question(MOST)), ..said.clone() }),
-        ("a question of now", v1::SupportMessage { question: Some(question(1_000_000)), ..said.clone() }),
-        ("a refusal", v1::SupportMessage { refusal: Some(refusal(MOST)), ..said.clone() }),
-        ("the largest refusal", v1::SupportMessage { refusal: Some(refusal(1 << 48)), ..said.clone() }),
-        ("a small refusal", v1::SupportMessage { refusal: Some(refusal(2)), ..said.clone() }),
+        ("a counter", v1::SupportMessage { counter: MOST, ..said }),
+        ("the largest counter", v1::SupportMessage { counter: 1 << 62, ..said }),
+        ("a start", v1::SupportMessage { started_at: MOST, counter: 1, ..said }),
+        ("an incarnation", v1::SupportMessage { incarnation: MOST, ..said }),
+        ("a wall clock", v1::SupportMessage { wall_ms: MOST, answer: Some(answer(1_000_000, 1)), ..said }),
+        ("a late wall clock", v1::SupportMessage { wall_ms: 1 << 47, answer: Some(answer(1, 1)), ..said }),
+        ("an answer", v1::SupportMessage { answer: Some(answer(MOST, MOST)), ..said }),
+        ("an answer of the future", v1::SupportMessage { answer: Some(answer(1 << 62, 1)), ..said }),
+        ("a question", v1::SupportMessage { question: Some(question(MOST)), ..said }),
+        ("a question of now", v1::SupportMessage { question: Some(question(1_000_000)), ..said }),
+        ("a refusal", v1::SupportMessage { refusal: Some(refusal(MOST)), ..said }),
+        ("the largest refusal", v1::SupportMessage { refusal: Some(refusal(1 << 48)), ..said }),
+        ("a small refusal", v1::SupportMessage { refusal: Some(refusal(2)), ..said }),
     ];
     for (name, message) in attacks {
         let bytes = message.encode_to_vec();
@@ -155,7 +160,7 @@ fn messages(seeds: &mut Vec<Seed>) {
         StoreMessage::Admin {
             id: CallId::new(0, 2),
             range: RangeId::SYSTEM,
-            request: AdminRequest::RaiseGcThreshold { threshold: Timestamp::from_ms(1) },
+            request: AdminRequest::Split { at: Key::bound(KeyspaceId::DEFAULT, b"s"), right: RangeId(0) },
             timeout_ms: 1_000,
             hops: 1,
         },
@@ -168,9 +173,33 @@ fn messages(seeds: &mut Vec<Seed>) {
         StoreMessage::ReportAnswer { leader: Some(StoreId(2)), directory_version: 1, directory: Vec::new() },
     ]);
     for (number, message) in real.iter().enumerate() {
-        let bytes = message.encode();
+        let bytes = message.encode().unwrap();
         add(seeds, "store_messages", format!("real {number}"), &[(0, &bytes), (33, &bytes)]);
     }
+    forwards(seeds);
+    reports(seeds, &descriptor);
+}
+
+fn forwards(seeds: &mut Vec<Seed>) {
+    for author in [0, 1, 2, 3, -1] {
+        let record = StateKey::NextStore.key().raw().clone();
+        let mutation = v1::Mutation { key: record, value: Some(encode_next_id(7)), expires_at: 0 };
+        let change = v1::RangeWrite { conditions: vec![], mutations: vec![mutation] };
+        let request =
+            v1::RangeRequest { body: Some(v1::range_request::Body::Change(change)), ..v1::RangeRequest::default() };
+        let forward = v1::Forward { forward_id: 5, request: Some(request), timeout_ms: 1_000, hops: 1, author };
+        let body = v1::store_message::Body::Forward(forward);
+        let bytes = v1::StoreMessage { version: 1, body: Some(body) }.encode_to_vec();
+        add(
+            seeds,
+            "store_messages",
+            format!("a record in the name of author {author}"),
+            &[(0, &bytes), (1, &bytes), (3, &bytes)],
+        );
+    }
+}
+
+fn reports(seeds: &mut Vec<Seed>, descriptor: &RangeDescriptor) {
     let report = |figure: u64, ranges: usize| {
         let range = v1::RangeReport {
             descriptor: Some(descriptor.clone().into()),
@@ -236,8 +265,8 @@ fn manifests(seeds: &mut Vec<Seed>) {
         let disk = manifest.encode();
         let offer =
             StoreMessage::SnapshotOffer { envelope: envelope(Vec::new(), &store), manifest: Box::new(manifest) };
-        let (offer, chunk) = (offer.encode(), chunk(0).encode());
-        let (late, progress) = (self::chunk(MOST).encode(), progress(vec![MOST; 2]).encode());
+        let (offer, chunk) = (offer.encode().unwrap(), chunk(0).encode().unwrap());
+        let (late, progress) = (self::chunk(MOST).encode().unwrap(), progress(vec![MOST; 2]).encode().unwrap());
         let pieces: [(u8, &[u8]); 6] = [(0, &disk), (1, &offer), (1, &chunk), (1, &late), (1, &progress), (1, &chunk)];
         add(seeds, "manifests", format!("files of {size_bytes}"), &pieces);
     }
@@ -262,12 +291,34 @@ struct RawMessage {
     entries: Vec<Bytes>,
     #[prost(uint64, tag = "8")]
     commit: u64,
+    #[prost(message, optional, tag = "9")]
+    snapshot: Option<RawSnapshot>,
     #[prost(bool, tag = "10")]
     reject: bool,
     #[prost(uint64, tag = "11")]
     reject_hint: u64,
     #[prost(bytes = "bytes", tag = "12")]
     context: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawSnapshot {
+    #[prost(message, optional, tag = "2")]
+    metadata: Option<RawPosition>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawPosition {
+    #[prost(uint64, tag = "2")]
+    index: u64,
+    #[prost(uint64, tag = "3")]
+    term: u64,
+}
+
+impl RawSnapshot {
+    fn at(index: u64) -> Self {
+        Self { metadata: Some(RawPosition { index, term: 1 }) }
+    }
 }
 
 fn raft_message(with: impl FnOnce(&mut RawMessage)) -> Vec<u8> {
@@ -288,6 +339,7 @@ fn raft(seeds: &mut Vec<Seed>) {
         let furthest = raft_message(|message| {
             message.msg_type = msg_type;
             (message.term, message.index, message.commit) = (1 << 32, 1 << 40, 1 << 40);
+            message.snapshot = Some(RawSnapshot::at(1 << 62));
             (message.log_term, message.entries) = (6, vec![appended.clone()]);
         });
         let append = raft_message(|message| {
@@ -317,6 +369,7 @@ fn disks(seeds: &mut Vec<Seed>) {
             incarnation: counted,
             site: "site-1".into(),
             counter_offset: counted,
+            site_identity: String::new(),
         };
         add(seeds, "storage_records", format!("identity {counted}"), &[(2, &identity.encode_to_vec())]);
         let reserved = v1::StoreCounter { version: 1, reserved: counted };
@@ -359,6 +412,26 @@ fn disks(seeds: &mut Vec<Seed>) {
             add(seeds, "log_entries", format!("{name} {counted}"), &[(0, &command), (0, &command)]);
         }
     }
+}
+
+/// Changes of the replicas after which a range could not be.
+fn changes_of_replicas(seeds: &mut Vec<Seed>) {
+    let replicas: Vec<_> = Store::founded().state(SHARED).descriptor.replicas;
+    let as_role = |role: v1::ReplicaRole| {
+        let replica = |replica| v1::ReplicaDescriptor { role: role.into(), ..v1::ReplicaDescriptor::from(replica) };
+        replicas.iter().cloned().map(replica).collect()
+    };
+    for (name, replicas, next_replica_id) in [
+        ("nobody is left", Vec::new(), 9),
+        ("nobody votes", as_role(v1::ReplicaRole::Learner), 9),
+        ("an old next one", as_role(v1::ReplicaRole::Voter), 1),
+        ("the last replica", as_role(v1::ReplicaRole::Voter), 1 << 62),
+        ("beyond the last replica", as_role(v1::ReplicaRole::Voter), MOST),
+    ] {
+        let change = v1::StoredMembership { version: 1, replicas, next_replica_id }.encode_to_vec();
+        add(seeds, "log_entries", name, &[(1, &change), (1, &change)]);
+    }
+    add(seeds, "log_entries", "a change to nobody", &[(1, b"\x08\x01"), (0, b"")]);
 }
 
 fn clients(seeds: &mut Vec<Seed>) {
@@ -405,5 +478,29 @@ fn clients(seeds: &mut Vec<Seed>) {
         let said = v1::StreamResponse { now: counted, answers: vec![answer], ..v1::StreamResponse::default() };
         let pieces: [(u8, &[u8]); 2] = [(0, &asked.encode_to_vec()), (1, &said.encode_to_vec())];
         add(seeds, "client_stream", format!("call {counted}"), &pieces);
+    }
+}
+
+fn others(seeds: &mut Vec<Seed>) {
+    let descriptor = v1::RangeDescriptor::from(Store::founded().shared_descriptor());
+    let located = v1::LocatedRange { descriptor: Some(descriptor.clone()), term: MOST, ..v1::LocatedRange::default() };
+    let part = Some(v1::ScanPart { at: MOST, until: Some(Bytes::from_static(b"m")) });
+    let batch = v1::LinkBatch { messages: vec![v1::LinkMessage::default(); 100] };
+    let frame = v1::LinkFrame { body: Some(v1::link_frame::Body::Batch(batch.clone())) };
+    let messages = [
+        ("a descriptor", descriptor.encode_to_vec()),
+        ("a place", v1::LocateResponse { ranges: vec![located; 2], ..v1::LocateResponse::default() }.encode_to_vec()),
+        ("a part", v1::ScanRequest { part, ..v1::ScanRequest::default() }.encode_to_vec()),
+        ("a batch", batch.encode_to_vec()),
+        ("a frame", frame.encode_to_vec()),
+        ("nothing", Vec::new()),
+        ("many numbers", [&[0x0a, 0x7f][..], &[0xff; 127]].concat()),
+        ("a group", vec![0x0b, 0x0c, 0x0b]),
+        ("deep", [[0x0a, 0x7e]; 64].concat()),
+    ];
+    for (name, bytes) in messages {
+        for tag in 0..crate::others::kinds() {
+            add(seeds, "other_messages", format!("{name} as kind {tag}"), &[(tag, &bytes)]);
+        }
     }
 }

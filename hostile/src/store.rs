@@ -14,6 +14,7 @@ use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::Effect;
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
 use holdfast_kv::core::message::StoreMessage;
+use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::reader::SnapshotReader;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, recover};
 use holdfast_kv::core::support::{Output, Support};
@@ -113,7 +114,7 @@ fn site_of(store: StoreId) -> SiteName {
 fn founded() -> MemoryDisk {
     let disk = MemoryDisk::new();
     let engines = disk.open().unwrap();
-    let site = SiteRecord { label: site_of(OWN), identity: None };
+    let site = SiteRecord::new(site_of(OWN), None);
     init(&engines, &Founding { fleet: FLEET, store: record(OWN), site }).unwrap();
     let mut state = state_of(&engines, SHARED);
     state.descriptor = shared(state.descriptor);
@@ -225,7 +226,8 @@ impl Store {
     /// Something came on the stream of a store.
     pub fn receive(&mut self, from: StoreId, bytes: &Bytes) {
         let Ok(message) = StoreMessage::decode(bytes) else { return };
-        assert_eq!(StoreMessage::decode(&message.encode()).as_ref(), Ok(&message), "what was taken can be sent on");
+        let again = message.encode().expect("what was taken can be sent on");
+        assert_eq!(StoreMessage::decode(&again).as_ref(), Ok(&message), "and is taken as the same");
         let _ = message.route();
         let incarnation = Incarnation(1);
         self.life.mailbox.push_back(Event::Message { from, incarnation, message });
@@ -234,6 +236,7 @@ impl Store {
 
     /// A client asks something.
     pub fn ask(&mut self, request: RangeRequest, timeout_ms: u64) {
+        let Ok(request) = Permitted::check(request, Authority::Client) else { return };
         self.next_ticket += 1;
         let ticket = RequestTicket(self.next_ticket);
         let deadline = self.now.after(Duration::from_millis(timeout_ms));
@@ -303,8 +306,14 @@ impl Store {
             Effect::Apply { range, task } => Event::Applied { range, applied: carry::apply(range, *task, &**data) },
             Effect::Send { to, message, .. } => return self.sent.push((to, message)),
             Effect::Neighbours(stores) => return life.support.set_neighbours(stores),
+            Effect::Members(stores) => return life.support.set_members(stores),
             Effect::Born { newborn, .. } => Event::Born(newborn),
             Effect::SetGcThreshold { range, threshold } => return data.set_gc_threshold(range, threshold),
+            // A panic in a replica is caught there, and so is a broken invariant: here either is what is looked for.
+            Effect::Quarantined { reason: Some(reason), .. } => {
+                let is_a_bug = reason.contains("panic inside") || reason.contains("invariant broken");
+                return assert!(!is_a_bug, "{reason}");
+            }
             // It ends in order: what waits is not done any more.
             Effect::Outdated(_) | Effect::Fail(_) => {
                 life.is_over = true;

@@ -1,6 +1,6 @@
 //! Everything that was ever found, and where the fuzzer begins: each input runs through its target once.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;
 

@@ -75,15 +75,15 @@ impl StateKey {
         } else if let Some(keyspace) = name.strip_prefix(KEYSPACE) {
             Self::Keyspace(KeyspaceName::new(keyspace).ok()?)
         } else if let Some(id) = name.strip_prefix(STORE) {
-            Self::Store(StoreId(hex(id)?))
+            Self::Store(StoreId::bounded(hex(id)?).ok()?)
         } else if let Some(label) = name.strip_prefix(SITE) {
             Self::Site(SiteName::new(label).ok()?)
         } else if let Some(id) = name.strip_prefix(RANGE) {
-            Self::Range(RangeId(hex(id)?))
+            Self::Range(RangeId::bounded(hex(id)?).ok()?)
         } else if let Some(keyspace) = name.strip_prefix(POLICY) {
             Self::Policy(KeyspaceId(u32::try_from(hex(keyspace)?).ok()?))
         } else {
-            Self::Operator(RangeId(hex(name.strip_prefix(OPERATOR)?)?))
+            Self::Operator(RangeId::bounded(hex(name.strip_prefix(OPERATOR)?)?).ok()?)
         };
         // One name per fact: other spellings of a number, and other keyspaces, are not ours.
         (parsed.key() == *key).then_some(parsed)

@@ -1,7 +1,5 @@
 //! The accepting side: handshake, then batches to [`Inbound`], one stream of a store and class at a time.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::mem::Discriminant;

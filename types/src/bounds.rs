@@ -4,6 +4,8 @@
 //! bytes ──▶ generated message ──▶ decoder: bounded(), at_most(), cut() ──▶ types of this crate ──▶ everything else
 //! ```
 //!
+//! What a socket says becomes one of them by `told`, which leaves room to count on from it until it is written down and read again.
+//!
 //! A number is checked once, by whoever turns the message into types, against the bound of its kind: `bounded` of a newtype, [`at_most`] for
 //! a plain number, [`cut`] for a figure that is only measured and where the largest plausible one does as well. What passes can be
 //! added, multiplied by what the code multiplies it by, and counted on from. Timestamps are [`crate::time`]'s affair.
@@ -53,6 +55,16 @@ mod tests {
         assert!(Incarnation::hearsay(next.0).is_err(), "and cannot be made to believe more");
         let counter = LogCounter::hearsay(limits::MAX_HEARSAY).unwrap();
         assert!(LogCounter::bounded(counter.0 * 2).is_ok());
+    }
+
+    #[test]
+    fn what_is_told_is_far_from_what_can_be_read() {
+        assert_eq!(Term::told(limits::MAX_TOLD), Ok(Term(limits::MAX_TOLD)));
+        assert!(Term::told(limits::MAX_TOLD + 1).is_err() && RangeEpoch::told(0, limits::MAX_TOLD + 1).is_err());
+        assert!(Term::bounded(limits::MAX_TOLD + (1 << 60)).is_ok(), "a term a nanosecond, for 36 years");
+        let latest = Timestamp::from_ms(limits::MAX_TOLD_WALL_MS);
+        assert_eq!(Timestamp::told(latest.0), Ok(latest));
+        assert!(Timestamp::told(latest.0 + 1).is_err() && Timestamp::bounded(latest.next().0).is_ok());
     }
 
     #[test]

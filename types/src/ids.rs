@@ -45,6 +45,19 @@ macro_rules! id {
     };
 }
 
+/// What a socket says of a number from which a store counts on, and which it writes down.
+macro_rules! told {
+    ($($name:ident, $what:literal;)*) => {$(
+        impl $name {
+            /// The one that a socket names. It is further from the end than what a disk may hold: what is counted on from it and written
+            /// down can be read again.
+            pub fn told(raw: u64) -> Result<Self, OutOfBounds> {
+                at_most($what, raw, limits::MAX_TOLD).map(Self)
+            }
+        }
+    )*};
+}
+
 id!(
     /// One Holdfast process with one disk. Given once by the system range, never reused. 0 means "none yet".
     StoreId(u64), "s", "a store id", limits::MAX_STORE_ID);
@@ -78,6 +91,16 @@ id!(
 id!(
     /// The number of a synced batch of the log instance, store-wide; it only grows.
     LogCounter(u64), "c", "the counter of a log", limits::MAX_COUNTED);
+
+told! {
+    ReplicaId, "a replica id";
+    Term, "a term";
+    LogIndex, "an index of a log";
+    Incarnation, "an incarnation";
+    Generation, "a generation of a promise";
+    Sequence, "the sequence of a request";
+    LogCounter, "the counter of a log";
+}
 
 impl RangeId {
     /// The range that holds keyspace 0. It exists from `init` on.

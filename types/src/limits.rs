@@ -61,6 +61,9 @@ pub const CLOCK_STEP_AFTER: Duration = Duration::from_secs(10);
 /// Terms, indexes, epochs, incarnations, sequences, counters: nothing that counts ever gets there (a million a second for 146,000
 /// years), and any two of them can be added.
 pub const MAX_COUNTED: u64 = 1 << 62;
+/// The same in what a socket says. A store counts on from what it was told and writes that down; with as far again to go, its next start
+/// can read it, whatever it was told.
+pub const MAX_TOLD: u64 = MAX_COUNTED / 2;
 /// Incarnations and log counters that one store tells another of its own past: a store goes on counting from what it believes, and must
 /// then still be below [`MAX_COUNTED`].
 pub const MAX_HEARSAY: u64 = 1 << 48;
@@ -70,6 +73,8 @@ pub const MAX_STORE_ID: u64 = (1 << 31) - 1;
 pub const MAX_RANGES_MADE: u64 = (1 << 32) - 1;
 /// Milliseconds of a stamp or a wall clock: the year 6429. As far again lies the end of what a timestamp can say.
 pub const MAX_WALL_MS: u64 = 1 << 47;
+/// The same in what a socket says: the year 4199. See [`MAX_TOLD`].
+pub const MAX_TOLD_WALL_MS: u64 = MAX_WALL_MS / 2;
 /// Bytes of a disk or a snapshot: a pebibyte. Thousands of these can be added, and each taken a thousandfold.
 pub const MAX_REPORTED_BYTES: u64 = 1 << 50;
 /// Bytes of one range, as its leader reports them: far more than any grows to before it is split. A million of them can be added.
@@ -189,6 +194,10 @@ pub const BUSY_RETRY_AFTER: Duration = Duration::from_millis(25);
 pub const ROUND_MAX_EVENTS: usize = 4_096;
 /// Messages parked for a range that is not known here yet.
 pub const PARKED_MESSAGES: usize = 1_024;
+/// Bytes of those messages, of one worker: a message of appends has a mebibyte, and most that wait are far smaller.
+pub const PARKED_BYTES: usize = 32 << 20;
+/// Replicas of one store that wait for their first snapshot: placement has far fewer under way, and each is a synced record.
+pub const MAX_EMPTY_REPLICAS: usize = 1_024;
 /// How long a parked message waits.
 pub const PARK_FOR: Duration = Duration::from_secs(1);
 /// How often a request that was passed on is looked at while it has no answer: whether the store that has it lives and leads.
@@ -223,6 +232,8 @@ pub const SEND_QUEUE_BYTES: usize = 32 << 20;
 pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
 /// Bytes of snapshots that one worker sends a second: leaves most of a 10 Gbit/s link and of a disk to clients.
 pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64_000_000;
+/// Files of one snapshot: of 32 MB each, four tebibytes. What has arrived is told file by file, again and again.
+pub const MAX_SNAPSHOT_FILES: u32 = 1 << 17;
 /// Snapshots received at a time by one store.
 pub const MAX_SNAPSHOTS_RECEIVED: usize = 4;
 /// Snapshots sent at a time by one store.
@@ -269,6 +280,9 @@ pub const REPORT_PARTS_AT_A_TIME: usize = 4;
 /// Parts of one report: 1.7 million small ranges of one worker, or 32,000 with the longest keys. What does not fit is not reported, and
 /// complained of. Bounds what the parts of an unfinished report take at the store that plans.
 pub const MAX_REPORT_PARTS: u32 = 1_024;
+/// Parts of reports that wait for their missing ones, of all stores together, as they are encoded: one report of the largest kind, or those
+/// of a fleet of a million small ranges. Beyond it the report that began to come first is dropped, and comes again.
+pub const ARRIVING_REPORTS_BYTES: usize = MAX_REPORT_PARTS as usize * REPORT_PART_BYTES;
 /// A store that begins to plan waits this long for the reports of stores that are alive, and then plans with what it has.
 pub const PLAN_WITHOUT_REPORTS_AFTER: Duration = Duration::from_secs(30);
 /// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was
@@ -326,6 +340,8 @@ pub const MAX_AWAITED_STORES: usize = 32;
 pub const JOINS_PER_SECOND: u32 = 16;
 /// The record of a store, encoded, with its three addresses: at most.
 pub const STORE_RECORD_BYTES: usize = 3 * MAX_ADDRESS_BYTES + MAX_SITE_IDENTITY_BYTES + 256;
+/// Every other record that the fleet keeps in keyspace 0, encoded, at most: a range between two of the longest keys takes half of it.
+pub const FLEET_RECORD_BYTES: usize = 16 << 10;
 /// What is told of a forgotten store: its id, its site, and when.
 pub const FORGOTTEN_STORE_BYTES: usize = 128;
 /// The next place of a store is tried no sooner than this after the one before; after each round in vain it is twice as long, up to
@@ -519,7 +535,7 @@ const _: () = {
     );
     assert!(WORKER_ROUND_LATE.as_millis() * 10 < THREAD_HANGS.as_millis());
     assert!(MAX_COUNTED.checked_add(MAX_COUNTED).is_some());
-    assert!(MAX_HEARSAY < MAX_COUNTED / 2);
+    assert!(MAX_HEARSAY < MAX_TOLD);
     assert!(MAX_REPORTED_RATE.checked_mul(8_000 * (1 << 20)).is_some());
     assert!(MAX_REPORTED_RANGE_BYTES.checked_mul(1 << 20).is_some());
     assert!(MAX_REPORTED_BYTES.checked_mul(1_000).is_some());

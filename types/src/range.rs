@@ -102,6 +102,12 @@ impl RangeEpoch {
         Ok(Self { membership: counted(membership)?, bounds: counted(bounds)? })
     }
 
+    /// The epoch that a socket names; see [`limits::MAX_TOLD`].
+    pub fn told(membership: u64, bounds: u64) -> Result<Self, OutOfBounds> {
+        let counted = |raw| at_most("a range's epoch", raw, limits::MAX_TOLD);
+        Ok(Self { membership: counted(membership)?, bounds: counted(bounds)? })
+    }
+
     /// True when neither part is older than `other`'s and one is newer.
     #[must_use]
     pub fn is_newer_than(&self, other: &RangeEpoch) -> bool {
@@ -163,6 +169,14 @@ pub struct RangeDescriptor {
 }
 
 impl RangeDescriptor {
+    /// The descriptor, unless a number in it is further than a socket may say.
+    pub fn told(self) -> Result<Self, OutOfBounds> {
+        RangeEpoch::told(self.epoch.membership, self.epoch.bounds)?;
+        ReplicaId::told(self.next_replica.0)?;
+        self.replicas.iter().try_for_each(|replica| ReplicaId::told(replica.replica.0).map(drop))?;
+        Ok(self)
+    }
+
     /// The replica on `store`.
     #[must_use]
     pub fn replica_on(&self, store: StoreId) -> Option<&ReplicaDescriptor> {

@@ -53,6 +53,11 @@ impl Timestamp {
         at_most("a timestamp", raw, Self::from_ms(limits::MAX_WALL_MS).0).map(Self)
     }
 
+    /// The stamp that a socket names; see [`limits::MAX_TOLD_WALL_MS`].
+    pub fn told(raw: u64) -> Result<Self, OutOfBounds> {
+        at_most("a timestamp", raw, Self::from_ms(limits::MAX_TOLD_WALL_MS).0).map(Self)
+    }
+
     /// A time that somebody named and that is only ever compared: to read at, at which a value ends, the version that a condition wants.
     /// Any will do; no clock may observe it.
     #[must_use]

@@ -246,6 +246,8 @@ pub enum Effect {
     },
     /// The stores with which this worker's ranges share replicas: exchange support with them.
     Neighbours(BTreeSet<StoreId>),
+    /// The stores that the fleet has on record: what they say of this one is believed.
+    Members(BTreeSet<StoreId>),
     /// Everything known of the fleet's stores (from the placement loop).
     Directory(Arc<Vec<StoreRecord>>),
     /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start

@@ -1,6 +1,9 @@
 //! Who a store is: the record in its log instance, with the number of its starts; and the records of its counters.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use std::ops::RangeInclusive;
 
@@ -75,6 +78,12 @@ impl Identity {
         let record = v1::StoreIdentity::decode(bytes).map_err(|bad| damage(bad.to_string()))?;
         known("identity of a store", record.version, 1..=VERSION)?;
         let fleet = record.fleet_id.ok_or_else(|| damage("it names no fleet".into()))?;
+        if record.store_id == StoreId::NONE.0 {
+            // The ranges that it makes would be those that every fleet begins with.
+            return Err(damage(
+                "it names no store; start the store with an empty data directory, and it joins anew".into(),
+            ));
+        }
         Ok(Some(Self {
             fleet: fleet.into(),
             store: StoreId::bounded(record.store_id).map_err(impossible)?,
@@ -122,7 +131,7 @@ pub enum Proof {
 /// The record in which a worker keeps the end of its reserved numbers.
 #[must_use]
 pub fn counter_name(worker: u16) -> &'static str {
-    COUNTERS[usize::from(worker)]
+    COUNTERS.get(usize::from(worker)).expect("a store has no more workers than there are counters")
 }
 
 /// Encodes the end of a worker's reserved numbers.
@@ -201,6 +210,13 @@ mod tests {
         for unknown in [0, 3] {
             assert!(matches!(written(unknown, "uid-1"), Err(Fault::UnknownVersion { known: 2, .. })), "{unknown}");
         }
+    }
+
+    #[test]
+    fn nobody_is_no_store() {
+        let log = MemoryDisk::new().open().unwrap().log;
+        log.write_synced(&[Identity { store: StoreId::NONE, ..identity(None) }.op()]).unwrap();
+        assert!(matches!(Identity::read(&*log), Err(Fault::Damage { .. })));
     }
 
     #[test]

@@ -155,6 +155,33 @@ fn numbers_that_code_behind_the_decoder_would_fail_on_are_refused_by_it() {
 }
 
 #[test]
+fn what_is_told_leaves_room_to_count_on_from_it() {
+    let told = |message: &StoreMessage| StoreMessage::decode(&message.encode().unwrap()).is_ok();
+    let unled = |term| StoreMessage::Unled { range: RangeId(7), term: Term(term) };
+    assert!(told(&unled(limits::MAX_TOLD)) && !told(&unled(limits::MAX_TOLD + 1)));
+    let described = |change: fn(&mut RangeDescriptor)| {
+        let mut descriptor = descriptor();
+        change(&mut descriptor);
+        let hint = RangeHint { descriptor: descriptor.clone(), term: Term(5), leader: None };
+        let located = StoreMessage::Located { id: CallId::new(0, 1), hints: vec![hint] };
+        let raft = StoreMessage::Raft(RaftEnvelope { descriptor: Some(descriptor), ..envelope() });
+        (told(&located), told(&raft))
+    };
+    assert_eq!(described(|_| {}), (true, true));
+    for change in [
+        |descriptor: &mut RangeDescriptor| descriptor.epoch.membership = limits::MAX_TOLD + 1,
+        |descriptor: &mut RangeDescriptor| descriptor.epoch.bounds = limits::MAX_COUNTED,
+        |descriptor: &mut RangeDescriptor| descriptor.next_replica = ReplicaId(limits::MAX_TOLD + 1),
+    ] {
+        assert_eq!(described(change), (false, false));
+    }
+    let late = Timestamp::from_ms(limits::MAX_TOLD_WALL_MS).next();
+    let id = CallId::new(0, 1);
+    let outcome = Err(Rejected::DeadlineExceeded);
+    assert!(!told(&StoreMessage::ForwardAnswer { id, outcome, fleet_now: late, hints: Vec::new() }));
+}
+
+#[test]
 fn figures_that_are_reported_are_bounded_before_placement_adds_them() {
     let range = RangeReport {
         size_bytes: u64::MAX,

@@ -11,7 +11,7 @@
 use holdfast_placement::StateKey;
 use holdfast_proto::convert::BadMessage;
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Rejected, Request, limits, validate};
+use holdfast_types::{Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Rejected, Request, StoreId, limits, validate};
 
 use super::records::{decode_keyspace, decode_next_id, decode_policy, decode_range, decode_site, decode_store};
 
@@ -22,6 +22,23 @@ pub enum Authority {
     Client,
     /// The fleet: reads all, and writes the records of keyspace 0.
     Fleet,
+}
+
+impl Authority {
+    /// Who asks when the store that passes a request on does not say it: programs before this question did not. Their ports for clients
+    /// refused to write keyspace 0, so what writes there and nowhere else was of the fleet; of everything else a client is the author,
+    /// who may do least.
+    #[must_use]
+    pub fn unsaid(request: &RangeRequest) -> Self {
+        match &request.request {
+            Request::Write { mutations, .. }
+                if !mutations.is_empty() && mutations.iter().all(|mutation| is_system(&mutation.key)) =>
+            {
+                Self::Fleet
+            }
+            _ => Self::Client,
+        }
+    }
 }
 
 /// A request whose author may ask for it, within the bounds of requests.
@@ -127,8 +144,17 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
     let Some(value) = &mutation.value else {
         return Err(forbidden("records are not deleted"));
     };
+    let most = match &name {
+        StateKey::Store(_) => limits::STORE_RECORD_BYTES,
+        _ => limits::FLEET_RECORD_BYTES,
+    };
+    if value.len() > most {
+        return Err(forbidden(&format!("the record has {} B, and {most} B at most", value.len())));
+    }
     let is_its_own = match &name {
-        StateKey::NextStore | StateKey::NextKeyspace => decode_next_id(value).map(|_| true),
+        // The next is given to whoever asks then.
+        StateKey::NextStore => decode_next_id(value).and_then(|next| Ok(StoreId::bounded(next).map(|_| true)?)),
+        StateKey::NextKeyspace => decode_next_id(value).map(|next| u32::try_from(next).is_ok()),
         StateKey::Store(store) => decode_store(value).map(|record| record.store == *store),
         StateKey::Site(site) => decode_site(value).map(|record| record.label == *site),
         StateKey::Keyspace(name) => decode_keyspace(value).map(|record| record.name == *name),
@@ -138,7 +164,8 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
     };
     match is_its_own {
         // A newer program may write what this one cannot read, and must not be kept from it by who passes its requests on.
-        Ok(true) | Err(BadMessage::UnknownVersion { .. }) => Ok(()),
+        Ok(true) => Ok(()),
+        Err(BadMessage::UnknownVersion { found, known, .. }) if found > known => Ok(()),
         Ok(false) => Err(forbidden("the record is about another one than its name says")),
         Err(bad) => Err(forbidden(&bad.to_string())),
     }
@@ -148,9 +175,10 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
 mod tests {
     use bytes::Bytes;
     use holdfast_placement::{SiteRecord, StoreRecord};
-    use holdfast_types::{RangeId, ReplicaId, SiteName, StoreId, Timestamp};
+    use holdfast_types::{RangeId, ReplicaId, SiteName, Timestamp};
 
     use super::*;
+    use crate::core::message::{CallId, StoreMessage};
     use crate::core::records::{encode_next_id, encode_site, encode_store};
 
     fn ask(request: Request, authority: Authority) -> Result<(), Rejected> {
@@ -194,10 +222,13 @@ mod tests {
         let store = |id| StateKey::Store(StoreId(id)).key();
         assert_eq!(fleet(put(store(4), record.clone())), Ok(()));
         assert_eq!(fleet(put(StateKey::NextStore.key(), encode_next_id(5))), Ok(()));
-        let told = encode_site(&SiteRecord::new(site, None));
+        let told = encode_site(&SiteRecord::new(site.clone(), None));
         let other = StateKey::Site(SiteName::new("b").unwrap()).key();
         let newer = holdfast_proto::v1::StoreRecord { version: 2, ..Default::default() };
         assert_eq!(fleet(put(store(4), prost::Message::encode_to_vec(&newer))), Ok(()), "an upgrade is under way");
+        let zone = Some("z".repeat(limits::STORE_RECORD_BYTES));
+        let long_store = encode_store(&StoreRecord { zone, ..StoreRecord::new(StoreId(4), site.clone()) });
+        let long_site = encode_site(&SiteRecord::new(site.clone(), Some("i".repeat(limits::FLEET_RECORD_BYTES))));
         for bad in [
             put(store(5), record.clone()),
             put(other, told),
@@ -208,11 +239,66 @@ mod tests {
             put(Key::bound(KeyspaceId::SYSTEM, b"store/x"), record.clone()),
             put(StateKey::Operator(RangeId(1)).key(), Bytes::new()),
             put(user_key(1), record.clone()),
+            put(StateKey::NextStore.key(), encode_next_id(limits::MAX_STORE_ID + 1)),
+            put(StateKey::NextKeyspace.key(), encode_next_id(u64::from(u32::MAX) + 1)),
+            put(store(4), long_store),
+            put(StateKey::Site(site.clone()).key(), long_site),
         ] {
             assert!(is_forbidden(fleet(bad.clone())), "{bad:?}");
         }
+        for name in ["store/00000000ffffffff", "range/ffffffffffffffff", "operator/ffffffffffffffff"] {
+            assert_eq!(
+                StateKey::parse(&Key::bound(KeyspaceId::SYSTEM, name.as_bytes())),
+                None,
+                "no store or range has that id"
+            );
+        }
         let delete = Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 };
         assert!(is_forbidden(ask(delete, Authority::Fleet)));
+    }
+
+    /// A request as a store passes it on, and who is taken for its author by whoever gets it.
+    fn passed_on(request: Request, author: impl FnOnce(&mut i32)) -> Result<Authority, BadMessage> {
+        use holdfast_proto::v1::{self, store_message::Body};
+        use prost::Message as _;
+        let request = RangeRequest { range: None, write: None, request };
+        let said = StoreMessage::Forward {
+            id: CallId::new(0, 1),
+            request,
+            authority: Authority::Client,
+            timeout_ms: 1,
+            hops: 1,
+        };
+        let mut message = v1::StoreMessage::decode(said.encode().unwrap()).unwrap();
+        if let Some(Body::Forward(forward)) = &mut message.body {
+            author(&mut forward.author);
+        }
+        match StoreMessage::decode(&message.encode_to_vec().into())? {
+            StoreMessage::Forward { authority, .. } => Ok(authority),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_an_older_program_passes_on_for_the_fleet_is_taken_for_it() {
+        let row = |keyspace| put(user_key(keyspace), Bytes::new());
+        let record = put(StateKey::NextStore.key(), encode_next_id(5));
+        let unsaid = |request: Request| passed_on(request, |author| *author = 0);
+        assert_eq!(unsaid(write(vec![record.clone()])), Ok(Authority::Fleet));
+        assert_eq!(unsaid(write(vec![record.clone(), record.clone()])), Ok(Authority::Fleet));
+        for of_a_client in [
+            write(vec![row(1)]),
+            write(vec![record.clone(), row(1)]),
+            write(vec![]),
+            Request::Get { keys: vec![user_key(0)], at: None },
+            Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 },
+        ] {
+            assert_eq!(unsaid(of_a_client.clone()), Ok(Authority::Client), "{of_a_client:?}");
+        }
+        // Whoever says it is believed, as before; and nobody is taken for somebody that is not known.
+        assert_eq!(passed_on(write(vec![record.clone()]), |_| {}), Ok(Authority::Client));
+        assert_eq!(passed_on(write(vec![row(1)]), |author| *author = 2), Ok(Authority::Fleet));
+        assert!(passed_on(write(vec![record]), |author| *author = 3).is_err());
     }
 
     #[test]

@@ -183,7 +183,11 @@ impl PlacementLoop {
     /// Takes in a report.
     pub fn report(&mut self, report: StoreReport, now: Moment) {
         if let Some(leading) = &mut self.leading {
-            leading.facts.report(report, now);
+            let is_member = |store: &StoreRecord| store.store == report.store;
+            match leading.records.has_store(report.store).unwrap_or_else(|| self.directory.iter().any(is_member)) {
+                true => leading.facts.report(report, now),
+                false => leading.facts.note_stranger(report.store),
+            }
         }
     }
 

@@ -112,6 +112,10 @@ fn cut(ranges: Ranges) -> VecDeque<Ranges> {
     parts
 }
 
+fn bytes_of(ranges: &Ranges) -> usize {
+    ranges.led.iter().map(cost_of).sum::<usize>() + ranges.damaged.len() * DAMAGED_BYTES
+}
+
 /// No less than what a range takes in a message.
 fn cost_of(range: &RangeReport) -> usize {
     let bounds = &range.descriptor.bounds;
@@ -129,9 +133,22 @@ fn cost_of(range: &RangeReport) -> usize {
 pub struct Arriving {
     from: (Incarnation, u64),
     parts: BTreeMap<u32, Ranges>,
+    bytes: usize,
 }
 
 impl Arriving {
+    /// What the parts that wait take, as they are encoded.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives up the parts that wait: the report counts for nothing, and the next one comes.
+    pub fn drop_parts(&mut self) {
+        self.parts.clear();
+        self.bytes = 0;
+    }
+
     /// Takes a part in; returns the whole report with its last one. Parts of an older report than the newest one heard of count for
     /// nothing any more.
     pub fn take(&mut self, incarnation: Incarnation, part: ReportPart, ranges: Ranges) -> Option<Ranges> {
@@ -140,12 +157,16 @@ impl Arriving {
             return None;
         }
         if from > self.from {
-            *self = Self { from, parts: BTreeMap::new() };
+            *self = Self { from, ..Self::default() };
         }
-        self.parts.insert(part.part, ranges);
+        self.bytes += bytes_of(&ranges);
+        if let Some(before) = self.parts.insert(part.part, ranges) {
+            self.bytes -= bytes_of(&before);
+        }
         if self.parts.len() < part.parts as usize {
             return None;
         }
+        self.bytes = 0;
         let mut whole = Ranges::default();
         for part in std::mem::take(&mut self.parts).into_values() {
             whole.led.extend(part.led);

@@ -188,6 +188,12 @@ impl RangeMap {
         cut(self.within(bounds, usize::MAX).filter(|known| wanted(known)), page)
     }
 
+    /// True when the store whose map this is holds a range.
+    #[must_use]
+    pub fn has_own(&self) -> bool {
+        self.own > 0
+    }
+
     /// How many ranges `store`, whose map this is, holds and leads.
     #[must_use]
     pub fn counts(&self, store: StoreId) -> Counts {

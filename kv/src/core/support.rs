@@ -26,7 +26,7 @@
 //! Every message tells the sender's wall clock. A store that so finds its own off by more than the bound still promises and votes, but
 //! does not lead.
 //!
-//! Anybody who knows the fleet can open a connection under any name. Of names that no range and no record on this disk knows a few are
+//! Anybody who knows the fleet can open a connection under any name. Of names that neither the fleet nor this disk has on record a few are
 //! remembered, and nothing of them is written down: see [`limits::UNPROVED_STORES`].
 
 mod wire;
@@ -145,7 +145,7 @@ struct Other {
     streams_heard: Option<Moment>,
     /// What its newest question says of our streams, and when that came.
     says_of_ours: Option<(bool, Moment)>,
-    /// It shares a range with this store, or did, or an earlier life of this store had it on record.
+    /// The fleet has it on record, or did, or an earlier life of this store had.
     is_proved: bool,
     heard_at: Moment,
 }
@@ -176,6 +176,8 @@ pub struct Support {
     config: SupportConfig,
     started: Moment,
     neighbours: BTreeSet<StoreId>,
+    /// The stores that the fleet has on record.
+    members: BTreeSet<StoreId>,
     others: BTreeMap<StoreId, Other>,
     /// When neighbours are asked next.
     ask_at: Moment,
@@ -214,6 +216,7 @@ impl Support {
             config,
             started: now,
             neighbours: BTreeSet::new(),
+            members: BTreeSet::new(),
             ask_at: now,
             expected: now,
             hold_until: Moment::ZERO,
@@ -223,16 +226,25 @@ impl Support {
         }
     }
 
-    /// The stores to ask from now on: those that share a range with this one.
+    /// The stores to ask from now on: those that share a range with this one, [`limits::ADDRESSED_STORES`] of them at most. That proves
+    /// nothing of them: a replica is made for whoever says that there is one.
     pub fn set_neighbours(&mut self, neighbours: BTreeSet<StoreId>) {
         self.neighbours = neighbours;
         self.neighbours.remove(&self.config.store);
-        for store in &self.neighbours {
+        while self.neighbours.len() > limits::ADDRESSED_STORES {
+            self.neighbours.pop_last();
+        }
+        self.lost.retain(|store, _| self.neighbours.contains(store));
+    }
+
+    /// The stores that the fleet has on record: they are proved.
+    pub fn set_members(&mut self, members: BTreeSet<StoreId>) {
+        self.members = members;
+        for store in &self.members {
             if let Some(other) = self.others.get_mut(store) {
                 other.is_proved = true;
             }
         }
-        self.lost.retain(|store, _| self.neighbours.contains(store));
     }
 
     /// Something was heard of a store on each of the streams that carry entries, answers and votes, on the most silent of them at
@@ -300,7 +312,7 @@ impl Support {
         let said = message.said;
         self.make_room_for(from);
         let other = self.others.entry(from).or_insert_with(|| Other { newest: self.forgotten, ..Other::default() });
-        other.is_proved |= self.neighbours.contains(&from);
+        other.is_proved |= self.members.contains(&from);
         other.heard_at = now;
         if said.is_behind(&other.seen) {
             let seen = other.seen;
@@ -377,12 +389,12 @@ impl Support {
     }
 
     fn is_proved(&self, store: StoreId) -> bool {
-        self.neighbours.contains(&store) || self.others.get(&store).is_some_and(|other| other.is_proved)
+        self.members.contains(&store) || self.others.get(&store).is_some_and(|other| other.is_proved)
     }
 
     /// Of stores that nothing proves only a few are remembered: the one that was silent for longest goes.
     fn make_room_for(&mut self, newcomer: StoreId) {
-        if self.others.contains_key(&newcomer) || self.neighbours.contains(&newcomer) {
+        if self.others.contains_key(&newcomer) || self.members.contains(&newcomer) {
             return;
         }
         let unproved = self.others.iter().filter(|(_, other)| !other.is_proved && other.given.is_none());

@@ -43,6 +43,7 @@ impl Pair {
     fn start(&mut self, store: StoreId, incarnation: u64) {
         let incarnation = Incarnation(incarnation);
         let mut table = Support::new(SupportConfig::new(store, incarnation), self.now);
+        table.set_members([A, B].into());
         table.set_neighbours([A, B].into());
         self.tables.insert(store, table);
         self.incarnations.insert(store, incarnation);
@@ -361,14 +362,14 @@ fn numbers_out_of_bounds_change_nothing_and_are_not_remembered() {
             assert_eq!(table.receive(B, Incarnation(incarnation), &bytes, Moment(2)), Output::default());
         }
         let output = table.tick(Moment(2), true);
-        assert!(output.seen.is_none() && table.others.get(&B).is_none(), "{bytes:?}");
+        assert!(output.seen.is_none() && !table.others.contains_key(&B), "{bytes:?}");
     }
 }
 
 #[test]
 fn an_answer_to_a_question_of_the_future_counts_for_nothing() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
-    let (asked_at, generation) = (Moment(limits::MAX_COUNTED), Some(Generation(1)));
+    let (asked_at, generation) = (Moment(limits::MAX_TOLD), Some(Generation(1)));
     let answer = Answer { asker: Incarnation(1), asked_at, answered_at: Moment(1), generation };
     table.receive(B, Incarnation(1), &told(1, |told| told.answer = Some(answer)), Moment(500_000));
     let change = table.tick(Moment(500_000), true).changed.unwrap();
@@ -385,7 +386,10 @@ fn nobody_whom_nothing_proves_ends_this_store_by_a_refusal() {
     assert_eq!(table.receive(B, Incarnation(1), &refusal, Moment(1)).outdated, None, "a name that somebody made up");
     table.set_neighbours([B].into());
     let outdated = table.receive(B, Incarnation(1), &refusal, Moment(2)).outdated;
-    assert_eq!(outdated.map(|outdated| outdated.incarnation), Some(Incarnation(9)), "it shares a range");
+    assert_eq!(outdated, None, "a replica is made for whoever says that there is one");
+    table.set_members([B].into());
+    let outdated = table.receive(B, Incarnation(1), &refusal, Moment(2)).outdated;
+    assert_eq!(outdated.map(|outdated| outdated.incarnation), Some(Incarnation(9)), "the fleet has it on record");
     let mut config = SupportConfig::new(A, Incarnation(1));
     config.seen.insert(B, Seen::default());
     let outdated = Support::new(config, Moment(0)).receive(B, Incarnation(1), &refusal, Moment(1)).outdated;
@@ -395,6 +399,7 @@ fn nobody_whom_nothing_proves_ends_this_store_by_a_refusal() {
 #[test]
 fn names_that_are_made_up_are_bounded_and_never_written_down() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    table.set_members([B].into());
     table.set_neighbours([B].into());
     table.receive(B, Incarnation(1), &told(1, |_| {}), Moment(1));
     for invented in 100..10_497_u64 {
@@ -406,8 +411,15 @@ fn names_that_are_made_up_are_bounded_and_never_written_down() {
     }
     assert_eq!(table.others.len(), 1 + limits::UNPROVED_STORES);
     assert!(table.others.contains_key(&B));
-    // One of them turns out to share a range after all.
-    table.set_neighbours([B, StoreId(100)].into());
+    // One of them turns out to be of the fleet after all.
+    table.set_members([B, StoreId(100)].into());
     table.receive(StoreId(100), Incarnation(7), &told(7, |_| {}), Moment(20_000_000));
     assert!(table.tick(Moment(20_000_000), true).seen.is_some_and(|seen| seen.contains_key(&StoreId(100))));
+}
+
+#[test]
+fn stores_that_somebody_made_up_are_not_asked_without_end() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    table.set_neighbours((2..100_000).map(StoreId).collect());
+    assert_eq!(table.tick(Moment(1), true).send.len(), limits::ADDRESSED_STORES);
 }

@@ -152,6 +152,10 @@ pub struct Worker {
     map: RangeMap,
     /// The members of the fleet.
     directory: Arc<Vec<StoreRecord>>,
+    /// Those of them that are on record.
+    members: BTreeSet<StoreId>,
+    /// Messages of stores that are not known, and that are for those who are.
+    of_strangers: u64,
     /// Stores that were members, and whose identities are over.
     forgotten: BTreeSet<StoreId>,
     measured: Measurements,
@@ -192,6 +196,8 @@ pub struct Worker {
     /// The leader of the system range, as the last answer to a report named it, and when it was asked first since then: a
     /// store without a replica of that range has no other way to know.
     placement_at: Option<(StoreId, Option<Moment>)>,
+    /// Stores that were sent a report, and when last: their answers are waited for.
+    reported_to: BTreeMap<StoreId, Moment>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }
@@ -231,6 +237,8 @@ impl Worker {
             support_news: VecDeque::new(),
             map,
             directory: Arc::default(),
+            members: BTreeSet::new(),
+            of_strangers: 0,
             forgotten: BTreeSet::new(),
             measured: Measurements::default(),
             retiring: false,
@@ -259,6 +267,7 @@ impl Worker {
             last_round: now,
             asked_placement: 0,
             placement_at: None,
+            reported_to: BTreeMap::new(),
             neighbours: None,
             out: Vec::new(),
             config,
@@ -334,6 +343,12 @@ impl Worker {
     #[must_use]
     pub fn identity(&self) -> (StoreId, Incarnation) {
         (self.config.store, self.config.incarnation)
+    }
+
+    /// How many messages were dropped because their senders are not known here.
+    #[must_use]
+    pub fn of_strangers(&self) -> u64 {
+        self.of_strangers
     }
 
     /// One line on what the placement loop of this worker does.

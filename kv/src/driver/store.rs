@@ -23,7 +23,7 @@ use super::pools::{Applier, Mailboxes, PlannerThread, ReaderThread, SnapshotThre
 use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
-use super::support_thread::SupportThread;
+use super::support_thread::{Company, SupportThread};
 use super::watched::{note_in, watched};
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::effect::Effect;
@@ -36,6 +36,9 @@ use crate::core::shared::Shared;
 use crate::core::support::{Silent, Support};
 use crate::core::worker::Worker;
 use crate::ports::{AdminReply, Class, Clock, PlacementLink, RaftSender, Reply, SupportLink};
+
+/// What a worker has a pool do.
+type Work = (usize, Effect);
 
 /// What the server gives to a store.
 pub struct Ports {
@@ -123,8 +126,8 @@ impl Store {
             streams: Arc::default(),
             oversized: Arc::default(),
         });
-        let (neighbours, neighbour_news) = unbounded();
-        let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
+        let (company, company_news) = unbounded();
+        let outlets = store.start_pools(options, &engines, &ports, company)?;
         for (index, (worker, mailbox)) in workers.into_iter().zip(receivers).enumerate() {
             let pulse = store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock);
             let thread = WorkerThread {
@@ -139,7 +142,7 @@ impl Store {
             store.spawn(format!("worker-{index}"), pulse, move || thread.run())?;
         }
         store.start_maintenance(options, &engines, &ports, stopped)?;
-        store.start_support(&engines, support, ports, neighbour_news)?;
+        store.start_support(&engines, support, ports, company_news)?;
         Ok(store)
     }
 
@@ -173,14 +176,14 @@ impl Store {
         engines: &Engines,
         support: Support,
         ports: Ports,
-        neighbours: Receiver<(usize, std::collections::BTreeSet<StoreId>)>,
+        company: Receiver<Company>,
     ) -> Result<(), Fault> {
         let pulse = self.health.slow_pulse("support", &*ports.clock);
         let support = SupportThread {
             support,
             log: Arc::clone(&engines.log),
             link: ports.support,
-            neighbours,
+            company,
             workers: self.mailboxes.clone(),
             health: Arc::clone(&self.health),
             measured: Arc::clone(&self.measured),
@@ -201,7 +204,7 @@ impl Store {
         options: &StoreOptions,
         engines: &Engines,
         ports: &Ports,
-        neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+        company: Sender<Company>,
     ) -> Result<impl Fn() -> Outlets + use<>, Fault> {
         let (log, batches) = unbounded();
         let pulse = self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock);
@@ -243,7 +246,7 @@ impl Store {
             readers: readers.clone(),
             snapshots: snapshots.clone(),
             planner: planner.clone(),
-            neighbours: neighbours.clone(),
+            company: company.clone(),
             workers: workers.clone(),
             map: Arc::clone(&map),
             engines: engines.clone(),
@@ -259,7 +262,7 @@ impl Store {
         options: &StoreOptions,
         engines: &Engines,
         ports: &Ports,
-    ) -> Result<(Sender<(usize, Effect)>, Sender<(usize, Effect)>), Fault> {
+    ) -> Result<(Sender<Work>, Sender<Work>), Fault> {
         let (readers, reads) = unbounded();
         for index in 0..options.readers.max(1) {
             let pulse = self.health.slow_pulse(format!("read {index}"), &*ports.clock);

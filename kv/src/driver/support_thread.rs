@@ -17,6 +17,14 @@ use crate::core::event::{Event, Measurements};
 use crate::core::support::{Output, Silent, Support, SupportChange};
 use crate::ports::{Clock, Note, PlacementLink, SupportLink};
 
+/// What a worker says of other stores.
+pub enum Company {
+    /// They share a range with this one, on the worker of this number.
+    Neighbours(usize, BTreeSet<StoreId>),
+    /// The fleet has them on record.
+    Members(BTreeSet<StoreId>),
+}
+
 /// Everything that the support thread needs.
 pub struct SupportThread {
     /// The table.
@@ -25,8 +33,8 @@ pub struct SupportThread {
     pub log: Arc<dyn LogEngine>,
     /// Its connection.
     pub link: Box<dyn SupportLink>,
-    /// The stores that share a range with this one, by the worker that says so.
-    pub neighbours: Receiver<(usize, BTreeSet<StoreId>)>,
+    /// What the workers say of other stores.
+    pub company: Receiver<Company>,
     /// Where news go.
     pub workers: Mailboxes,
     /// Who still turns its rounds.
@@ -54,8 +62,9 @@ impl SupportThread {
         let (mut complained, mut refused) = (false, false);
         loop {
             loop {
-                match self.neighbours.try_recv() {
-                    Ok((worker, stores)) => {
+                match self.company.try_recv() {
+                    Ok(Company::Members(stores)) => self.support.set_members(stores),
+                    Ok(Company::Neighbours(worker, stores)) => {
                         neighbours.insert(worker, stores);
                         self.support.set_neighbours(neighbours.values().flatten().copied().collect());
                     }

@@ -14,6 +14,7 @@ use super::log_writer::LogBatch;
 use super::pools::{ApplyWork, Mailboxes};
 use super::shared::{FaultSink, Oversized};
 use super::shared_map::SharedMap;
+use super::support_thread::Company;
 use crate::core::carry::Pool;
 use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
@@ -72,7 +73,7 @@ pub struct Outlets {
     /// To the thread that plans.
     pub planner: Sender<(usize, Box<PlanTask>)>,
     /// To the support thread.
-    pub neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+    pub company: Sender<Company>,
     /// To the other workers.
     pub workers: Mailboxes,
     /// The range map that request handlers look into.
@@ -245,7 +246,8 @@ impl Outlets {
                 self.workers.broadcast(Some(worker), &Event::Standing(standing));
             }
             Effect::Gone { range } => self.map.gone(range),
-            Effect::Neighbours(stores) => drop(self.neighbours.send((worker, stores))),
+            Effect::Neighbours(stores) => drop(self.company.send(Company::Neighbours(worker, stores))),
+            Effect::Members(stores) => drop(self.company.send(Company::Members(stores))),
             Effect::Directory(stores) => {
                 self.placement.directory(&stores);
                 self.workers.broadcast(Some(worker), &Event::Directory(stores));

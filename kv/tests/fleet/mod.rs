@@ -14,10 +14,11 @@ use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, Rep
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect, PlacementNews};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
-use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::message::{Route, StoreMessage, StoreReport};
 use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
+use holdfast_kv::core::report_parts::ReportPart;
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
@@ -63,6 +64,8 @@ pub struct Store {
     support: Support,
     neighbours: BTreeMap<usize, BTreeSet<StoreId>>,
     pub alarms: Vec<String>,
+    /// The stores of the fleet, as whoever plans told them last.
+    pub told: Arc<Vec<StoreRecord>>,
 }
 
 /// A few stores, one a site.
@@ -137,6 +140,28 @@ pub fn put(user: &str, value: &str) -> RangeRequest {
 
 pub fn get(user: &str) -> RangeRequest {
     RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+/// What a store without ranges reports.
+pub fn report_of(store: StoreId) -> StoreReport {
+    StoreReport {
+        store,
+        site: site_of(store),
+        incarnation: Incarnation(1),
+        worker: 0,
+        workers: 1,
+        disk_total_bytes: 100 << 30,
+        disk_free_bytes: 90 << 30,
+        disk_ok: true,
+        cores: 2,
+        used_millicores: 0,
+        replicas: 0,
+        draining: false,
+        directory_version: 0,
+        ranges: Vec::new(),
+        damaged: Vec::new(),
+        part: ReportPart::WHOLE,
+    }
 }
 
 /// Who writes what: keyspace 0 is the fleet's own.
@@ -225,6 +250,33 @@ impl Fleet {
         StoreRecord { forgotten_at: Some(Timestamp::from_ms(self.wall_ms())), ..known.clone() }
     }
 
+    /// The list in which a store is forgotten, as whoever plans sends it.
+    pub fn list_without(&self, id: StoreId) -> StoreMessage {
+        let others = self.directory.iter().filter(|record| record.store != id).cloned();
+        let directory = others.chain([self.forgotten(id)]).map(|record| encode_store(&record)).collect();
+        StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory }
+    }
+
+    /// What is kept of stores over a restart: where they are, and not since when.
+    pub fn only_addresses_are_kept(&mut self) {
+        let addresses = self.directory.iter().map(|record| StoreRecord {
+            addresses: record.addresses.clone(),
+            ..StoreRecord::new(record.store, record.site.clone())
+        });
+        self.directory = Arc::new(addresses.collect());
+    }
+
+    /// A store hears of an address at which somebody says to be another one.
+    pub fn hears_of(&mut self, hearer: StoreId, id: StoreId) {
+        let made_up = StoreRecord::new(id, site_of(id));
+        let stores: Arc<Vec<_>> = Arc::new(self.directory.iter().cloned().chain([made_up]).collect());
+        let store = self.stores.get_mut(&hearer).expect("it is running");
+        for mailbox in &mut store.mailboxes {
+            mailbox.push_back(Event::Directory(Arc::clone(&stores)));
+        }
+        self.settle();
+    }
+
     /// What the server does when an operator has a store forgotten.
     pub fn forget(&mut self, id: StoreId) {
         let record = self.forgotten(id);
@@ -268,7 +320,8 @@ impl Fleet {
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
-        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms };
+        let told = Arc::default();
+        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms, told };
         self.stores.insert(id, store);
     }
 
@@ -545,11 +598,17 @@ impl Fleet {
         store.carry(worker, effect);
     }
 
+    /// Somebody who calls himself `from`, and whom nothing keeps away, says something to a store.
+    pub fn is_told(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
+        self.deliver(from, to, message);
+        self.settle();
+    }
+
     pub fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
         if !self.passes(from, to) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }
-        let incarnation = self.stores[&from].incarnation;
+        let incarnation = self.stores.get(&from).map_or(Incarnation(1), |store| store.incarnation);
         self.raft_messages += usize::from(matches!(message, StoreMessage::Raft(_)));
         let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
         self.directories += usize::from(news);
@@ -656,6 +715,7 @@ impl Store {
                 self.map.standing(&standing);
                 return self.broadcast(worker, &Event::Standing(standing));
             }
+            Effect::Members(stores) => return self.support.set_members(stores),
             Effect::Learned(hints) => {
                 for hint in &hints {
                     self.map.learn(hint.clone());
@@ -663,7 +723,10 @@ impl Store {
                 return self.broadcast(worker, &Event::Learned(hints));
             }
             Effect::Gone { range } => return self.map.gone(range),
-            Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),
+            Effect::Directory(stores) => {
+                self.told.clone_from(&stores);
+                return self.broadcast(worker, &Event::Directory(stores));
+            }
             Effect::Born { worker, newborn } => {
                 return self.mailboxes[usize::from(worker)].push_back(Event::Born(newborn));
             }

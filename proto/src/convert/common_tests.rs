@@ -22,12 +22,12 @@ fn bounds() -> impl Strategy<Value = KeyRange> {
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
-    (1..=Timestamp::from_ms(limits::MAX_WALL_MS).0).prop_map(Timestamp)
+    (1..=Timestamp::from_ms(limits::MAX_TOLD_WALL_MS).0).prop_map(Timestamp)
 }
 
 /// What counts: up to the bound of its kind.
 fn counted() -> impl Strategy<Value = u64> {
-    prop_oneof![0..9_u64, 0..=limits::MAX_COUNTED, Just(limits::MAX_COUNTED)]
+    prop_oneof![0..9_u64, 0..=limits::MAX_TOLD, Just(limits::MAX_TOLD)]
 }
 
 fn versioned() -> impl Strategy<Value = VersionedValue> {

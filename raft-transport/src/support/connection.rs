@@ -1,6 +1,9 @@
 //! One non-blocking socket of the support link, with its frames.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
@@ -66,8 +69,8 @@ impl Connection {
                     return Ok(turn);
                 }
                 Ok(bytes) => {
-                    read_bytes += bytes;
-                    self.reader.extend(&chunk[..bytes]);
+                    read_bytes = read_bytes.saturating_add(bytes);
+                    self.reader.extend(chunk.get(..bytes).unwrap_or_default());
                     while let Some(frame) = self.reader.next()? {
                         turn.frames.push(frame);
                     }

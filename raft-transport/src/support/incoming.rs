@@ -1,7 +1,5 @@
 //! The connections over which other stores' heartbeats come.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;

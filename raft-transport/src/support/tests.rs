@@ -38,7 +38,9 @@ fn start(identity: Identity) -> SupportLink {
     SupportLink::start(SupportConfig::new(identity), any_port()).unwrap()
 }
 
+/// The fleet has that store on record, and this is where it is.
 fn introduce(link: &SupportLink, store: u64, address: SocketAddr) {
+    link.config().incarnations.prove(StoreId(store));
     link.addresses().set(StoreId(store), SiteName::new(&format!("site-{store}")).unwrap(), &address.to_string());
 }
 

@@ -70,7 +70,16 @@ pub fn read(path: &Path) -> anyhow::Result<Kept> {
         path.display(),
         file.version
     );
-    let forgotten = file.forgotten.into_iter().map(FileForgotten::into_record).collect::<anyhow::Result<_>>()?;
+    let mut forgotten = Vec::new();
+    for stored in file.forgotten {
+        match stored.into_record() {
+            Ok(record) => forgotten.push(record),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "that a store was forgotten was written down wrongly; the fleet tells of it again"
+            ),
+        }
+    }
     let hearsay =
         file.stores.iter().filter(|store| store.hearsay).filter_map(|store| StoreId::bounded(store.store).ok());
     let hearsay = hearsay.collect();

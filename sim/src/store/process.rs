@@ -272,6 +272,7 @@ impl Process {
             }
             Effect::Born { worker, newborn } => self.deliver(worker, Event::Born(newborn), at),
             Effect::Neighbours(stores) => self.support.set_neighbours(worker, stores),
+            Effect::Members(stores) => self.support.set_members(stores),
             Effect::Directory(stores) => self.told = stores,
             Effect::Outdated(outdated) => {
                 at.hub.alarm(at.me, None, &outdated.to_string());

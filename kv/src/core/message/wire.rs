@@ -1,15 +1,21 @@
 //! Conversions of [`StoreMessage`]: shapes only.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
-use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::convert::common::{key, outcome, required};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, store_message::Body};
 use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
 use holdfast_types::bounds::{at_most, cut};
-use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp, limits};
+use holdfast_types::{
+    Generation, Incarnation, RangeDescriptor, RangeId, RangeRequest, ReplicaId, SiteName, StoreId, Term, Timestamp,
+    limits,
+};
 use prost::Message as _;
 
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
@@ -30,7 +36,7 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
             request: Some(request.into()),
             timeout_ms,
             hops,
-            for_the_fleet: authority == Authority::Fleet,
+            author: author_of(authority).into(),
         }),
         StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
             forward_id: id.0,
@@ -90,24 +96,27 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
 pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
     Ok(match body {
         Body::Raft(raft) => StoreMessage::Raft(envelope_of(raft)?),
-        Body::Unled(m) => StoreMessage::Unled { range: RangeId::bounded(m.range_id)?, term: Term::bounded(m.term)? },
+        Body::Unled(m) => StoreMessage::Unled { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? },
         Body::AskLeader(m) => {
-            StoreMessage::AskLeader { range: RangeId::bounded(m.range_id)?, term: Term::bounded(m.term)? }
+            StoreMessage::AskLeader { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? }
         }
         Body::UnledNoted(m) => {
-            StoreMessage::UnledNoted { range: RangeId::bounded(m.range_id)?, term: Term::bounded(m.term)? }
+            StoreMessage::UnledNoted { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? }
         }
-        Body::Forward(m) => StoreMessage::Forward {
-            id: CallId(m.forward_id),
-            request: required(m.request, "request")?.try_into()?,
-            authority: if m.for_the_fleet { Authority::Fleet } else { Authority::Client },
-            timeout_ms: timeout_of(m.timeout_ms),
-            hops: m.hops.min(limits::MAX_HOPS),
-        },
+        Body::Forward(m) => {
+            let request = required(m.request, "request")?.try_into()?;
+            StoreMessage::Forward {
+                id: CallId(m.forward_id),
+                authority: authority_of(m.author, &request)?,
+                request,
+                timeout_ms: timeout_of(m.timeout_ms),
+                hops: m.hops.min(limits::MAX_HOPS),
+            }
+        }
         Body::ForwardAnswer(m) => StoreMessage::ForwardAnswer {
             id: CallId(m.forward_id),
             outcome: outcome(required(m.response, "response")?)?,
-            fleet_now: Timestamp::bounded(m.fleet_now)?,
+            fleet_now: Timestamp::told(m.fleet_now)?,
             hints: hints(m.hints)?,
         },
         Body::Locate(m) => StoreMessage::Locate { id: CallId(m.locate_id), key: key(m.key)? },
@@ -122,16 +131,19 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
         Body::AdminAnswer(m) => StoreMessage::AdminAnswer {
             id: CallId(m.forward_id),
             outcome: match required(m.outcome, "outcome")? {
-                v1::admin_answer::Outcome::Changed(d) => Ok(AdminOutcome { descriptor: d.try_into()? }),
+                v1::admin_answer::Outcome::Changed(d) => Ok(AdminOutcome { descriptor: descriptor_of(d)? }),
                 v1::admin_answer::Outcome::Rejected(r) => Err(r.try_into()?),
             },
         },
         Body::Report(m) => StoreMessage::Report(Box::new(store_report_of(m)?)),
-        Body::ReportAnswer(m) => StoreMessage::ReportAnswer {
-            leader: some_store(m.leader_store_id)?,
-            directory_version: m.directory_version,
-            directory: m.directory,
-        },
+        Body::ReportAnswer(m) => {
+            check_count("stores of a fleet", m.directory.len(), limits::MAX_STORE_RECORDS)?;
+            StoreMessage::ReportAnswer {
+                leader: some_store(m.leader_store_id)?,
+                directory_version: m.directory_version,
+                directory: m.directory,
+            }
+        }
         Body::SnapshotOffer(m) => StoreMessage::SnapshotOffer {
             envelope: envelope_of(required(m.envelope, "envelope")?)?,
             manifest: Box::new(snapshot_manifest_of(required(m.manifest, "manifest")?)?),
@@ -151,6 +163,22 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
             received: m.received.into_iter().map(|bytes| cut(bytes, limits::MAX_REPORTED_BYTES)).collect(),
         },
     })
+}
+
+fn author_of(authority: Authority) -> v1::Author {
+    match authority {
+        Authority::Client => v1::Author::Client,
+        Authority::Fleet => v1::Author::Fleet,
+    }
+}
+
+fn authority_of(author: i32, request: &RangeRequest) -> Converted<Authority> {
+    match v1::Author::try_from(author) {
+        Ok(v1::Author::Client) => Ok(Authority::Client),
+        Ok(v1::Author::Fleet) => Ok(Authority::Fleet),
+        Ok(v1::Author::Unspecified) => Ok(Authority::unsaid(request)),
+        Err(_) => Err(BadMessage::malformed(format!("nobody known here is author {author} of a request"))),
+    }
 }
 
 /// No request waits for longer, so no sender has longer either.
@@ -178,17 +206,21 @@ fn raft_of(envelope: RaftEnvelope) -> v1::RaftMessage {
 fn envelope_of(raft: v1::RaftMessage) -> Converted<RaftEnvelope> {
     Ok(RaftEnvelope {
         range: RangeId::bounded(raft.range_id)?,
-        from: ReplicaId::bounded(raft.from_replica)?,
-        to: ReplicaId::bounded(raft.to_replica)?,
-        descriptor: raft.descriptor.map(TryInto::try_into).transpose()?,
+        from: ReplicaId::told(raft.from_replica)?,
+        to: ReplicaId::told(raft.to_replica)?,
+        descriptor: raft.descriptor.map(descriptor_of).transpose()?,
         stamp: raft.stamp.map(stamp_of).transpose()?,
         message: raft.message,
     })
 }
 
+fn descriptor_of(descriptor: v1::RangeDescriptor) -> Converted<RangeDescriptor> {
+    Ok(RangeDescriptor::try_from(descriptor)?.told()?)
+}
+
 fn stamp_of(stamp: v1::Stamp) -> Converted<Stamp> {
-    let incarnation = Incarnation::bounded(stamp.incarnation)?;
-    Ok(Stamp { incarnation, generation: Generation::bounded(stamp.generation)? })
+    let incarnation = Incarnation::told(stamp.incarnation)?;
+    Ok(Stamp { incarnation, generation: Generation::told(stamp.generation)? })
 }
 
 fn hint_of(hint: RangeHint) -> v1::RangeHint {
@@ -202,8 +234,8 @@ fn hint_of(hint: RangeHint) -> v1::RangeHint {
 fn hints(hints: Vec<v1::RangeHint>) -> Converted<Vec<RangeHint>> {
     let hint = |h: v1::RangeHint| {
         Ok(RangeHint {
-            descriptor: required(h.descriptor, "descriptor")?.try_into()?,
-            term: Term::bounded(h.term)?,
+            descriptor: descriptor_of(required(h.descriptor, "descriptor")?)?,
+            term: Term::told(h.term)?,
             leader: some_store(h.leader_store_id)?,
         })
     };
@@ -245,17 +277,17 @@ fn admin_request_of(request: v1::admin_call::Request) -> Converted<AdminRequest>
             promote: replicas(m.promote)?,
             demote: replicas(m.demote)?,
         }),
-        Request::RemoveLearner(m) => AdminRequest::ChangeMembership(MembershipChange::RemoveLearner {
-            replica: ReplicaId::bounded(m.replica_id)?,
-        }),
-        Request::Transfer(m) => AdminRequest::Transfer { to: ReplicaId::bounded(m.replica_id)? },
-        Request::GcThreshold(m) => AdminRequest::RaiseGcThreshold { threshold: Timestamp::bounded(m.threshold)? },
+        Request::RemoveLearner(m) => {
+            AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: ReplicaId::told(m.replica_id)? })
+        }
+        Request::Transfer(m) => AdminRequest::Transfer { to: ReplicaId::told(m.replica_id)? },
+        Request::GcThreshold(m) => AdminRequest::RaiseGcThreshold { threshold: Timestamp::told(m.threshold)? },
     })
 }
 
 fn replicas(ids: Vec<u64>) -> Converted<Vec<ReplicaId>> {
     check_count("replicas of a range", ids.len(), limits::MAX_REPLICAS)?;
-    ids.into_iter().map(|id| Ok(ReplicaId::bounded(id)?)).collect()
+    ids.into_iter().map(|id| Ok(ReplicaId::told(id)?)).collect()
 }
 
 fn site(name: &str) -> Converted<SiteName> {
@@ -305,8 +337,8 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
     let rate = |told| cut(told, limits::MAX_REPORTED_RATE);
     let range = |r: v1::RangeReport| {
         Ok(RangeReport {
-            descriptor: required(r.descriptor, "descriptor")?.try_into()?,
-            term: Term::bounded(r.term)?,
+            descriptor: descriptor_of(required(r.descriptor, "descriptor")?)?,
+            term: Term::told(r.term)?,
             has_lease: r.has_lease,
             size_bytes: cut(r.size_bytes, limits::MAX_REPORTED_RANGE_BYTES),
             reads_per_second: rate(r.reads_per_second),
@@ -330,7 +362,7 @@ fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
     Ok(StoreReport {
         store: StoreId::bounded(report.store_id)?,
         site: site(&report.site)?,
-        incarnation: Incarnation::bounded(report.incarnation)?,
+        incarnation: Incarnation::told(report.incarnation)?,
         worker,
         workers,
         disk_total_bytes: bytes(report.disk_total_bytes),
@@ -356,7 +388,7 @@ fn workers_of(worker: u32, workers: u32) -> Converted<(u16, u16)> {
 }
 
 fn damaged_of(damaged: v1::DamagedReplica) -> Converted<(RangeId, ReplicaId)> {
-    Ok((RangeId::bounded(damaged.range_id)?, ReplicaId::bounded(damaged.replica_id)?))
+    Ok((RangeId::bounded(damaged.range_id)?, ReplicaId::told(damaged.replica_id)?))
 }
 
 fn manifest_of(manifest: SnapshotManifest) -> v1::SnapshotManifest {

@@ -27,6 +27,8 @@ const MAX_COMPARED: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Facts {
     known: Known,
+    /// Stores that report and were on no record when they did: all that counts of them is that they are there.
+    strangers: BTreeSet<StoreId>,
     /// By store and worker.
     workers: BTreeMap<(StoreId, u16), WorkerFacts>,
     /// Ranges whose descriptors changed since they were compared with their records.
@@ -49,6 +51,8 @@ pub(super) struct Known {
 #[derive(Default, Debug)]
 struct WorkerFacts {
     arriving: Arriving,
+    /// When the first part came of what is arriving.
+    arriving_since: Moment,
     /// A report of it was whole.
     is_known: bool,
 }
@@ -94,7 +98,7 @@ impl Facts {
     pub(super) fn new(lost: BTreeMap<StoreId, Moment>, now: Moment) -> Self {
         let (stores, ranges, damaged) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let known = Known { since: now, lost, stores, ranges, damaged };
-        Self { known, workers: BTreeMap::new(), unwritten: BTreeSet::new() }
+        Self { known, strangers: BTreeSet::new(), workers: BTreeMap::new(), unwritten: BTreeSet::new() }
     }
 
     /// All of it, to be looked at elsewhere.
@@ -102,7 +106,15 @@ impl Facts {
         &self.known
     }
 
-    /// Takes a part of a report in. What it says of ranges counts when all parts are there, what it says of the store at once.
+    /// A store reports that is on no record: it may have joined a moment ago, or somebody has made it up.
+    pub(super) fn note_stranger(&mut self, store: StoreId) {
+        if self.strangers.len() >= limits::UNPROVED_STORES {
+            self.strangers.pop_first();
+        }
+        self.strangers.insert(store);
+    }
+
+    /// Takes a part of a report of a store on record in. What it says of ranges counts when all parts are there, what it says of the store at once.
     pub(super) fn report(&mut self, mut report: StoreReport, now: Moment) {
         let leader = report.store;
         let stores = &mut self.known.stores;
@@ -116,6 +128,9 @@ impl Facts {
         let (led, damaged) = (std::mem::take(&mut report.ranges), std::mem::take(&mut report.damaged));
         let (name, workers) = ((leader, report.worker), report.workers);
         let worker = self.workers.entry(name).or_default();
+        if worker.arriving.bytes() == 0 {
+            worker.arriving_since = now;
+        }
         if let Some(whole) = worker.arriving.take(report.incarnation, report.part, Ranges { led, damaged }) {
             worker.is_known = true;
             self.known.damaged.remove(&name);
@@ -126,12 +141,28 @@ impl Facts {
                 self.range_report(leader, range, now);
             }
         }
+        self.bound_arriving();
         self.workers.retain(|(store, worker), _| *store != leader || *worker < workers);
         self.known.damaged.retain(|(store, worker), _| *store != leader || *worker < workers);
         self.known.stores.insert(leader, StoreFacts { report, first_at, last_at: now });
     }
 
+    /// Reports that never come to their end do not add up.
+    fn bound_arriving(&mut self) {
+        while self.workers.values().map(|worker| worker.arriving.bytes()).sum::<usize>()
+            > limits::ARRIVING_REPORTS_BYTES
+        {
+            let arriving = self.workers.values_mut().filter(|worker| worker.arriving.bytes() > 0);
+            let Some(oldest) = arriving.min_by_key(|worker| worker.arriving_since) else { return };
+            oldest.arriving.drop_parts();
+        }
+    }
+
     fn range_report(&mut self, leader: StoreId, report: RangeReport, now: Moment) {
+        // Whoever leads a range has a replica of it.
+        if report.descriptor.replica_on(leader).is_none() {
+            return;
+        }
         let (range, is_full) = (report.descriptor.range, self.known.ranges.len() >= MAX_RANGES);
         let mut known = match self.known.ranges.entry(range) {
             Entry::Vacant(_) if is_full => return,
@@ -214,7 +245,7 @@ impl Facts {
 
     /// Stores that report and are not among `stores`.
     pub(super) fn has_strangers(&self, stores: &BTreeMap<StoreId, StoreRecord>) -> bool {
-        self.known.stores.keys().any(|store| !stores.contains_key(store))
+        self.known.stores.keys().chain(&self.strangers).any(|store| !stores.contains_key(store))
     }
 
     /// Stores that are heard, and were not when the records were asked for last: since then they may have been forgotten.
@@ -307,7 +338,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use holdfast_placement::MoveLimits;
-    use holdfast_types::{Incarnation, KeyRange, RangeEpoch, Request, Role, SiteName, Term, Timestamp};
+    use holdfast_types::{Incarnation, Key, KeyRange, KeyspaceId, RangeEpoch, Request, Role, SiteName, Term, Timestamp};
 
     use super::*;
     use crate::core::report_parts::{Departing, ReportPart};
@@ -384,6 +415,55 @@ mod tests {
         let view = facts.known.view((&records, Moment(2)), Moment(2));
         assert_eq!(view.stores.keys().map(|store| store.0).collect::<Vec<_>>(), [3]);
         assert!(view.is_lost(StoreId(4), &MoveLimits::default()), "what it holds is replaced without a wait");
+    }
+
+    #[test]
+    fn of_stores_that_somebody_made_up_a_few_are_remembered() {
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        (100..10_000).for_each(|id| facts.note_stranger(StoreId(id)));
+        assert_eq!((facts.strangers.len(), facts.stores.len()), (limits::UNPROVED_STORES, 0));
+        assert!(facts.has_strangers(&BTreeMap::new()));
+        let on_record = facts.strangers.iter().map(|store| (*store, record(store.0, None))).collect();
+        assert!(!facts.has_strangers(&on_record), "their records are read by now");
+    }
+
+    #[test]
+    fn a_range_is_led_by_one_of_its_replicas() {
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        let later = RangeReport { term: Term(1 << 40), ..leads(7) };
+        facts.report(StoreReport { ranges: vec![leads(7)], ..says(1) }, Moment(1));
+        facts.report(StoreReport { ranges: vec![later.clone(), leads(8)], ..says(3) }, Moment(2));
+        assert_eq!(facts.ranges.keys().collect::<Vec<_>>(), [&RangeId(7)]);
+        assert_eq!(facts.ranges[&RangeId(7)].leader, StoreId(1));
+        facts.report(StoreReport { ranges: vec![later], ..says(2) }, Moment(3));
+        assert_eq!(facts.ranges[&RangeId(7)].leader, StoreId(2));
+    }
+
+    #[test]
+    fn reports_that_never_come_to_their_end_do_not_add_up() {
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        // Keys that share their bytes: what is counted is what they take in messages.
+        let long = Key::bound(KeyspaceId(1), &vec![7; limits::REPORT_PART_BYTES / 2]);
+        let bounds = KeyRange { end: Some(long.clone()), start: long };
+        let wide = |id| RangeReport {
+            descriptor: RangeDescriptor { bounds: bounds.clone(), ..leads(id).descriptor },
+            ..leads(id)
+        };
+        let ranges = vec![wide(1)];
+        let parts = limits::MAX_REPORT_PARTS;
+        let part = |store, part| StoreReport {
+            part: ReportPart { report: 1, part, parts },
+            ranges: ranges.clone(),
+            ..says(store)
+        };
+        for store in 1..=4 {
+            for number in 0..parts / 2 {
+                facts.report(part(store, number), Moment(store));
+            }
+        }
+        let bytes = |store| facts.workers[&(StoreId(store), 0)].arriving.bytes();
+        assert!((1..=4).map(bytes).sum::<usize>() <= limits::ARRIVING_REPORTS_BYTES);
+        assert!(bytes(4) > 0 && bytes(1) == 0, "what began to come first is given up first");
     }
 
     fn leads(id: u64) -> RangeReport {

@@ -83,6 +83,11 @@ impl Records {
         self.stores.is_some()
     }
 
+    /// Whether a store is on record; `None` while no records are known.
+    pub(super) fn has_store(&self, store: StoreId) -> Option<bool> {
+        self.stores.as_ref().map(|stores| stores.contains_key(&store))
+    }
+
     /// When the records of stores were asked for that are known now.
     pub(super) fn stores_asked_at(&self) -> Moment {
         self.stores_asked_at

@@ -160,11 +160,15 @@ impl Worker {
         cx: &Cx<'_>,
     ) {
         let ticket = Ticket(id.number());
-        if let Err(Rejected::NotLeader { range, .. }) = &outcome {
+        if let Err(Rejected::NotLeader { range, .. }) = &outcome
+            && self.knows(from)
+        {
             self.map.forget_leader(*range, from);
             self.push(*range, Input::LeaderDoubted { store: from });
         }
-        self.learn(hints, cx);
+        if self.knows(from) {
+            self.learn(hints, cx);
+        }
         let Some(to) = self.sent_to(ticket, from) else { return };
         let in_vain = outcome.as_ref().err().is_some_and(|rejected| is_in_vain(&to, rejected));
         self.note_relay(to, outcome.is_ok());

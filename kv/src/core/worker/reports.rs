@@ -2,6 +2,8 @@
 //!
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use holdfast_types::{Moment, RangeId, StoreId, limits};
 
@@ -17,6 +19,8 @@ use crate::core::routing::worker_of;
 
 /// A follower with fewer entries to go than this has caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Whoever answers a report does so within this time, or is asked again.
+const ANSWERED_WITHIN: Duration = limits::REPORT_EVERY.saturating_mul(20);
 
 impl Worker {
     pub(super) fn report(&mut self, cx: &Cx<'_>) {
@@ -25,6 +29,7 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        self.reported_to.retain(|_, at| cx.now.since(*at) < ANSWERED_WITHIN);
         if self.support.clock_ahead_ms.is_some() {
             // What came back, or could not be handed over before.
             self.yield_all();
@@ -130,12 +135,17 @@ impl Worker {
             return self.take_facts(report, cx);
         }
         if let Some(to) = self.placement_store(cx.now) {
+            self.reported_to.insert(to, cx.now);
             self.send(to, StoreMessage::Report(Box::new(report)));
         }
     }
 
     /// What leaders report tells placement how they do, and everybody here where they are.
-    fn take_facts(&mut self, report: StoreReport, cx: &Cx<'_>) {
+    fn take_facts(&mut self, mut report: StoreReport, cx: &Cx<'_>) {
+        if !self.knows(report.store) {
+            // Placement looks whether it is on record by now.
+            report.ranges.clear();
+        }
         let leader = Some(report.store);
         let hint = |r: &RangeReport| RangeHint { descriptor: r.descriptor.clone(), term: r.term, leader };
         let hints = report.ranges.iter().map(hint).collect();
@@ -200,7 +210,18 @@ impl Worker {
         self.send(from, message);
     }
 
-    pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
+    /// A list of stores says which of them are no more, and what it says of this store ends it for good: nobody's word counts who was
+    /// not asked.
+    pub(super) fn report_answered(
+        &mut self,
+        from: StoreId,
+        leader: Option<StoreId>,
+        version: u64,
+        directory: &[Bytes],
+    ) {
+        if !self.reported_to.contains_key(&from) {
+            return;
+        }
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
             self.placement_at = Some((leader, None));

@@ -119,8 +119,9 @@ impl Worker {
                 Input::Request { ticket, request, deadline }
             }
             Asked::Admin(_, request) => match self.prepare_admin(ticket, range, request) {
-                Some(request) => Input::Admin { ticket, request, deadline },
-                None => return self.desk.put(ticket, Place::Prepared(range), Some(deadline)),
+                Ok(Some(request)) => Input::Admin { ticket, request, deadline },
+                Ok(None) => return self.desk.put(ticket, Place::Prepared(range), Some(deadline)),
+                Err(rejected) => return self.answer(ticket, Err(rejected), cx),
             },
         };
         self.desk.put(ticket, Place::Replica(range), None);

@@ -1,6 +1,9 @@
 //! Changes by hand: splits, replicas, leaders. The range is looked up anew for each try, so that an old picture costs time only.
 
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 use std::time::Duration;
 
