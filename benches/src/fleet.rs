@@ -185,6 +185,9 @@ impl LocalFleet {
     /// The same, with these addresses to join by.
     pub fn start_joining(&mut self, index: usize, join: &[String]) -> anyhow::Result<()> {
         let log_path = self.stores[index].data_dir.with_extension("log");
+        if let Some(folder) = log_path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
         self.start_saying(index, join, log.into())
     }

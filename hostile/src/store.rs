@@ -310,6 +310,7 @@ impl Store {
                 life.is_over = true;
                 return;
             }
+            Effect::Plan(task) => carry::plan(*task),
             work if Pool::of(&work) == Some(Pool::Read) => carry::read(work, &life.engines),
             work if Pool::of(&work) == Some(Pool::Snapshot) => match carry::snapshot(work, &**data) {
                 Some(event) => event,

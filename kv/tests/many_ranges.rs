@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use holdfast_kv::core::effect::PlacementNews;
 use holdfast_kv::core::message::{RangeReport, StoreMessage, StoreReport};
-use holdfast_kv::core::placement_loop::{PlacementLoop, PlacementTask};
+use holdfast_kv::core::placement_loop::{PlacementLoop, PlacementTask, PlanTask};
 use holdfast_kv::core::records::encode_store;
-use holdfast_kv::core::report_parts::{Departing, Ranges};
+use holdfast_kv::core::report_parts::{Departing, Ranges, ReportPart};
 use holdfast_kv::core::routing::{Page, RangeMap};
-use holdfast_placement::{StateKey, StoreRecord};
+use holdfast_placement::{Headroom, StateKey, StoreRecord};
+use holdfast_replica::AdminRequest;
 use holdfast_types::{
     Incarnation, Key, KeyRange, KeyspaceId, Moment, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId,
     Request, Response, Role, Row, SiteName, StoreId, Term, Timestamp, VersionedValue, limits,
@@ -66,9 +67,8 @@ fn all_led(store: u64, worker: u16) -> Ranges {
     Ranges { led: (0..RANGES).filter(here).map(leads).collect(), damaged: Vec::new() }
 }
 
-fn report(store: u64, worker: u16, departing: &mut Departing) -> Option<StoreReport> {
-    let (part, ranges) = departing.next_part()?;
-    Some(StoreReport {
+fn report(store: u64, worker: u16, (part, ranges): (ReportPart, Ranges), draining: bool) -> StoreReport {
+    StoreReport {
         store: StoreId(store),
         site: site_of(store),
         incarnation: Incarnation(1),
@@ -80,12 +80,12 @@ fn report(store: u64, worker: u16, departing: &mut Departing) -> Option<StoreRep
         cores: 4,
         used_millicores: 100,
         replicas: RANGES / u64::from(WORKERS),
-        draining: false,
+        draining,
         directory_version: 0,
         ranges: ranges.led,
         damaged: ranges.damaged,
         part,
-    })
+    }
 }
 
 /// The system range: it knows the stores, and takes what is written.
@@ -104,64 +104,150 @@ fn answer(request: &Request) -> Response {
     Response::Scanned { rows, resume: None, at: Timestamp(1), within: None }
 }
 
-#[test]
-fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
-    let mut departing: BTreeMap<(u64, u16), Departing> = (1..=STORES)
-        .flat_map(|store| (0..WORKERS).map(move |worker| ((store, worker), Departing::default())))
-        .collect();
-    let mut planner = PlacementLoop::new(StoreId(1));
-    let mut now = Moment::ZERO.after(Duration::from_secs(1));
-    planner.set_leads(true, &BTreeMap::new(), now);
-    let (mut bytes, mut parts, mut begun, mut headroom) = (0, 0, Vec::new(), Vec::new());
-    let (mut coding, mut taking, mut ticks) = (Duration::ZERO, Duration::ZERO, Vec::new());
-    for beat in 0..20 {
-        for ((store, worker), departing) in &mut departing {
+/// Workers that report, and the store that plans.
+struct Fleet {
+    departing: BTreeMap<(u64, u16), Departing>,
+    planner: PlacementLoop,
+    now: Moment,
+    /// A store that is about to be stopped.
+    draining: Option<u64>,
+    /// The plan that is being made: it is there a beat later.
+    planning: Option<PlanTask>,
+    begun: Vec<(RangeId, AdminRequest)>,
+    headroom: Vec<Headroom>,
+    took: Took,
+}
+
+/// What it all took.
+#[derive(Default)]
+struct Took {
+    bytes: usize,
+    parts: usize,
+    coding: Duration,
+    /// Of each beat: what reports take where they are heard.
+    hearing: Vec<Duration>,
+    /// The worker's share of planning,
+    ticks: Vec<Duration>,
+    /// and the other thread's.
+    plans: Vec<Duration>,
+}
+
+fn timed<T>(job: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let done = job();
+    (done, start.elapsed())
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let workers = (1..=STORES).flat_map(|store| (0..WORKERS).map(move |worker| (store, worker)));
+        let now = Moment::ZERO.after(Duration::from_secs(1));
+        let mut planner = PlacementLoop::new(StoreId(1));
+        planner.set_leads(true, &BTreeMap::new(), now);
+        Self {
+            departing: workers.map(|worker| (worker, Departing::default())).collect(),
+            planner,
+            now,
+            draining: None,
+            planning: None,
+            begun: Vec::new(),
+            headroom: Vec::new(),
+            took: Took::default(),
+        }
+    }
+
+    fn beat(&mut self) {
+        self.now = self.now.after(limits::REPORT_EVERY);
+        self.hear();
+        if let Some(task) = self.planning.take() {
+            let (planned, took) = timed(|| task.run());
+            self.took.plans.push(took);
+            let (tasks, took) = timed(|| self.planner.planned(planned));
+            self.took.ticks.push(took);
+            self.carry_out(tasks);
+        }
+        let (tasks, took) = timed(|| self.planner.tick(self.now));
+        self.took.ticks.push(took);
+        self.carry_out(tasks);
+    }
+
+    fn hear(&mut self) {
+        let mut hearing = Duration::ZERO;
+        for ((store, worker), departing) in &mut self.departing {
             if departing.is_done() {
                 assert_eq!(departing.begin(all_led(*store, *worker)), 0);
             }
             for _ in 0..limits::REPORT_PARTS_AT_A_TIME {
-                let Some(report) = report(*store, *worker, departing) else { break };
-                let start = Instant::now();
-                let payload = StoreMessage::Report(Box::new(report)).encode().expect("it fits");
-                let Ok(StoreMessage::Report(heard)) = StoreMessage::decode(&payload) else { panic!("a report is one") };
-                coding += start.elapsed();
-                bytes += payload.len();
-                parts += 1;
-                let start = Instant::now();
-                planner.report(*heard, now);
-                taking += start.elapsed();
+                let Some(part) = departing.next_part() else { break };
+                let report = report(*store, *worker, part, self.draining == Some(*store));
+                let ((heard, bytes), took) = timed(|| {
+                    let payload = StoreMessage::Report(Box::new(report)).encode().expect("it fits");
+                    let Ok(StoreMessage::Report(heard)) = StoreMessage::decode(&payload) else { panic!("it is one") };
+                    (heard, payload.len())
+                });
+                self.took.coding += took;
+                self.took.bytes += bytes;
+                self.took.parts += 1;
+                hearing += timed(|| self.planner.report(*heard, self.now)).1;
             }
         }
-        let mut again = true;
-        while std::mem::take(&mut again) {
-            let start = Instant::now();
-            let tasks = planner.tick(now);
-            ticks.push(start.elapsed());
-            for task in tasks {
-                match task {
-                    PlacementTask::Ask { call, request } => planner.answered(call, Ok(answer(&request.request)), now),
-                    PlacementTask::Admin { range, request, .. } => begun.push((beat, range, request)),
-                    PlacementTask::Tell(PlacementNews::Headroom(told)) => headroom.push(told),
-                    PlacementTask::Complain(what) => panic!("{what}"),
-                    _ => {}
-                }
-            }
-        }
-        now = now.after(limits::REPORT_EVERY);
+        self.took.hearing.push(hearing);
     }
-    let slowest = ticks.iter().max().unwrap();
+
+    fn carry_out(&mut self, tasks: Vec<PlacementTask>) {
+        for task in tasks {
+            match task {
+                PlacementTask::Ask { call, request } => {
+                    self.planner.answered(call, Ok(answer(&request.request)), self.now);
+                }
+                PlacementTask::Admin { range, request, .. } => self.begun.push((range, request)),
+                PlacementTask::Plan(task) => {
+                    assert!(self.planning.is_none(), "one plan at a time");
+                    self.planning = Some(*task);
+                }
+                PlacementTask::Tell(PlacementNews::Headroom(told)) => self.headroom.extend(told),
+                PlacementTask::Complain(what) => panic!("{what}"),
+                PlacementTask::Directory(_) | PlacementTask::Tell(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
+    const BEATS: usize = 40;
+    let mut fleet = Fleet::new();
+    (0..BEATS).for_each(|_| fleet.beat());
+    let (took, beats) = (&fleet.took, u32::try_from(BEATS).unwrap());
     println!(
-        "20 beats of {:?}: {parts} parts of {} KiB, {} KiB a beat",
+        "{BEATS} beats of {:?}: {} parts of {} KiB",
         limits::REPORT_EVERY,
-        bytes / parts / 1_024,
-        bytes / 20 / 1_024
+        took.parts,
+        took.bytes / took.parts / 1_024
     );
-    println!("to write and read them {:?} a beat, to take them in {:?} a beat", coding / 20, taking / 20);
-    println!("to plan {:?} at most, of {:?}", slowest, ticks);
-    assert!(begun.is_empty(), "a fleet in balance is left alone: {:?}", begun.first());
-    assert!(!headroom.is_empty());
-    for lost in headroom.iter().flatten() {
+    println!("a beat: {} KiB, {:?} to write and read them", took.bytes / BEATS / 1_024, took.coding / beats);
+    println!("to take them in {:?} at most, of {:?}", took.hearing.iter().max(), took.hearing);
+    println!("the worker's share of planning {:?} at most, of {:?}", took.ticks.iter().max(), took.ticks);
+    println!("plans {:?}", took.plans);
+    assert!(fleet.begun.is_empty(), "a fleet in balance is left alone: {:?}", fleet.begun.first());
+    // Ten times 10,000 ranges: a plan every eleven reports, and not before all of them are known.
+    assert!((2..=4).contains(&took.plans.len()), "{} plans", took.plans.len());
+    assert!(!fleet.headroom.is_empty());
+    for lost in &fleet.headroom {
         assert_eq!(lost.ranges_without_quorum, 0, "{lost}");
+    }
+    // One of them is about to be stopped: others are to lead.
+    fleet.draining = Some(3);
+    for _ in 0..25 {
+        fleet.beat();
+        if !fleet.begun.is_empty() {
+            break;
+        }
+    }
+    assert!(!fleet.begun.is_empty(), "what it leads is handed over");
+    for (range, request) in &fleet.begun {
+        assert!(matches!(request, AdminRequest::Transfer { .. }), "{range}: {request:?}");
+        assert_eq!(led_by(range.0 - 1), 3, "{range}");
     }
 }
 

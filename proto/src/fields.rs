@@ -151,6 +151,8 @@ fn count(types: &Types, message: &str, mut bytes: &[u8], left: &mut usize, depth
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::limits;
+
     use super::*;
     use crate::v1;
 

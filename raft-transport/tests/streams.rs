@@ -292,7 +292,7 @@ fn an_answer_that_is_no_grpc_does_not_end_the_way_to_a_store() {
     let (ended, _endings) = std::sync::mpsc::channel();
     let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
     let strange = incoming.local_addr().unwrap();
-    let server = Server::builder().layer(MapResponseLayer::new(defaced));
+    let mut server = Server::builder().layer(MapResponseLayer::new(defaced));
     let service = StoreTransportServer::new(Patient { ended });
     runtime.spawn(server.add_service(service).serve_with_incoming(incoming));
     let a = Store::start(&runtime, 1);

@@ -244,9 +244,7 @@ async fn renew(
             known.site, applicant.site, known.site
         )));
     }
-    let said = record_of(store, applicant, running.fleet_now());
-    let is_awaited = known.is_awaited && !applicant.has_started;
-    let record = StoreRecord { is_awaited, ..known.renewed(said) };
+    let record = renewed(known, applicant, running.fleet_now());
     if record == *known && !binding.is_new {
         return Ok(Some(record));
     }
@@ -255,6 +253,12 @@ async fn renew(
     let mut mutations = vec![put(key, records::encode_store(&record))];
     mutations.extend(binding.mutation());
     Ok(write(running, vec![condition, binding.condition()], mutations).await?.then_some(record))
+}
+
+/// The record of a member by what it says now. It is awaited until it has started, whoever names it in a request before.
+fn renewed(known: &StoreRecord, applicant: &Applicant, now: holdfast_types::Timestamp) -> StoreRecord {
+    let said = record_of(known.store, applicant, now);
+    StoreRecord { is_awaited: known.is_awaited && !applicant.has_started, ..known.renewed(said) }
 }
 
 fn record_of(store: StoreId, applicant: &Applicant, joined_at: holdfast_types::Timestamp) -> StoreRecord {
@@ -313,6 +317,15 @@ mod tests {
             let Err(Rejected::Invalid(why)) = Applicant::of(bad) else { panic!("it was taken") };
             assert!(why.len() < 4_000, "{} bytes", why.len());
         }
+    }
+
+    #[test]
+    fn a_request_proves_no_start() {
+        let awaited = StoreRecord { is_awaited: true, ..member(2, 7) };
+        assert!(renewed(&awaited, &applicant(7), Timestamp(5)).is_awaited);
+        let started = Applicant { has_started: true, ..applicant(7) };
+        assert!(!renewed(&awaited, &started, Timestamp(5)).is_awaited);
+        assert!(!renewed(&member(2, 7), &applicant(7), Timestamp(5)).is_awaited, "nor does it take one back");
     }
 
     #[test]

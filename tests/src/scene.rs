@@ -80,7 +80,7 @@ impl Scene {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path("limited");
         let program = self.program.display();
-        let script = format!("#!/bin/sh\nulimit -Hn {hard} && ulimit -Sn {soft} && exec '{program}' \"$@\"\n");
+        let script = format!("#!/bin/sh\nulimit -Sn {soft} && ulimit -Hn {hard} && exec '{program}' \"$@\"\n");
         std::fs::write(&path, script).expect("a script is written");
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, mode).expect("the script may be run");

@@ -30,7 +30,6 @@ pub fn cut(found: u64, most: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Incarnation, KeyspaceId, LogCounter, RangeEpoch, RangeId, Slot, StoreId, Term, Timestamp, limits};
 
     #[test]

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::event::{BatchId, Newborn, ReadTicket, RequestTicket};
 use super::garbage::GarbageSearch;
 use super::message::{RangeHint, StoreMessage};
+use super::placement_loop::PlanTask;
 use super::seen::Outdated;
 use crate::ports::Class;
 
@@ -231,6 +232,8 @@ pub enum Effect {
     },
     /// Look through a page for garbage, off the worker, on a view taken no earlier than now; then `Event::GarbageFound`.
     FindGarbage(GarbageSearch),
+    /// Plan where replicas and leaders go, off the worker: it looks at every range of the fleet. Then `Event::Planned`.
+    Plan(Box<PlanTask>),
     /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`), and as `Event::Learned` for the other
     /// workers.
     Learned(Vec<RangeHint>),

@@ -16,6 +16,7 @@ use holdfast_types::{
 use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
 use super::permit::Permitted;
+use super::placement_loop::Planned;
 use super::seen::{Outdated, Seen};
 use super::support::SupportChange;
 
@@ -121,6 +122,8 @@ pub enum Event {
         /// What is there.
         page: Result<GarbagePage, Fault>,
     },
+    /// A plan was made.
+    Planned(Box<Planned>),
     /// Another worker's range looks different now.
     Standing(Box<Standing>),
     /// What another worker heard of ranges elsewhere.

@@ -175,3 +175,13 @@ fn figures_that_are_reported_are_bounded_before_placement_adds_them() {
             .all(|figure| *figure < u64::MAX / 1_000)
     );
 }
+
+#[test]
+fn a_message_of_more_fields_than_any_store_sends_is_refused_before_it_is_decoded() {
+    let hints = vec![holdfast_proto::v1::RangeHint::default(); limits::MAX_REQUEST_FIELDS + 1];
+    let located = holdfast_proto::v1::Located { hints, ..Default::default() };
+    let body = Some(holdfast_proto::v1::store_message::Body::Located(located));
+    let message = holdfast_proto::v1::StoreMessage { version: VERSION, body };
+    let refused = StoreMessage::decode(&message.encode_to_vec().into()).unwrap_err();
+    assert!(refused.to_string().contains("fields"), "{refused}");
+}

@@ -134,7 +134,7 @@ fn a_note_that_names_the_last_incarnation_does_not_keep_the_store_from_starting(
     }
     // The most that is believed leaves room to go on counting.
     let (_disk, engines) = founded();
-    let most = holdfast_types::limits::MAX_HEARSAY;
+    let most = limits::MAX_HEARSAY;
     let outdated = Outdated { seen_by: StoreId(2), incarnation: Incarnation(most), counter: most };
     engines.log.write_synced(&[outdated.op()]).unwrap();
     for start in 1..3 {

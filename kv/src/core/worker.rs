@@ -386,6 +386,7 @@ impl Worker {
             Event::Born(newborn) => self.give_birth(*newborn, cx),
             Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
             Event::GarbageFound { search, page } => self.garbage_found(&search, page, cx),
+            Event::Planned(planned) => self.planned(*planned, cx),
             Event::Standing(standing) => self.learn_standing(&standing, cx),
             Event::Learned(hints) => self.learn_quietly(hints, cx),
             Event::SnapshotBuilt { range, to, manifest } => self.snapshot_built(range, to, manifest, cx),

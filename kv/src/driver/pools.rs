@@ -1,4 +1,4 @@
-//! The threads that wait for disks, so that workers never do: apply pool, read pool, snapshot thread.
+//! The threads that wait for disks, so that workers never do: apply pool, read pool, snapshot thread. And the one that plans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use super::worker_thread::Mail;
 use crate::core::carry;
 use crate::core::effect::Effect;
 use crate::core::event::Event;
+use crate::core::placement_loop::PlanTask;
 use crate::ports::Clock;
 
 /// The mailboxes of all workers.
@@ -172,6 +173,32 @@ impl SnapshotThread {
                         self.workers.deliver(worker, event);
                     }
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.pulse.beat(self.clock.now());
+        }
+    }
+}
+
+/// The thread that makes plans. They look at every range of the fleet, and nobody waits for them.
+pub struct PlannerThread {
+    /// The work, and whose it is.
+    pub work: Receiver<(usize, Box<PlanTask>)>,
+    /// Where results go.
+    pub workers: Mailboxes,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl PlannerThread {
+    /// Runs until the workers are gone.
+    pub fn run(self) {
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, task)) => self.workers.deliver(worker, carry::plan(*task)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }

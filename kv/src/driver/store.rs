@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use super::health::{Complaint, ComplaintKind, Health, Pulse};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
-use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
+use super::pools::{Applier, Mailboxes, PlannerThread, ReaderThread, SnapshotThread};
 use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
@@ -30,6 +30,7 @@ use crate::core::effect::Effect;
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
 use crate::core::permit::{Authority, Permitted, check_admin};
+use crate::core::placement_loop::PlanTask;
 use crate::core::routing::{Counts, Found, Page, RangeMap};
 use crate::core::shared::Shared;
 use crate::core::support::{Silent, Support};
@@ -193,7 +194,7 @@ impl Store {
         self.spawn("support".into(), pulse, move || support.run())
     }
 
-    /// Starts log writer, apply pool, read pool and snapshot thread. Gives a maker of outlets, one for each worker; the
+    /// Starts log writer, apply pool, read pool, snapshot thread and the one that plans. Gives a maker of outlets, one for each worker; the
     /// threads end when the last outlet is dropped.
     fn start_pools(
         &self,
@@ -229,6 +230,7 @@ impl Store {
             self.spawn(format!("apply-{index}"), pulse, move || applier.run())?;
         }
         let (readers, snapshots) = self.start_readers(options, engines, ports)?;
+        let planner = self.start_planner(&ports.clock)?;
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
         let faults = ports.faults.clone();
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
@@ -240,6 +242,7 @@ impl Store {
             appliers: appliers.clone(),
             readers: readers.clone(),
             snapshots: snapshots.clone(),
+            planner: planner.clone(),
             neighbours: neighbours.clone(),
             workers: workers.clone(),
             map: Arc::clone(&map),
@@ -282,6 +285,16 @@ impl Store {
         };
         self.spawn("snapshot".into(), pulse, move || thread.run())?;
         Ok((readers, snapshots))
+    }
+
+    /// Starts the thread that plans; returns where its work goes.
+    fn start_planner(&self, clock: &Arc<dyn Clock>) -> Result<Sender<(usize, Box<PlanTask>)>, Fault> {
+        let (planner, work) = unbounded();
+        let pulse = self.health.slow_pulse("planner", &**clock);
+        let (workers, clock) = (self.mailboxes.clone(), Arc::clone(clock));
+        let thread = PlannerThread { work, workers, pulse: Arc::clone(&pulse), clock };
+        self.spawn("planner".into(), pulse, move || thread.run())?;
+        Ok(planner)
     }
 
     /// Starts a thread; a panic in it is reported as a fault. Every thread of a store has a pulse: what waits for the disk in it is noted there.

@@ -19,6 +19,7 @@ use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
 use crate::core::message::{Route, StoreMessage, TooLarge};
 use crate::core::permit::Permitted;
+use crate::core::placement_loop::PlanTask;
 use crate::core::worker::{Env, Worker};
 use crate::ports::{AdminReply, Clock, Note, PlacementLink, RaftSender, Reply};
 
@@ -68,6 +69,8 @@ pub struct Outlets {
     pub readers: Sender<(usize, Effect)>,
     /// To the snapshot thread.
     pub snapshots: Sender<(usize, Effect)>,
+    /// To the thread that plans.
+    pub planner: Sender<(usize, Box<PlanTask>)>,
     /// To the support thread.
     pub neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
     /// To the other workers.
@@ -260,6 +263,7 @@ impl Outlets {
                 self.placement.noted(Note::Quarantined(range, reason));
             }
             Effect::Cleared { range } => self.placement.noted(Note::Cleared(range)),
+            Effect::Plan(task) => drop(self.planner.send((worker, task))),
             Effect::Placement(news) => self.placement.noted(Note::Placement(news)),
             Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
             Effect::Learned(hints) => {
@@ -270,7 +274,7 @@ impl Outlets {
             work => match Pool::of(&work) {
                 Some(Pool::Read) => drop(self.readers.send((worker, work))),
                 Some(Pool::Snapshot) => drop(self.snapshots.send((worker, work))),
-                Some(Pool::Apply) | None => unreachable!("it has an arm of its own"),
+                Some(Pool::Apply | Pool::Plan) | None => unreachable!("it has an arm of its own"),
             },
         }
     }

@@ -671,6 +671,7 @@ impl Store {
             Effect::Alarm { range, what } => return self.alarms.push(format!("{range:?}: {what}")),
             Effect::Quarantined { range, reason: Some(what) } => return self.alarms.push(format!("{range:?}: {what}")),
             Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => return,
+            Effect::Plan(task) => carry::plan(*task),
             work if Pool::of(&work) == Some(Pool::Read) => carry::read(work, &self.engines),
             slow => match carry::snapshot(slow, &**data) {
                 Some(event) => event,

@@ -235,3 +235,24 @@ fn numbers_out_of_bounds_are_refused() {
     assert_eq!(busy, Ok(Rejected::Busy { retry_after: limits::MAX_DEADLINE }), "nobody waits for ever");
     assert!(rejection(rejection::Reason::PastLastMoment(v1::PastLastMoment { now: u64::MAX })).is_err());
 }
+
+#[test]
+fn a_range_has_no_more_replicas_than_any_policy_wants() {
+    let replica = |id: u64| v1::ReplicaDescriptor {
+        replica_id: id,
+        store_id: id,
+        site: "a".into(),
+        role: v1::ReplicaRole::Voter.into(),
+    };
+    let range = |replicas: u64| v1::RangeDescriptor {
+        range_id: 7,
+        bounds: Some(KeyRange::all().into()),
+        epoch: None,
+        replicas: (1..=replicas).map(replica).collect(),
+        next_replica_id: replicas + 1,
+    };
+    let most = limits::MAX_REPLICAS as u64;
+    assert!(RangeDescriptor::try_from(range(most)).is_ok());
+    let refused = RangeDescriptor::try_from(range(most + 1)).unwrap_err();
+    assert!(refused.to_string().contains("65 replicas"), "{refused}");
+}

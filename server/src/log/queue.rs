@@ -167,6 +167,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_words_find_room_in_a_full_queue() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let queue = begin(writer);
+        while queue.lost().0 == 0 {
+            queue.push(&"x".repeat(1_000));
+        }
+        queue.push("no room");
+        queue.push_last("why it ended");
+        let mut said = Vec::new();
+        let mut piece = [0; 4_096];
+        while !said.ends_with(b"why it ended\n") {
+            let count = io::Read::read(&mut reader, &mut piece).unwrap();
+            said.extend_from_slice(&piece[..count]);
+        }
+        assert!(!String::from_utf8(said).unwrap().contains("no room"));
+    }
+
+    #[test]
     fn a_pipe_that_nobody_reads_costs_lines_and_no_time() {
         let (mut reader, writer) = io::pipe().unwrap();
         let queue = begin(writer);

@@ -112,6 +112,7 @@ impl Process {
             StoreTask::Synced => self.synced(at),
             StoreTask::Applied(lane) => self.apply_done(lane, at),
             StoreTask::Read(job) => self.read_done(*job, at),
+            StoreTask::Plan(worker, task) => self.plan_made(worker, *task, at),
             StoreTask::Snapshot => self.snapshot_done(at),
             StoreTask::Maintain => self.maintain(at),
             StoreTask::Flushed(token) => self.flushed(token, at),

@@ -88,7 +88,7 @@ impl Records {
         self.stores_asked_at
     }
 
-    pub(super) fn tick(&mut self, next_call: &mut u64, facts: &Facts, now: Moment) -> Vec<PlacementTask> {
+    pub(super) fn tick(&mut self, next_call: &mut u64, facts: &mut Facts, now: Moment) -> Vec<PlacementTask> {
         let mut tasks = Vec::new();
         for (call, resume) in std::mem::take(&mut self.pages) {
             let rest = call.bounds().map(|bounds| KeyRange { start: resume, ..bounds });
@@ -110,9 +110,7 @@ impl Records {
             _ if asks => {}
             None => tasks.push(self.ask(next_call, Call::Ranges(BTreeMap::new()), scan(StateKey::all_ranges()))),
             Some(known) => {
-                let differs = |d: &&RangeDescriptor| known.get(&d.range) != Some(*d);
-                let new = facts.descriptors().map(|(d, _)| d).filter(differs).take(RANGES_PER_WRITE);
-                let new = that_fit(new);
+                let new = that_fit(facts.unwritten(known, RANGES_PER_WRITE));
                 if !new.is_empty() {
                     let request = write(&new);
                     tasks.push(self.ask(next_call, Call::Write(new), request));
@@ -210,14 +208,14 @@ fn scan(bounds: KeyRange) -> Request {
 }
 
 /// As many of these as one write takes: one at least.
-fn that_fit<'a>(descriptors: impl Iterator<Item = &'a RangeDescriptor>) -> Vec<RangeDescriptor> {
+fn that_fit(descriptors: Vec<RangeDescriptor>) -> Vec<RangeDescriptor> {
     let mut bytes = 0;
-    let fitting = descriptors.take_while(|descriptor| {
+    let fitting = descriptors.into_iter().take_while(|descriptor| {
         let before = bytes;
         bytes += encode_range(descriptor).len();
         before == 0 || bytes <= BYTES_PER_WRITE
     });
-    fitting.cloned().collect()
+    fitting.collect()
 }
 
 fn write(descriptors: &[RangeDescriptor]) -> Request {
@@ -269,13 +267,13 @@ mod tests {
     #[test]
     fn lists_of_more_than_one_page_are_read_to_their_end() {
         let (mut records, mut next_call) = (Records::default(), 0);
-        let facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
         let at = |ms| Moment::ZERO.after(Duration::from_millis(ms));
-        let (first, from) = asked(&records.tick(&mut next_call, &facts, at(0))).unwrap();
+        let (first, from) = asked(&records.tick(&mut next_call, &mut facts, at(0))).unwrap();
         assert_eq!(from, StateKey::all_stores().start);
         records.answered(first, page(1..=700, Some(701)), at(1));
         assert!(!records.are_known(), "it would be planned without the rest of the fleet");
-        let (second, from) = asked(&records.tick(&mut next_call, &facts, at(500))).unwrap();
+        let (second, from) = asked(&records.tick(&mut next_call, &mut facts, at(500))).unwrap();
         assert_eq!(from, StateKey::Store(StoreId(701)).key());
         records.answered(second, page(701..=1_000, None), at(501));
         assert_eq!(records.take_directory().map(|(_, stores)| stores.len()), Some(1_000));

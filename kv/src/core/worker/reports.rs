@@ -10,7 +10,7 @@ use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
 use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
 use crate::core::permit::{Authority, Permitted};
-use crate::core::placement_loop::PlacementTask;
+use crate::core::placement_loop::{PlacementTask, Planned};
 use crate::core::records::{decode_store, encode_store};
 use crate::core::report_parts::{Ranges, ReportPart};
 use crate::core::routing::worker_of;
@@ -217,6 +217,11 @@ impl Worker {
         self.out.push(Effect::Directory(stores));
     }
 
+    pub(super) fn planned(&mut self, planned: Planned, cx: &Cx<'_>) {
+        let tasks = self.placement.planned(planned);
+        self.do_placement_tasks(tasks, cx);
+    }
+
     fn do_placement_tasks(&mut self, tasks: Vec<PlacementTask>, cx: &Cx<'_>) {
         let deadline = cx.now.after(limits::DEFAULT_DEADLINE);
         for task in tasks {
@@ -229,6 +234,10 @@ impl Worker {
                     }
                 },
                 PlacementTask::Admin { call, range, request } => (call, Asked::Admin(range, request)),
+                PlacementTask::Plan(task) => {
+                    self.out.push(Effect::Plan(task));
+                    continue;
+                }
                 PlacementTask::Directory(_) => {
                     self.tell_directory();
                     continue;
