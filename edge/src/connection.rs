@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
+use holdfast_types::limits;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,6 +27,7 @@ pub struct Connection {
     pub from: SocketAddr,
     pub(crate) account: Arc<Account>,
     open_requests: AtomicUsize,
+    conversations: AtomicUsize,
     /// It has made a request.
     has_asked: AtomicBool,
     /// When its last request ended, or it was accepted.
@@ -43,6 +45,7 @@ impl Connection {
             from,
             account,
             open_requests: AtomicUsize::new(0),
+            conversations: AtomicUsize::new(0),
             has_asked: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
             is_ended: AtomicBool::new(false),
@@ -77,14 +80,38 @@ impl Connection {
         Watched { connection: Arc::clone(self), number }
     }
 
-    /// Lets go of answers that nobody takes.
+    /// Lets go of answers that nobody takes, and then of the connection: what it was handed of them stays with it for as long as it lives.
     pub(crate) fn let_go(&self, now: Instant) {
         let responses: Vec<_> = self.responses.lock().values().filter_map(Weak::upgrade).collect();
         for response in responses {
             // What was held is dropped behind the lock: dropping a body may wake and drop much else.
             let stale = response.lock().let_go(now);
+            if stale.is_some() {
+                self.end();
+            }
             drop(stale);
         }
+    }
+
+    /// How long neither a message came over it nor anything of an answer was taken; `None`: it is ended.
+    pub(crate) fn unmoved_for(&self, now: Instant) -> Option<Duration> {
+        (!self.is_ended.load(Ordering::Acquire)).then(|| self.account.unmoved_for(now))
+    }
+
+    /// One more conversation; `None`: there are as many as there may be.
+    pub(crate) fn begin_conversation(self: &Arc<Self>) -> Option<Conversation> {
+        let begin = |open: usize| (open < limits::CONVERSATIONS_PER_CONNECTION).then_some(open + 1);
+        let begun = self.conversations.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin);
+        begun.is_ok().then(|| Conversation(Arc::clone(self)))
+    }
+}
+
+/// A request that may last for ever, and say something whenever it likes.
+pub(crate) struct Conversation(Arc<Connection>);
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.0.conversations.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -120,6 +147,8 @@ pub struct Socket {
     connection: Arc<Connection>,
     first_request: Option<Pin<Box<Sleep>>>,
     last: Option<Pin<Box<Sleep>>>,
+    /// Read without a pause.
+    turn_bytes: usize,
     _seat: Seat,
 }
 
@@ -127,7 +156,7 @@ impl Socket {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>, port: &Port, seat: Seat) -> Self {
         let timer = |after: Option<Duration>| after.map(|after| Box::pin(tokio::time::sleep(after)));
         let (first_request, last) = (timer(port.limits.first_request_within), timer(port.limits.lives_for));
-        Self { stream, connection, first_request, last, _seat: seat }
+        Self { stream, connection, first_request, last, turn_bytes: 0, _seat: seat }
     }
 
     /// Where it came from.
@@ -159,7 +188,15 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if self.turn_bytes >= limits::READ_TURN_BYTES {
+            self.turn_bytes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.turn_bytes = if read.is_ready() { self.turn_bytes + buf.filled().len() - before } else { 0 };
+        read
     }
 }
 

@@ -1,7 +1,8 @@
 //! The gate of a port: accepts connections up to its limit, and pauses there.
 //!
 //! At the limit the connection that has been idle for longest makes room: an honest client connects again when it has something to ask. When
-//! none is idle, newcomers wait in the kernel's queue. Being short of descriptors is a pause as well: an accept loop that tries again at
+//! none is idle, it is one that has a request and over which nothing has moved for long, of the address that has most connections. When all
+//! of them move, newcomers wait in the kernel's queue. An address that has as many as it may have makes room for itself in the same way. Being short of descriptors is a pause as well: an accept loop that tries again at
 //! once would take a whole core, and the connection that waits would wake it each time.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,10 +17,11 @@ use futures::Stream;
 use holdfast_types::limits;
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::budget::{Account, Budget};
+use crate::budget::{Account, Budget, stranger};
 use crate::connection::{Connection, Socket};
 
 /// What a port lets in.
@@ -33,6 +35,8 @@ pub struct PortLimits {
     pub first_request_within: Option<Duration>,
     /// A connection is ended after this, whatever it does. `None`: it may stay.
     pub lives_for: Option<Duration>,
+    /// A connection that has been without a request for so long makes room for the next.
+    pub idle_before_making_room: Duration,
     /// Bytes held for all connections.
     pub bytes: usize,
 }
@@ -86,7 +90,7 @@ impl Port {
     /// Gives a connection its seat. `None`: its address has as many as it may have.
     fn seat(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Seat> {
         let mut seats = self.seats.lock();
-        let address = connection.from.ip();
+        let address = stranger(connection.from.ip());
         let mine = seats.by_address.entry(address).or_default();
         if *mine >= self.limits.per_address {
             return None;
@@ -102,20 +106,39 @@ impl Port {
         self.seats.lock().by_number.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Ends the connection that has been idle for longest, if one has been for long enough.
-    fn make_room(&self, now: Instant) {
-        let idle = self.all().into_iter().filter_map(|connection| Some((connection.idle_for(now)?, connection)));
-        let longest = idle.filter(|(idle, _)| *idle >= limits::IDLE_BEFORE_MAKING_ROOM).max_by_key(|(idle, _)| *idle);
-        if let Some((_, connection)) = longest {
+    /// The address with most connections.
+    fn largest(&self) -> Option<IpAddr> {
+        let seats = self.seats.lock();
+        seats.by_address.iter().max_by_key(|(_, connections)| **connections).map(|(address, _)| *address)
+    }
+
+    /// Ends the connection that has been idle for longest, if one has been for long enough: of all, or of one address. Else one over which
+    /// nothing has moved for long. Returns whether there was one.
+    fn make_room(&self, of: Option<IpAddr>, now: Instant) -> bool {
+        let is_of =
+            |connection: &Connection, of: Option<IpAddr>| of.is_none_or(|of| stranger(connection.from.ip()) == of);
+        let all = self.all();
+        let longest = |of: Option<IpAddr>, least: Duration, since: &dyn Fn(&Connection) -> Option<Duration>| {
+            let asked = all.iter().filter(|connection| is_of(connection, of));
+            let long = asked.filter_map(|connection| Some((since(connection)?, connection)));
+            long.filter(|(since, _)| *since >= least).max_by_key(|(since, _)| *since).map(|(_, connection)| connection)
+        };
+        let idle = longest(of, self.limits.idle_before_making_room, &|connection| connection.idle_for(now));
+        let ended = idle.or_else(|| {
+            let of = of.or_else(|| self.largest());
+            longest(of, limits::UNMOVED_BEFORE_MAKING_ROOM, &|connection| connection.unmoved_for(now))
+        });
+        if let Some(connection) = ended {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
             connection.end();
         }
+        ended.is_some()
     }
 
     /// Waits until a connection more may come.
     async fn room(&self) {
         while self.connections() >= self.limits.connections {
-            self.make_room(Instant::now());
+            self.make_room(None, Instant::now());
             // A connection that becomes idle tells nobody.
             let _ = tokio::time::timeout(limits::ACCEPT_PAUSE, self.freed.notified()).await;
         }
@@ -180,13 +203,13 @@ impl Gate {
             self.port.room().await;
             match self.listener.accept().await {
                 Ok((stream, from)) => {
-                    if let Some(socket) = self.admit(stream, from) {
+                    if let Some(socket) = self.admit(stream, from).await {
                         return socket;
                     }
                 }
                 Err(error) if is_exhausted(&error) => {
                     self.say(&format!("no connection can be accepted: {error}"));
-                    self.port.make_room(Instant::now());
+                    self.port.make_room(None, Instant::now());
                     tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 }
                 // The connection was gone before it was accepted.
@@ -195,15 +218,27 @@ impl Gate {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, from: SocketAddr) -> Option<Socket> {
-        let connection = Connection::new(from, Account::new(Arc::clone(&self.port.budget)));
-        let Some(seat) = self.port.seat(&connection) else {
+    async fn admit(&mut self, stream: TcpStream, from: SocketAddr) -> Option<Socket> {
+        let account = Account::new(Arc::clone(&self.port.budget), from.ip());
+        let connection = Connection::new(from, account);
+        let mut seat = self.port.seat(&connection);
+        if seat.is_none() && self.port.make_room(Some(stranger(from.ip())), Instant::now()) {
+            // The one that was ended leaves as soon as it is polled.
+            let until = tokio::time::Instant::now() + limits::ACCEPT_PAUSE;
+            while seat.is_none() && tokio::time::timeout_at(until, self.port.freed.notified()).await.is_ok() {
+                seat = self.port.seat(&connection);
+            }
+        }
+        let Some(seat) = seat else {
             self.port.turned_away.fetch_add(1, Ordering::Relaxed);
             let most = self.port.limits.per_address;
             self.say(&format!("{} has {most} connections, and gets no more", from.ip()));
             return None;
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        // With a small part unsent in the kernel, what was written was nearly taken.
+        let set =
+            SockRef::from(&stream).set_tcp_notsent_lowat(limits::UNSENT_BYTES).and_then(|()| stream.set_nodelay(true));
+        if let Err(error) = set {
             tracing::debug!(port = self.port.name, %error, "a connection was gone before it was served");
             return None;
         }
@@ -233,11 +268,18 @@ fn is_exhausted(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tonic::transport::server::Connected as _;
 
     use super::*;
 
-    const LIMITS: PortLimits =
-        PortLimits { connections: 4, per_address: 3, first_request_within: None, lives_for: None, bytes: 1 << 20 };
+    const LIMITS: PortLimits = PortLimits {
+        connections: 4,
+        per_address: 3,
+        first_request_within: None,
+        lives_for: None,
+        idle_before_making_room: Duration::from_secs(1),
+        bytes: 1 << 20,
+    };
 
     async fn gate(limits: PortLimits) -> (Gate, SocketAddr, Arc<Port>) {
         let port = Port::new("test", limits);
@@ -262,13 +304,14 @@ mod tests {
             clients.push(connect(address, 2).await);
             seated.push(gate.accept().await);
         }
+        let requests: Vec<_> = seated.iter().map(|socket| socket.connect_info().0.begin_request()).collect();
         let mut fourth = connect(address, 2).await;
         clients.push(connect(address, 3).await);
         seated.push(gate.accept().await);
         assert_eq!(seated[3].from().ip(), IpAddr::from([127, 0, 0, 3]));
         assert_eq!((port.connections(), port.turned_away()), (4, 1));
         assert_eq!(fourth.read(&mut [0]).await.unwrap(), 0, "the fourth was ended");
-        seated.clear();
+        drop((requests, seated));
         assert_eq!(port.connections(), 0);
     }
 
@@ -301,5 +344,65 @@ mod tests {
         assert_eq!(socket.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
-    use tonic::transport::server::Connected as _;
+    #[tokio::test]
+    async fn an_address_that_is_full_makes_room_for_itself() {
+        let limits = PortLimits { per_address: 1, idle_before_making_room: Duration::ZERO, ..LIMITS };
+        let (mut gate, address, port) = gate(limits).await;
+        let _clients = (connect(address, 3).await, connect(address, 2).await);
+        let (_other, mut idle) = (gate.accept().await, gate.accept().await);
+        let _newcomer = connect(address, 2).await;
+        let end = async {
+            let failed = idle.read(&mut [0]).await.unwrap_err();
+            drop(idle);
+            failed.kind()
+        };
+        let (newcomer, failed) = tokio::join!(gate.accept(), end);
+        assert_eq!((newcomer.from().ip(), failed), (IpAddr::from([127, 0, 0, 2]), io::ErrorKind::ConnectionAborted));
+        assert_eq!((port.connections(), port.turned_away()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn where_none_is_idle_one_of_the_largest_address_that_moves_nothing_makes_room() {
+        let (mut gate, address, port) = gate(LIMITS).await;
+        let mut sockets = Vec::new();
+        let mut clients = Vec::new();
+        for from in [3, 2, 2] {
+            clients.push(connect(address, from).await);
+            sockets.push(gate.accept().await);
+        }
+        let connections: Vec<_> = sockets.iter().map(|socket| socket.connect_info().0).collect();
+        let _requests: Vec<_> = connections.iter().map(Connection::begin_request).collect();
+        let soon = Instant::now() + limits::UNMOVED_BEFORE_MAKING_ROOM / 2;
+        assert!(!port.make_room(None, soon), "none has stood still for long");
+        let later = Instant::now() + limits::UNMOVED_BEFORE_MAKING_ROOM;
+        assert!(port.make_room(None, later) && port.make_room(None, later));
+        let is_ended = |connection: &Arc<Connection>| connection.unmoved_for(later).is_none();
+        assert_eq!(connections.iter().map(is_ended).collect::<Vec<_>>(), [false, true, true], "the single one stays");
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_answer_was_let_go_is_ended() {
+        use http_body::Body as _;
+        use tonic::body::Body;
+
+        use crate::budget::Charge;
+        use crate::ledger::Ledger;
+        use crate::paced::{Open, Paced, TakenBy};
+
+        let (mut gate, address, _port) = gate(LIMITS).await;
+        let _client = connect(address, 2).await;
+        let mut socket = gate.accept().await;
+        let connection = socket.connect_info().0;
+        let open = Open {
+            connection: Arc::clone(&connection),
+            open: connection.begin_request(),
+            charge: Charge::none(&connection.account),
+            conversation: None,
+        };
+        let now = Instant::now();
+        let paced = Paced::new(Body::empty(), Ledger::new(&connection.account), Some(TakenBy(now)), open);
+        connection.let_go(now);
+        assert_eq!(socket.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert!(!paced.is_end_stream(), "its body ends with an error");
+    }
 }

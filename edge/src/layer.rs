@@ -19,16 +19,52 @@ use crate::paced::{Open, Paced};
 
 pub use crate::paced::TakenBy;
 
+/// What a request is, by its path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One message, sent at once.
+    OneMessage,
+    /// A stream whose service charges what it leaves unread: messages whenever its client likes.
+    Stream,
+    /// A stream of a service that knows nothing of charges: what it may leave unread is charged from the beginning, and a connection has a few.
+    Conversation,
+}
+
 /// How the requests of a port are held.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The paths of services whose requests are one message, sent at once: others may say something whenever they like.
-    pub one_message: fn(&str) -> bool,
+    /// What the request with this path is.
+    pub kind: fn(&str) -> Kind,
     /// What arrived is held until the answer is taken, or until a service takes it over from the ledger; else until it was handed on.
     pub keeps: bool,
-    /// The flow-control window of the port's connections.
+    /// The flow-control window of each request.
     pub window_bytes: u32,
+    /// The longest first message of a stream.
+    pub first_bytes: usize,
+    /// The longest message of a stream.
+    pub most_bytes: usize,
 }
+
+impl Bounds {
+    fn terms(&self, kind: Kind) -> Terms {
+        let is_stream = kind != Kind::OneMessage;
+        let or_any = |bytes| if is_stream { bytes } else { limits::MAX_MESSAGE_BYTES };
+        Terms {
+            is_stream,
+            keeps: self.keeps,
+            window_bytes: self.window_bytes as usize,
+            first_bytes: or_any(self.first_bytes),
+            most_bytes: or_any(self.most_bytes),
+        }
+    }
+}
+
+fn refused<E: Send + 'static>() -> Served<E> {
+    let refusal = to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
+    Box::pin(std::future::ready(Ok(refusal.into_http())))
+}
+
+type Served<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S> Layer<S> for Bounds {
     type Service = Bounded<S>;
@@ -53,7 +89,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = Served<S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -65,16 +101,19 @@ where
             return Box::pin(self.inner.call(request));
         };
         let open = connection.begin_request();
-        let Some(charge) = Charge::take(&connection.account, limits::OPEN_REQUEST_BYTES) else {
-            let refusal = to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
-            return Box::pin(std::future::ready(Ok(refusal.into_http())));
-        };
+        let kind = (self.bounds.kind)(request.uri().path());
+        let mut bytes = limits::OPEN_REQUEST_BYTES + limits::HEADER_OVERHEAD_BYTES * request.headers().len();
+        let mut conversation = None;
+        if kind == Kind::Conversation {
+            bytes += self.bounds.window_bytes as usize;
+            conversation = connection.begin_conversation();
+            if conversation.is_none() {
+                return refused();
+            }
+        }
+        let Some(charge) = Charge::take(&connection.account, bytes) else { return refused() };
         let ledger = Ledger::new(&connection.account);
-        let terms = Terms {
-            is_stream: !(self.bounds.one_message)(request.uri().path()),
-            keeps: self.bounds.keeps,
-            window_bytes: self.bounds.window_bytes as usize,
-        };
+        let terms = self.bounds.terms(kind);
         let extensions = request.extensions_mut();
         extensions.insert(TcpConnectInfo { local_addr: None, remote_addr: Some(connection.from) });
         extensions.insert(Arc::clone(&ledger));
@@ -83,7 +122,7 @@ where
         Box::pin(async move {
             let response = served.await?;
             let until = response.extensions().get::<TakenBy>().copied();
-            let open = Open { connection, open, charge };
+            let open = Open { connection, open, charge, conversation };
             Ok(response.map(|body| Body::new(Paced::new(body, ledger, until, open))))
         })
     }

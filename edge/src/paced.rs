@@ -15,7 +15,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::budget::Charge;
-use crate::connection::{OpenRequest, Watched};
+use crate::connection::{Conversation, OpenRequest, Watched};
 use crate::ledger::Ledger;
 
 /// In a response's extensions: it is let go if it is not taken by then, however much was taken before.
@@ -27,6 +27,8 @@ pub(crate) struct Held {
     inner: Option<Content>,
     ledger: Arc<Ledger>,
     until: Option<Instant>,
+    /// The connection is without it from here on, whether its client has heard of that or not.
+    request: Option<OpenRequest>,
 }
 
 /// The service's body, and what of its newest frame has not gone out.
@@ -38,12 +40,11 @@ pub(crate) struct Content {
 impl Held {
     /// Returns what is to be dropped, if its time is over.
     pub(crate) fn let_go(&mut self, now: Instant) -> Option<Content> {
-        let stalled_since = now.checked_sub(limits::ANSWER_TAKEN_WITHIN);
-        let is_stalled = stalled_since.is_some_and(|since| self.ledger.is_stalled(since));
-        if !is_stalled && self.until.is_none_or(|until| now < until) {
+        if !self.ledger.is_stalled(now) && self.until.is_none_or(|until| now < until) {
             return None;
         }
         self.ledger.close();
+        self.request = None;
         self.inner.take()
     }
 }
@@ -52,17 +53,19 @@ impl Held {
 pub(crate) struct Paced {
     held: Arc<Mutex<Held>>,
     _watched: Watched,
-    _request: OpenRequest,
     /// What an open request takes beyond its messages.
     _charge: Charge,
+    _conversation: Option<Conversation>,
 }
 
 impl Paced {
     pub(crate) fn new(body: Body, ledger: Arc<Ledger>, until: Option<TakenBy>, request: Open) -> Self {
         let inner = Some(Content { body, rest: Bytes::new() });
-        let held = Arc::new(Mutex::new(Held { inner, ledger, until: until.map(|until| until.0) }));
+        ledger.begin_offering();
+        let until = until.map(|until| until.0);
+        let held = Arc::new(Mutex::new(Held { inner, ledger, until, request: Some(request.open) }));
         let watched = request.connection.watch(&held);
-        Self { held, _watched: watched, _request: request.open, _charge: request.charge }
+        Self { held, _watched: watched, _charge: request.charge, _conversation: request.conversation }
     }
 }
 
@@ -71,6 +74,7 @@ pub(crate) struct Open {
     pub(crate) connection: Arc<crate::connection::Connection>,
     pub(crate) open: OpenRequest,
     pub(crate) charge: Charge,
+    pub(crate) conversation: Option<Conversation>,
 }
 
 impl HttpBody for Paced {
@@ -84,7 +88,11 @@ impl HttpBody for Paced {
             return Poll::Ready(Some(Err(Status::deadline_exceeded("the answer was not taken in time"))));
         };
         while content.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut content.body).poll_frame(cx)) {
+            let Poll::Ready(next) = Pin::new(&mut content.body).poll_frame(cx) else {
+                ledger.note_awaited();
+                return Poll::Pending;
+            };
+            match next {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => content.rest = data,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_edge::gate::{Gate, Port, PortLimits};
-use holdfast_edge::layer::Bounds;
+use holdfast_edge::layer::{Bounds, Kind};
 use holdfast_proto::v1::store_transport_server::StoreTransportServer;
 use holdfast_types::{SiteName, StoreId, limits};
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +70,7 @@ const PORT: PortLimits = PortLimits {
     per_address: limits::STORE_CONNECTIONS,
     first_request_within: Some(limits::FIRST_REQUEST_WITHIN),
     lives_for: None,
+    idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
     bytes: limits::STORE_PORT_BYTES,
 };
 
@@ -330,7 +331,14 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener, port: Arc
         .http2_keepalive_interval(Some(limits::STREAM_KEEPALIVE))
         .http2_keepalive_timeout(Some(limits::STREAM_KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(limits::CLIENT_HEADER_BYTES)
-        .layer(Bounds { one_message: |_| false, keeps: false, window_bytes: limits::STREAM_WINDOW_BYTES })
+        .layer(Bounds {
+            kind: |_| Kind::Stream,
+            keeps: false,
+            window_bytes: limits::STREAM_WINDOW_BYTES,
+            // Whoever has not said who he is has the room of a hello.
+            first_bytes: limits::STORE_HELLO_BYTES,
+            most_bytes: largest_frame,
+        })
         .add_service(service)
         .serve_with_incoming_shutdown(Gate::new(listener, port).incoming(), stopped)
         .await;

@@ -12,6 +12,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -221,7 +222,8 @@ fn start_store(
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
     let support_link = start_support(config, support_config, &transport)?;
     directory.learn(stores);
-    directory.begin(tell_streams(identity.store, &transport, &support_link, faults.clone()));
+    let carried = state.ports.stores_carried();
+    directory.begin(tell_streams(identity.store, carried, &transport, &support_link, faults.clone()));
     let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
@@ -318,12 +320,27 @@ fn store_options() -> StoreOptions {
 }
 
 /// The directory tells streams and heartbeats where the other stores are, and which of them are no more. A store that is itself no
-/// more ends.
-fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink, faults: FaultSink) -> OnChange {
+/// more ends. `carried`: how many there are connections for.
+fn tell_streams(
+    own: StoreId,
+    carried: usize,
+    transport: &Arc<Transport>,
+    support: &SupportLink,
+    faults: FaultSink,
+) -> OnChange {
     let transport = Arc::clone(transport);
     let heartbeats = support.addresses();
+    let most = AtomicUsize::new(carried.saturating_add(1));
     Box::new(move |records| {
         let (forgotten, members): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.is_forgotten());
+        // Once, and again whenever there are more.
+        if members.len() > most.fetch_max(members.len(), Ordering::Relaxed) {
+            tracing::warn!(
+                members = members.len(),
+                carried,
+                "this process may have too few files open for connections of all stores: raise the limit (`ulimit -n`, LimitNOFILE=)"
+            );
+        }
         for record in forgotten {
             if record.store == own {
                 faults.report(&Fault::Identity(membership::is_over(own)));

@@ -360,6 +360,17 @@ pub const CONNECTION_OWN_BYTES: usize = 48 << 10;
 pub const STORE_PORT_BYTES: usize = 128 << 20;
 /// Beyond that one connection holds at most what is free divided by this: alone a fifth of the budget, which is two of the largest messages.
 pub const CONNECTION_SHARE: usize = 4;
+/// All connections from one address together hold at most what is free divided by this: a third of the budget. A stranger who opens as many
+/// connections as he likes leaves the rest to others.
+pub const ADDRESS_SHARE: usize = 2;
+/// Of a message so much is charged when it begins; the rest of it once that has come. A claim of 8 MiB costs five bytes.
+pub const MESSAGE_STEP_BYTES: usize = 64 << 10;
+/// The first message of a stream between stores, which says who is there.
+pub const STORE_HELLO_BYTES: usize = 16 << 10;
+/// Bytes that one connection is read for before others have their turn: what it sent waits for whoever takes it and charges it.
+pub const READ_TURN_BYTES: usize = 256 << 10;
+/// Bytes of a connection that the kernel holds and has not sent: what is counted as taken is at most so far from it.
+pub const UNSENT_BYTES: u32 = 128 << 10;
 /// Counted for an open request beyond its messages: buffers for reading and writing, and what serves it.
 pub const OPEN_REQUEST_BYTES: usize = 24 << 10;
 /// Counted for each answer beyond its values: one that says nothing takes memory too, until it is taken.
@@ -372,20 +383,31 @@ pub const ROW_OVERHEAD_BYTES: usize = 96;
 pub const ANSWER_SLICE_BYTES: usize = 32 << 10;
 /// Answers of a client's stream that it has not taken; beyond it nothing more is read from it.
 pub const STREAM_UNTAKEN_BYTES: usize = 8 << 20;
-/// What a client's connection may have in flight unread: 25 MB/s at 10 ms of round trip. A thousand of them are a quarter of a gigabyte.
+/// What a request of a client may have in flight unread: 25 MB/s at 10 ms of round trip. A thousand of them are a quarter of a gigabyte.
 pub const CLIENT_WINDOW_BYTES: u32 = 256 << 10;
 /// A message arrives within this time of its first byte: the largest one at 3.4 Mbit/s.
 pub const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
 /// A client that has answers to take and takes nothing of them for so long loses them.
 pub const ANSWER_TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// Beyond that it takes so many bytes a second at least, for as long as it has something to take: who takes a drop now and then holds as
+/// much as who takes nothing.
+pub const ANSWER_TAKEN_RATE: usize = 64 << 10;
 /// How often answers that nobody takes are looked for.
 pub const UNTAKEN_LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
 /// A connection makes its first request within this time, or is ended.
 pub const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
-/// Requests that one connection of a client may have open: more wait at the client, as HTTP/2 has it.
-pub const CLIENT_REQUESTS_PER_CONNECTION: u32 = 256;
+/// Requests that one connection of a client may have open: more wait at the client, as HTTP/2 has it. No fewer than the 100 that libraries
+/// begin with before they have heard of a limit.
+pub const CLIENT_REQUESTS_PER_CONNECTION: u32 = 128;
+/// What all requests of a client's connection may have in flight unread: each its window, so that those that wait for room do not keep
+/// those that have it from arriving. What waits is charged.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = CLIENT_REQUESTS_PER_CONNECTION * CLIENT_WINDOW_BYTES;
+/// Conversations of other services (health, reflection) that one connection may have open.
+pub const CONVERSATIONS_PER_CONNECTION: usize = 4;
 /// Headers of one request: gRPC needs a few hundred bytes.
-pub const CLIENT_HEADER_BYTES: u32 = 16 << 10;
+pub const CLIENT_HEADER_BYTES: u32 = 8 << 10;
+/// Counted for each header of a request beyond its bytes.
+pub const HEADER_OVERHEAD_BYTES: usize = 128;
 /// How often a client's connection is asked whether it lives.
 pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(20);
 /// A client's connection that does not answer within this time is ended.
@@ -394,14 +416,26 @@ pub const CLIENT_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CLIENT_CONNECTIONS: usize = 2_048;
 /// Of the connections of a port, the part that one address may have, in percent: a whole site may come from behind one address.
 pub const ADDRESS_SHARE_PERCENT: usize = 60;
-/// Connections of other stores to the port for streams: three of each, in a fleet of a hundred stores, and as many that are being replaced.
-pub const STORE_CONNECTIONS: usize = 1_024;
+/// Connections of other stores to the port for streams: three of each in the largest fleet, and a third as many that are being replaced.
+pub const STORE_CONNECTIONS: usize = 4 * MAX_MEMBERS;
+/// Of these, each other store has so many: one for a class.
+pub const CONNECTIONS_OF_A_STORE: usize = 3;
 /// Connections to the HTTP port: a probe's takes milliseconds.
 pub const HTTP_CONNECTIONS: usize = 256;
 /// A connection to the HTTP port is ended after this: probes and scrapers connect again.
 pub const HTTP_CONNECTION_LIVES: Duration = Duration::from_secs(60);
 /// At the limit of a port a connection that has been without a request for so long makes room for the next.
 pub const IDLE_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(1);
+/// The same for the HTTP port, where a connection counts as idle from its beginning: a probe takes milliseconds.
+pub const HTTP_IDLE_BEFORE_MAKING_ROOM: Duration = Duration::from_millis(100);
+/// Where none is without a request, one over which nothing came and of which nothing was taken for so long makes room.
+pub const UNMOVED_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(10);
+/// The headers of a request to the HTTP port come within this time.
+pub const HTTP_HEADERS_WITHIN: Duration = Duration::from_secs(5);
+/// The headers of a request to the HTTP port, and all else that is buffered of a connection.
+pub const HTTP_BUFFER_BYTES: usize = 16 << 10;
+/// A page of metrics is made at most this often; whoever asks meanwhile is told the last one.
+pub const METRICS_PAGE_EVERY: Duration = Duration::from_secs(1);
 /// How long accepting pauses where there is no room, or no file to be had.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are turned away are told of in the log this often.
@@ -425,6 +459,8 @@ pub const SUPPORT_QUEUE_FRAMES: usize = 8;
 pub const SUPPORT_RECONNECT: Duration = Duration::from_millis(100);
 /// Support connections accepted at a time.
 pub const SUPPORT_MAX_INCOMING: usize = 1_024;
+/// Support connections that are accepted before those that are open have their turn.
+pub const SUPPORT_ACCEPT_TURN: usize = 64;
 /// Bytes read from one support connection before the others have their turn.
 pub const SUPPORT_READ_TURN_BYTES: usize = 16 << 10;
 /// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
@@ -521,6 +557,7 @@ const _: () = {
     assert!(MAX_GET_BYTES + STREAM_ANSWERS_BYTES + 2 * STREAM_NOTICES_BYTES < MAX_MESSAGE_BYTES);
     assert!(2 * RANGES_PAGE_BYTES < MAX_MESSAGE_BYTES);
     assert!(MAX_MEMBERS <= ADDRESSED_STORES);
+    assert!(CONNECTIONS_OF_A_STORE * MAX_MEMBERS <= STORE_CONNECTIONS && MAX_MEMBERS <= SUPPORT_MAX_INCOMING);
     assert!(EVENTS_KEPT * (MAX_SENTENCE_BYTES + 256) < MAX_MESSAGE_BYTES);
     assert!((MAX_KEYSPACES as usize) * 96 < MAX_MESSAGE_BYTES);
     assert!(MAX_MEMBERS * STORE_RECORD_BYTES + MAX_STORE_RECORDS * FORGOTTEN_STORE_BYTES < MAX_MESSAGE_BYTES);

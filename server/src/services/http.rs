@@ -1,4 +1,7 @@
 //! Health and metrics over HTTP. Health is local: it never depends on a quorum.
+//!
+//! HTTP/1 only, one request of a connection at a time and each small: what a connection may hold is what its buffer holds. The page of metrics
+//! is made once for all who ask for it within a second.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,12 +13,18 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use bytes::Bytes;
+use holdfast_edge::connection::Socket;
 use holdfast_edge::gate::Gate;
 use holdfast_kv::driver::SLOW_BEAT;
+use holdfast_types::limits;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::ports::Probes;
 use crate::running::ServerState;
 
 /// A thread that seems to hang has this long to show that it lives: all of them seem to when the machine slept, or the process was stopped.
@@ -31,8 +40,11 @@ pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let gate = Probes(Gate::new(listener, Arc::clone(&state.ports.http)));
-            axum::serve(gate, router(state)).await
+            let mut gate = Gate::new(listener, Arc::clone(&state.ports.http));
+            let routes = router(state);
+            loop {
+                tokio::spawn(converse(gate.accept().await, routes.clone()));
+            }
         })
     };
     let tell = move || {
@@ -45,6 +57,26 @@ pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<(
     Ok(())
 }
 
+/// Answers one connection until it ends.
+async fn converse(socket: Socket, routes: Router) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HTTP_HEADERS_WITHIN)
+        .max_buf_size(limits::HTTP_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection to the HTTP port failed");
+    }
+}
+
+/// What the routes share.
+#[derive(Clone)]
+struct Shared {
+    state: Arc<ServerState>,
+    /// The newest page of metrics, and when it was made.
+    page: Arc<Mutex<Option<(Instant, Bytes)>>>,
+}
+
 /// The routes of the HTTP port.
 fn router(state: Arc<ServerState>) -> Router {
     Router::new()
@@ -52,12 +84,12 @@ fn router(state: Arc<ServerState>) -> Router {
         .route("/readyz", get(readyz))
         .route("/startz", get(startz))
         .route("/metrics", get(metrics_page))
-        .with_state(state)
+        .with_state(Shared { state, page: Arc::default() })
 }
 
 /// The process turns its rounds, or has none to turn yet. Not whether it is fit to lead: who fails here is ended, and a slow disk is no faster
 /// after a start.
-async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
+async fn livez(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse {
     let Some(running) = state.running() else { return (StatusCode::OK, "ok\n".to_owned()) };
     let until = Instant::now() + LIVES_WITHIN;
     loop {
@@ -73,7 +105,7 @@ async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
 }
 
 /// The store takes requests.
-async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
+async fn readyz(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse {
     match state.readiness() {
         Ok(said) => (StatusCode::OK, said),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
@@ -85,7 +117,39 @@ async fn startz() -> impl IntoResponse {
     (StatusCode::OK, "ok\n")
 }
 
-async fn metrics_page(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
+async fn metrics_page(State(Shared { state, page }): State<Shared>) -> impl IntoResponse {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, TYPE)], metrics::page(&state))
+    ([(header::CONTENT_TYPE, TYPE)], newest(&page, Instant::now(), || metrics::page(&state)))
+}
+
+/// The newest page, made again once it is older than [`limits::METRICS_PAGE_EVERY`].
+fn newest(page: &Mutex<Option<(Instant, Bytes)>>, now: Instant, make: impl FnOnce() -> String) -> Bytes {
+    let mut page = page.lock();
+    let known = page.as_ref().filter(|(made, _)| now.saturating_duration_since(*made) < limits::METRICS_PAGE_EVERY);
+    match known {
+        Some((_, known)) => known.clone(),
+        None => {
+            let made = Bytes::from(make());
+            *page = Some((now, made.clone()));
+            made
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_metrics_is_made_once_a_second_for_all_who_ask() {
+        let (page, begun) = (Mutex::default(), Instant::now());
+        let mut made = 0;
+        for ms in [0, 1, 999, 1_000, 1_500, 2_000] {
+            newest(&page, begun + Duration::from_millis(ms), || {
+                made += 1;
+                "page".into()
+            });
+        }
+        assert_eq!(made, 3);
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_client::core::spanning::{ScanPager, ScanPart};
+use holdfast_edge::budget::Charge;
 use holdfast_edge::layer::TakenBy;
 use holdfast_edge::ledger::Ledger;
 use holdfast_proto::convert::BadMessage;
@@ -167,9 +168,12 @@ async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanReque
             // The client has gone, or does not take what it was answered.
             () = pages.closed() => return,
         };
-        let (place, page) = match answer {
-            Some((place, Ok(page))) => (place, page),
-            Some((place, Err(error))) => return place.send(Err(to_status(error))),
+        let (place, held, page) = match answer {
+            Some(Page { place, held: Some(held), answer: Ok(page) }) => (place, held, page),
+            Some(Page { place, answer, .. }) => {
+                let error = answer.err().unwrap_or(Rejected::DeadlineExceeded);
+                return place.send(Err(to_status(error)));
+            }
             // The deadline came, and there is no place for a word about it.
             None => return,
         };
@@ -188,7 +192,7 @@ async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanReque
             message.resume = None;
         }
         message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
-        client.settle(PAGE_BYTES, message.encoded_len());
+        client.owe_held(held, message.encoded_len());
         place.send(Ok(message));
         if bytes_left == 0 {
             return;
@@ -198,20 +202,29 @@ async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanReque
 
 type Pages = mpsc::Sender<Result<v1::ScanResponse, Status>>;
 
-/// A place for a page, and then the page, for which [`PAGE_BYTES`] are charged. `None`: there was no place before the deadline.
+/// A page, the place where it goes, and what is charged for it: [`PAGE_BYTES`], which are not the client's to take before it is there.
+struct Page<'a> {
+    place: mpsc::Permit<'a, Result<v1::ScanResponse, Status>>,
+    held: Option<Charge>,
+    answer: Result<Answer, Rejected>,
+}
+
+/// A place for a page, room for it, and then the page. `None`: there was no place before the deadline.
 async fn page<'a>(
     running: &Running,
     client: &Ledger,
     asked: RangeRequest,
     deadline: Instant,
     pages: &'a Pages,
-) -> Option<(mpsc::Permit<'a, Result<v1::ScanResponse, Status>>, Result<Answer, Rejected>)> {
+) -> Option<Page<'a>> {
     let place = tokio::time::timeout_at(deadline, pages.reserve()).await.ok()?.ok()?;
-    if !client.owe_by(PAGE_BYTES, deadline).await {
-        return Some((place, Err(Rejected::DeadlineExceeded)));
-    }
-    // It is paid for already.
-    Some((place, repeat::ask(running, None, asked, deadline).await))
+    let held = client.charge_by(PAGE_BYTES, deadline).await;
+    let answer = match held {
+        // It is paid for already.
+        Some(_) => repeat::ask(running, None, asked, deadline).await,
+        None => Err(Rejected::DeadlineExceeded),
+    };
+    Some(Page { place, held, answer })
 }
 
 fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {

@@ -39,14 +39,26 @@ pub async fn ask(
         deadline,
         in_the_way: None,
     };
+    // Room for an answer that had none when it came: it is read again once there is.
+    let mut room = None;
     loop {
         let range = last_range(running, &request.request);
         let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
         let wait = deadline.saturating_duration_since(Instant::now());
-        let outcome = running.ask_for(client, asked, Authority::Client, wait).await;
-        if outcome.is_err() && client.is_some_and(|client| client.was_refused()) {
-            // The client has not taken what it was answered: asking again would only read it again.
-            return outcome.map_err(|rejected| call.said(rejected));
+        let charged = client.filter(|_| room.is_none());
+        let outcome = running.ask_for(charged, asked, Authority::Client, wait).await;
+        if let (Some(client), Some(room), Ok(answer)) = (client, room.take(), &outcome) {
+            client.owe_held(room, answer.size_bytes());
+        }
+        if outcome.is_err()
+            && let Some((client, bytes)) = client.and_then(|client| Some((client, client.take_refused()?)))
+        {
+            room = if call.is_write { None } else { client.charge_by(bytes, deadline).await };
+            if room.is_none() {
+                // The client has not taken what it was answered: asking again would only read it again.
+                return outcome.map_err(|rejected| call.said(rejected));
+            }
+            continue;
         }
         match call.take(outcome, Instant::now()) {
             Next::Again(rejected, _) if *running.stopped.borrow() => return Err(call.said(rejected)),

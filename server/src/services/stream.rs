@@ -38,6 +38,10 @@ use crate::running::{Running, charged};
 const MAX_ANSWERS: usize = 1_024;
 /// How long a stopping store waits for a client to take its last answers.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
+/// Calls that came wait so long for room: a client that takes its answers has made some by then.
+const ROOM_WITHIN: Duration = limits::ANSWER_TAKEN_WITHIN;
+/// What there was no room to tell is told after so long.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Messages ready for the client's connection.
 const READY_MESSAGES: usize = 4;
 
@@ -157,7 +161,9 @@ async fn read(
 
 /// Takes in one message of calls; false: it was the last.
 async fn next_calls(session: &Session, calls: &mut Streaming<StreamRequest>) -> Result<bool, Status> {
-    room(session, || (session.client.untaken_bytes() <= limits::STREAM_UNTAKEN_BYTES).then_some(())).await?;
+    // However long it takes: who takes too little of them loses his answers, and the stream with them.
+    let has_taken = || (session.client.untaken_bytes() <= limits::STREAM_UNTAKEN_BYTES).then_some(());
+    room(session, None, has_taken).await?;
     let Some(request) = calls.message().await? else { return Ok(false) };
     if let Some(fleet) = request.hello.and_then(|hello| hello.fleet)
         && (fleet.high, fleet.low) != halves(session.running.fleet.0)
@@ -165,29 +171,39 @@ async fn next_calls(session: &Session, calls: &mut Streaming<StreamRequest>) -> 
         let other = "this store belongs to another fleet than the one the client named";
         return Err(Status::failed_precondition(other));
     }
-    if session.open.lock().len() + request.calls.len() > limits::STREAM_MAX_CALLS {
+    // Beyond this there could never be room for what is counted for its calls.
+    if request.calls.len() > limits::CLIENT_MESSAGE_CALLS {
+        let (calls, most) = (request.calls.len(), limits::CLIENT_MESSAGE_CALLS);
+        let too_many = format!("{calls} calls in one message: it may have {most}");
+        return Err(Status::resource_exhausted(too_many));
+    }
+    if session.open.lock().len().saturating_add(request.calls.len()) > limits::STREAM_MAX_CALLS {
         let most = limits::STREAM_MAX_CALLS;
         let too_many = format!("more than {most} calls are open on this stream: wait for answers");
         return Err(Status::resource_exhausted(too_many));
     }
     let mut message = session.client.take_received();
-    let calls_bytes = request.calls.len() * limits::CALL_OVERHEAD_BYTES;
-    message.join(room(session, || session.client.charge(calls_bytes)).await?);
+    let calls_bytes = request.calls.len().saturating_mul(limits::CALL_OVERHEAD_BYTES);
+    message.join(room(session, Some(ROOM_WITHIN), || session.client.charge(calls_bytes)).await?);
     session.begin(request.calls, &request.cancel, &Arc::new(message))?;
     Ok(true)
 }
 
-/// Waits until there is what `look` looks for, which the client brings about by taking answers. What it may send meanwhile is charged: a
-/// client for which there is no room even for that loses its stream.
-async fn room<T>(session: &Session, look: impl Fn() -> Option<T>) -> Result<T, Status> {
+/// Waits until there is what `look` looks for, which the client brings about by taking answers. What it may send meanwhile is charged to the
+/// port. A client for which there is no room even for that loses its stream, and so does one that waited for so long.
+async fn room<T>(session: &Session, within: Option<Duration>, look: impl Fn() -> Option<T>) -> Result<T, Status> {
+    let busy = || to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
     let mut unread = None;
+    let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return Ok(found);
         }
+        if within.is_some_and(|within| begun.elapsed() >= within) {
+            return Err(busy());
+        }
         if unread.is_none() {
-            let window = session.client.charge(limits::CLIENT_WINDOW_BYTES as usize);
-            unread = Some(window.ok_or_else(|| to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }))?);
+            unread = Some(session.client.window(limits::CLIENT_WINDOW_BYTES as usize).ok_or_else(busy)?);
         }
         // Others may have made room as well.
         let _ = tokio::time::timeout(limits::BUSY_RETRY_AFTER, session.client.taken()).await;
@@ -274,8 +290,10 @@ async fn last_answers(
         batch.push(answer);
     }
     let response = StreamResponse { now: session.running.fleet_now().0, ..StreamResponse::default() };
+    let mut telling = Telling::of(0);
     // A client that takes nothing is not waited for.
-    let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, pack(session, response, &mut batch, ready)).await;
+    let last = pack(session, response, &mut batch, ready, &mut telling);
+    let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, last).await;
 }
 
 /// What of the ranges held here a client is still to be told.
@@ -284,12 +302,27 @@ struct Telling {
     from: Option<Key>,
     /// At most so many ranges.
     left: usize,
+    not_before: Option<Instant>,
 }
 
 impl Telling {
     /// All ranges, in the order of their keys, as far as `most` goes.
     fn of(most: usize) -> Self {
-        Self { from: Some(Key::MIN), left: most }
+        Self { from: Some(Key::MIN), left: most, not_before: None }
+    }
+
+    /// All ranges once more, when there may be room for them.
+    fn later() -> Self {
+        Self { not_before: Some(Instant::now() + TELL_AGAIN_AFTER), ..Self::of(usize::MAX) }
+    }
+
+    /// Waits for its turn: the client takes what it is told.
+    async fn turn(&self, ready: &mpsc::Sender<Result<StreamResponse, Status>>) {
+        if let Some(not_before) = self.not_before {
+            sleep_until(not_before).await;
+        }
+        // An error means that the client is gone, which the next message finds.
+        let _ = ready.reserve().await;
     }
 
     fn is_over(&self) -> bool {
@@ -298,6 +331,7 @@ impl Telling {
 
     /// The next message's part of it.
     fn next(&mut self, running: &Running) -> Vec<RangeNotice> {
+        self.not_before = None;
         let Some(from) = self.from.take() else { return Vec::new() };
         let (notices, next) = running.notices_from(from, self.left);
         self.left = self.left.saturating_sub(notices.len());
@@ -333,7 +367,7 @@ async fn write(
         answers: Vec::new(),
         notices: telling.next(&session.running),
     };
-    if !send(session, hello, ready).await {
+    if !send(session, hello, ready, &mut telling).await {
         return;
     }
     let mut batch = Vec::new();
@@ -355,10 +389,7 @@ async fn write(
                 Err(RecvError::Closed) => return,
             },
             // The client takes what it is told: there is room for more.
-            room = ready.reserve(), if !telling.is_over() => {
-                drop(room);
-                response.notices = telling.next(&session.running);
-            }
+            () = telling.turn(ready), if !telling.is_over() => response.notices = telling.next(&session.running),
             () = session.said_all.notified() => ends = true,
             () = session.busy.notified(), if idle => idle = false,
             () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE), if !idle => {
@@ -368,8 +399,11 @@ async fn write(
         }
         response.now = session.running.fleet_now().0;
         silent_since = Instant::now();
-        let well =
-            if lives { send(session, response, ready).await } else { pack(session, response, &mut batch, ready).await };
+        let well = if lives {
+            send(session, response, ready, &mut telling).await
+        } else {
+            pack(session, response, &mut batch, ready, &mut telling).await
+        };
         if !well || (ends && answered.is_empty() && session.open.lock().is_empty()) {
             return;
         }
@@ -382,6 +416,7 @@ async fn pack(
     mut response: StreamResponse,
     batch: &mut Vec<Answered>,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+    telling: &mut Telling,
 ) -> bool {
     {
         let mut open = session.open.lock();
@@ -401,27 +436,28 @@ async fn pack(
         if size_bytes >= limits::STREAM_ANSWERS_BYTES {
             let next = StreamResponse { now: response.now, ..StreamResponse::default() };
             let full = std::mem::replace(&mut response, next);
-            if !send(session, full, ready).await {
+            if !send(session, full, ready, telling).await {
                 return false;
             }
             size_bytes = 0;
         }
     }
     let empty = response.answers.is_empty() && response.notices.is_empty();
-    empty || send(session, response, ready).await
+    empty || send(session, response, ready, telling).await
 }
 
-/// Sends one message, whose answers are charged already. False: the client is gone, or has no room for what it is told unasked.
+/// Sends one message, whose answers are charged already. What it tells of ranges is left out where there is no room for it, and told later.
+/// False: the client is gone.
 async fn send(
     session: &Session,
-    message: StreamResponse,
+    mut message: StreamResponse,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
+    telling: &mut Telling,
 ) -> bool {
     let told_bytes = message.notices.iter().map(prost::Message::encoded_len).sum();
     if told_bytes > 0 && !session.client.owe(told_bytes) {
-        let busy = to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
-        let _ = ready.send(Err(busy)).await;
-        return false;
+        message.notices.clear();
+        *telling = Telling::later();
     }
     ready.send(Ok(message)).await.is_ok()
 }
