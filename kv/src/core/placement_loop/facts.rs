@@ -421,7 +421,7 @@ mod tests {
     fn of_stores_that_somebody_made_up_a_few_are_remembered() {
         let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
         (100..10_000).for_each(|id| facts.note_stranger(StoreId(id)));
-        assert_eq!((facts.strangers.len(), facts.stores.len()), (limits::UNPROVED_STORES, 0));
+        assert_eq!((facts.strangers.len(), facts.known.stores.len()), (limits::UNPROVED_STORES, 0));
         assert!(facts.has_strangers(&BTreeMap::new()));
         let on_record = facts.strangers.iter().map(|store| (*store, record(store.0, None))).collect();
         assert!(!facts.has_strangers(&on_record), "their records are read by now");
@@ -433,10 +433,10 @@ mod tests {
         let later = RangeReport { term: Term(1 << 40), ..leads(7) };
         facts.report(StoreReport { ranges: vec![leads(7)], ..says(1) }, Moment(1));
         facts.report(StoreReport { ranges: vec![later.clone(), leads(8)], ..says(3) }, Moment(2));
-        assert_eq!(facts.ranges.keys().collect::<Vec<_>>(), [&RangeId(7)]);
-        assert_eq!(facts.ranges[&RangeId(7)].leader, StoreId(1));
+        assert_eq!(facts.ranges().keys().collect::<Vec<_>>(), [&RangeId(7)]);
+        assert_eq!(facts.ranges()[&RangeId(7)].leader, StoreId(1));
         facts.report(StoreReport { ranges: vec![later], ..says(2) }, Moment(3));
-        assert_eq!(facts.ranges[&RangeId(7)].leader, StoreId(2));
+        assert_eq!(facts.ranges()[&RangeId(7)].leader, StoreId(2));
     }
 
     #[test]
