@@ -174,11 +174,14 @@ impl Fleet {
     fn hear(&mut self) {
         let mut hearing = Duration::ZERO;
         for ((store, worker), departing) in &mut self.departing {
-            if departing.is_done() {
-                assert_eq!(departing.begin(all_led(*store, *worker)), 0);
+            if departing.may_begin(self.now) {
+                assert_eq!(departing.begin(all_led(*store, *worker), self.now), 0);
             }
-            for _ in 0..limits::REPORT_PARTS_AT_A_TIME {
-                let Some(part) = departing.next_part() else { break };
+            let mut parts: Vec<_> = (0..limits::REPORT_PARTS_AT_A_TIME).map_while(|_| departing.next_part()).collect();
+            if parts.is_empty() {
+                parts.push((departing.sign_of_life(), Ranges::default()));
+            }
+            for part in parts {
                 let report = report(*store, *worker, part, self.draining == Some(*store));
                 let ((heard, bytes), took) = timed(|| {
                     let payload = StoreMessage::Report(Box::new(report)).encode().expect("it fits");

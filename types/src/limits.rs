@@ -274,8 +274,8 @@ pub const MAX_KEYSPACES: u32 = 65_536;
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// What one worker reports of its ranges goes in parts of this size, so that a report of any length fits into messages and delays no vote.
 pub const REPORT_PART_BYTES: usize = 256 << 10;
-/// Parts that one worker sends each time: 2 MiB a second, about 10,000 small ranges. A longer report takes more than one time. Those of all
-/// workers fit into the queue to one store.
+/// Parts that one worker sends each time: a report of 5,000 small ranges leaves at once, a longer one takes more than one time. In the long
+/// run a worker sends one part each time. Those of all workers fit into the queue to one store.
 pub const REPORT_PARTS_AT_A_TIME: usize = 4;
 /// Parts of one report: 1.7 million small ranges of one worker, or 32,000 with the longest keys. What does not fit is not reported, and
 /// complained of. Bounds what the parts of an unfinished report take at the store that plans.

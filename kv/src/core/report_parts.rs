@@ -3,13 +3,18 @@
 //! A worker may lead a hundred thousand ranges; what it knows of them fits into no message. It looks at all of them at one moment, cuts
 //! the result, and sends a few parts with each beat ([`Departing`]). Whoever plans keeps the parts until the last one is there, and then
 //! takes all of them in ([`Arriving`]): the ranges of a part that got lost would look as if nobody led them. A part that is lost costs
-//! the whole report; the next one is made as soon as this one has left.
+//! the whole report.
 //!
-//! What a part says of the store itself needs no others and counts at once: a store of which any part arrives is alive.
+//! A report leaves quickly, since whoever begins to plan waits for it, and then the worker rests: it begins the next one when a beat for
+//! each part is over. So however many ranges it leads, it sends one part a beat in the long run, and the store that plans hears so much
+//! from each worker and no more.
+//!
+//! What a part says of the store itself needs no others and counts at once: a store of which any part arrives is alive. A worker that
+//! rests sends a part of nothing, as a sign of life.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdfast_types::{Incarnation, RangeId, ReplicaId, limits};
+use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, limits};
 
 use super::message::RangeReport;
 
@@ -25,7 +30,7 @@ const DAMAGED_BYTES: usize = 24;
 pub struct ReportPart {
     /// Counts the reports of one worker within an incarnation of its store.
     pub report: u64,
-    /// Which part, from 0,
+    /// Which part, from 0; behind the last one: none, it is a sign of life.
     pub part: u32,
     /// of how many.
     pub parts: u32,
@@ -38,7 +43,13 @@ impl ReportPart {
     /// True for what a worker may have sent.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.part < self.parts && self.parts <= limits::MAX_REPORT_PARTS
+        (1..=limits::MAX_REPORT_PARTS).contains(&self.parts) && self.part <= self.parts
+    }
+
+    /// True when it says nothing of ranges: a worker between two reports lets itself be heard.
+    #[must_use]
+    pub fn is_sign_of_life(&self) -> bool {
+        self.part == self.parts
     }
 }
 
@@ -56,30 +67,39 @@ pub struct Ranges {
 /// Invariants:
 /// - no part is larger than [`limits::REPORT_PART_BYTES`], but for one range that is larger by itself
 /// - there is at least one part, so that a store that leads nothing is heard too
+/// - in the long run there is no more than one part each [`limits::REPORT_EVERY`]
 #[derive(Default, Debug)]
 pub struct Departing {
     report: u64,
     parts: u32,
     sent: u32,
     waiting: VecDeque<Ranges>,
+    next_at: Moment,
 }
 
 impl Departing {
-    /// True when nothing of the last report waits: the next one may be made.
+    /// True when nothing of the last report waits, and it is time for the next one.
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.waiting.is_empty()
+    pub fn may_begin(&self, now: Moment) -> bool {
+        self.waiting.is_empty() && self.next_at <= now
     }
 
     /// Cuts the next report into parts. Returns how many ranges did not fit into [`limits::MAX_REPORT_PARTS`] of them, and are left out.
-    pub fn begin(&mut self, ranges: Ranges) -> usize {
+    pub fn begin(&mut self, ranges: Ranges, now: Moment) -> usize {
         let mut parts = cut(ranges);
         let left_out = parts.split_off(parts.len().min(limits::MAX_REPORT_PARTS as usize));
         self.report += 1;
         self.sent = 0;
         self.parts = u32::try_from(parts.len()).expect("there are at most MAX_REPORT_PARTS");
         self.waiting = parts;
+        self.next_at = now.after(limits::REPORT_EVERY * self.parts);
         left_out.iter().map(|part| part.led.len() + part.damaged.len()).sum()
+    }
+
+    /// Names no part of the report, where there is none to send.
+    #[must_use]
+    pub fn sign_of_life(&self) -> ReportPart {
+        ReportPart { report: self.report, part: self.parts, parts: self.parts }
     }
 
     /// The next part to send.
@@ -153,7 +173,7 @@ impl Arriving {
     /// nothing any more.
     pub fn take(&mut self, incarnation: Incarnation, part: ReportPart, ranges: Ranges) -> Option<Ranges> {
         let from = (incarnation, part.report);
-        if from < self.from || !part.is_sound() {
+        if from < self.from || !part.is_sound() || part.is_sign_of_life() {
             return None;
         }
         if from > self.from {

@@ -41,7 +41,7 @@ fn parts_of(departing: &mut Departing) -> Vec<(ReportPart, Ranges)> {
 }
 
 fn begin(departing: &mut Departing, ranges: Ranges) -> Vec<(ReportPart, Ranges)> {
-    assert_eq!(departing.begin(ranges), 0);
+    assert_eq!(departing.begin(ranges, Moment::ZERO), 0);
     parts_of(departing)
 }
 
@@ -137,7 +137,7 @@ fn what_does_not_fit_into_the_most_parts_is_counted_and_left_out() {
     let a_part = limits::REPORT_PART_BYTES / cost_of(&one);
     let most = a_part * limits::MAX_REPORT_PARTS as usize;
     let mut departing = Departing::default();
-    assert_eq!(departing.begin(Ranges { led: vec![one; most + 7], damaged: Vec::new() }), 7);
+    assert_eq!(departing.begin(Ranges { led: vec![one; most + 7], damaged: Vec::new() }, Moment::ZERO), 7);
     let mut parts = 0;
     while let Some((part, _)) = departing.next_part() {
         assert!(part.is_sound());
@@ -153,4 +153,41 @@ fn parts_that_nobody_sends_are_not_kept() {
         assert_eq!(arriving.take(Incarnation(9), ReportPart { report: 1, part, parts }, small(1)), None);
     }
     assert!(arriving.parts.is_empty());
+}
+
+#[test]
+fn a_long_report_leaves_quickly_and_its_worker_rests_until_it_has_sent_a_part_a_beat() {
+    const BEATS: u32 = 1_000;
+    for ranges in [0, 1, 700, 3_000, 40_000] {
+        let (mut departing, mut now) = (Departing::default(), Moment::ZERO);
+        let (mut begun, mut sent, mut quiet) = (0, 0, 0);
+        for _ in 0..BEATS {
+            now = now.after(limits::REPORT_EVERY);
+            if departing.may_begin(now) {
+                assert_eq!(departing.begin(small(ranges), now), 0);
+                begun += 1;
+            }
+            let parts = (0..limits::REPORT_PARTS_AT_A_TIME).map_while(|_| departing.next_part()).count();
+            quiet += u32::from(parts == 0);
+            sent += parts;
+        }
+        let parts = begin(&mut Departing::default(), small(ranges)).len();
+        assert!(sent <= BEATS as usize + parts, "{ranges} ranges: {sent} parts in {BEATS} beats");
+        assert_eq!(begun, BEATS.div_ceil(u32::try_from(parts).unwrap()), "{ranges} ranges in {parts} parts");
+        assert_eq!(quiet > 0, parts > 1, "{ranges} ranges");
+        // Whoever hears a sign of life knows neither more nor less than before.
+        let (mut arriving, alive) = (Arriving::default(), departing.sign_of_life());
+        assert!(alive.is_sound() && alive.is_sign_of_life());
+        assert_eq!(arriving.take(Incarnation(1), alive, Ranges::default()), None);
+        departing.begin(small(ranges), now);
+        let whole = std::iter::from_fn(|| departing.next_part()).find_map(|(part, ranges)| {
+            assert_eq!(arriving.take(Incarnation(1), departing_alive(part), Ranges::default()), None);
+            arriving.take(Incarnation(1), part, ranges)
+        });
+        assert_eq!(whole, Some(small(ranges)));
+    }
+}
+
+fn departing_alive(part: ReportPart) -> ReportPart {
+    ReportPart { part: part.parts, ..part }
 }

@@ -482,7 +482,7 @@ mod tests {
     /// Reports of a store whose ranges do not fit into one part, without the part at `lost`.
     fn hear(facts: &mut Facts, departing: &mut Departing, ranges: u64, lost: Option<u32>, now: Moment) -> u32 {
         let led = (1..=ranges).map(leads).collect();
-        assert_eq!(departing.begin(Ranges { led, damaged: Vec::new() }), 0);
+        assert_eq!(departing.begin(Ranges { led, damaged: Vec::new() }, now), 0);
         let mut parts = 0;
         while let Some((part, ranges)) = departing.next_part() {
             parts = part.parts;

@@ -47,8 +47,11 @@ impl Worker {
             self.placement.set_leads(leads, &self.support.lost, cx.now);
         }
         self.begin_report(cx);
-        for _ in 0..limits::REPORT_PARTS_AT_A_TIME {
-            let Some((part, ranges)) = self.departing.next_part() else { break };
+        let mut parts: Vec<_> = (0..limits::REPORT_PARTS_AT_A_TIME).map_while(|_| self.departing.next_part()).collect();
+        if parts.is_empty() {
+            parts.push((self.departing.sign_of_life(), Ranges::default()));
+        }
+        for (part, ranges) in parts {
             let report = self.make_report(part, ranges);
             if has_placement {
                 self.pass_report(report, cx);
@@ -62,13 +65,13 @@ impl Worker {
         }
     }
 
-    /// Looks at all ranges, once all of the last look has left.
+    /// Looks at all ranges, once all of the last look has left, and as much time as it is long is over.
     fn begin_report(&mut self, cx: &Cx<'_>) {
-        if !self.departing.is_done() {
+        if !self.departing.may_begin(cx.now) {
             return;
         }
         let ranges = Ranges { led: self.led_ranges(cx), damaged: self.damaged_replicas() };
-        let left_out = self.departing.begin(ranges);
+        let left_out = self.departing.begin(ranges, cx.now);
         if left_out > 0 && !self.reports_cut {
             let most = limits::MAX_REPORT_PARTS;
             let what = format!(
@@ -190,7 +193,7 @@ impl Worker {
             return;
         }
         // One part asks for all: what is lost is asked for again with the next report.
-        let asks = report.part.part == 0;
+        let asks = report.part.part == 0 || report.part.is_sign_of_life();
         let known = report.directory_version;
         let leads = self.placement.leads();
         if leads {
