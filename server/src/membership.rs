@@ -1,6 +1,11 @@
 //! How a store becomes a member: what the fleet keeps of it in the system range. Runs on any store; the requests find the
 //! system range by themselves.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_kv::core::records;
 use holdfast_placement::{SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store, check_identity};
 use holdfast_proto::v1;

@@ -30,6 +30,7 @@ const COMMANDS: &[&str] = &[
     "server/src/load.rs",
     "server/src/man.rs",
     "server/src/oneshot.rs",
+    "server/src/site.rs",
     "server/src/sql/",
     "server/src/sql.rs",
     "server/src/status.rs",

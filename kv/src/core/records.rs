@@ -91,7 +91,11 @@ pub fn encode_site(record: &SiteRecord) -> Bytes {
 pub fn decode_site(bytes: &[u8]) -> Result<SiteRecord, BadMessage> {
     let message = v1::SiteRecord::decode(bytes)?;
     known("a site's record", message.version)?;
-    let former = |was: v1::FormerSiteIdentity| FormerIdentity { identity: was.identity, until: Timestamp(was.until) };
+    let former = |was: v1::FormerSiteIdentity| FormerIdentity {
+        identity: was.identity,
+        // It is only told to people.
+        until: Timestamp::compared(was.until),
+    };
     let former = message.former.into_iter().map(former).collect();
     Ok(SiteRecord { label: site(&message.label)?, identity: some(message.identity), former })
 }

@@ -1,6 +1,11 @@
 //! What makes an answer fit into a message, however large the fleet is and however much is wrong with it: sentences are short, lists name
 //! the first ones and say how many there are.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_edge::ledger::Ledger;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;

@@ -1,5 +1,10 @@
 //! The standard health service of gRPC: it says what `/readyz` says.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

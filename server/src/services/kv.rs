@@ -30,9 +30,8 @@ use crate::running::{Running, ServerState};
 
 /// Pages of a scan that a slow client may lag behind.
 const SCAN_PAGES_AHEAD: usize = 2;
-/// What a page takes at most, but for its last row.
-const PAGE_BYTES: usize = 1 << 20;
-const _: () = assert!(PAGE_BYTES == limits::MAX_SCAN_BYTES as usize, "a page is charged before it is read");
+/// What a page takes at most, but for its last row; it is charged before it is read.
+const PAGE_BYTES: usize = limits::MAX_SCAN_BYTES as usize;
 
 /// The public service of one store.
 pub struct KvService {

@@ -433,10 +433,10 @@ mod tests {
         let later = RangeReport { term: Term(1 << 40), ..leads(7) };
         facts.report(StoreReport { ranges: vec![leads(7)], ..says(1) }, Moment(1));
         facts.report(StoreReport { ranges: vec![later.clone(), leads(8)], ..says(3) }, Moment(2));
-        assert_eq!(facts.ranges().keys().collect::<Vec<_>>(), [&RangeId(7)]);
-        assert_eq!(facts.ranges()[&RangeId(7)].leader, StoreId(1));
+        assert_eq!(facts.known.ranges.keys().collect::<Vec<_>>(), [&RangeId(7)]);
+        assert_eq!(facts.known.ranges[&RangeId(7)].leader, StoreId(1));
         facts.report(StoreReport { ranges: vec![later], ..says(2) }, Moment(3));
-        assert_eq!(facts.ranges()[&RangeId(7)].leader, StoreId(2));
+        assert_eq!(facts.known.ranges[&RangeId(7)].leader, StoreId(2));
     }
 
     #[test]

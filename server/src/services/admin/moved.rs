@@ -9,6 +9,11 @@
 //! Kubernetes cluster that was only cut off hears that at its next look, and ends. While one of them answers or is heard nothing is
 //! written, since the label would stand for two Kubernetes clusters at once.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
