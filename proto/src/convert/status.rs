@@ -262,7 +262,7 @@ mod tests {
                     assert!(status.message().contains("...(4097 B)"), "{}", status.message());
                 }
                 (Rejected::NotLeader { .. }, Rejected::NotLeader { leader, .. }) => {
-                    assert_eq!(leader.unwrap(), LeaderHint { store: StoreId(u64::MAX), address: None });
+                    assert_eq!(leader.unwrap(), LeaderHint { store: StoreId::MAX, address: None });
                 }
                 _ => assert!(status.message().ends_with(CUT) && status.message().len() > 200, "{}", status.message()),
             }
