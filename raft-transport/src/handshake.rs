@@ -279,7 +279,7 @@ impl Incarnations {
         self.newest.lock().len()
     }
 
-    fn is_proved(&self, store: StoreId) -> bool {
+    pub(crate) fn is_proved(&self, store: StoreId) -> bool {
         self.proved.lock().contains(&store)
     }
 

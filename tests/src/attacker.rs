@@ -81,6 +81,44 @@ impl Drop for Attacker {
     }
 }
 
+/// The beginning of an HTTP/2 connection: preface and empty settings.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A frame of HTTP/2, whatever it says.
+#[must_use]
+pub fn http2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame of a test is small").to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header field, not compressed.
+#[must_use]
+pub fn http2_field(name: &str, value: &str) -> Vec<u8> {
+    let short = |text: &str| u8::try_from(text.len()).ok().filter(|length| *length < 127).expect("a short text");
+    let mut field = vec![0, short(name)];
+    field.extend(name.bytes());
+    field.push(short(value));
+    field.extend(value.bytes());
+    field
+}
+
+/// The headers of a gRPC request.
+#[must_use]
+pub fn http2_request(path: &str) -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "store"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    fields.into_iter().flat_map(|(name, value)| http2_field(name, value)).collect()
+}
+
 /// A message as gRPC sends it.
 #[must_use]
 pub fn framed(message: &impl Message) -> Bytes {

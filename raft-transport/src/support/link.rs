@@ -221,7 +221,11 @@ impl SupportLink {
         ready.extend(self.events.iter().map(|event| event.token()));
         for token in ready {
             match token {
-                LISTENER => self.incoming.accept(&self.listener, self.config.max_incoming, now, &mut self.sockets),
+                LISTENER => {
+                    if self.incoming.accept(&self.listener, &self.config, now, &mut self.sockets) {
+                        self.unfinished.insert(LISTENER);
+                    }
+                }
                 WAKER => {}
                 token => {
                     if self.handle_socket(token, now) {

@@ -132,3 +132,30 @@ async fn scans_past_their_deadline_hold_nothing_though_nobody_reads_them() {
     attacked.until_let_go(400.0 * 40e3).await;
     drop(attackers);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_the_fleet_is_counted_like_any_answer() {
+    let Some(mut attacked) = Attacked::start(None).await else { return };
+    let attackers = attacked
+        .by("unread answers of Fleet and Admin", async |attacked| {
+            let mut attackers = Vec::new();
+            let asked = [
+                ("/holdfast.v1.Fleet/Describe", framed(&v1::DescribeRequest {})),
+                ("/holdfast.v1.Fleet/Locate", framed(&v1::LocateRequest { limit: 1_000, ..Default::default() })),
+                ("/holdfast.v1.Admin/ListEvents", framed(&v1::ListEventsRequest::default())),
+            ];
+            for _ in 0..30 {
+                let mut attacker = Attacker::connect(attacked.client_port(), 2, 0).await.unwrap();
+                let mut begun = Vec::new();
+                for (path, message) in asked.iter().cycle().take(99) {
+                    begun.push(attacker.ask(path, Some("60S"), message.clone()).await);
+                }
+                attackers.push((attacker, begun));
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            attackers
+        })
+        .await;
+    attacked.until_let_go(1e6).await;
+    drop(attackers);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_tests::attacker::connect_from;
+use holdfast_tests::attacker::{PREFACE, connect_from};
 use holdfast_tests::load::Background;
 use holdfast_tests::raw;
 use holdfast_tests::{wait, watched};
@@ -10,9 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::{Attacked, SMALL};
-
-/// The beginning of an HTTP/2 connection: preface and empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// Connections that stay, of which half begin to speak.
 async fn idle(to: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {

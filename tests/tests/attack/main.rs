@@ -2,11 +2,15 @@
 //! and that a well-behaved client saw no error. How that client's latency changed is printed: `make attack` shows it.
 //!
 //! Attackers come from 127.0.0.2 and up, honest clients from 127.0.0.1: a port tells strangers apart by their address.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod answers;
 mod connections;
+mod frames;
+mod honest;
 mod messages;
+mod probes;
+mod stores;
 
 use std::time::Duration;
 
