@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use holdfast_proto::convert::status::to_status;
 use holdfast_types::{Rejected, limits};
 use http::{Request, Response};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
-use crate::budget::Charge;
+use crate::budget::{Account, Charge, Window};
 use crate::connection::Via;
 use crate::ledger::Ledger;
 use crate::metered::{Metered, Terms};
@@ -59,6 +60,19 @@ impl Bounds {
     }
 }
 
+/// Waits for room for a request, as a message waits for room: what may come of its body meanwhile is held as a window.
+async fn later(account: &Arc<Account>, bytes: usize, window_bytes: usize) -> Option<Charge> {
+    let _window = Window::take(account, window_bytes)?;
+    let until = Instant::now() + limits::MESSAGE_WITHIN;
+    while Instant::now() < until {
+        tokio::time::sleep(limits::BUSY_RETRY_AFTER).await;
+        if let Some(charge) = Charge::take(account, bytes) {
+            return Some(charge);
+        }
+    }
+    None
+}
+
 fn refused<E: Send + 'static>() -> Served<E> {
     let refusal = to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
     Box::pin(std::future::ready(Ok(refusal.into_http())))
@@ -83,7 +97,7 @@ pub struct Bounded<S> {
 
 impl<S> Service<Request<Body>> for Bounded<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -111,16 +125,26 @@ where
                 return refused();
             }
         }
-        let Some(charge) = Charge::take(&connection.account, bytes) else { return refused() };
         let ledger = Ledger::new(&connection.account);
         let terms = self.bounds.terms(kind);
         let extensions = request.extensions_mut();
         extensions.insert(TcpConnectInfo { local_addr: None, remote_addr: Some(connection.from) });
         extensions.insert(Arc::clone(&ledger));
         let metered = Arc::clone(&ledger);
-        let served = self.inner.call(request.map(|body| Body::new(Metered::new(body, metered, terms))));
+        let request = request.map(|body| Body::new(Metered::new(body, metered, terms)));
+        let at_once = Charge::take(&connection.account, bytes);
+        // The service that is ready is the one that is called; its copy is made ready for the next request.
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            let response = served.await?;
+            let charge = match at_once {
+                Some(charge) => charge,
+                None => match later(&connection.account, bytes, terms.window_bytes).await {
+                    Some(charge) => charge,
+                    None => return refused().await,
+                },
+            };
+            let response = inner.call(request).await?;
             let until = response.extensions().get::<TakenBy>().copied();
             let open = Open { connection, open, charge, conversation };
             Ok(response.map(|body| Body::new(Paced::new(body, ledger, until, open))))

@@ -209,7 +209,9 @@ mod tests {
         // A field of no message begins and ends as a group; the decoder skips it.
         let mut bytes = vec![0x9b, 0x06, 0x9c, 0x06];
         assert!(v1::StreamRequest::decode(bytes.as_slice()).is_ok());
-        bytes.extend(v1::StreamRequest { calls: vec![v1::StreamCall::default(); 1_000], ..Default::default() }.encode_to_vec());
+        bytes.extend(
+            v1::StreamRequest { calls: vec![v1::StreamCall::default(); 1_000], ..Default::default() }.encode_to_vec(),
+        );
         assert!(!is_within(types(), "StreamRequest", &bytes, 10) && !are_few(&bytes, 10));
     }
 

@@ -149,12 +149,7 @@ fn register_drops(registry: &mut Registry, drops: Drops, oversized: u64) {
         ("connection_lost", drops.connection_lost),
         ("too_large", drops.too_large.saturating_add(oversized)),
     ];
-    register_by_reason(
-        registry,
-        "messages_dropped",
-        "Messages to other stores that were not sent, by reason",
-        &counts,
-    );
+    register_by_reason(registry, "messages_dropped", "Messages to other stores that were not sent, by reason", &counts);
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use holdfast_placement::StoreRecord;
 use holdfast_proto::careful::{Careful, careful};
+use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_types::{Rejected, StoreId, limits};
-use holdfast_proto::convert::status::to_status;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;

@@ -371,7 +371,8 @@ impl ServerState {
         // why nothing works.
         let unreached = running.unreached();
         // What it quotes, others said.
-        let unreached: String = unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
+        let unreached: String =
+            unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
         Ok(format!("ok\n{unreached}"))
     }
 

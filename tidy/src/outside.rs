@@ -46,7 +46,10 @@ const UNGUARDED: &[(&str, &str)] = &[
     ("raft-transport/src/outbound.rs", "it sends frames; those that answer them it hands to the handshake as they are"),
     ("raft-transport/src/transport.rs", "it names the service whose port it opens, and no message"),
     ("raft-transport/src/inbound.rs", "it hands first frames to the handshake, and of batches counts what they weigh"),
-    ("raft-transport/src/support/incoming.rs", "it hands first frames to the handshake, and reckons with its own clock"),
+    (
+        "raft-transport/src/support/incoming.rs",
+        "it hands first frames to the handshake, and reckons with its own clock",
+    ),
     ("raft-transport/src/support/outgoing.rs", "it hands answers to the handshake, and reckons with its own clock"),
     (
         "engine/src/rocks/wal_check.rs",
@@ -127,9 +130,8 @@ fn makes(line: &str, name: &str) -> bool {
 /// Exceptions that nothing needs any more.
 fn stale(files: &[File]) -> Vec<Problem> {
     let text = |path: &str| files.iter().find(|file| file.path == path);
-    let unguarded = UNGUARDED.iter().filter(|(path, _)| {
-        text(path).is_none_or(|file| !sees_raw(file) || file.text.contains(GUARD))
-    });
+    let unguarded =
+        UNGUARDED.iter().filter(|(path, _)| text(path).is_none_or(|file| !sees_raw(file) || file.text.contains(GUARD)));
     let made = MADE
         .iter()
         .filter(|(path, snippet, _)| text(path).is_none_or(|file| !code(file).any(|(_, line)| line.contains(snippet))));

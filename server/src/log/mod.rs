@@ -60,7 +60,10 @@ pub struct Counters {
 /// Begins the log on standard error. A filter that cannot be read is told of, and `default` stands for it.
 pub fn begin(filter: &str, default: &str, json: bool) -> io::Result<()> {
     // A handle of its own: nothing else in the process may wait for a lock that the log's thread holds while nobody reads.
-    #[expect(clippy::disallowed_methods, reason = "its lines are escaped, and written by a thread that nobody waits for")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "its lines are escaped, and written by a thread that nobody waits for"
+    )]
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let log = Log { queue: Arc::default(), limit: Arc::default() };
     let (parsed, bad) = match EnvFilter::try_new(filter) {

@@ -43,7 +43,13 @@ pub struct AdminService {
 impl AdminService {
     /// A service that answers once the store is a member. `settings`: what the store was configured to.
     pub fn new(state: Arc<ServerState>, settings: Vec<v1::Setting>) -> Self {
-        Self { state, others: Others::default(), names: KeyspaceNames::default(), settings, judging: tokio::sync::Mutex::default() }
+        Self {
+            state,
+            others: Others::default(),
+            names: KeyspaceNames::default(),
+            settings,
+            judging: tokio::sync::Mutex::default(),
+        }
     }
 
     fn member(&self) -> Result<Arc<Running>, Status> {

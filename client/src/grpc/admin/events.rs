@@ -4,7 +4,7 @@ use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp};
 
-use super::answers::{store, all, site};
+use super::answers::{all, site, store};
 use super::{AdminError, SilentStore};
 
 /// Events, the newest first.

@@ -338,7 +338,9 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use holdfast_placement::MoveLimits;
-    use holdfast_types::{Incarnation, Key, KeyRange, KeyspaceId, RangeEpoch, Request, Role, SiteName, Term, Timestamp};
+    use holdfast_types::{
+        Incarnation, Key, KeyRange, KeyspaceId, RangeEpoch, Request, Role, SiteName, Term, Timestamp,
+    };
 
     use super::*;
     use crate::core::report_parts::{Departing, ReportPart};

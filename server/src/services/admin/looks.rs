@@ -22,7 +22,11 @@ const EVENTS_DEFAULT: u32 = 100;
 
 impl AdminService {
     /// The newest events, of this store or of all.
-    pub(super) async fn events(&self, running: &Running, request: v1::ListEventsRequest) -> Result<v1::ListEventsResponse, Status> {
+    pub(super) async fn events(
+        &self,
+        running: &Running,
+        request: v1::ListEventsRequest,
+    ) -> Result<v1::ListEventsResponse, Status> {
         let limit = if request.limit == 0 { EVENTS_DEFAULT } else { request.limit };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(limits::EVENTS_KEPT);
         let (mut events, mut more) = running.events.newest(limit, Timestamp::compared(request.since));

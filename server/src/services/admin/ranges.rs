@@ -92,8 +92,7 @@ impl AdminService {
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
         let everybody = BTreeSet::new();
-        let (merged, names) =
-            tokio::join!(self.merged(running, &wanted, &everybody), self.names.by_id(running));
+        let (merged, names) = tokio::join!(self.merged(running, &wanted, &everybody), self.names.by_id(running));
         let Merged { mut ranges, resume, silent } = merged?;
         for range in &mut ranges {
             let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
@@ -104,11 +103,7 @@ impl AdminService {
     }
 
     /// One range, by the newest that the stores know of it.
-    pub(super) async fn range(
-        &self,
-        running: &Running,
-        range: RangeId,
-    ) -> Result<Option<v1::RangeStatus>, Status> {
+    pub(super) async fn range(&self, running: &Running, range: RangeId) -> Result<Option<v1::RangeStatus>, Status> {
         let wanted = Wanted { bounds: KeyRange::all(), only: Some(range), limit: 1 };
         Ok(self.merged(running, &wanted, &BTreeSet::new()).await?.ranges.into_iter().next())
     }

@@ -15,8 +15,8 @@ use holdfast_types::{StoreId, limits};
 use tonic::Status;
 
 use super::AdminService;
-use crate::running::Running;
 use crate::others::Gathered;
+use crate::running::Running;
 use crate::services::fitting::{first_of, plausible, short};
 use crate::{others, system};
 
@@ -52,7 +52,10 @@ impl AdminService {
     }
 
     /// All stores, by id, and who did not answer.
-    pub(super) async fn stores(&self, running: &Running) -> Result<(Vec<v1::StoreStatus>, Vec<v1::SilentStore>), Status> {
+    pub(super) async fn stores(
+        &self,
+        running: &Running,
+    ) -> Result<(Vec<v1::StoreStatus>, Vec<v1::SilentStore>), Status> {
         let gathered = self.statuses(running).await?;
         let mut stores: BTreeMap<StoreId, v1::StoreStatus> =
             running.directory.all().values().map(|record| (record.store, kept(record))).collect();
