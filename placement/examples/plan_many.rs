@@ -52,8 +52,10 @@ impl Shape {
     }
 }
 
-/// A balanced fleet to which something happened.
-const SITUATIONS: [(&str, fn(&mut FleetView)); 6] = [
+/// What happens to a balanced fleet, and its name.
+type Situation = (&'static str, fn(&mut FleetView));
+
+const SITUATIONS: [Situation; 6] = [
     ("balanced", |_| {}),
     ("a new store", |view| {
         let site = view.stores[&StoreId(1)].site.clone();

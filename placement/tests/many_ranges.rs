@@ -51,7 +51,10 @@ fn lose(view: &mut FleetView, lost: impl Fn(StoreId) -> bool) {
     }
 }
 
-const SITUATIONS: [(&str, fn(&mut FleetView)); 8] = [
+/// What happens to a balanced fleet, and its name.
+type Situation = (&'static str, fn(&mut FleetView));
+
+const SITUATIONS: [Situation; 8] = [
     ("balanced", |_| {}),
     ("a new store", add_a_store),
     ("a lost store", |view| lose(view, |store| store == FIRST)),

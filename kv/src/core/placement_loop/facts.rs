@@ -35,6 +35,9 @@ pub(super) struct Facts {
     unwritten: BTreeSet<RangeId>,
 }
 
+/// Replicas that their stores found damaged.
+type Damaged = BTreeSet<(RangeId, ReplicaId)>;
+
 /// What is known of the fleet. A copy of it costs no more than a count of references for each range.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -44,7 +47,7 @@ pub(super) struct Known {
     stores: BTreeMap<StoreId, StoreFacts>,
     ranges: BTreeMap<RangeId, Arc<RangeFacts>>,
     /// By store and worker; none where nothing is damaged.
-    damaged: BTreeMap<(StoreId, u16), Arc<BTreeSet<(RangeId, ReplicaId)>>>,
+    damaged: BTreeMap<(StoreId, u16), Arc<Damaged>>,
 }
 
 /// What one worker of a store reported.
