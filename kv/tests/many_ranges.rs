@@ -218,7 +218,7 @@ impl Fleet {
 
 #[test]
 fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
-    const BEATS: usize = 40;
+    const BEATS: usize = 60;
     let mut fleet = Fleet::new();
     (0..BEATS).for_each(|_| fleet.beat());
     let (took, beats) = (&fleet.took, u32::try_from(BEATS).unwrap());
@@ -234,7 +234,7 @@ fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
     println!("plans {:?}", took.plans);
     assert!(fleet.begun.is_empty(), "a fleet in balance is left alone: {:?}", fleet.begun.first());
     // Ten times 10,000 ranges: a plan every eleven reports, and not before all of them are known.
-    assert!((2..=4).contains(&took.plans.len()), "{} plans", took.plans.len());
+    assert!((2..=5).contains(&took.plans.len()), "{} plans", took.plans.len());
     assert!(!fleet.headroom.is_empty());
     for lost in &fleet.headroom {
         assert_eq!(lost.ranges_without_quorum, 0, "{lost}");

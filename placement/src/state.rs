@@ -427,7 +427,7 @@ mod tests {
             (StateKey::Keyspace(KeyspaceName::new("orders").unwrap()), Some(StateKey::all_keyspaces())),
             (StateKey::Store(StoreId(7)), Some(StateKey::all_stores())),
             (StateKey::Site(SiteName::new("site-a").unwrap()), Some(StateKey::all_sites())),
-            (StateKey::Range(RangeId(u64::MAX)), Some(StateKey::all_ranges())),
+            (StateKey::Range(RangeId::MAX), Some(StateKey::all_ranges())),
             (StateKey::Policy(KeyspaceId(3)), Some(StateKey::all_policies())),
             (StateKey::Operator(RangeId(1)), Some(StateKey::all_operators())),
         ];

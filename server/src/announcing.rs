@@ -106,7 +106,7 @@ impl Announcer {
         let mut seen = BTreeSet::from([directory.own_claim().client]);
         targets.retain(|address| seen.insert(address.clone()));
         let count = targets.len();
-        targets.rotate_left(if count > ANNOUNCE_TO { self.offset % count } else { 0 });
+        targets.rotate_left(if count > ANNOUNCE_TO { self.offset.checked_rem(count).unwrap_or(0) } else { 0 });
         targets.truncate(ANNOUNCE_TO);
         self.offset = self.offset.wrapping_add(ANNOUNCE_TO);
         let request = v1::AnnounceRequest {

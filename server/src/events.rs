@@ -88,7 +88,7 @@ impl EventLog {
             incarnation: self.incarnation.0,
             sequence: ring.next_sequence,
         };
-        ring.next_sequence += 1;
+        ring.next_sequence = ring.next_sequence.saturating_add(1);
         ring.push(event);
     }
 

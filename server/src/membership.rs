@@ -113,8 +113,7 @@ fn judge(stores: &[StoreRecord], applicant: &Applicant) -> Result<Option<StoreRe
     let members = stores.iter().filter(|known| !known.is_forgotten());
     let awaited: Vec<_> = members.clone().filter(|known| known.is_awaited).map(|known| known.store).collect();
     let full = |what: String| Err(Rejected::Unavailable(format!("no store is let in: {what}")));
-    if awaited.len() >= limits::MAX_AWAITED_STORES {
-        let first = awaited[0];
+    if let Some(first) = awaited.first().filter(|_| awaited.len() >= limits::MAX_AWAITED_STORES) {
         return full(format!(
             "{} were let in and have not started, {first} first; start them, or have them forgotten (`holdfast forget {first}`)",
             awaited.len()
@@ -223,7 +222,7 @@ async fn admit(running: &Running, applicant: &Applicant, binding: &Binding) -> R
     let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
     let conditions = vec![Condition { key: next_key.clone(), expected }, binding.condition()];
     let mut mutations = vec![
-        put(next_key, records::encode_next_id(next + 1)),
+        put(next_key, records::encode_next_id(next.saturating_add(1))),
         put(StateKey::Store(record.store).key(), records::encode_store(&record)),
     ];
     mutations.extend(binding.mutation());

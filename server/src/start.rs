@@ -509,7 +509,7 @@ async fn stop(state: &ServerState, ready_pause: Duration) {
     running.events.save();
     running.directory.save();
     tracing::info!(
-        handed_over = leaders.led.len() - without_leader,
+        handed_over = leaders.led.len().saturating_sub(without_leader),
         without_leader,
         unanswered,
         still_leading,

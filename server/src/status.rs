@@ -281,7 +281,9 @@ fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_r
     });
     if with_ranges {
         let list: Vec<_> = ranges.iter().map(range_json).collect();
-        all["range_list"] = list.into();
+        if let serde_json::Value::Object(fields) = &mut all {
+            fields.insert("range_list".into(), list.into());
+        }
     }
     all
 }

@@ -215,8 +215,7 @@ mod tests {
         let passed = Arc::<Mutex<Vec<String>>>::default();
         let asked = Asked { limit: Arc::clone(&limit), now: Arc::clone(&now), passed: Arc::clone(&passed) };
         tracing::subscriber::with_default(Registry::default().with(asked), || log(&limit, &now));
-        let passed = passed.lock().clone();
-        passed
+        passed.lock().clone()
     }
 
     fn count(passed: &[String], words: &str) -> usize {

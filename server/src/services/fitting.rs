@@ -17,7 +17,9 @@ use tonic::{Response, Status};
 /// A sentence, cut where it is too long.
 pub fn short(mut sentence: String) -> String {
     if sentence.len() > limits::MAX_SENTENCE_BYTES {
-        let fits = (0..=limits::MAX_SENTENCE_BYTES - "...".len()).rev().find(|at| sentence.is_char_boundary(*at));
+        let fits = (0..=limits::MAX_SENTENCE_BYTES.saturating_sub("...".len()))
+            .rev()
+            .find(|at| sentence.is_char_boundary(*at));
         sentence.truncate(fits.unwrap_or(0));
         sentence.push_str("...");
     }

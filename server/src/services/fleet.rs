@@ -106,8 +106,8 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
     let mut sites: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for store in stores {
         let counts = sites.entry(&store.site).or_default();
-        counts.0 += 1;
-        counts.1 += u32::from(store.alive);
+        counts.0 = u32::saturating_add(counts.0, 1);
+        counts.1 = u32::saturating_add(counts.1, store.alive.into());
     }
     let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo { name: name.to_owned(), stores, alive };
     sites.into_iter().map(info).collect()

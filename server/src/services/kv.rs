@@ -57,8 +57,8 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
     let count: u64 = digits.parse().ok()?;
     match unit {
-        "H" => Some(Duration::from_secs(count * 3_600)),
-        "M" => Some(Duration::from_secs(count * 60)),
+        "H" => Some(Duration::from_secs(u64::saturating_mul(count, 3_600))),
+        "M" => Some(Duration::from_secs(u64::saturating_mul(count, 60))),
         "S" => Some(Duration::from_secs(count)),
         "m" => Some(Duration::from_millis(count)),
         "u" => Some(Duration::from_micros(count)),
@@ -185,7 +185,7 @@ async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanReque
         let (Ok(mut message), Ok(rows)) = (message, rows) else {
             return place.send(Err(Status::internal("a page of rows was expected")));
         };
-        let size: usize = rows.iter().map(|row| row.key.user_key().len() + row.value.value.len()).sum();
+        let size: usize = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]).sum();
         bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
         if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
             message.resume = None;

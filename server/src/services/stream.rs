@@ -348,7 +348,7 @@ fn news(first: &RangeNotice, notices: &mut broadcast::Receiver<Arc<RangeNotice>>
     while bytes < limits::STREAM_NOTICES_BYTES
         && let Ok(notice) = notices.try_recv()
     {
-        bytes += notice.encoded_len();
+        bytes = usize::saturating_add(bytes, notice.encoded_len());
         news.push((*notice).clone());
     }
     news
@@ -431,7 +431,7 @@ async fn pack(
         let answer = StreamAnswer { call_id: answered.call_id, response: Some(outcome.into()) };
         let answer_bytes = answer.encoded_len();
         session.client.settle(answered.charged_bytes, answer_bytes);
-        size_bytes += answer_bytes;
+        size_bytes = usize::saturating_add(size_bytes, answer_bytes);
         response.answers.push(answer);
         if size_bytes >= limits::STREAM_ANSWERS_BYTES {
             let next = StreamResponse { now: response.now, ..StreamResponse::default() };

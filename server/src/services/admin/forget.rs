@@ -72,7 +72,7 @@ enum Refusal {
 
 pub(super) fn named<T: std::fmt::Display>(all: &[T]) -> String {
     let names: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = all.len() - names.len();
+    let more = all.len().saturating_sub(names.len());
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 

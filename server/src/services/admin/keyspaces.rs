@@ -88,7 +88,7 @@ async fn try_create(running: &Running, name: KeyspaceName) -> Result<Option<Keys
         Condition { key: key.clone(), expected: Expected::Absent },
     ];
     let mutations = vec![
-        system::put(next_key, records::encode_next_id(next + 1)),
+        system::put(next_key, records::encode_next_id(next.saturating_add(1))),
         system::put(key, records::encode_keyspace(&record)),
     ];
     Ok(system::write(running, conditions, mutations).await?.then_some(record))

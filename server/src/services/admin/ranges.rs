@@ -263,7 +263,7 @@ fn cut(found: &mut Vec<Found>, limit: usize) -> Option<Key> {
     let mut bytes = 0;
     let fits = found.iter().take(limit).take_while(|found| {
         let before = bytes;
-        bytes += found.told_bytes();
+        bytes = usize::saturating_add(bytes, found.told_bytes());
         before < limits::RANGES_PAGE_BYTES
     });
     let count = fits.count();
