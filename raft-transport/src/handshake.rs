@@ -1,4 +1,4 @@
-//! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop in [`wire`].
+//! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop in `wire`.
 //!
 //! Anybody who knows the fleet's id can say a hello under any name. A store that a record of the fleet or this store's own disk names is
 //! *proved*; of all others a few are remembered ([`limits::UNPROVED_STORES`]), and no word of theirs ends this store.

@@ -48,7 +48,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// The pulse of one thread. It beats at least every [`IDLE_BEAT`] while the thread turns its rounds, or every [`SLOW_BEAT`] where a late
+/// The pulse of one thread. It beats at least every `IDLE_BEAT` while the thread turns its rounds, or every [`SLOW_BEAT`] where a late
 /// round harms nobody.
 #[derive(Debug)]
 pub struct Pulse {
