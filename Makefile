@@ -8,7 +8,7 @@ FIRST ?= 0
 ARGS ?=
 
 .PHONY: help deps deps-build demo build build-tests test verify verify-format verify-lints verify-docs verify-deps \
-	verify-rules fix planted advisories seeds bench deps-bench image clusters deps-clusters demo-kubernetes
+	verify-rules fix planted attack advisories seeds fuzz deps-fuzz bench deps-bench image clusters deps-clusters demo-kubernetes
 
 help:
 	@echo 'make deps        install what is missing for everything below, or print the line that would'
@@ -18,11 +18,13 @@ help:
 	@echo 'make demo-kubernetes  the same over three Kubernetes clusters, one of which is killed; needs root and Go'
 	@echo 'make clusters    three Kubernetes clusters on this machine (ARGS="--nodes 3"); 20 minutes of building the first time'
 	@echo 'make test        every test'
+	@echo 'make attack      every attack on the ports of real stores, with what each made a store take'
 	@echo 'make verify      format, lints, docs, licences, layers and house rules; writes nothing'
 	@echo 'make fix         write what can be put right by machine: format, lints, docs/api.md'
 	@echo 'make planted     plant each known bug and see that a test catches it'
 	@echo 'make advisories  known weaknesses of what we depend on (needs the network)'
 	@echo 'make seeds       more seeds in the simulator (SEEDS=10000 FIRST=0)'
+	@echo 'make fuzz        every decoder and the code behind it, an hour each (ARGS="--seconds 60 --target heartbeats")'
 
 deps:
 	@.ci/deps all
@@ -61,6 +63,10 @@ build-tests: build
 test: build
 	$(CARGO) test $(WORKSPACE) --no-fail-fast
 
+# Quick ones are among `make test` too.
+attack: build
+	$(CARGO) test $(WORKSPACE) --test attack -- --include-ignored --nocapture --test-threads 1
+
 verify: verify-format verify-lints verify-docs verify-deps verify-rules
 
 verify-format:
@@ -97,3 +103,9 @@ advisories: deps
 seeds: deps-build
 	HOLDFAST_SIM_SEEDS=$(SEEDS) HOLDFAST_SIM_FIRST_SEED=$(FIRST) \
 		$(CARGO) test --release --locked --package holdfast-sim --test seeds -- --nocapture
+
+deps-fuzz:
+	@.ci/deps fuzz
+
+fuzz: deps-fuzz
+	@fuzz/run $(ARGS)

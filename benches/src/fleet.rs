@@ -22,6 +22,8 @@ mod moving;
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// A store that takes longer to say what it knows is passed over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long a new fleet takes at most until its ranges are spread.
+const SPREAD_WITHIN: Duration = Duration::from_secs(60);
 /// Ports are taken from here on, below those that the kernel gives to outgoing connections.
 const FIRST_PORT: u16 = 10_000;
 const LAST_PORT: u16 = 30_000;
@@ -123,6 +125,11 @@ impl LocalFleet {
         Ok(())
     }
 
+    /// Starts stores with another program from now on: one that ends up as `holdfast`.
+    pub fn use_program(&mut self, program: PathBuf) {
+        self.options.binary = program;
+    }
+
     /// Puts each store into the namespace of its site, one in each, with the default ports. To be called before the start, and
     /// by who reaches the namespaces.
     pub fn place(&mut self, wires: &Wires) -> anyhow::Result<()> {
@@ -143,13 +150,25 @@ impl LocalFleet {
         for index in 0..self.stores.len() {
             self.start_store(index)?;
         }
-        self.wait_listening(0).await?;
-        if !is_founded {
-            let mut fleet = self.fleet_client(0).await?;
-            let founded = fleet.init(v1::InitRequest::default()).await;
-            founded.map_err(|status| anyhow::anyhow!("the fleet cannot be founded: {}", status.message()))?;
+        if is_founded {
+            self.wait_listening(0).await?;
+            return self.wait_spread(SPREAD_WITHIN).await;
         }
-        self.wait_spread(Duration::from_secs(60)).await
+        self.found().await
+    }
+
+    /// Founds the fleet on the first of the stores, which have been started, and waits until all are members and every range is spread.
+    pub async fn found(&mut self) -> anyhow::Result<()> {
+        self.wait_listening(0).await?;
+        let mut fleet = self.fleet_client(0).await?;
+        let founded = fleet.init(v1::InitRequest::default()).await;
+        founded.map_err(|status| anyhow::anyhow!("the fleet cannot be founded: {}", status.message()))?;
+        self.wait_spread(SPREAD_WITHIN).await
+    }
+
+    /// More arguments of `holdfast start`, for stores that are started from here on.
+    pub fn add_args(&mut self, args: &[&str]) {
+        self.options.extra_args.extend(args.iter().map(|arg| (*arg).to_owned()));
     }
 
     /// From its next start on a store has these arguments, which no other has.
@@ -159,19 +178,25 @@ impl LocalFleet {
 
     /// Starts one store, or starts it again on the same ports and data.
     pub fn start_store(&mut self, index: usize) -> anyhow::Result<()> {
-        let others = self.stores.iter().enumerate().filter(|(other, _)| *other != index);
-        let others: Vec<_> = others.map(|(_, store)| store.client.to_string()).collect();
-        // The first store waits for `init`; it finds its fleet by its own data afterwards.
-        self.start_joining(index, if index == 0 { &[] } else { &others })
+        let join = self.join_of(index);
+        self.start_joining(index, &join)
     }
 
     /// The same, with these addresses to join by.
     pub fn start_joining(&mut self, index: usize, join: &[String]) -> anyhow::Result<()> {
+        let log_path = self.stores[index].data_dir.with_extension("log");
+        if let Some(folder) = log_path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
+        self.start_saying(index, join, log.into())
+    }
+
+    /// The same, with its log to `log`.
+    pub fn start_saying(&mut self, index: usize, join: &[String], log: Stdio) -> anyhow::Result<()> {
         let store = &mut self.stores[index];
         ensure!(store.child.is_none(), "store {index} runs already");
         std::fs::create_dir_all(&store.data_dir)?;
-        let log_path = store.data_dir.with_extension("log");
-        let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
         let program = &self.options.binary;
         let mut command = match &store.namespace {
             Some(namespace) => program_in(namespace, program),
@@ -180,7 +205,9 @@ impl LocalFleet {
         command
             // Sites of one machine are told apart by their labels alone, also where that machine is a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
-            .args(["--log", "info", "start", "--end-with-stdin", "--site", &store.site])
+            // A flag among the further arguments wins.
+            .env("HOLDFAST_LOG", "info")
+            .args(["start", "--end-with-stdin", "--site", &store.site])
             .args(["--listen", &store.client.to_string(), "--listen-store", &store.store.to_string()])
             .args(["--listen-http", &store.http.to_string(), "--data-dir"])
             .arg(&store.data_dir)
@@ -195,6 +222,14 @@ impl LocalFleet {
         let child = command.spawn().with_context(|| format!("starting {}", self.options.binary.display()))?;
         store.child = Some(child);
         Ok(())
+    }
+
+    /// The client addresses that a store is started with to join by: those of all others. The first store waits for `init`; it finds its
+    /// fleet by its own data afterwards.
+    #[must_use]
+    pub fn join_of(&self, index: usize) -> Vec<String> {
+        let others = self.stores.iter().enumerate().filter(|(other, _)| index != 0 && *other != index);
+        others.map(|(_, store)| store.client.to_string()).collect()
     }
 
     /// All stores, running or not. Store `i` is in site `i % sites`.

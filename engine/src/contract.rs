@@ -287,6 +287,8 @@ pub struct Engines {
 pub struct EngineOptions {
     /// Memory for writes before they are flushed, data instance.
     pub memtable_bytes: usize,
+    /// Files that the instances hold open, both together, beside those that they write.
+    pub open_files: usize,
     /// Memory for blocks read, both instances together.
     pub block_cache_bytes: usize,
     /// The caller flushes the data instance at least this often: bounds the replay after a crash.
@@ -295,6 +297,11 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { memtable_bytes: 128 << 20, block_cache_bytes: 256 << 20, flush_every: Duration::from_secs(60) }
+        Self {
+            open_files: holdfast_types::limits::ENGINE_OPEN_FILES,
+            memtable_bytes: 128 << 20,
+            block_cache_bytes: 256 << 20,
+            flush_every: Duration::from_secs(60),
+        }
     }
 }

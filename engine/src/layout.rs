@@ -10,6 +10,11 @@
 //!
 //! Integers are big-endian. Everything local to a range lies in one piece, so that an install replaces it with one tombstone.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::{BufMut, Bytes, BytesMut};
 use holdfast_types::key::{decode_version, encode_bound, encode_version};
 use holdfast_types::{ClientId, Key, KeyRange, RangeId, Slot, Timestamp};
@@ -100,12 +105,12 @@ pub(crate) fn decode_key(raw: &[u8]) -> Option<DataKey> {
         return None;
     }
     let (range, rest) = rest.split_first_chunk::<8>()?;
-    let range = RangeId(u64::from_be_bytes(*range));
+    let range = RangeId::bounded(u64::from_be_bytes(*range)).ok()?;
     match rest.split_first()? {
         (&STATE, []) => Some(DataKey::State(range)),
         (&COMPLETION, rest) => {
             let (client, slot) = rest.split_first_chunk::<16>()?;
-            let slot = Slot(u16::from_be_bytes(slot.try_into().ok()?));
+            let slot = Slot::bounded(u16::from_be_bytes(slot.try_into().ok()?)).ok()?;
             Some(DataKey::Completion(range, ClientId(u128::from_be_bytes(*client)), slot))
         }
         _ => None,
@@ -118,7 +123,7 @@ pub(crate) fn split_version(raw: &[u8]) -> Option<(&[u8], Timestamp)> {
         return None;
     }
     let (prefix, timestamp) = raw.split_last_chunk::<8>()?;
-    Some((prefix, Timestamp(!u64::from_be_bytes(*timestamp))))
+    Some((prefix, Timestamp::compared(!u64::from_be_bytes(*timestamp))))
 }
 
 /// True for keys that bloom filters know: versions, and what is local to a range.
@@ -134,7 +139,7 @@ pub(crate) fn has_bloom(raw: &[u8]) -> bool {
 /// What a bloom filter knows of a key: of a version the key without its timestamp, else all of it.
 pub(crate) fn bloom_prefix(raw: &[u8]) -> &[u8] {
     match raw.first() {
-        Some(&VERSIONS) => &raw[..raw.len() - 8],
+        Some(&VERSIONS) => raw.split_last_chunk::<8>().map_or(raw, |(key, _)| key),
         _ => raw,
     }
 }
@@ -165,7 +170,7 @@ pub(crate) fn decode_value(raw: &[u8]) -> Option<Version> {
         KIND_VALUE => Some(value(rest, None)),
         k if k == KIND_VALUE | WITH_EXPIRY => {
             let (end, rest) = rest.split_first_chunk::<8>()?;
-            Some(value(rest, Some(Timestamp(u64::from_be_bytes(*end)))))
+            Some(value(rest, Some(Timestamp::compared(u64::from_be_bytes(*end)))))
         }
         KIND_TOMBSTONE if rest.is_empty() => Some(Version::Tombstone),
         _ => None,

@@ -1,15 +1,18 @@
 //! The bytes of a snapshot's manifest: what ties its files together, on disk and on the wire.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::{Buf, BufMut, Bytes};
-use holdfast_types::{Key, KeyRange, RangeId};
+use holdfast_types::{Key, KeyRange, RangeId, limits};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contract::{Fault, SnapshotFile, SnapshotId, SnapshotManifest};
 
 /// The format of manifests and snapshot files that this program writes.
 pub const SNAPSHOT_FORMAT: u32 = 1;
-/// A manifest with more files than this is damaged.
-const MAX_FILES: u32 = 1 << 20;
 
 impl SnapshotManifest {
     /// A manifest with its checksum.
@@ -36,7 +39,8 @@ impl SnapshotManifest {
     #[must_use]
     pub fn is_plausible(&self) -> bool {
         let whole = self.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size_bytes));
-        whole.is_some() && self.files.len() <= MAX_FILES as usize
+        whole.is_some_and(|bytes| bytes <= limits::MAX_REPORTED_BYTES)
+            && self.files.len() <= limits::MAX_SNAPSHOT_FILES as usize
     }
 
     /// Length of all files.
@@ -103,7 +107,7 @@ fn take_bytes(rest: &mut Bytes) -> Option<Bytes> {
 
 fn decode_body(rest: &mut Bytes) -> Option<SnapshotManifest> {
     let id = SnapshotId(rest.try_get_u128().ok()?);
-    let range = RangeId(rest.try_get_u64().ok()?);
+    let range = RangeId::bounded(rest.try_get_u64().ok()?).ok()?;
     let start = Key::from_raw(take_bytes(rest)?).ok()?;
     let end = match rest.try_get_u8().ok()? {
         0 => None,
@@ -111,7 +115,7 @@ fn decode_body(rest: &mut Bytes) -> Option<SnapshotManifest> {
     };
     let range_state = take_bytes(rest)?;
     let count = rest.try_get_u32().ok()?;
-    if count > MAX_FILES {
+    if count > limits::MAX_SNAPSHOT_FILES {
         return None;
     }
     let mut files = Vec::new();
@@ -144,8 +148,11 @@ mod tests {
     fn sizes_that_no_disk_has_are_refused() {
         let files =
             vec![SnapshotFile { size_bytes: u64::MAX, checksum: 4 }, SnapshotFile { size_bytes: 2, checksum: 5 }];
-        let forged = SnapshotManifest::sealed(SnapshotId(5), RangeId(6), KeyRange::all(), Bytes::new(), files);
-        assert!(SnapshotManifest::decode(&forged.encode()).is_err());
+        let almost = vec![SnapshotFile { size_bytes: u64::MAX / 2, checksum: 4 }; 2];
+        for files in [files, almost] {
+            let forged = SnapshotManifest::sealed(SnapshotId(5), RangeId(6), KeyRange::all(), Bytes::new(), files);
+            assert!(SnapshotManifest::decode(&forged.encode()).is_err());
+        }
     }
 
     #[test]

@@ -627,7 +627,9 @@ fn policy_of_a_keyspace_is_read_from_the_system_range_and_a_bad_one_is_told_once
         write_record(&mut fleet, &record, encode_policy(&policy).to_vec());
         fleet.run_until(20_000, "the leader is where it is wanted", |f| f.leader(REST) == Some(store(wanted)));
     }
-    write_record(&mut fleet, &record, b"nonsense".to_vec());
+    // What a newer program wrote.
+    let newer = holdfast_proto::v1::PolicyRecord { version: 2, ..Default::default() };
+    write_record(&mut fleet, &record, prost::Message::encode_to_vec(&newer));
     fleet.run(10_000);
     let alarms: Vec<_> = fleet.stores.values().flat_map(|store| &store.alarms).collect();
     assert_eq!(alarms.len(), 1, "{alarms:?}");

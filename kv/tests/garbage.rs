@@ -60,7 +60,7 @@ fn deleted_and_expired_keys_leave_every_store_and_what_lives_stays() {
 #[test]
 fn completion_records_are_bounded_in_time() {
     let mut fleet = spread(3, 1);
-    for n in 0..2_500 {
+    for n in 1..=2_500 {
         let id = RequestId { client: ClientId(n), slot: Slot(0), sequence: Sequence(1) };
         let last_moment = Timestamp::from_ms(fleet.wall_ms()).after(Duration::from_secs(30));
         let request = RangeRequest { write: Some(WriteAttempt { id, attempt: 1, last_moment }), ..put("a", "1") };

@@ -1,19 +1,29 @@
 //! Standard output and standard error of every program of the workspace. Layer 0.
 //!
-//! Rust ignores SIGPIPE and `println!` panics when a write fails, so `holdfast fleet status fleet.yaml | head` would end with a panic.
-//! Clippy keeps `println!` and its relatives out (`print_stdout`, `print_stderr` in the root manifest); these stand in their place:
+//! Two things that `println!` does not do, so clippy keeps it and its relatives out (`print_stdout`, `print_stderr` in the root manifest), and
+//! `std::io::stdout` and `stderr` too (`clippy.toml`):
+//!
+//! **Nothing panics when its reader is gone.** Rust ignores SIGPIPE, so `holdfast fleet status fleet.yaml | head` would end with a panic.
 //!
 //! - [`outln!`] and [`out!`] return [`Unwritten`] when nobody takes what is printed. A command passes that on with `?`, so that whatever it
 //!   holds is let go of, and its `main` ends with the code of [`ending`]: [`READER_GONE`], and not a word.
-//! - [`errln!`] and [`err!`] never fail: where standard error is closed there is nobody to tell. [`Errors`] does the same for logs.
+//! - [`errln!`] and [`err!`] never fail: where standard error is closed there is nobody to tell.
 //! - [`Lines`] prints from within what cannot stop at once, and says later that it could not.
+//!
+//! **Nothing that somebody wrote into a store takes a terminal over.** What goes to a terminal, and all of standard error, is escaped
+//! ([`visible_lines`]). Standard output that is no terminal gets every byte as it is: it may be data. [`visible`] keeps a text within its line,
+//! [`print_raw`] is for those who ask for bytes, [`redraw`] for a line that is written over.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod visible;
+
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+pub use self::visible::{readable, visible, visible_lines};
 
 /// The exit code of a program whose reader went away: what a shell says of one that SIGPIPE ended (128 + 13), so that pipelines and
 /// `pipefail` take it as they take every other program.
@@ -52,12 +62,35 @@ pub fn ending(error: &(dyn Error + 'static)) -> Option<u8> {
     unwritten.any(Unwritten::is_reader_gone).then_some(READER_GONE)
 }
 
+/// True when standard output is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    static TERMINAL: LazyLock<bool> = LazyLock::new(|| out().is_terminal());
+    *TERMINAL
+}
+
+/// True when standard error is a terminal.
+#[must_use]
+pub fn errors_are_terminal() -> bool {
+    errors().is_terminal()
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is written to it is escaped here")]
+fn out() -> io::Stdout {
+    io::stdout()
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is written to it is escaped here")]
+fn errors() -> io::Stderr {
+    io::stderr()
+}
+
 /// Prints to standard output, for [`out!`].
 ///
 /// # Errors
 /// When it is not taken.
 pub fn print(text: fmt::Arguments<'_>) -> Result<(), Unwritten> {
-    print_to(&mut io::stdout().lock(), text)
+    print_to(&mut Output::new(), text)
 }
 
 /// Prints a line to standard output, for [`outln!`].
@@ -68,15 +101,60 @@ pub fn print_line(text: fmt::Arguments<'_>) -> Result<(), Unwritten> {
     print(format_args!("{text}\n"))
 }
 
-fn print_to(out: &mut dyn Write, text: fmt::Arguments<'_>) -> Result<(), Unwritten> {
-    // Flushed, because what is left over at the end of the process is lost without a word.
-    out.write_fmt(text).and_then(|()| out.flush()).map_err(Unwritten)
+/// Prints bytes to standard output as they are, to a terminal too: for who asks for them, or knows that it is none.
+///
+/// # Errors
+/// When they are not taken.
+pub fn print_raw(bytes: &[u8]) -> Result<(), Unwritten> {
+    let mut out = out().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Unwritten)
 }
 
-/// Prints to standard error, for [`err!`] and [`errln!`].
+fn print_to(out: &mut dyn Write, text: fmt::Arguments<'_>) -> Result<(), Unwritten> {
+    // In one piece, so that no character is cut in two. Flushed, because what is left over at the end of the process is lost without a word.
+    out.write_all(text.to_string().as_bytes()).and_then(|()| out.flush()).map_err(Unwritten)
+}
+
+/// Standard output as a writer: escaped where it is a terminal. Each write must end with a whole character.
+#[derive(Debug)]
+pub struct Output {
+    out: io::Stdout,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// Standard output.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "there is one standard output")]
+    pub fn new() -> Self {
+        Self { out: out(), is_terminal: is_terminal() }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_terminal {
+            self.out.write_all(visible_lines(&readable(bytes)).as_bytes())?;
+        } else {
+            self.out.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Prints to standard error, escaped, for [`err!`] and [`errln!`].
 pub fn complain(text: fmt::Arguments<'_>) {
     // In one piece, because standard error has no buffer. Where it is closed there is nobody to tell.
-    let _ = io::stderr().write_all(text.to_string().as_bytes());
+    let _ = errors().write_all(visible_lines(&text.to_string()).as_bytes());
+}
+
+/// Writes the last line of a terminal at standard error over; with an empty text it is taken away. False: nobody takes it.
+pub fn redraw(text: &str) -> bool {
+    errors().write_all(format!("\r{}\x1b[K", visible(text)).as_bytes()).is_ok()
 }
 
 /// Prints to standard output. An error, to be passed on, when nobody takes it.
@@ -102,21 +180,6 @@ macro_rules! err {
 macro_rules! errln {
     () => { $crate::complain(::core::format_args!("\n")) };
     ($($text:tt)*) => { $crate::complain(::core::format_args!("{}\n", ::core::format_args!($($text)*))) };
-}
-
-/// Standard error for log lines: a store whose log nobody reads any more goes on.
-#[derive(Clone, Copy, Debug)]
-pub struct Errors;
-
-impl Write for Errors {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Lines of something that cannot stop in the middle: the first failure is kept for its end, and nothing is printed after it.

@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{RangeId, SiteName, StoreId};
 
 use crate::policy::MoveLimits;
-use crate::view::FleetView;
+use crate::view::{FleetView, RangeView};
 
 /// Fixed point of costs.
 const SCALE: i128 = 1_000_000;
+
+/// Pairs of stores between which load can go downhill: for each store that would give, those that would get.
+pub(crate) type Slopes = BTreeMap<StoreId, BTreeSet<StoreId>>;
 
 /// Which of the two loads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,34 +52,67 @@ impl Load {
     }
 }
 
+/// A site within a [`Layout`].
+type SiteIndex = usize;
+
 /// Loads per store and site.
+///
+/// Every range is counted in it with every plan, so sites go by number: their names are compared once a range, and never copied.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    stores: BTreeMap<StoreId, (SiteName, Load)>,
-    sites: BTreeMap<SiteName, Load>,
-    pairs: BTreeMap<(SiteName, SiteName), i128>,
+    stores: BTreeMap<StoreId, (SiteIndex, Load)>,
+    /// Also sites that only descriptors name: those of stores that left the fleet.
+    names: BTreeMap<SiteName, SiteIndex>,
+    sites: Vec<Load>,
+    /// How many ranges have voters in both of two sites.
+    pairs: BTreeMap<(SiteIndex, SiteIndex), i128>,
 }
 
 impl Layout {
     /// The layout of the voters and leaders as they are.
+    #[cfg(test)]
     pub fn of(view: &FleetView) -> Self {
-        let mut layout = Self { stores: BTreeMap::new(), sites: BTreeMap::new(), pairs: BTreeMap::new() };
+        let mut layout = Self::empty(view);
+        view.ranges.values().for_each(|range| layout.count(range));
+        layout
+    }
+
+    /// The stores of the fleet, holding nothing.
+    pub fn empty(view: &FleetView) -> Self {
+        let mut layout =
+            Self { stores: BTreeMap::new(), names: BTreeMap::new(), sites: Vec::new(), pairs: BTreeMap::new() };
         for (id, store) in &view.stores {
             let capacity = i128::from(store.capacity_millicores.max(1));
-            layout.stores.insert(*id, (store.site.clone(), Load { capacity, ..Load::default() }));
-            let site = layout.sites.entry(store.site.clone()).or_default();
+            let site = layout.site(&store.site);
+            layout.stores.insert(*id, (site, Load { capacity, ..Load::default() }));
             // What leaves is no place to put anything, however much of it there is.
-            site.capacity += if store.alive && !store.leaving { capacity } else { 0 };
-        }
-        for range in view.ranges.values() {
-            let sites: Vec<_> = range.descriptor.incoming_voters().map(|r| r.site.clone()).collect();
-            for voter in range.descriptor.incoming_voters() {
-                layout.shift(Kind::Replicas, None, Some(voter.store), range.replica_weight());
-            }
-            layout.count_pairs(&sites, 1);
-            layout.shift(Kind::Leaders, None, range.leader, range.leader_weight());
+            layout.sites[site].capacity += if store.alive && !store.leaving { capacity } else { 0 };
         }
         layout
+    }
+
+    /// Counts the voters and the leader of a range.
+    pub fn count(&mut self, range: &RangeView) {
+        let voters = || range.descriptor.incoming_voters();
+        let weight = range.replica_weight();
+        for (i, voter) in voters().enumerate() {
+            self.shift(Kind::Replicas, None, Some(voter.store), weight);
+            let site = self.site(&voter.site);
+            for other in voters().take(i) {
+                let other = self.site(&other.site);
+                *self.pairs.entry(pair(site, other)).or_default() += 1;
+            }
+        }
+        self.shift(Kind::Leaders, None, range.leader, range.leader_weight());
+    }
+
+    fn site(&mut self, name: &SiteName) -> SiteIndex {
+        if let Some(known) = self.names.get(name) {
+            return *known;
+        }
+        self.names.insert(name.clone(), self.sites.len());
+        self.sites.push(Load::default());
+        self.sites.len() - 1
     }
 
     /// Moves load. A store that is not known carries none.
@@ -84,7 +120,7 @@ impl Layout {
         for (store, weight) in [(from, -i128::from(weight)), (to, i128::from(weight))] {
             let Some((site, load)) = store.and_then(|store| self.stores.get_mut(&store)) else { continue };
             load.add(kind, weight);
-            self.sites.entry(site.clone()).or_default().add(kind, weight);
+            self.sites[*site].add(kind, weight);
         }
     }
 
@@ -98,8 +134,8 @@ impl Layout {
             cost += load.growth(kind, -weight);
         }
         if from.is_none_or(|(site, _)| site != to_site) {
-            cost += self.sites[to_site].growth(kind, weight);
-            cost += from.map_or(0, |(site, _)| self.sites[site].growth(kind, -weight));
+            cost += self.sites[*to_site].growth(kind, weight);
+            cost += from.map_or(0, |(site, _)| self.sites[*site].growth(kind, -weight));
         }
         cost
     }
@@ -109,7 +145,7 @@ impl Layout {
     pub fn steps_above_empty(&self, to: StoreId, weight: u64) -> i128 {
         let Some((site, load)) = self.stores.get(&to) else { return i128::MAX };
         let empty = Load { capacity: load.capacity, ..Load::default() };
-        let empty_site = Load { capacity: self.sites[site].capacity, ..Load::default() };
+        let empty_site = Load { capacity: self.sites[*site].capacity, ..Load::default() };
         let weight_signed = i128::from(weight);
         let least = empty.growth(Kind::Replicas, weight_signed) + empty_site.growth(Kind::Replicas, weight_signed);
         self.cost(Kind::Replicas, None, to, weight) / (4 * least.max(1))
@@ -122,48 +158,57 @@ impl Layout {
     }
 
     /// Pairs of stores between which moving something, however small, can be worth it: none in a balanced fleet, so that
-    /// ranges need not be looked at one by one.
-    pub fn slopes(&self, kind: Kind, limits: &MoveLimits) -> BTreeSet<(StoreId, StoreId)> {
-        let ids = || self.stores.keys().copied();
-        let pairs = ids().flat_map(|from| ids().map(move |to| (from, to)));
+    /// ranges need not be looked at one by one. By the store that would give.
+    pub fn slopes(&self, kind: Kind, limits: &MoveLimits) -> Slopes {
+        let density = |load: &Load| 2 * load.of(kind) * SCALE / load.capacity.max(1);
+        let sites: Vec<i128> = self.sites.iter().map(density).collect();
+        let stores: Vec<_> =
+            self.stores.iter().map(|(id, (site, load))| (*id, *site, density(load), sites[*site])).collect();
         // The cost of a move is its weight times the slope, and something on top.
         let least = self.margin(kind, 1, limits);
-        pairs.filter(|(from, to)| from != to && -self.slope(kind, *from, *to) >= least).collect()
-    }
-
-    fn slope(&self, kind: Kind, from: StoreId, to: StoreId) -> i128 {
-        let ((from_site, from), (to_site, to)) = (&self.stores[&from], &self.stores[&to]);
-        let density = |load: &Load| 2 * load.of(kind) * SCALE / load.capacity.max(1);
-        let sites =
-            if from_site == to_site { 0 } else { density(&self.sites[to_site]) - density(&self.sites[from_site]) };
-        // Four divisions, each rounded by less than one.
-        density(to) - density(from) + sites - 4
+        let mut slopes = Slopes::new();
+        for (from, from_site, from_density, from_site_density) in &stores {
+            let falls = |(to, to_site, to_density, to_site_density): &&(StoreId, SiteIndex, i128, i128)| {
+                let sites = if from_site == to_site { 0 } else { to_site_density - from_site_density };
+                // Four divisions, each rounded by less than one.
+                from != to && -(to_density - from_density + sites - 4) >= least
+            };
+            let to: BTreeSet<StoreId> = stores.iter().filter(falls).map(|(to, ..)| *to).collect();
+            if !to.is_empty() {
+                slopes.insert(*from, to);
+            }
+        }
+        slopes
     }
 
     /// What moving this weight must gain.
     fn margin(&self, kind: Kind, weight: u64, limits: &MoveLimits) -> i128 {
-        let total: i128 = self.sites.values().map(|s| s.of(kind)).sum();
-        let capacity: i128 = self.sites.values().map(|s| s.capacity).sum::<i128>().max(1);
+        let total: i128 = self.sites.iter().map(|s| s.of(kind)).sum();
+        let capacity: i128 = self.sites.iter().map(|s| s.capacity).sum::<i128>().max(1);
         2 * i128::from(weight) * i128::from(limits.hysteresis_percent) * total * SCALE / (100 * capacity)
     }
 
     /// How many ranges already share `site` with one of `others`.
-    pub fn shared_with(&self, site: &SiteName, others: &[SiteName]) -> i128 {
-        others.iter().map(|other| self.pairs.get(&pair(site, other)).copied().unwrap_or(0)).sum()
+    pub fn shared_with(&self, site: &SiteName, others: &[&SiteName]) -> i128 {
+        let Some(site) = self.names.get(site) else { return 0 };
+        let others = others.iter().filter_map(|other| self.names.get(*other));
+        others.map(|other| self.pairs.get(&pair(*site, *other)).copied().unwrap_or(0)).sum()
     }
 
-    /// Counts a range with voters in these sites (or, with -1, no longer).
-    pub fn count_pairs(&mut self, sites: &[SiteName], by: i128) {
+    /// Counts a range with voters on these stores (or, with -1, no longer).
+    pub fn count_pairs(&mut self, stores: &BTreeSet<StoreId>, by: i128) {
+        let sites: Vec<SiteIndex> =
+            stores.iter().filter_map(|store| self.stores.get(store)).map(|(site, _)| *site).collect();
         for (i, left) in sites.iter().enumerate() {
             for right in sites.iter().skip(i + 1) {
-                *self.pairs.entry(pair(left, right)).or_default() += by;
+                *self.pairs.entry(pair(*left, *right)).or_default() += by;
             }
         }
     }
 }
 
-fn pair(left: &SiteName, right: &SiteName) -> (SiteName, SiteName) {
-    if left <= right { (left.clone(), right.clone()) } else { (right.clone(), left.clone()) }
+fn pair(left: SiteIndex, right: SiteIndex) -> (SiteIndex, SiteIndex) {
+    (left.min(right), left.max(right))
 }
 
 /// Breaks ties so that different ranges prefer different stores. Steele et al., "Fast splittable pseudorandom number

@@ -75,15 +75,15 @@ impl StateKey {
         } else if let Some(keyspace) = name.strip_prefix(KEYSPACE) {
             Self::Keyspace(KeyspaceName::new(keyspace).ok()?)
         } else if let Some(id) = name.strip_prefix(STORE) {
-            Self::Store(StoreId(hex(id)?))
+            Self::Store(StoreId::bounded(hex(id)?).ok()?)
         } else if let Some(label) = name.strip_prefix(SITE) {
             Self::Site(SiteName::new(label).ok()?)
         } else if let Some(id) = name.strip_prefix(RANGE) {
-            Self::Range(RangeId(hex(id)?))
+            Self::Range(RangeId::bounded(hex(id)?).ok()?)
         } else if let Some(keyspace) = name.strip_prefix(POLICY) {
             Self::Policy(KeyspaceId(u32::try_from(hex(keyspace)?).ok()?))
         } else {
-            Self::Operator(RangeId(hex(name.strip_prefix(OPERATOR)?)?))
+            Self::Operator(RangeId::bounded(hex(name.strip_prefix(OPERATOR)?)?).ok()?)
         };
         // One name per fact: other spellings of a number, and other keyspaces, are not ours.
         (parsed.key() == *key).then_some(parsed)
@@ -170,6 +170,10 @@ pub struct StoreRecord {
     pub leaving_at: Option<Timestamp>,
     /// Where in its site it is, if it was told: the zone of its provider.
     pub zone: Option<String>,
+    /// It was let in, and has not started as a member yet.
+    pub is_awaited: bool,
+    /// Names the application by which it was let in, if that had a name.
+    pub application: Option<u128>,
 }
 
 impl StoreRecord {
@@ -185,6 +189,8 @@ impl StoreRecord {
             forgotten_at: None,
             leaving_at: None,
             zone: None,
+            is_awaited: false,
+            application: None,
         }
     }
 
@@ -198,7 +204,20 @@ impl StoreRecord {
     #[must_use]
     pub fn renewed(&self, said: Self) -> Self {
         let (joined_at, forgotten_at) = (self.joined_at, self.forgotten_at);
-        Self { joined_at, forgotten_at, leaving_at: self.leaving_at, ..said }
+        Self { joined_at, forgotten_at, leaving_at: self.leaving_at, application: self.application, ..said }
+    }
+
+    /// What others need to know of it: of a store that is no member, that it is none.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        match self.is_forgotten() {
+            true => Self {
+                joined_at: self.joined_at,
+                forgotten_at: self.forgotten_at,
+                ..Self::new(self.store, self.site.clone())
+            },
+            false => self.clone(),
+        }
     }
 
     /// True when placement is to empty the store and to give it nothing.
@@ -408,7 +427,7 @@ mod tests {
             (StateKey::Keyspace(KeyspaceName::new("orders").unwrap()), Some(StateKey::all_keyspaces())),
             (StateKey::Store(StoreId(7)), Some(StateKey::all_stores())),
             (StateKey::Site(SiteName::new("site-a").unwrap()), Some(StateKey::all_sites())),
-            (StateKey::Range(RangeId(u64::MAX)), Some(StateKey::all_ranges())),
+            (StateKey::Range(RangeId::MAX), Some(StateKey::all_ranges())),
             (StateKey::Policy(KeyspaceId(3)), Some(StateKey::all_policies())),
             (StateKey::Operator(RangeId(1)), Some(StateKey::all_operators())),
         ];

@@ -1,11 +1,19 @@
 //! Protocols and disk formats of Holdfast. Layer 0.
 //!
 //! - [`v1`]: everything generated from package `holdfast.v1`; client and server stubs behind feature `rpc`
+//! - `careful` (feature `rpc`): channels whose answers may come from anybody
+//! - `codec`: how the services read and write them, behind feature `rpc`
+//! - [`fields`]: how many fields a message has, before it is decoded
 //! - [`convert`]: the only conversions between messages and `holdfast-types`
 //!
 //! Disk formats and handshakes carry a version from the first day; an unknown one is refused with [`convert::BadMessage`].
 
+#[cfg(feature = "rpc")]
+pub mod careful;
+#[cfg(feature = "rpc")]
+pub mod codec;
 pub mod convert;
+pub mod fields;
 
 /// Package `holdfast.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, rustdoc::all)]

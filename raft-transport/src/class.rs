@@ -1,5 +1,10 @@
 //! What streams are for, and what messages are sent for.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_proto::v1;
 
 /// The class of a stream between two stores: one ordered stream each, on a connection of its own.

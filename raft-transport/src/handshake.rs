@@ -1,4 +1,14 @@
-//! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop here.
+//! Who connects to whom: the first frames of every stream and of every support connection. Raw integers of the wire stop in `wire`.
+//!
+//! Anybody who knows the fleet's id can say a hello under any name. A store that a record of the fleet or this store's own disk names is
+//! *proved*; of all others a few are remembered ([`limits::UNPROVED_STORES`]), and no word of theirs ends this store.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+mod wire;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
-use holdfast_types::{FleetId, Incarnation, SiteName, StoreId, limits};
+use holdfast_types::{FleetId, Incarnation, OutOfBounds, SiteName, StoreId, limits};
 use parking_lot::Mutex;
+
+pub(crate) use wire::{hello, refused, welcome};
 
 /// The version of handshake and framing that this program speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -56,7 +68,8 @@ pub struct Process {
 
 impl Process {
     fn is_another(self, than: Process) -> bool {
-        self.number != than.number && self.number != 0 && than.number != 0
+        // A caller that does not say who it is takes nobody's place.
+        self.number != than.number && than.number != 0
     }
 }
 
@@ -147,6 +160,19 @@ pub enum Refusal {
     Malformed(String),
 }
 
+impl Refusal {
+    /// What was said is no proper handshake, for this reason, of which the beginning is told.
+    pub(crate) fn malformed(why: impl AsRef<str>) -> Self {
+        Self::Malformed(wire::short(why.as_ref()))
+    }
+}
+
+impl From<OutOfBounds> for Refusal {
+    fn from(bad: OutOfBounds) -> Self {
+        Self::malformed(bad.to_string())
+    }
+}
+
 /// A store that has said a proper hello.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Caller {
@@ -175,7 +201,8 @@ struct Life {
 impl Life {
     /// True while the process has a stream open, and is heard if it was ever.
     fn is_alive(&self, now: Instant) -> bool {
-        self.streams > 0 && self.heard_at.is_none_or(|at| now.duration_since(at) < 2 * limits::SUPPORT_INTERVAL)
+        self.streams > 0
+            && self.heard_at.is_none_or(|at| now.duration_since(at) < limits::SUPPORT_INTERVAL.saturating_mul(2))
     }
 
     /// True when anything of the process was heard within this time.
@@ -191,12 +218,15 @@ impl Life {
 /// - While that process is alive no other one is taken for the store, whatever incarnation it says.
 /// - A process that started before the end of what was seen of the store is never taken.
 /// - Nothing is taken for a store that was forgotten.
+/// - At most [`limits::UNPROVED_STORES`] stores are remembered that nothing proves; those with open streams stay, of the others the one that
+///   was silent for longest goes first.
 #[derive(Clone, Default, Debug)]
 pub struct Incarnations {
     newest: Arc<Mutex<BTreeMap<StoreId, Life>>>,
     /// Who refused this store, and the later life of it that was seen there.
     refused: Arc<Mutex<Option<SeenElsewhere>>>,
     forgotten: Arc<Mutex<BTreeSet<StoreId>>>,
+    proved: Arc<Mutex<BTreeSet<StoreId>>>,
 }
 
 /// Another store has seen more of this one than it knows itself.
@@ -232,15 +262,53 @@ impl Drop for Presence {
 impl Incarnations {
     /// What was seen of a store in an earlier life of this one.
     pub fn remember(&self, store: StoreId, incarnation: Incarnation, counter: u64) {
+        self.prove(store);
         let mut newest = self.newest.lock();
         let life = newest.entry(store).or_default();
         life.incarnation = incarnation.max(life.incarnation);
         life.counter = counter.max(life.counter);
     }
 
+    /// A record of the fleet, or this store's own disk, names a store: it is more than its own word.
+    pub fn prove(&self, store: StoreId) {
+        self.proved.lock().insert(store);
+    }
+
+    /// Stores remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.newest.lock().len()
+    }
+
+    pub(crate) fn is_proved(&self, store: StoreId) -> bool {
+        self.proved.lock().contains(&store)
+    }
+
+    /// Sees to it that one more store can be remembered.
+    fn make_room(&self, newest: &mut BTreeMap<StoreId, Life>, newcomer: StoreId) -> Result<(), Refusal> {
+        if newest.contains_key(&newcomer) || self.is_proved(newcomer) {
+            return Ok(());
+        }
+        let proved = self.proved.lock();
+        let unproved = newest.iter().filter(|(store, _)| !proved.contains(*store));
+        if unproved.clone().count() < limits::UNPROVED_STORES {
+            return Ok(());
+        }
+        let silent =
+            unproved.filter(|(_, life)| life.streams == 0).min_by_key(|(_, life)| life.heard_at.max(life.left_at));
+        let Some(store) = silent.map(|(store, _)| *store) else {
+            return Err(Refusal::malformed(format!(
+                "nothing on record names {newcomer}, and {} others that nothing names are connected",
+                limits::UNPROVED_STORES
+            )));
+        };
+        newest.remove(&store);
+        Ok(())
+    }
+
     /// The fleet has forgotten a store: from here on every handshake with it fails, and what was seen of it does not count.
     pub fn forget(&self, store: StoreId) {
         self.forgotten.lock().insert(store);
+        self.proved.lock().remove(&store);
         self.newest.lock().remove(&store);
     }
 
@@ -264,11 +332,8 @@ impl Incarnations {
 
     /// Notes what was heard of a store in its support: its log has come so far.
     pub fn note(&self, store: StoreId, incarnation: Incarnation, counter: u64) {
-        if self.is_forgotten(store) {
-            return;
-        }
         let mut newest = self.newest.lock();
-        let life = newest.entry(store).or_default();
+        let Some(life) = newest.get_mut(&store) else { return };
         life.counter = counter.max(life.counter);
         if incarnation == life.incarnation {
             life.heard_at = Some(Instant::now());
@@ -286,6 +351,7 @@ impl Incarnations {
             return Err(Refusal::Forgotten);
         }
         let mut newest = self.newest.lock();
+        self.make_room(&mut newest, store)?;
         let life = newest.entry(store).or_default();
         if incarnation == life.incarnation && !process.is_another(life.process) {
             if life.process == Process::default() {
@@ -311,47 +377,29 @@ impl Incarnations {
     /// A stream of a store that was taken is open from now on.
     pub(crate) fn presence(&self, store: StoreId, process: Process) -> Presence {
         if let Some(life) = self.newest.lock().get_mut(&store).filter(|life| life.process == process) {
-            life.streams += 1;
+            life.streams = life.streams.saturating_add(1);
         }
         Presence { newest: Arc::clone(&self.newest), store, process }
     }
 }
 
-/// The first frame of a connection.
-pub(crate) fn hello(identity: &Identity, to: StoreId, class: v1::LinkClass) -> v1::LinkFrame {
-    frame(Body::Hello(v1::LinkHello {
-        protocol_version: PROTOCOL_VERSION,
-        fleet_id: Some(identity.fleet.into()),
-        from_store_id: identity.store.0,
-        to_store_id: to.0,
-        incarnation: identity.incarnation.0,
-        class: class.into(),
-        site: identity.site.as_str().to_owned(),
-        formats: formats_to_wire(&identity.formats),
-        identity_proof: bytes::Bytes::new(),
-        process: identity.process.number,
-        started_at: identity.process.started_at,
-        client_address: identity.addresses.client.clone(),
-        store_address: identity.addresses.store_to_store.clone(),
-    }))
+/// Who a first frame says that it comes from.
+pub(crate) fn caller_of(first: &v1::LinkFrame) -> StoreId {
+    let Some(Body::Hello(hello)) = &first.body else { return StoreId::NONE };
+    StoreId::bounded(hello.from_store_id).unwrap_or_default()
 }
 
 /// What a hello of this fleet says of the store that calls, whether it is taken or not; `None`: nothing that can be used.
 pub(crate) fn introduction(identity: &Identity, first: &v1::LinkFrame) -> Option<Introduction> {
     let Some(Body::Hello(hello)) = &first.body else { return None };
-    let store = StoreId(hello.from_store_id);
-    let is_ours = hello.fleet_id.map(FleetId::from) == Some(identity.fleet) && store != identity.store;
-    let addresses = [&hello.client_address, &hello.store_address];
-    let is_short = addresses.iter().all(|address| address.len() <= limits::MAX_ADDRESS_BYTES);
-    if !is_ours || !is_short || store == StoreId::NONE || hello.store_address.is_empty() {
+    if wire::calls_from(hello).1 != Some(identity.fleet) {
         return None;
     }
-    Some(Introduction {
-        store,
-        incarnation: Incarnation(hello.incarnation),
-        site: SiteName::new(&hello.site).ok()?,
-        addresses: Addresses { client: hello.client_address.clone(), store_to_store: hello.store_address.clone() },
-    })
+    let wire::Hello { from: store, life, site, addresses, .. } = wire::hello_of(hello).ok()?;
+    if store == identity.store || store == StoreId::NONE || addresses.store_to_store.is_empty() {
+        return None;
+    }
+    Some(Introduction { store, incarnation: life.incarnation, site, addresses })
 }
 
 /// The accepting side: judges the first frame.
@@ -361,31 +409,29 @@ pub(crate) fn judge_hello(
     first: v1::LinkFrame,
 ) -> Result<Caller, Refusal> {
     let Some(Body::Hello(hello)) = first.body else {
-        return Err(Refusal::Malformed("the first frame is no hello".to_owned()));
+        return Err(Refusal::malformed("the first frame is no hello"));
     };
-    if hello.protocol_version != PROTOCOL_VERSION {
+    let (version, fleet) = wire::calls_from(&hello);
+    if version != PROTOCOL_VERSION {
         let name = PROTOCOL_FORMAT.to_owned();
         let known = Format { name, oldest: PROTOCOL_VERSION, newest: PROTOCOL_VERSION };
         return Err(Refusal::UnknownVersion { known });
     }
-    if hello.fleet_id.map(FleetId::from) != Some(identity.fleet) {
+    if fleet != Some(identity.fleet) {
         return Err(Refusal::WrongFleet { fleet: identity.fleet });
     }
-    if StoreId(hello.to_store_id) != identity.store {
+    let wire::Hello { from: store, to, life, site, class, .. } = wire::hello_of(&hello)?;
+    if to != identity.store {
         return Err(Refusal::WrongStore { store: identity.store });
     }
-    let store = StoreId(hello.from_store_id);
     if store == StoreId::NONE || store == identity.store {
-        return Err(Refusal::Malformed(format!("a hello from {store} to {}", identity.store)));
+        return Err(Refusal::malformed(format!("a hello from {store} to {}", identity.store)));
     }
-    let site = SiteName::new(&hello.site).map_err(Refusal::Malformed)?;
-    let class = match hello.class() {
-        v1::LinkClass::Unspecified => return Err(Refusal::Malformed(format!("class {}", hello.class))),
-        class => class,
-    };
-    check_formats(&identity.formats, &hello.formats)?;
-    let incarnation = Incarnation(hello.incarnation);
-    let process = Process { number: hello.process, started_at: hello.started_at };
+    if class == v1::LinkClass::Unspecified {
+        return Err(Refusal::malformed("a hello for a class of streams that is not known here"));
+    }
+    check_formats(&identity.formats, &life.formats)?;
+    let wire::Life { incarnation, process, .. } = life;
     incarnations.admit(store, incarnation, process)?;
     Ok(Caller { store, incarnation, process, site, class })
 }
@@ -399,13 +445,12 @@ pub(crate) fn judge_answer(
 ) -> Result<Incarnation, Refusal> {
     match answer.body {
         Some(Body::Welcome(welcome)) => {
-            let store = StoreId(welcome.store_id);
+            let (store, life) = wire::welcome_of(&welcome)?;
             if store != expected {
                 return Err(Refusal::WrongStore { store });
             }
-            check_formats(&identity.formats, &welcome.formats)?;
-            let incarnation = Incarnation(welcome.incarnation);
-            let process = Process { number: welcome.process, started_at: welcome.started_at };
+            check_formats(&identity.formats, &life.formats)?;
+            let wire::Life { incarnation, process, .. } = life;
             incarnations.admit(store, incarnation, process).map(|()| incarnation).map_err(|refusal| match refusal {
                 // A refusal in an answer is a word about this store, and this one would end by it.
                 Refusal::Forgotten => forgotten_there(store),
@@ -413,7 +458,7 @@ pub(crate) fn judge_answer(
             })
         }
         Some(Body::Refused(refused)) => {
-            let refusal = refusal_from_wire(refused);
+            let refusal = wire::refusal_of(refused)?;
             if refusal == Refusal::Forgotten && incarnations.is_forgotten(expected) {
                 return Err(forgotten_there(expected));
             }
@@ -422,106 +467,25 @@ pub(crate) fn judge_answer(
                 Refusal::PutBack { newest, counter } => Some((newest, counter)),
                 _ => None,
             };
+            // By either word this store ends. Nobody has it who is known by his own word alone.
+            if (seen.is_some() || refusal == Refusal::Forgotten) && !incarnations.is_proved(expected) {
+                return Err(Refusal::malformed(format!("{expected}, which nothing proves, says: {refusal}")));
+            }
             if let Some((incarnation, counter)) = seen {
                 *incarnations.refused.lock() = Some(SeenElsewhere { by: expected, incarnation, counter });
             }
             Err(refusal)
         }
-        _ => Err(Refusal::Malformed("the answer is neither a welcome nor a refusal".to_owned())),
+        _ => Err(Refusal::malformed("the answer is neither a welcome nor a refusal")),
     }
 }
 
 /// This store has no business with one that the fleet has forgotten, whatever that one says.
 fn forgotten_there(store: StoreId) -> Refusal {
-    Refusal::Malformed(format!("{store} was forgotten by the fleet, and answers all the same"))
+    Refusal::malformed(format!("{store} was forgotten by the fleet, and answers all the same"))
 }
 
-/// The answer that takes a connection.
-pub(crate) fn welcome(identity: &Identity) -> v1::LinkFrame {
-    frame(Body::Welcome(v1::LinkWelcome {
-        protocol_version: PROTOCOL_VERSION,
-        store_id: identity.store.0,
-        incarnation: identity.incarnation.0,
-        formats: formats_to_wire(&identity.formats),
-        process: identity.process.number,
-        started_at: identity.process.started_at,
-    }))
-}
-
-/// The answer that does not.
-pub(crate) fn refused(refusal: &Refusal) -> v1::LinkFrame {
-    let mut refused = v1::LinkRefused { detail: refusal.to_string(), ..Default::default() };
-    let reason = match refusal {
-        Refusal::WrongFleet { fleet } => {
-            refused.fleet_id = Some((*fleet).into());
-            v1::LinkRefusal::WrongFleet
-        }
-        Refusal::WrongStore { store } => {
-            refused.store_id = store.0;
-            v1::LinkRefusal::WrongStore
-        }
-        Refusal::UnknownVersion { known } => {
-            refused.known = Some(format_to_wire(known));
-            v1::LinkRefusal::UnknownVersion
-        }
-        Refusal::OldIncarnation { newest } => {
-            refused.incarnation = newest.0;
-            v1::LinkRefusal::OldIncarnation
-        }
-        Refusal::RunsElsewhere { alive } => {
-            refused.incarnation = alive.0;
-            v1::LinkRefusal::RunsElsewhere
-        }
-        Refusal::PutBack { newest, counter } => {
-            (refused.incarnation, refused.counter) = (newest.0, *counter);
-            v1::LinkRefusal::PutBack
-        }
-        Refusal::Forgotten => v1::LinkRefusal::Forgotten,
-        Refusal::Malformed(detail) => {
-            refused.detail.clone_from(detail);
-            v1::LinkRefusal::Malformed
-        }
-    };
-    refused.reason = reason.into();
-    frame(Body::Refused(refused))
-}
-
-fn refusal_from_wire(refused: v1::LinkRefused) -> Refusal {
-    match refused.reason() {
-        v1::LinkRefusal::WrongFleet => {
-            Refusal::WrongFleet { fleet: refused.fleet_id.map(FleetId::from).unwrap_or_default() }
-        }
-        v1::LinkRefusal::WrongStore => Refusal::WrongStore { store: StoreId(refused.store_id) },
-        v1::LinkRefusal::UnknownVersion => {
-            let known = refused.known.unwrap_or_default();
-            Refusal::UnknownVersion { known: Format { name: known.name, oldest: known.oldest, newest: known.newest } }
-        }
-        v1::LinkRefusal::OldIncarnation => Refusal::OldIncarnation { newest: Incarnation(refused.incarnation) },
-        v1::LinkRefusal::RunsElsewhere => Refusal::RunsElsewhere { alive: Incarnation(refused.incarnation) },
-        v1::LinkRefusal::PutBack => {
-            Refusal::PutBack { newest: Incarnation(refused.incarnation), counter: refused.counter }
-        }
-        v1::LinkRefusal::Forgotten => Refusal::Forgotten,
-        v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::Malformed(refused.detail),
-    }
-}
-
-fn frame(body: Body) -> v1::LinkFrame {
-    v1::LinkFrame { body: Some(body) }
-}
-
-fn format_to_wire(format: &Format) -> v1::LinkFormat {
-    v1::LinkFormat { name: format.name.clone(), oldest: format.oldest, newest: format.newest }
-}
-
-fn formats_to_wire(formats: &[Format]) -> Vec<v1::LinkFormat> {
-    formats.iter().map(format_to_wire).collect()
-}
-
-fn check_formats(ours: &[Format], theirs: &[v1::LinkFormat]) -> Result<(), Refusal> {
-    if theirs.len() > limits::MAX_STREAM_FORMATS {
-        return Err(Refusal::Malformed(format!("{} formats", theirs.len())));
-    }
+fn check_formats(ours: &[Format], theirs: &[Format]) -> Result<(), Refusal> {
     for their in theirs {
         let our = ours.iter().find(|our| our.name == their.name);
         if let Some(known) = our.filter(|our| our.newest < their.oldest || their.newest < our.oldest) {
@@ -532,211 +496,5 @@ fn check_formats(ours: &[Format], theirs: &[v1::LinkFormat]) -> Result<(), Refus
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity(store: u64) -> Identity {
-        Identity {
-            fleet: FleetId(7),
-            store: StoreId(store),
-            incarnation: Incarnation(3),
-            process: Process::default(),
-            site: SiteName::new("a").unwrap(),
-            addresses: Addresses { client: "h:1".into(), store_to_store: "h:2".into() },
-            formats: vec![Format { name: "messages".into(), oldest: 1, newest: 2 }],
-        }
-    }
-
-    fn judge(caller: &Identity) -> Result<Caller, Refusal> {
-        judge_hello(&identity(2), &Incarnations::default(), hello(caller, StoreId(2), v1::LinkClass::Log))
-    }
-
-    #[test]
-    fn formats_must_overlap_where_both_know_them() {
-        let mut caller = identity(1);
-        assert!(judge(&caller).is_ok());
-        caller.formats = vec![Format { name: "messages".into(), oldest: 3, newest: 4 }];
-        assert_eq!(judge(&caller), Err(Refusal::UnknownVersion { known: identity(2).formats[0].clone() }));
-        caller.formats = vec![Format { name: "new".into(), oldest: 9, newest: 9 }];
-        assert!(judge(&caller).is_ok());
-    }
-
-    #[test]
-    fn an_older_start_of_a_store_is_refused() {
-        let seen = Incarnations::default();
-        let mut caller = identity(1);
-        let judge = |caller: &Identity| {
-            judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log))
-                .map(|caller| caller.incarnation)
-        };
-        assert_eq!(judge(&caller), Ok(Incarnation(3)));
-        caller.incarnation = Incarnation(2);
-        assert_eq!(judge(&caller), Err(Refusal::OldIncarnation { newest: Incarnation(3) }));
-        caller.incarnation = Incarnation(4);
-        assert_eq!(judge(&caller), Ok(Incarnation(4)));
-    }
-
-    #[test]
-    fn who_calls_says_where_it_lives_even_when_it_meant_another() {
-        let first = |caller: &Identity, to| hello(caller, StoreId(to), v1::LinkClass::Log);
-        let of = |first: &v1::LinkFrame| introduction(&identity(2), first);
-        let said = of(&first(&identity(1), 5)).unwrap();
-        assert_eq!((said.store, said.incarnation, said.addresses), (StoreId(1), Incarnation(3), identity(1).addresses));
-        let mut stranger = identity(1);
-        stranger.fleet = FleetId(8);
-        assert_eq!(of(&first(&stranger, 2)), None, "another fleet");
-        let mut long = identity(1);
-        long.addresses.client = "x".repeat(10_000);
-        assert_eq!(of(&first(&long, 2)), None, "no address is so long");
-        assert_eq!(of(&first(&identity(2), 2)), None, "itself");
-    }
-
-    #[test]
-    fn a_refused_hello_does_not_count_as_seen() {
-        let seen = Incarnations::default();
-        let mut liar = identity(1);
-        liar.incarnation = Incarnation(99);
-        liar.fleet = FleetId(8);
-        let hello_of = |caller: &Identity| hello(caller, StoreId(2), v1::LinkClass::Log);
-        assert!(judge_hello(&identity(2), &seen, hello_of(&liar)).is_err());
-        assert!(judge_hello(&identity(2), &seen, hello_of(&identity(1))).is_ok());
-    }
-
-    #[test]
-    fn store_that_was_refused_for_its_incarnation_knows_by_whom() {
-        let known = Incarnations::default();
-        let refuse = |newest| refused(&Refusal::OldIncarnation { newest: Incarnation(newest) });
-        assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(2)).is_err());
-        assert_eq!(known.refused(), None, "an answer to an earlier start of this store");
-        assert!(judge_answer(&identity(1), &known, StoreId(2), refuse(9)).is_err());
-        let seen = SeenElsewhere { by: StoreId(2), incarnation: Incarnation(9), counter: 0 };
-        assert_eq!(known.refused(), Some(seen));
-        let refusal = refused(&Refusal::PutBack { newest: Incarnation(3), counter: 77 });
-        assert!(judge_answer(&identity(1), &known, StoreId(2), refusal).is_err());
-        assert_eq!(known.refused().unwrap().counter, 77, "an incarnation was repeated");
-    }
-
-    fn as_process(incarnation: u64, number: u64, started_at: u64) -> Identity {
-        Identity { incarnation: Incarnation(incarnation), process: Process { number, started_at }, ..identity(1) }
-    }
-
-    fn taken(seen: &Incarnations, caller: &Identity) -> Result<Presence, Refusal> {
-        let judged = judge_hello(&identity(2), seen, hello(caller, StoreId(2), v1::LinkClass::Log))?;
-        Ok(seen.presence(judged.store, judged.process))
-    }
-
-    #[test]
-    fn copy_beside_its_living_original_is_refused_and_the_original_is_left_in_peace() {
-        let seen = Incarnations::default();
-        let original = as_process(5, 77, 100);
-        let streams = [taken(&seen, &original).unwrap(), taken(&seen, &original).unwrap()];
-        let alive = Refusal::RunsElsewhere { alive: Incarnation(5) };
-        assert_eq!(taken(&seen, &as_process(6, 88, 100)).unwrap_err(), alive, "started later from a copy");
-        assert_eq!(
-            taken(&seen, &as_process(5, 88, 90)).unwrap_err(),
-            alive,
-            "from an older image: the number is repeated"
-        );
-        assert_eq!(taken(&seen, &as_process(4, 88, 80)).unwrap_err(), alive);
-        drop(taken(&seen, &original).unwrap());
-        drop(streams);
-        assert!(taken(&seen, &as_process(6, 99, 120)).is_ok(), "started again, when it was gone");
-        let refusal = taken(&seen, &original).unwrap_err();
-        assert_eq!(refusal, Refusal::OldIncarnation { newest: Incarnation(6) });
-    }
-
-    #[test]
-    fn a_disk_that_was_put_back_is_refused_whatever_incarnation_it_says() {
-        let seen = Incarnations::default();
-        drop(taken(&seen, &as_process(5, 77, 100)).unwrap());
-        seen.note(StoreId(1), Incarnation(5), 150);
-        let put_back = Refusal::PutBack { newest: Incarnation(5), counter: 150 };
-        assert_eq!(taken(&seen, &as_process(5, 88, 100)).unwrap_err(), put_back, "the number is repeated");
-        assert_eq!(taken(&seen, &as_process(6, 88, 140)).unwrap_err(), put_back, "batches 140 to 150 are forgotten");
-        assert!(taken(&seen, &as_process(6, 88, 150)).is_ok());
-    }
-
-    #[test]
-    fn process_whose_support_has_ended_does_not_keep_its_next_start_out() {
-        let seen = Incarnations::default();
-        let _stream = taken(&seen, &as_process(5, 77, 100)).unwrap();
-        seen.note(StoreId(1), Incarnation(5), 100);
-        assert!(taken(&seen, &as_process(6, 88, 101)).is_err());
-        let long_ago = Instant::now().checked_sub(3 * limits::SUPPORT_INTERVAL).expect("the machine runs that long");
-        seen.newest.lock().get_mut(&StoreId(1)).unwrap().heard_at = Some(long_ago);
-        assert!(
-            taken(&seen, &as_process(6, 88, 101)).is_ok(),
-            "the machine vanished: its connections are only not known to be dead"
-        );
-    }
-
-    #[test]
-    fn a_forgotten_store_is_refused_whatever_it_says_and_told_so() {
-        let seen = Incarnations::default();
-        let _stream = taken(&seen, &as_process(5, 77, 100)).unwrap();
-        assert!(seen.hears(StoreId(1), Duration::ZERO), "it has a stream open");
-        seen.forget(StoreId(1));
-        seen.note(StoreId(1), Incarnation(5), 150);
-        assert!(!seen.hears(StoreId(1), Duration::from_secs(60)), "what comes late does not bring it back");
-        for caller in [as_process(5, 77, 100), as_process(6, 88, 200)] {
-            let refusal = taken(&seen, &caller).unwrap_err();
-            assert_eq!(refusal, Refusal::Forgotten);
-            let told = judge_answer(&caller, &Incarnations::default(), StoreId(2), refused(&refusal));
-            assert_eq!(told, Err(Refusal::Forgotten));
-        }
-        assert!(judge_hello(&identity(2), &seen, hello(&identity(3), StoreId(2), v1::LinkClass::Log)).is_ok());
-    }
-
-    #[test]
-    fn whoever_calls_a_forgotten_store_does_not_take_itself_for_forgotten() {
-        let seen = Incarnations::default();
-        seen.forget(StoreId(2));
-        for answer in [welcome(&identity(2)), refused(&Refusal::Forgotten)] {
-            let judged = judge_answer(&identity(1), &seen, StoreId(2), answer);
-            assert!(matches!(judged, Err(Refusal::Malformed(_))), "{judged:?}");
-        }
-    }
-
-    #[test]
-    fn a_store_is_heard_for_a_while_after_its_last_stream_has_ended() {
-        let seen = Incarnations::default();
-        let hears = |within| seen.hears(StoreId(1), Duration::from_secs(within));
-        assert!(!hears(60), "never heard of");
-        seen.remember(StoreId(1), Incarnation(4), 90);
-        assert!(!hears(60), "what an earlier life of this store has seen");
-        let streams = [taken(&seen, &as_process(5, 77, 100)).unwrap(), taken(&seen, &as_process(5, 77, 100)).unwrap()];
-        assert!(hears(0));
-        drop(streams);
-        assert!(hears(60) && !hears(0));
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(61)).expect("the machine runs that long");
-        seen.newest.lock().get_mut(&StoreId(1)).unwrap().left_at = Some(long_ago);
-        assert!(!hears(60));
-        seen.note(StoreId(1), Incarnation(5), 150);
-        assert!(hears(60), "its heartbeats arrive");
-    }
-
-    #[test]
-    fn every_refusal_survives_the_wire() {
-        let refusals = [
-            Refusal::WrongFleet { fleet: FleetId(1 << 100 | 5) },
-            Refusal::WrongStore { store: StoreId(4) },
-            Refusal::UnknownVersion { known: Format { name: "x".into(), oldest: 1, newest: 2 } },
-            Refusal::OldIncarnation { newest: Incarnation(4) },
-            Refusal::RunsElsewhere { alive: Incarnation(5) },
-            Refusal::PutBack { newest: Incarnation(6), counter: 7 },
-            Refusal::Forgotten,
-            Refusal::Malformed("no".into()),
-        ];
-        for refusal in refusals {
-            let judged = judge_answer(&identity(1), &Incarnations::default(), StoreId(2), refused(&refusal));
-            assert_eq!(judged, Err(refusal));
-        }
-    }
-
-    #[test]
-    fn a_welcome_from_another_store_is_not_taken() {
-        let answer = welcome(&identity(3));
-        let judged = judge_answer(&identity(1), &Incarnations::default(), StoreId(2), answer);
-        assert_eq!(judged, Err(Refusal::WrongStore { store: StoreId(3) }));
-    }
-}
+#[path = "handshake_tests.rs"]
+mod tests;

@@ -81,6 +81,13 @@ struct StoreSlots {
     by_class: [Arc<Slot>; Class::ALL.len()],
 }
 
+impl StoreSlots {
+    fn is_in_use(&self) -> bool {
+        let is_read = |slot: &Arc<Slot>| Arc::strong_count(slot) > 1;
+        self.is_over || self.calls.receiver_count() > 0 || self.by_class.iter().any(is_read)
+    }
+}
+
 /// - Only the holder of `turn` delivers.
 /// - A stream whose number is not `latest` ends and gives up its turn: a newer connection or start of the store has taken over, or the
 ///   store was forgotten.
@@ -105,6 +112,10 @@ impl Slots {
     /// Gives a slot to a new stream. The first stream of a new start of a store ends all streams of the start before.
     pub(crate) fn take(&self, caller: &Caller, class: Class) -> Place {
         let mut stores = self.stores.lock();
+        if stores.len() >= limits::ADDRESSED_STORES && !stores.contains_key(&caller.store) {
+            // Names that nobody uses any more: their streams have ended.
+            stores.retain(|_, slots| slots.is_in_use());
+        }
         let slots = stores.entry(caller.store).or_default();
         slots.calls.send_modify(|calls| *calls += 1);
         if slots.incarnation < caller.incarnation {
@@ -145,15 +156,15 @@ const TELL_REFUSAL_EVERY: Duration = Duration::from_secs(30);
 const TOLD_REFUSALS: usize = 256;
 
 /// Who was refused, as whom, and why.
-type Refused = (Option<IpAddr>, u64, Discriminant<Refusal>);
+type Refused = (Option<IpAddr>, StoreId, Discriminant<Refusal>);
 
 /// When each refusal was told of.
 #[derive(Default)]
 struct Refusals(Mutex<HashMap<Refused, Instant>>);
 
 impl Refusals {
-    /// True when this refusal is to be told of now. `store`: who the caller says it is; 0: nobody.
-    fn is_news(&self, from: Option<IpAddr>, store: u64, refusal: &Refusal, now: Instant) -> bool {
+    /// True when this refusal is to be told of now. `store`: who the caller says it is.
+    fn is_news(&self, from: Option<IpAddr>, store: StoreId, refusal: &Refusal, now: Instant) -> bool {
         let mut told = self.0.lock();
         told.retain(|_, at| now.duration_since(*at) < TELL_REFUSAL_EVERY);
         let key = (from, store, std::mem::discriminant(refusal));
@@ -176,13 +187,10 @@ impl Acceptor {
         Self { shared, refusals: Refusals::default() }
     }
 
-    /// Judges a caller; an error comes with the store that it says it is, 0: none.
-    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), (u64, Refusal)> {
-        let first = self.first_frame(frames).await.map_err(|refusal| (0, refusal))?;
-        let store = match &first.body {
-            Some(Body::Hello(hello)) => hello.from_store_id,
-            _ => 0,
-        };
+    /// Judges a caller; an error comes with the store that it says it is.
+    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), (StoreId, Refusal)> {
+        let first = self.first_frame(frames).await.map_err(|refusal| (StoreId::NONE, refusal))?;
+        let store = handshake::caller_of(&first);
         if let Some(introduction) = handshake::introduction(&self.shared.identity, &first) {
             self.shared.inbound.called(&introduction);
         }
@@ -192,16 +200,16 @@ impl Acceptor {
     async fn first_frame(&self, frames: &mut Frames) -> Result<v1::LinkFrame, Refusal> {
         match timeout(limits::STREAM_HANDSHAKE_TIMEOUT, frames.message()).await {
             Ok(Ok(Some(first))) => Ok(first),
-            Ok(Ok(None)) => Err(Refusal::Malformed("the stream ended before its hello".to_owned())),
-            Ok(Err(status)) => Err(Refusal::Malformed(status.message().to_owned())),
-            Err(_) => Err(Refusal::Malformed("no hello in time".to_owned())),
+            Ok(Ok(None)) => Err(Refusal::malformed("the stream ended before its hello")),
+            Ok(Err(status)) => Err(Refusal::malformed(status.message())),
+            Err(_) => Err(Refusal::malformed("no hello in time")),
         }
     }
 
     fn judge(&self, first: v1::LinkFrame) -> Result<(Caller, Class), Refusal> {
         let caller = handshake::judge_hello(&self.shared.identity, &self.shared.incarnations, first)?;
-        let class = Class::from_wire(caller.class)
-            .ok_or_else(|| Refusal::Malformed("support has a port of its own".to_owned()))?;
+        let class =
+            Class::from_wire(caller.class).ok_or_else(|| Refusal::malformed("support has a port of its own"))?;
         Ok((caller, class))
     }
 }
@@ -237,8 +245,8 @@ impl StoreTransport for Acceptor {
             }
             Err((store, refusal)) => {
                 if self.refusals.is_news(from.map(|from| from.ip()), store, &refusal, Instant::now()) {
-                    tracing::warn!(?from, store, %refusal, "stream refused; said again in 30 s at the earliest");
-                    self.shared.inbound.turned_away(StoreId(store), from.map(|from| from.ip()), &refusal);
+                    tracing::warn!(?from, claimed = %store, %refusal, "stream refused; said again in 30 s at the earliest");
+                    self.shared.inbound.turned_away(store, from.map(|from| from.ip()), &refusal);
                 }
             }
         }
@@ -304,18 +312,20 @@ mod tests {
         let (refusals, start) = (Refusals::default(), Instant::now());
         let old = Refusal::OldIncarnation { newest: Incarnation(3) };
         let from = Some(IpAddr::from([127, 0, 0, 1]));
-        assert!(refusals.is_news(from, 1, &old, start));
-        assert!(!refusals.is_news(from, 1, &Refusal::OldIncarnation { newest: Incarnation(4) }, start));
-        assert!(refusals.is_news(from, 2, &old, start), "another store");
-        assert!(refusals.is_news(from, 1, &Refusal::Malformed("x".into()), start), "another reason");
-        assert!(!refusals.is_news(from, 1, &old, start + Duration::from_secs(29)));
-        assert!(refusals.is_news(from, 1, &old, start + Duration::from_secs(31)));
+        assert!(refusals.is_news(from, StoreId(1), &old, start));
+        assert!(!refusals.is_news(from, StoreId(1), &Refusal::OldIncarnation { newest: Incarnation(4) }, start));
+        assert!(refusals.is_news(from, StoreId(2), &old, start), "another store");
+        assert!(refusals.is_news(from, StoreId(1), &Refusal::Malformed("x".into()), start), "another reason");
+        assert!(!refusals.is_news(from, StoreId(1), &old, start + Duration::from_secs(29)));
+        assert!(refusals.is_news(from, StoreId(1), &old, start + Duration::from_secs(31)));
     }
 
     #[test]
     fn refusals_remembered_are_bounded() {
         let (refusals, start) = (Refusals::default(), Instant::now());
-        let told = (0..10_000).filter(|store| refusals.is_news(None, *store, &Refusal::Malformed("x".into()), start));
+        let told = (0..10_000)
+            .map(StoreId)
+            .filter(|store| refusals.is_news(None, *store, &Refusal::Malformed("x".into()), start));
         assert_eq!(told.count(), TOLD_REFUSALS);
     }
 }

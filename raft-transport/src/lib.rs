@@ -17,6 +17,8 @@
 
 pub mod class;
 pub mod handshake;
+#[doc(hidden)]
+pub mod hostile;
 pub mod inbound;
 mod outbound;
 mod queue;

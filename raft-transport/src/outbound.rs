@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::future::poll_fn;
+use holdfast_proto::careful::careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
@@ -42,6 +43,14 @@ enum Failure {
 impl Failure {
     fn lost(reason: impl ToString) -> Self {
         Self::Lost(reason.to_string())
+    }
+
+    /// What a status says; one without words says its code.
+    fn ended(status: &tonic::Status) -> Self {
+        match status.message() {
+            "" => Self::lost(status.code().description()),
+            words => Self::lost(words),
+        }
     }
 }
 
@@ -165,14 +174,14 @@ impl Link {
         connection: Connection,
     ) -> Result<(Streaming<v1::LinkFrame>, Incarnation), Failure> {
         let channel = endpoint(address)?.connect().await.map_err(|error| Failure::lost(source_of(&error)))?;
-        let mut client = StoreTransportClient::new(channel);
+        let mut client = StoreTransportClient::new(careful(channel));
         let hello = handshake::hello(&self.shared.identity, self.store, self.class.to_wire());
         let counters = self.shared.traffic.between(Direction::Sent, &self.shared.identity.site, &address.site);
         let signs = self.class.is_eager().then(signs_of_life);
         let frames = Frames { hello: Some(hello), queue: Arc::clone(&self.queue), connection, counters, signs };
         let handshake = async {
-            let mut answers = client.open(frames).await.map_err(|status| Failure::lost(status.message()))?.into_inner();
-            let first = answers.message().await.map_err(|status| Failure::lost(status.message()))?;
+            let mut answers = client.open(frames).await.map_err(|status| Failure::ended(&status))?.into_inner();
+            let first = answers.message().await.map_err(|status| Failure::ended(&status))?;
             Ok((answers, first))
         };
         let (answers, first) = timeout(limits::STREAM_HANDSHAKE_TIMEOUT, handshake)
@@ -210,7 +219,7 @@ async fn until_end(answers: &mut Streaming<v1::LinkFrame>) -> Failure {
         match answers.message().await {
             Ok(Some(_)) => {}
             Ok(None) => return Failure::lost("closed by the other store"),
-            Err(status) => return Failure::lost(status.message()),
+            Err(status) => return Failure::ended(&status),
         }
     }
 }

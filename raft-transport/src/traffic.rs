@@ -9,6 +9,10 @@ use parking_lot::RwLock;
 
 use crate::class::Cause;
 
+/// Pairs of sites counted. A store counts only those that it is one end of, and no fleet has so many sites: of more, which somebody
+/// made up, nothing is counted.
+const MAX_PAIRS: usize = 256;
+
 /// Whether this store sent the bytes or received them. Summed over a fleet, what was sent is what was paid for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Direction {
@@ -64,7 +68,11 @@ impl Counters {
 impl Traffic {
     pub(crate) fn between(&self, direction: Direction, from_site: &SiteName, to_site: &SiteName) -> Arc<Counters> {
         let pair = (direction, from_site.clone(), to_site.clone());
-        Arc::clone(self.pairs.write().entry(pair).or_default())
+        let mut pairs = self.pairs.write();
+        if pairs.len() >= MAX_PAIRS && !pairs.contains_key(&pair) {
+            return Arc::default();
+        }
+        Arc::clone(pairs.entry(pair).or_default())
     }
 
     /// Everything that was counted so far; rows without messages are left out.
@@ -82,5 +90,20 @@ impl Traffic {
             }
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_that_are_counted_are_bounded() {
+        let (traffic, here) = (Traffic::default(), SiteName::new("here").unwrap());
+        for number in 0..10_000 {
+            let site = SiteName::new(&format!("made-up-{number}")).unwrap();
+            traffic.between(Direction::Received, &site, &here).count(Cause::Support, 10);
+        }
+        assert_eq!(traffic.rows().len(), MAX_PAIRS);
     }
 }

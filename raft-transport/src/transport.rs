@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_edge::gate::{Gate, Port, PortLimits};
+use holdfast_edge::layer::{Bounds, Kind};
 use holdfast_proto::v1::store_transport_server::StoreTransportServer;
 use holdfast_types::{SiteName, StoreId, limits};
 use parking_lot::{Mutex, RwLock};
@@ -14,7 +16,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::class::{Cause, Class};
 use crate::handshake::{Identity, Incarnations, Security};
@@ -41,6 +42,8 @@ pub struct TransportConfig {
     pub traffic: Arc<Traffic>,
     /// The newest starts of other stores; shared with the support link.
     pub incarnations: Incarnations,
+    /// How many connections are let in, and how many bytes they may hold.
+    pub port: Arc<Port>,
 }
 
 impl TransportConfig {
@@ -56,9 +59,20 @@ impl TransportConfig {
             snapshot_queue_bytes: limits::SNAPSHOT_QUEUE_BYTES,
             traffic: Arc::default(),
             incarnations: Incarnations::default(),
+            port: Port::new("stores", PORT),
         }
     }
 }
+
+/// The port of a store that says nothing else.
+const PORT: PortLimits = PortLimits {
+    connections: limits::STORE_CONNECTIONS,
+    per_address: limits::STORE_CONNECTIONS,
+    first_request_within: Some(limits::FIRST_REQUEST_WITHIN),
+    lives_for: None,
+    idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
+    bytes: limits::STORE_PORT_BYTES,
+};
 
 /// Why a message was not queued. It is gone and counted: whoever sent it sends again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -86,6 +100,8 @@ pub struct Drops {
     pub queue_full: u64,
     /// Queued when a connection, or an attempt at one, failed.
     pub connection_lost: u64,
+    /// Larger than any message may be.
+    pub too_large: u64,
 }
 
 /// What all streams of a store share.
@@ -114,6 +130,7 @@ pub struct Transport {
     queue_bytes: usize,
     snapshot_queue_bytes: usize,
     unknown_address: AtomicU64,
+    too_large: AtomicU64,
     /// Drops of stores that were forgotten.
     past_drops: Mutex<(u64, u64)>,
     runtime: Handle,
@@ -139,13 +156,14 @@ impl Transport {
             let _context = config.runtime.enter();
             tokio::net::TcpListener::from_std(config.listener)?
         };
-        let server = config.runtime.spawn(serve(Arc::clone(&shared), listener));
+        let server = config.runtime.spawn(serve(Arc::clone(&shared), listener, config.port));
         Ok(Transport {
             shared,
             neighbours: RwLock::default(),
             queue_bytes: config.queue_bytes,
             snapshot_queue_bytes: config.snapshot_queue_bytes,
             unknown_address: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
             past_drops: Mutex::default(),
             runtime: config.runtime,
             local_address,
@@ -204,7 +222,7 @@ impl Transport {
 
     /// Queues one message; never blocks, callable from any thread. `Ok` is no promise that it arrives.
     pub fn send(&self, to: StoreId, class: Class, cause: Cause, payload: Bytes) -> Result<(), SendError> {
-        check_size(&payload)?;
+        self.check_size(&payload)?;
         let neighbours = self.neighbours.read();
         let Some(neighbour) = neighbours.get(&to) else {
             return Err(self.unknown(to));
@@ -221,7 +239,7 @@ impl Transport {
         cause: Cause,
         payload: Bytes,
     ) -> Result<(), SendError> {
-        check_size(&payload)?;
+        self.check_size(&payload)?;
         let queue = self.queue(to, class).ok_or_else(|| self.unknown(to))?;
         queue.push_when_room(Queued { cause, payload }).await;
         Ok(())
@@ -235,6 +253,15 @@ impl Transport {
 
     fn queue(&self, to: StoreId, class: Class) -> Option<Arc<Queue>> {
         self.neighbours.read().get(&to).map(|neighbour| Arc::clone(&neighbour.queues[class.index()]))
+    }
+
+    /// The last net: whoever makes messages knows this bound too.
+    fn check_size(&self, payload: &Bytes) -> Result<(), SendError> {
+        if payload.len() > limits::MAX_MESSAGE_BYTES {
+            self.too_large.fetch_add(1, Ordering::Relaxed);
+            return Err(SendError::TooLarge { bytes: payload.len() });
+        }
+        Ok(())
     }
 
     fn unknown(&self, to: StoreId) -> SendError {
@@ -263,7 +290,9 @@ impl Transport {
             queue_full += full;
             connection_lost += lost;
         }
-        Drops { unknown_address: self.unknown_address.load(Ordering::Relaxed), queue_full, connection_lost }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (unknown_address, too_large) = (count(&self.unknown_address), count(&self.too_large));
+        Drops { unknown_address, queue_full, connection_lost, too_large }
     }
 
     /// Closes everything and waits until the port is free. Messages still queued are lost.
@@ -285,14 +314,7 @@ impl Drop for Transport {
     }
 }
 
-fn check_size(payload: &Bytes) -> Result<(), SendError> {
-    if payload.len() > limits::MAX_MESSAGE_BYTES {
-        return Err(SendError::TooLarge { bytes: payload.len() });
-    }
-    Ok(())
-}
-
-async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
+async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener, port: Arc<Port>) {
     let mut stop = shared.stop.subscribe();
     let stopped = async move {
         // An error means that the transport is gone, which is the same.
@@ -308,8 +330,17 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
         .max_concurrent_streams(Some(limits::MAX_STREAMS_PER_CONNECTION))
         .http2_keepalive_interval(Some(limits::STREAM_KEEPALIVE))
         .http2_keepalive_timeout(Some(limits::STREAM_KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(limits::CLIENT_HEADER_BYTES)
+        .layer(Bounds {
+            kind: |_| Kind::Stream,
+            keeps: false,
+            window_bytes: limits::STREAM_WINDOW_BYTES,
+            // Whoever has not said who he is has the room of a hello.
+            first_bytes: limits::STORE_HELLO_BYTES,
+            most_bytes: largest_frame,
+        })
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped)
+        .serve_with_incoming_shutdown(Gate::new(listener, port).incoming(), stopped)
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the port for other stores is closed");

@@ -26,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
+use tower::util::MapResponseLayer;
 
 const A: StoreId = StoreId(1);
 const B: StoreId = StoreId(2);
@@ -278,6 +279,30 @@ fn the_streams_to_an_old_address_are_ended() {
     endings.recv_timeout(harness::PATIENCE).expect("the second stream ends");
 }
 
+/// Answers with details that are no base64, which no gRPC library sends.
+fn defaced(mut response: http::Response<tonic::body::Body>) -> http::Response<tonic::body::Body> {
+    response.headers_mut().insert("grpc-status", "14".parse().unwrap());
+    response.headers_mut().insert("grpc-status-details-bin", "!".parse().unwrap());
+    response
+}
+
+#[test]
+fn an_answer_that_is_no_grpc_does_not_end_the_way_to_a_store() {
+    let runtime = runtime();
+    let (ended, _endings) = std::sync::mpsc::channel();
+    let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
+    let strange = incoming.local_addr().unwrap();
+    let mut server = Server::builder().layer(MapResponseLayer::new(defaced));
+    let service = StoreTransportServer::new(Patient { ended });
+    runtime.spawn(server.add_service(service).serve_with_incoming(incoming));
+    let a = Store::start(&runtime, 1);
+    a.knows(2, strange);
+    a.wait_until(&Event::Unreached(B, strange.to_string()));
+    let b = Store::start(&runtime, 2);
+    a.knows(2, b.transport.local_address());
+    a.wait_until(&Event::Connected(B, Class::Control));
+}
+
 #[test]
 fn a_full_queue_drops_and_counts() {
     let runtime = runtime();
@@ -301,6 +326,7 @@ fn what_cannot_be_sent_is_an_error() {
     assert_eq!(a.transport.drops().unknown_address, 1);
     let huge = Bytes::from(vec![0; limits::MAX_MESSAGE_BYTES + 1]);
     assert!(matches!(a.transport.send(B, Class::Log, Cause::Append, huge), Err(SendError::TooLarge { .. })));
+    assert_eq!(a.transport.drops().too_large, 1);
 }
 
 #[test]

@@ -108,8 +108,17 @@ pub fn run(task: ApplyTask, reader: &dyn Reader) -> Result<(Vec<DataOp>, Applied
         results.push(AppliedEntry { index, term, change });
     }
     let Applier { state, mut ops, .. } = applier;
+    check(&state)?;
     ops.push(DataOp::SetRangeState { range: state.descriptor.range, state: state.encode() });
     Ok((ops, Applied { state, results }))
+}
+
+/// What could not be read again is not written: the store would not start any more, and here only this replica is damaged.
+fn check(state: &RangeState) -> Result<(), ReadFault> {
+    let place = state.descriptor.range;
+    state
+        .check()
+        .map_err(|why| ReadFault::Damaged(format!("after entry {} {place} would be impossible: {why}", state.applied)))
 }
 
 struct Applier<'a> {
@@ -126,7 +135,7 @@ impl Applier<'_> {
     fn apply(&mut self, index: LogIndex, kind: EntryKind) -> Result<AppliedChange, ReadFault> {
         match kind {
             EntryKind::Empty => Ok(AppliedChange::Empty),
-            EntryKind::Membership(command) => Ok(self.membership(command)),
+            EntryKind::Membership(command) => self.membership(index, command),
             EntryKind::Normal(bytes) => {
                 let command = Command::decode(bytes)
                     .map_err(|bad| ReadFault::unreadable(format_args!("entry {index} of {}", self.range()), bad))?;
@@ -135,9 +144,11 @@ impl Applier<'_> {
         }
     }
 
-    fn membership(&mut self, command: MembershipCommand) -> AppliedChange {
+    fn membership(&mut self, index: LogIndex, command: MembershipCommand) -> Result<AppliedChange, ReadFault> {
         command.change(&mut self.state.descriptor);
-        AppliedChange::Membership(self.state.descriptor.clone())
+        let after = &self.state.descriptor;
+        after.check().map_err(|why| ReadFault::Damaged(format!("entry {index} of {}: {why}", after.range)))?;
+        Ok(AppliedChange::Membership(after.clone()))
     }
 
     fn command(&mut self, command: Command) -> Result<AppliedChange, ReadFault> {
@@ -196,6 +207,7 @@ impl Applier<'_> {
             applied_term: Term(limits::FIRST_LOG_TERM),
             ..self.state
         };
+        check(&right_state)?;
         self.ops.push(DataOp::SetRangeState { range: right.range, state: right_state.encode() });
         self.state.descriptor = left.clone();
         Ok(AppliedChange::Split { left, right, right_leader: split.right_leader })

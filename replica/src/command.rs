@@ -1,14 +1,19 @@
 //! What the range's raft log says: evaluated writes, splits, garbage collection, changes of the replicas. Encoded once, by the
 //! leader; a follower applies it and decides nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, required};
-use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot};
+use holdfast_proto::convert::storage::{client_from_halves, client_halves, expect_version, slot, stamp};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, stored_command, stored_outcome};
 use holdfast_types::{
-    ClientId, Key, Mutation, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, Response, Sequence, Slot,
-    Timestamp, VersionedValue,
+    ClientId, Key, KeyRange, Mutation, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Response,
+    Sequence, Slot, Timestamp, VersionedValue, limits,
 };
 use prost::Message;
 
@@ -130,7 +135,7 @@ impl Split {
             return None;
         }
         let mut left = descriptor.clone();
-        left.epoch.bounds += 1;
+        left.epoch.bounds = left.epoch.bounds.saturating_add(1);
         let mut right = left.clone();
         right.range = self.right;
         right.bounds.start = self.at.clone();
@@ -152,8 +157,8 @@ impl Garbage {
     /// Roughly its size as an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        let keys: usize = self.keys.iter().map(GarbageKey::size_bytes).sum();
-        keys + self.records.len() * 40
+        let keys = self.keys.iter().map(GarbageKey::size_bytes).fold(0, usize::saturating_add);
+        keys.saturating_add(self.records.len().saturating_mul(40))
     }
 }
 
@@ -171,7 +176,8 @@ impl GarbageKey {
     /// Roughly its size within an entry.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.key.raw().len() + 8 + 9 * self.timestamps.len()
+        let timestamps = self.timestamps.len().saturating_mul(9);
+        self.key.raw().len().saturating_add(8).saturating_add(timestamps)
     }
 }
 
@@ -207,7 +213,13 @@ impl MembershipCommand {
     pub fn change(self, descriptor: &mut RangeDescriptor) {
         descriptor.replicas = self.replicas;
         descriptor.next_replica = self.next_replica;
-        descriptor.epoch.membership += 1;
+        descriptor.epoch.membership = descriptor.epoch.membership.saturating_add(1);
+    }
+
+    /// True when its numbers are ones that a socket may say: of what comes in an entry.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        ReplicaId::told(self.next_replica.0).is_ok()
     }
 
     /// The bytes of the entry's context.
@@ -221,12 +233,22 @@ impl MembershipCommand {
         stored.encode_to_vec().into()
     }
 
-    /// Reads what [`MembershipCommand::encode`] wrote.
+    /// Reads what [`MembershipCommand::encode`] wrote. Refuses replicas that no range can have.
     pub fn decode(bytes: Bytes) -> Result<Self, BadMessage> {
         let stored = v1::StoredMembership::decode(bytes)?;
         expect_version("membership command", stored.version, MEMBERSHIP_VERSION)?;
+        check_count("replicas of a range", stored.replicas.len(), limits::MAX_REPLICAS)?;
         let replicas = stored.replicas.into_iter().map(ReplicaDescriptor::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, next_replica: ReplicaId(stored.next_replica_id) })
+        let command = Self { replicas, next_replica: ReplicaId::bounded(stored.next_replica_id)? };
+        let of_any_range = RangeDescriptor {
+            range: RangeId::default(),
+            bounds: KeyRange::all(),
+            epoch: RangeEpoch::default(),
+            replicas: command.replicas.clone(),
+            next_replica: command.next_replica,
+        };
+        of_any_range.check().map_err(BadMessage::malformed)?;
+        Ok(command)
     }
 }
 
@@ -265,14 +287,15 @@ impl Command {
             }
             stored_command::Body::Split(split) => CommandBody::Split(Split {
                 at: key(split.at)?,
-                right: RangeId(split.right_range_id),
-                right_leader: ReplicaId(split.right_leader),
+                right: RangeId::bounded(split.right_range_id)?,
+                right_leader: ReplicaId::bounded(split.right_leader)?,
             }),
-            stored_command::Body::GcThreshold(threshold) => CommandBody::RaiseGcThreshold(Timestamp(threshold)),
+            stored_command::Body::GcThreshold(threshold) => CommandBody::RaiseGcThreshold(stamp(threshold)?),
             stored_command::Body::Garbage(stored) => decode_garbage(stored)?,
-            stored_command::Body::TimePassed(timestamp) => CommandBody::PassTime(Timestamp(timestamp)),
+            stored_command::Body::TimePassed(timestamp) => CommandBody::PassTime(stamp(timestamp)?),
         };
-        Ok(Self { bounds_epoch: stored.bounds_epoch, body })
+        let RangeEpoch { bounds: bounds_epoch, .. } = RangeEpoch::bounded(0, stored.bounds_epoch)?;
+        Ok(Self { bounds_epoch, body })
     }
 }
 
@@ -292,7 +315,7 @@ impl TryFrom<v1::StoredWrite> for EvaluatedWrite {
 
     fn try_from(stored: v1::StoredWrite) -> Result<Self, BadMessage> {
         Ok(Self {
-            timestamp: Timestamp(stored.timestamp),
+            timestamp: stamp(stored.timestamp)?,
             mutations: stored.mutations.into_iter().map(Mutation::try_from).collect::<Result<_, _>>()?,
             outcome: decode_outcome(stored.outcome)?,
             completion: stored.completion.map(Completion::try_from).transpose()?,
@@ -321,8 +344,8 @@ impl TryFrom<v1::StoredCompletion> for Completion {
         Ok(Self {
             client: client_from_halves(stored.client_high, stored.client_low),
             slot: slot(stored.slot)?,
-            sequence: Sequence(stored.sequence),
-            last_moment: Timestamp(stored.last_moment),
+            sequence: Sequence::bounded(stored.sequence)?,
+            last_moment: Timestamp::compared(stored.last_moment),
             request_hash: stored.request_hash,
         })
     }
@@ -357,8 +380,9 @@ pub(crate) fn decode_outcome(stored: Option<v1::StoredOutcome>) -> Result<WriteO
     };
     Ok(match required(stored.outcome, "a stored outcome")? {
         stored_outcome::Outcome::ConditionFailed(failed) => {
-            let expires_at = (failed.expires_at != 0).then_some(Timestamp(failed.expires_at));
-            let value = VersionedValue { value: failed.value, timestamp: Timestamp(failed.timestamp), expires_at };
+            let expires_at = (failed.expires_at != 0).then_some(Timestamp::compared(failed.expires_at));
+            let value =
+                VersionedValue { value: failed.value, timestamp: Timestamp::compared(failed.timestamp), expires_at };
             WriteOutcome::ConditionFailed { index: failed.index, actual: failed.existed.then_some(value) }
         }
         stored_outcome::Outcome::RangeDeleted(deleted) => {
@@ -382,19 +406,19 @@ fn encode_garbage(timestamp: Timestamp, garbage: Garbage) -> v1::StoredGarbage {
 
 fn decode_garbage(stored: v1::StoredGarbage) -> Result<CommandBody, BadMessage> {
     let keys = stored.keys.into_iter().map(|found| {
-        let timestamps = found.timestamps.into_iter().map(Timestamp).collect();
+        let timestamps = found.timestamps.into_iter().map(stamp).collect::<Result<_, BadMessage>>()?;
         Ok(GarbageKey { key: key(found.key)?, timestamps })
     });
     let records = stored.records.into_iter().map(|record| {
         Ok(GarbageRecord {
             client: client_from_halves(record.client_high, record.client_low),
             slot: slot(record.slot)?,
-            sequence: Sequence(record.sequence),
+            sequence: Sequence::bounded(record.sequence)?,
         })
     });
     let garbage = Garbage {
         keys: keys.collect::<Result<_, BadMessage>>()?,
         records: records.collect::<Result<_, BadMessage>>()?,
     };
-    Ok(CommandBody::CollectGarbage { timestamp: Timestamp(stored.timestamp), garbage })
+    Ok(CommandBody::CollectGarbage { timestamp: stamp(stored.timestamp)?, garbage })
 }

@@ -1,8 +1,9 @@
 //! Between raft's raw integers and messages and our newtypes: the only place. raft's messages are encoded with its own prost.
 
 use bytes::Bytes;
+use holdfast_proto::fields;
 use holdfast_types::storage::{HardState, LogEntry};
-use holdfast_types::{LogIndex, RangeDescriptor, ReplicaId, Role, Term};
+use holdfast_types::{LogIndex, RangeDescriptor, ReplicaId, Role, Term, limits};
 use prost011::Message as _;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, HardState as RawHardState,
@@ -18,8 +19,10 @@ pub(crate) fn encode_message(message: &Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
+/// Nothing when the bytes are not a message, or one with more entries than any replica sends: an empty one takes two bytes here and a hundred
+/// in memory.
 pub(crate) fn decode_message(encoded: &[u8]) -> Option<Message> {
-    Message::decode(encoded).ok()
+    fields::are_few(encoded, limits::MAX_REQUEST_FIELDS).then(|| Message::decode(encoded).ok())?
 }
 
 pub(crate) fn to_log_entry(entry: &Entry) -> LogEntry {

@@ -1,7 +1,7 @@
 //! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
 //! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
 
-use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId};
+use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId, limits};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use crate::command::MembershipCommand;
@@ -68,12 +68,7 @@ impl Replica {
         }
         match self.shape(kind, &message) {
             Err(why) => Verdict::Refuse(why),
-            Ok(()) if self.lost_log(kind, &message) => Verdict::Damaged(format!(
-                "the leader of t{} knows us to have i{}, our log ends at i{}",
-                message.term,
-                message.commit,
-                self.raw.raft.raft_log.last_index()
-            )),
+            Ok(()) if self.lost_log(kind, &message) => self.judge_lost_log(kind, message),
             Ok(()) => Verdict::Pass(kind, Box::new(message)),
         }
     }
@@ -90,11 +85,13 @@ impl Replica {
     /// Everything that raft takes for granted.
     fn shape(&self, kind: MessageType, message: &Message) -> Result<(), &'static str> {
         let log = &self.raw.raft.raft_log;
-        if message.term == 0 || message.term > self.raw.raft.term.saturating_add(MAX_TERM_JUMP) {
+        let furthest = self.raw.raft.term.saturating_add(MAX_TERM_JUMP).min(limits::MAX_TOLD);
+        if message.term == 0 || message.term > furthest {
             return Err("implausible term");
         }
-        let far = log.last_index() + MAX_INDEX_JUMP;
-        if message.index > far || message.commit > far || message.log_term > message.term {
+        let far = log.last_index().saturating_add(MAX_INDEX_JUMP).min(limits::MAX_TOLD);
+        let last = message.entries.last().map_or(0, |entry| entry.index);
+        if message.index.max(message.commit).max(last) > far || message.log_term > message.term {
             return Err("implausible position");
         }
         if kind != MessageType::MsgAppend && !message.entries.is_empty() {
@@ -118,11 +115,33 @@ impl Replica {
             MessageType::MsgSnapshot => {
                 let position = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
                 position
-                    .filter(|p| p.index > 0 && p.term <= message.term)
+                    .filter(|p| p.index > 0 && p.index <= far && p.term <= message.term)
                     .map(|_| ())
                     .ok_or("a snapshot without position")
             }
             _ => Ok(()),
+        }
+    }
+
+    /// By one word of a leader a replica is given up; so it must be the one that is followed, in its term. Of one that is not followed (yet:
+    /// a replica that has just started follows nobody) the heartbeat counts, and nothing that it says of our log. A true leader is followed
+    /// by it, and says it again.
+    fn judge_lost_log(&self, kind: MessageType, mut message: Message) -> Verdict {
+        let log = &self.raw.raft.raft_log;
+        match self.following.follows {
+            Some(follows) if follows.leader.0 == message.from && follows.term.0 == message.term => {
+                Verdict::Damaged(format!(
+                    "the leader of t{} knows us to have i{}, our log ends at i{}",
+                    message.term,
+                    message.commit,
+                    log.last_index()
+                ))
+            }
+            Some(follows) if follows.term.0 >= message.term => Verdict::Refuse("not the leader that is followed"),
+            _ => {
+                message.commit = log.committed;
+                Verdict::Pass(kind, Box::new(message))
+            }
         }
     }
 
@@ -164,7 +183,7 @@ fn entries_follow(message: &Message) -> Result<(), &'static str> {
     let mut index = message.index;
     let mut term = message.log_term;
     for entry in &message.entries {
-        if entry.index != index + 1 || entry.term < term || entry.term > message.term {
+        if index.checked_add(1) != Some(entry.index) || entry.term < term || entry.term > message.term {
             return Err("entries do not follow each other");
         }
         if !legal_entry(entry) {
@@ -184,7 +203,8 @@ fn legal_entry(entry: &Entry) -> bool {
                     && change.changes.iter().all(|c| raft::eraftpb::ConfChangeType::from_i32(c.change_type).is_some())
             };
             let command = MembershipCommand::decode(bytes::Bytes::copy_from_slice(&entry.context));
-            command.is_ok() && convert::decode_conf_change(&entry.data).is_some_and(known)
+            command.is_ok_and(|command| command.is_told())
+                && convert::decode_conf_change(&entry.data).is_some_and(known)
         }
         _ => false,
     }

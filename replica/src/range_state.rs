@@ -1,11 +1,16 @@
 //! The state of a range next to its data: the same bytes on every replica that has applied the same entries.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::required;
 use holdfast_proto::convert::storage::expect_version;
 use holdfast_proto::v1;
-use holdfast_types::{LogIndex, RangeDescriptor, Term, Timestamp};
+use holdfast_types::{LogIndex, OutOfBounds, RangeDescriptor, RangeEpoch, ReplicaId, Term, Timestamp};
 use prost::Message;
 
 const VERSION: u32 = 1;
@@ -27,6 +32,31 @@ pub struct RangeState {
 }
 
 impl RangeState {
+    /// True when it can be read again once it is written; the error says why not. To be asked before anything is written with it: a store
+    /// does not start that cannot read the state of one of its ranges.
+    pub fn check(&self) -> Result<(), String> {
+        self.descriptor.check()?;
+        let out = |bad: OutOfBounds| bad.to_string();
+        let epoch = self.descriptor.epoch;
+        RangeEpoch::bounded(epoch.membership, epoch.bounds).map_err(out)?;
+        ReplicaId::bounded(self.descriptor.next_replica.0).map_err(out)?;
+        LogIndex::bounded(self.applied.0).map_err(out)?;
+        Term::bounded(self.applied_term.0).map_err(out)?;
+        Timestamp::bounded(self.gc_threshold.0).map_err(out)?;
+        Timestamp::bounded(self.last_timestamp.0).map_err(out)?;
+        Ok(())
+    }
+
+    /// True when every number in it is one that a socket may say: of what comes in a snapshot.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.descriptor.clone().told().is_ok()
+            && LogIndex::told(self.applied.0).is_ok()
+            && Term::told(self.applied_term.0).is_ok()
+            && Timestamp::told(self.gc_threshold.0).is_ok()
+            && Timestamp::told(self.last_timestamp.0).is_ok()
+    }
+
     /// The bytes stored in the data instance.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -49,10 +79,10 @@ impl RangeState {
         descriptor.check().map_err(BadMessage::malformed)?;
         Ok(Self {
             descriptor,
-            applied: LogIndex(stored.applied_index),
-            applied_term: Term(stored.applied_term),
-            gc_threshold: Timestamp(stored.gc_threshold),
-            last_timestamp: Timestamp(stored.last_timestamp),
+            applied: LogIndex::bounded(stored.applied_index)?,
+            applied_term: Term::bounded(stored.applied_term)?,
+            gc_threshold: Timestamp::bounded(stored.gc_threshold)?,
+            last_timestamp: Timestamp::bounded(stored.last_timestamp)?,
         })
     }
 }

@@ -1,5 +1,10 @@
 //! Reads: with the lease at once, else confirmed by a quorum (raft's ReadIndex), many under one fresh context.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_types::limits;
@@ -73,9 +78,9 @@ pub(crate) struct QuorumReads {
 
 impl QuorumReads {
     fn len(&self) -> usize {
-        self.forming.len()
-            + self.rounds.values().map(|r| r.reads.len()).sum::<usize>()
-            + self.confirmed.iter().map(|(_, reads)| reads.len()).sum::<usize>()
+        let asked = self.rounds.values().map(|round| round.reads.len());
+        let confirmed = self.confirmed.iter().map(|(_, reads)| reads.len());
+        asked.chain(confirmed).fold(self.forming.len(), usize::saturating_add)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -203,7 +208,7 @@ impl Replica {
         reads.forming = waiting;
         if leads && !reads.forming.is_empty() && reads.rounds.len() < MAX_ROUNDS {
             let number = reads.next_context;
-            reads.next_context += 1;
+            reads.next_context = number.wrapping_add(1);
             let round = Round { asked_at: view.now, reads: std::mem::take(&mut reads.forming) };
             reads.rounds.insert(number, round);
             self.raw.read_index(context(term, number));

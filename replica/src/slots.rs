@@ -7,6 +7,11 @@
 //! timestamp lies further ahead than that, and every later leader's clock starts past that timestamp: what arrives then is past
 //! its last moment.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -96,10 +101,10 @@ impl CompletionRecord {
         let stored = v1::StoredCompletionRecord::decode(bytes)?;
         expect_version("completion record", stored.version, VERSION)?;
         Ok(Self {
-            sequence: Sequence(stored.sequence),
-            last_moment: Timestamp(stored.last_moment),
+            sequence: Sequence::bounded(stored.sequence)?,
+            last_moment: Timestamp::compared(stored.last_moment),
             request_hash: stored.request_hash,
-            timestamp: Timestamp(stored.timestamp),
+            timestamp: Timestamp::bounded(stored.timestamp)?,
             outcome: decode_outcome(stored.outcome)?,
         })
     }
@@ -145,7 +150,8 @@ pub fn request_hash(request: &Request) -> u64 {
     let mut hash = Xxh3::new();
     let mut part = |tag: u8, bytes: &[u8]| {
         let len = u32::try_from(bytes.len()).expect("keys and values are far below 4 GiB").to_le_bytes();
-        hash.update(&[tag, len[0], len[1], len[2], len[3]]);
+        let [a, b, c, d] = len;
+        hash.update(&[tag, a, b, c, d]);
         hash.update(bytes);
     };
     match request {
@@ -230,7 +236,7 @@ impl SlotCache {
     /// Slots known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.young.len().saturating_add(self.old.len())
     }
 
     /// True when nothing is known.

@@ -164,7 +164,8 @@ impl Replica {
 fn fits(message: &Message, state: &RangeState, me: ReplicaId) -> bool {
     let Some(metadata) = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()) else { return false };
     let conf = convert::conf_state(&state.descriptor);
-    metadata.index == state.applied.0
+    state.is_told()
+        && metadata.index == state.applied.0
         && metadata.term == state.applied_term.0
         && metadata.conf_state.as_ref().is_some_and(|c| convert::same_configuration(c, &conf))
         && state.descriptor.replica(me).is_some()

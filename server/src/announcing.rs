@@ -1,11 +1,17 @@
 //! How a store that does not reach all others finds them: it tells whoever answers where it is, and hears what they know. Neither the
 //! system range nor a quorum is needed. What is heard is only where to look; see `holdfast_kv::core::addresses`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_kv::core::addresses::Claim;
+use holdfast_proto::careful::careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
@@ -100,7 +106,7 @@ impl Announcer {
         let mut seen = BTreeSet::from([directory.own_claim().client]);
         targets.retain(|address| seen.insert(address.clone()));
         let count = targets.len();
-        targets.rotate_left(if count > ANNOUNCE_TO { self.offset % count } else { 0 });
+        targets.rotate_left(if count > ANNOUNCE_TO { self.offset.checked_rem(count).unwrap_or(0) } else { 0 });
         targets.truncate(ANNOUNCE_TO);
         self.offset = self.offset.wrapping_add(ANNOUNCE_TO);
         let request = v1::AnnounceRequest {
@@ -150,7 +156,8 @@ impl Announcer {
 
 async fn ask(address: &str, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ANNOUNCE_WITHIN);
-    let mut fleet = FleetClient::new(endpoint.connect().await?).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let mut fleet =
+        FleetClient::new(careful(endpoint.connect().await?)).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let answer = fleet.announce(request).await;
     Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
 }
@@ -169,9 +176,9 @@ pub fn to_wire(claim: &Claim) -> v1::StoreAddress {
 /// A claim as it is heard; `None`: it is none.
 pub fn from_wire(said: v1::StoreAddress) -> Option<Claim> {
     let claim = Claim {
-        store: StoreId(said.store_id),
+        store: StoreId::bounded(said.store_id).ok()?,
         site: SiteName::new(&said.site).ok()?,
-        incarnation: Incarnation(said.incarnation),
+        incarnation: Incarnation::bounded(said.incarnation).ok()?,
         client: said.client_address,
         store_to_store: said.store_address,
     };

@@ -128,6 +128,10 @@ pub struct StartArgs {
     /// Threads that own the replicas, 1 to 16 [default: a quarter of the cores, 1 to 8]
     #[arg(long, value_name = "COUNT", env = "HOLDFAST_WORKERS")]
     pub workers: Option<usize>,
+    /// How long the store serves on when it was told to stop, once /readyz fails: until nobody is sent here any more [default: 5s in a pod,
+    /// 0s elsewhere]
+    #[arg(long, value_name = "DURATION", env = "HOLDFAST_READY_PAUSE", value_parser = humantime::parse_duration)]
+    pub ready_pause: Option<std::time::Duration>,
     /// End when standard input ends: for stores that run as children of another program
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,

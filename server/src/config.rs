@@ -1,8 +1,14 @@
 //! The configuration of a store: defaults, then the file, then the environment, then flags.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_placement::check_identity;
@@ -19,6 +25,8 @@ pub const STORE_PORT: u16 = 7400;
 /// Probes and Prometheus reach it here.
 pub const HTTP_PORT: u16 = 7500;
 
+/// Service endpoints are usually taken out within a second or two; a busy Kubernetes cluster takes longer.
+const READY_PAUSE_IN_POD: Duration = Duration::from_secs(5);
 /// As long as the values of Kubernetes' labels.
 const MAX_ZONE_BYTES: usize = 63;
 
@@ -40,6 +48,7 @@ struct File {
     reads: Option<String>,
     fleet_token: Option<String>,
     workers: Option<usize>,
+    ready_pause: Option<String>,
 }
 
 impl File {
@@ -60,8 +69,9 @@ pub fn listen_of(config: Option<&Path>, listen: Option<&str>) -> anyhow::Result<
 pub fn check_zone(name: &str) -> anyhow::Result<()> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.is_empty() || name.len() > MAX_ZONE_BYTES || !name.chars().all(is_legal) {
+        let shown = &name[..name.floor_char_boundary(2 * MAX_ZONE_BYTES)];
         bail!(
-            "zone {name:?} is no name of a zone: use 1 to {MAX_ZONE_BYTES} letters, digits, dots, dashes and underscores"
+            "zone {shown:?} is no name of a zone: use 1 to {MAX_ZONE_BYTES} letters, digits, dots, dashes and underscores"
         );
     }
     Ok(())
@@ -96,6 +106,8 @@ pub struct Config {
     pub fleet_token: String,
     /// Worker threads.
     pub workers: usize,
+    /// How long a store that was told to stop serves on, once it says that it is not ready.
+    pub ready_pause: Duration,
     /// End when standard input ends.
     pub end_with_stdin: bool,
     /// Where values come from that are not defaults, by key.
@@ -129,6 +141,11 @@ impl Config {
         };
         let listen = address(args.listen.clone().or(file.listen), CLIENT_PORT, "listen")?;
         let listen_store = address(args.listen_store.clone().or(file.listen_store), STORE_PORT, "listen-store")?;
+        if listen_store.port() == u16::MAX {
+            bail!(
+                "listen-store = {listen_store}: heartbeats are heard on the next port, and there is none; choose a lower one"
+            );
+        }
         let listen_http = address(args.listen_http.clone().or(file.listen_http), HTTP_PORT, "listen-http")?;
         for (left, right) in [(listen, listen_store), (listen, listen_http), (listen_store, listen_http)] {
             if left == right && left.port() != 0 {
@@ -145,6 +162,7 @@ impl Config {
         if !(1..=most).contains(&workers) {
             bail!("workers = {workers} is out of bounds: use 1 to {most}");
         }
+        let ready_pause = ready_pause(args.ready_pause, file.ready_pause.as_deref())?;
         let advertise = args.advertise.clone().or(file.advertise);
         let advertise_store = args.advertise_store.clone().or(file.advertise_store);
         check_reachable("advertise", advertise.as_deref(), listen)?;
@@ -171,6 +189,7 @@ impl Config {
             quorum_reads,
             fleet_token: args.fleet_token.clone().or(file.fleet_token).unwrap_or_default(),
             workers,
+            ready_pause,
             end_with_stdin: args.end_with_stdin,
             sources,
         })
@@ -219,6 +238,12 @@ impl Config {
                 &default_workers().to_string(),
                 "worker threads that own the replicas",
             ),
+            row(
+                "ready-pause",
+                humantime::format_duration(self.ready_pause).to_string(),
+                &humantime::format_duration(default_ready_pause(in_kubernetes())).to_string(),
+                "how long a store that was told to stop serves on, once `/readyz` fails",
+            ),
         ]
     }
 }
@@ -226,6 +251,34 @@ impl Config {
 fn default_workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     (cores / 4).clamp(1, 8)
+}
+
+/// True in a pod.
+pub fn in_kubernetes() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty())
+}
+
+/// In a pod: what it takes until the machines of a Kubernetes cluster have heard that a pod is leaving, which they are told while it is told to
+/// stop. Elsewhere whoever sends clients here is not known, and mostly there is nobody.
+fn default_ready_pause(in_kubernetes: bool) -> Duration {
+    if in_kubernetes { READY_PAUSE_IN_POD } else { Duration::ZERO }
+}
+
+fn ready_pause(given: Option<Duration>, in_file: Option<&str>) -> anyhow::Result<Duration> {
+    let read = |text: &str| {
+        humantime::parse_duration(text).with_context(|| format!("ready-pause = {text:?} is not a duration like \"5s\""))
+    };
+    let pause = match (given, in_file) {
+        (Some(given), _) => given,
+        (None, Some(text)) => read(text)?,
+        (None, None) => default_ready_pause(in_kubernetes()),
+    };
+    let most = limits::MAX_READY_PAUSE;
+    if pause > most {
+        let (pause, most) = (humantime::format_duration(pause), humantime::format_duration(most));
+        bail!("ready-pause = {pause} is too long: use {most} at most, and less than what stops the store allows it");
+    }
+    Ok(pause)
 }
 
 /// Where each value comes from that somebody gave.
@@ -249,6 +302,7 @@ fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingS
         ("reads", args.reads.is_some(), file.reads.is_some()),
         ("fleet-token", args.fleet_token.is_some(), file.fleet_token.is_some()),
         ("workers", args.workers.is_some(), file.workers.is_some()),
+        ("ready-pause", args.ready_pause.is_some(), file.ready_pause.is_some()),
     ];
     let source = |(key, by_caller, by_file)| match (by_caller, by_file) {
         (true, _) if on_command_line(key) => Some((key, v1::SettingSource::Flag)),
@@ -261,7 +315,7 @@ fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingS
 
 /// What cannot be configured, but is good to know.
 fn built_in() -> impl Iterator<Item = v1::Setting> {
-    let ms = |duration: std::time::Duration| format!("{} ms", duration.as_millis());
+    let ms = |duration: Duration| format!("{} ms", duration.as_millis());
     let bytes = |bytes: usize| format!("{bytes} B");
     let split_bytes = usize::try_from(limits::SPLIT_RANGE_BYTES).unwrap_or(usize::MAX);
     [
@@ -356,6 +410,34 @@ mod tests {
         assert!(error.contains("17") && error.contains("1 to 16"), "{error}");
         assert!(with(0).is_err());
         assert_eq!(with(16).unwrap().workers, 16);
+    }
+
+    #[test]
+    fn the_pause_before_a_stop_is_read_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holdfast.toml");
+        let load = |file: &str, flag: Option<u64>| {
+            std::fs::write(&path, file).unwrap();
+            let ready_pause = flag.map(Duration::from_secs);
+            Config::load(&StartArgs { ready_pause, ..args(Some(path.clone())) }).map(|config| config.ready_pause)
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(load("ready-pause = \"1500ms\"", None).unwrap(), Duration::from_millis(1_500));
+        assert_eq!(load("ready-pause = \"1500ms\"", Some(3)).unwrap(), seconds(3));
+        assert_eq!(load("", None).unwrap(), default_ready_pause(in_kubernetes()));
+        assert_eq!((default_ready_pause(true), default_ready_pause(false)), (seconds(5), seconds(0)));
+        let error = format!("{:#}", load("ready-pause = \"soon\"", None).unwrap_err());
+        assert!(error.contains("soon") && error.contains("5s"), "{error}");
+        let error = load("", Some(61)).unwrap_err().to_string();
+        assert!(error.contains("1m 1s") && error.contains("1m at most"), "{error}");
+    }
+
+    #[test]
+    fn the_last_port_has_no_next_one_for_heartbeats() {
+        let load = |listen: &str| Config::load(&StartArgs { listen_store: Some(listen.into()), ..args(None) });
+        let error = format!("{:#}", load("127.0.0.1:65535").unwrap_err());
+        assert!(error.contains("heartbeats") && error.contains("65535"), "{error}");
+        assert!(load("127.0.0.1:65534").is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use holdfast_kv::core::addresses::{AddressBook, Claim, Unreached};
 use holdfast_kv::ports::Clock;
 use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_raft_transport::Incarnations;
 use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
@@ -32,6 +33,8 @@ pub struct Directory {
     inner: Mutex<Inner>,
     stores: RwLock<Arc<BTreeMap<StoreId, StoreRecord>>>,
     on_change: OnceLock<OnChange>,
+    /// Told of the stores that are on record.
+    incarnations: OnceLock<Incarnations>,
     /// Grows with every change.
     version: AtomicU64,
     /// The version in the file. One thread writes it at a time: what is there last is the newest.
@@ -86,12 +89,17 @@ impl Directory {
             own,
             incarnation,
             on_change: OnceLock::new(),
+            incarnations: OnceLock::new(),
             version: AtomicU64::new(0),
             saved: Mutex::new(0),
         };
         match file::read(&directory.path) {
             Ok(kept) => {
                 directory.learn(&kept.forgotten);
+                let mut inner = directory.inner.lock();
+                let on_record = kept.claims.iter().filter(|claim| !kept.hearsay.contains(&claim.store));
+                on_record.for_each(|claim| inner.book.vouch(claim.store));
+                drop(inner);
                 directory.hear(&kept.claims);
             }
             Err(error) => tracing::warn!(
@@ -114,6 +122,13 @@ impl Directory {
         let inner = self.inner.lock();
         on_change(&self.records_with(&inner));
         assert!(self.on_change.set(on_change).is_ok(), "a directory begins once");
+    }
+
+    /// `incarnations` hears of every store that is on record from now on.
+    pub fn prove_to(&self, incarnations: Incarnations) {
+        let inner = self.inner.lock();
+        inner.book.on_record().iter().for_each(|store| incarnations.prove(*store));
+        assert!(self.incarnations.set(incarnations).is_ok(), "a directory begins once");
     }
 
     /// All stores.
@@ -145,6 +160,10 @@ impl Directory {
                     inner.forget(record, self.own.store);
                 } else if !inner.forgotten.contains_key(&record.store) {
                     inner.members.insert(record.store, record.clone());
+                    inner.book.vouch(record.store);
+                    if let Some(incarnations) = self.incarnations.get() {
+                        incarnations.prove(record.store);
+                    }
                     inner.book.hear(&claim_of(record, Incarnation::default()), now);
                 }
             }
@@ -233,7 +252,10 @@ impl Directory {
         }
         let kept = {
             let inner = self.inner.lock();
-            file::Kept { claims: inner.book.claims(), forgotten: inner.forgotten.values().cloned().collect() }
+            let claims = inner.book.claims_to_keep();
+            let is_hearsay = |store: &StoreId| !inner.book.on_record().contains(store);
+            let hearsay = claims.iter().map(|claim| claim.store).filter(is_hearsay).collect();
+            file::Kept { claims, hearsay, forgotten: inner.forgotten.values().cloned().collect() }
         };
         match file::write(&self.path, &kept) {
             Ok(()) => *saved = version,

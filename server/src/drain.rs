@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use holdfast_client::admin::{
     Admin, AdminError, Drained, DrainedStore, Prepared, RangeStatus, Ranges, StoreId, Stores,
 };
-use holdfast_output::{Unwritten, errln, outln};
+use holdfast_output::{Unwritten, errln, outln, visible};
 use holdfast_types::Rejected;
 use serde_json::json;
 
@@ -67,7 +67,12 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<bool> {
     let stores = args.stores.iter().copied();
     let drained = if args.cancel { admin.cancel_drain(stores).await? } else { admin.drain_stores(stores).await? };
     for silent in &drained.silent {
-        errln!("warning: {} ({}) could not be asked what it holds: {}", silent.store, silent.site, silent.reason);
+        errln!(
+            "warning: {} ({}) could not be asked what it holds: {}",
+            silent.store,
+            silent.site,
+            visible(&silent.reason)
+        );
     }
     if args.cancel || args.no_wait {
         print(args, &drained, false)?;
@@ -136,7 +141,9 @@ fn as_json(drained: &Drained, is_empty: bool) -> serde_json::Value {
 /// Ranges that have a replica on a store, and roughly their bytes.
 pub fn left_on(store: StoreId, ranges: &[RangeStatus]) -> (u64, u64) {
     let here = ranges.iter().filter(|range| range.descriptor.replica_on(store).is_some());
-    here.fold((0, 0), |(ranges, bytes), range| (ranges + 1, bytes + range.approximate_bytes.unwrap_or(0)))
+    here.fold((0, 0_u64), |(ranges, bytes), range| {
+        (ranges + 1, bytes.saturating_add(range.approximate_bytes.unwrap_or(0)))
+    })
 }
 
 /// How it is with a store that leaves.

@@ -1,5 +1,10 @@
 //! What happened at this store, kept in a bounded ring and, now and then, in a file, so that a start shows what came before it.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +16,8 @@ use holdfast_proto::v1::{self, EventKind};
 use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 use prost::Message as _;
+
+use crate::services::fitting::short;
 
 /// The version of the file that this program writes.
 const VERSION: u32 = 1;
@@ -57,7 +64,10 @@ impl EventLog {
         let path = data_dir.join("events.bin");
         let mut ring = Ring { next_sequence: 1, saved: 1, ..Ring::default() };
         match read(&path) {
-            Ok(events) => events.into_iter().for_each(|event| ring.push(event)),
+            Ok(events) => {
+                let short = |event: v1::Event| v1::Event { message: short(event.message), ..event };
+                events.into_iter().for_each(|event| ring.push(short(event)));
+            }
             Err(error) => tracing::warn!(error = format!("{error:#}"), "events of earlier starts are not shown"),
         }
         Self { store, site, incarnation, clock, path, ring: Mutex::new(ring) }
@@ -73,11 +83,12 @@ impl EventLog {
             site: self.site.to_string(),
             range_id: range.map_or(0, |range| range.0),
             other_store: other_store.unwrap_or(StoreId::NONE).0,
-            message,
+            // It may quote what another process said, and people read it in terminals.
+            message: short(holdfast_output::visible(&message).into_owned()),
             incarnation: self.incarnation.0,
             sequence: ring.next_sequence,
         };
-        ring.next_sequence += 1;
+        ring.next_sequence = ring.next_sequence.saturating_add(1);
         ring.push(event);
     }
 
@@ -125,9 +136,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<v1::Event>> {
 }
 
 fn write(path: &Path, stored: v1::StoredEvents) -> anyhow::Result<()> {
-    let next = path.with_extension("bin.next");
-    std::fs::write(&next, stored.encode_to_vec()).with_context(|| format!("writing {}", next.display()))?;
-    std::fs::rename(&next, path).with_context(|| format!("writing {}", path.display()))
+    holdfast_files::replace(path, &stored.encode_to_vec()).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
@@ -172,6 +181,14 @@ mod tests {
         assert_eq!((all.len(), all[0].incarnation, all[0].sequence), (limits::EVENTS_KEPT, 2, 1));
         std::fs::write(dir.path().join("events.bin"), b"\xff\xff").unwrap();
         assert!(log(dir.path(), 3, 3_000).newest(9, Timestamp::ZERO).0.is_empty(), "damage is no reason not to start");
+    }
+
+    #[test]
+    fn what_others_said_moves_no_cursor_in_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), 1, 1_000);
+        log.note(EventKind::Alarm, None, None, "s9 says: \u{1b}[2J\nall is well".into());
+        assert_eq!(log.newest(1, Timestamp::ZERO).0[0].message, "s9 says: \\u001b[2J\\nall is well");
     }
 
     #[test]

@@ -1,16 +1,24 @@
-//! `holdfast forget`: takes a store that is dead for good, or was drained, out of the fleet's list.
+//! `holdfast forget`: takes a store that is dead for good, was drained, or was let in and never came, out of the fleet's list.
+
+use std::time::Duration;
 
 use clap::Args;
-use holdfast_client::admin::{Admin, Forgotten, StoreId};
-use holdfast_output::{errln, outln};
+use holdfast_client::admin::{Admin, Forgotten, StoreId, StoreStatus, Timestamp};
+use holdfast_output::{errln, outln, visible};
 use serde_json::json;
+
+/// A store that was let in later than this may be about to start.
+const NEVER_STARTED_AFTER: Duration = Duration::from_secs(600);
 
 /// `holdfast forget`.
 #[derive(Args, Debug)]
 pub struct ForgetArgs {
     /// The store, as `holdfast status` names it: s4, or 4
-    #[arg(value_name = "STORE", value_parser = store_id)]
-    pub store: StoreId,
+    #[arg(value_name = "STORE", value_parser = store_id, required_unless_present = "never_started")]
+    pub store: Option<StoreId>,
+    /// Every store that was let in more than ten minutes ago and has not started since
+    #[arg(long, conflicts_with = "store")]
+    pub never_started: bool,
     /// Client addresses of other stores, separated by commas: the first that answers is asked
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
@@ -27,24 +35,51 @@ pub fn store_id(text: &str) -> Result<StoreId, String> {
     }
 }
 
-/// Has the store forgotten, and says so.
+/// Has stores forgotten, and says so.
 pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
-    let forgotten = Admin::new(args.at.clone()).forget_store(args.store).await?;
-    for silent in &forgotten.silent {
-        errln!(
-            "warning: {} ({}) could not be asked whether it hears {}: {}",
-            silent.store,
-            silent.site,
-            forgotten.store,
-            silent.reason
-        );
+    let admin = Admin::new(args.at.clone());
+    let stores = match args.store {
+        Some(store) => vec![store],
+        None => {
+            let (sites, stores) = tokio::try_join!(admin.sites(), admin.stores())?;
+            never_started(&stores.stores, sites.now)
+        }
+    };
+    let mut told = Vec::new();
+    for store in stores {
+        let forgotten = admin.forget_store(store).await?;
+        for silent in &forgotten.silent {
+            errln!(
+                "warning: {} ({}) could not be asked whether it hears {}: {}",
+                silent.store,
+                silent.site,
+                forgotten.store,
+                visible(&silent.reason)
+            );
+        }
+        if !args.json {
+            outln!("{}", in_words(&forgotten))?;
+        }
+        told.push(as_json(&forgotten));
     }
-    if args.json {
-        outln!("{}", as_json(&forgotten))?;
-    } else {
-        outln!("{}", in_words(&forgotten))?;
+    match (args.json, args.never_started) {
+        (true, true) => outln!("{}", serde_json::Value::Array(told))?,
+        (true, false) => told.iter().try_for_each(|told| outln!("{told}"))?,
+        (false, _) if told.is_empty() => {
+            outln!("No store that was let in more than ten minutes ago has failed to start.")?;
+        }
+        (false, _) => {}
     }
     Ok(())
+}
+
+/// The stores that were let in long ago and never came.
+fn never_started(stores: &[StoreStatus], now: Timestamp) -> Vec<StoreId> {
+    let since = u64::try_from(NEVER_STARTED_AFTER.as_millis()).expect("ten minutes");
+    let never_came = stores
+        .iter()
+        .filter(|store| !store.alive && store.awaited_since.is_some_and(|at| now.ms().saturating_sub(at.ms()) > since));
+    never_came.map(|store| store.store).collect()
 }
 
 fn in_words(forgotten: &Forgotten) -> String {

@@ -105,6 +105,7 @@ Examples:
   holdfast forget s4
   holdfast forget 4 --at 10.0.1.5:7300,10.0.2.5:7300    # any store but the one that is to be forgotten
   holdfast forget s4 --json
+  holdfast forget --never-started                       # those that were let in, and have not come in ten minutes
 
 ",
     exits!()
@@ -202,7 +203,11 @@ pub const GET: &str = "\
 Examples:
   holdfast get greeting
   holdfast get people/7 --json | jq -r .value
+  holdfast get picture --raw > picture.png
   holdfast get greeting --at 10.0.1.5:7300,10.0.2.5:7300
+
+On a terminal control characters of a value are shown escaped. In a pipe or a file it is byte for byte what was put, and a line end behind it;
+without that line end by --raw.
 
 Exit codes:
   0  the value was printed
@@ -246,6 +251,9 @@ Examples:
   holdfast scan b d --limit 10              # from b up to d, without d
   holdfast scan --reverse --limit 1         # the last key
   holdfast scan people/ --limit 100000 --json | jq -r .key
+
+A row is a line: key, tab, value. On a terminal control characters are shown escaped, tabs and line ends too. In a pipe or a file both are byte for
+byte what was put: where they may have tabs or line ends of their own, take --json.
 
 ",
     exits!()

@@ -1,5 +1,10 @@
 //! Becoming a member of a fleet: by founding one, or by asking a store of one; and telling the system range of a new address.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +41,7 @@ pub async fn become_member(
     clock: &dyn Clock,
 ) -> anyhow::Result<Vec<StoreRecord>> {
     let mut said = String::new();
+    let application = random_128()?;
     if config.join.is_empty() {
         tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
     }
@@ -48,7 +54,7 @@ pub async fn become_member(
                 let _ = answer.send(told);
                 return outcome.map(|(_, record)| vec![record]);
             }
-            asked = ask_to_join(config), if !config.join.is_empty() => match asked {
+            asked = ask_to_join(config, application), if !config.join.is_empty() => match asked {
                 Ok((fleet, record, stores)) => {
                     recovery::join(engines, fleet, &record)?;
                     return Ok(stores);
@@ -90,8 +96,8 @@ pub fn request(config: &Config) -> v1::JoinRequest {
 }
 
 /// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
-async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
-    let request = request(config);
+async fn ask_to_join(config: &Config, application: u128) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+    let request = v1::JoinRequest { application: Some(application.into()), ..request(config) };
     let mut asked = JoinSet::new();
     for address in config.join.clone() {
         asked.spawn(async move {
@@ -123,7 +129,9 @@ async fn ask_to_join(config: &Config) -> anyhow::Result<(FleetId, StoreRecord, V
 
 fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
     let fleet: FleetId = answer.fleet.context("the answer names no fleet")?.into();
-    let record = own_record(config, StoreId(answer.store_id), Timestamp::ZERO);
+    let store = StoreId::bounded(answer.store_id)?;
+    anyhow::ensure!(store != StoreId::NONE, "the answer gives this store no id");
+    let record = own_record(config, store, Timestamp::ZERO);
     let mut stores = Vec::new();
     for info in answer.stores {
         stores.push(StoreRecord {
@@ -133,7 +141,7 @@ fn joined(config: &Config, answer: v1::JoinResponse) -> anyhow::Result<(FleetId,
                 http: String::new(),
             },
             ..StoreRecord::new(
-                StoreId(info.store_id),
+                StoreId::bounded(info.store_id)?,
                 holdfast_types::SiteName::new(&info.site).map_err(anyhow::Error::msg)?,
             )
         });
@@ -175,6 +183,8 @@ pub async fn stay_member(config: &Config, running: &Arc<Running>) -> Ending {
         site_identity: config.site_id.clone(),
         addresses: own_addresses(config),
         zone: config.zone.clone(),
+        application: None,
+        has_started: true,
     };
     let mut said = String::new();
     loop {

@@ -25,11 +25,14 @@ mod history;
 mod import;
 mod joining;
 mod load;
+mod log;
 mod man;
 mod membership;
 mod metrics;
 mod oneshot;
 mod others;
+mod ports;
+mod private;
 mod proof;
 mod requests;
 mod retiring;
@@ -44,9 +47,11 @@ mod table;
 mod wire;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use holdfast_output::{errln, out, outln};
+use holdfast_output::{out, outln};
+use holdfast_types::limits;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
@@ -56,28 +61,46 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging(&cli);
+    let is_store = matches!(cli.command, Command::Start(_));
+    // Whoever does not read must not keep a store from ending; of any other command the last words are the result.
+    let end_within = if is_store { limits::LOG_LAST_WORDS_WITHIN } else { Duration::from_secs(3_600) };
+    if is_store {
+        log::tell_panics();
+    }
+    let default = if is_store { STORES_LOG } else { OTHERS_LOG };
+    // Log lines go to standard error: standard output belongs to results.
+    if let Err(error) = log::begin(cli.log.as_deref().unwrap_or(default), default, cli.log_json) {
+        log::end(Some(&format!("error: the log cannot begin: {error}")), end_within);
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            errln!("error: the runtime cannot be started: {error}");
+            log::end(Some(&format!("error: the runtime cannot be started: {error}")), end_within);
             return ExitCode::FAILURE;
         }
     };
     let ended = runtime.block_on(run(cli.command));
     // What still runs serves nobody any more: there is nothing to wait for.
     runtime.shutdown_background();
-    match ended {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(code) = holdfast_output::ending(error.as_ref()) {
-                return ExitCode::from(code);
+    let (code, last_words) = match ended {
+        Ok(code) => (code, None),
+        Err(error) => match holdfast_output::ending(error.as_ref()) {
+            Some(code) => (ExitCode::from(code), None),
+            None => {
+                let code = error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code);
+                (code, Some(format!("error: {error:#}")))
             }
-            errln!("error: {error:#}");
-            error.downcast_ref::<ending::Ending>().map_or(ExitCode::FAILURE, ending::Ending::code)
-        }
-    }
+        },
+    };
+    log::end(last_words.as_deref(), end_within);
+    code
 }
+
+/// What a store logs.
+const STORES_LOG: &str = "info";
+/// What commands log that are no store. The control plane says itself what becomes of its calls to API servers.
+const OTHERS_LOG: &str = "warn,kube_client=off";
 
 /// Runs a subcommand.
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -125,25 +148,4 @@ fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
     }
     out!("{shown}")?;
     Ok(())
-}
-
-/// What a store logs.
-const STORES_LOG: &str = "info";
-/// What other commands log. The control plane says itself what becomes of its calls to API servers.
-const OTHERS_LOG: &str = "warn,kube_client=off";
-
-/// Log lines go to standard error: standard output belongs to results.
-fn init_logging(cli: &Cli) {
-    let default = if matches!(cli.command, Command::Start(_)) { STORES_LOG } else { OTHERS_LOG };
-    let wanted = cli.log.as_deref().unwrap_or(default);
-    let filter = tracing_subscriber::EnvFilter::try_new(wanted).unwrap_or_else(|error| {
-        errln!("--log {wanted:?} cannot be read ({error}); using {default:?}");
-        tracing_subscriber::EnvFilter::new(default)
-    });
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| holdfast_output::Errors);
-    if cli.log_json {
-        logging.json().init();
-    } else {
-        logging.init();
-    }
 }

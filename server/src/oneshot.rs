@@ -1,9 +1,11 @@
 //! One request from the command line.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use clap::Args;
 use holdfast_client::{Client, KeySpan, KeyValue, KeyspaceId, Options, Timestamp};
-use holdfast_output::{Unwritten, errln, outln};
+use holdfast_output::{Unwritten, errln, is_terminal, outln, print_raw, readable, visible};
 use holdfast_types::KeyspaceName;
 use serde_json::json;
 
@@ -29,6 +31,9 @@ pub struct Target {
 pub struct GetArgs {
     /// The key
     pub key: String,
+    /// Write the value byte for byte and nothing behind it, to a terminal too
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
     /// Where
     #[command(flatten)]
     pub target: Target,
@@ -107,7 +112,8 @@ pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
             let version = version_json(found.timestamp);
             outln!("{}", json!({ "key": args.key, "value": text(&found.value), "version": version }))?;
         }
-        (Some(found), false) => outln!("{}", text(&found.value))?,
+        (Some(found), false) if args.raw => print_raw(&found.value)?,
+        (Some(found), false) => print_line(&[readable(&found.value)], &[&found.value])?,
         (None, true) => outln!("{}", json!({ "key": args.key, "value": null }))?,
         (None, false) => errln!("no such key"),
     }
@@ -160,10 +166,21 @@ pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
 }
 
 fn print_row(row: &KeyValue, as_json: bool) -> Result<(), Unwritten> {
-    let (key, value) = (text(&row.key), text(&row.value));
     if as_json {
-        outln!("{}", json!({ "key": key, "value": value, "version": version_json(row.version) }))
-    } else {
-        outln!("{key}\t{value}")
+        let (key, value) = (text(&row.key), text(&row.value));
+        return outln!("{}", json!({ "key": key, "value": value, "version": version_json(row.version) }));
     }
+    let [key, value] = [&row.key, &row.value].map(|bytes| readable(bytes));
+    // A row is a line, whatever is in it.
+    print_line(&[visible(&key), visible(&value)], &[&row.key, &row.value])
+}
+
+/// One line of fields between tabs: as people can read them on a terminal, byte for byte everywhere else.
+fn print_line(shown: &[Cow<'_, str>], fields: &[&[u8]]) -> Result<(), Unwritten> {
+    if is_terminal() {
+        return outln!("{}", shown.join("\t"));
+    }
+    let mut line = fields.join(&b'\t');
+    line.push(b'\n');
+    print_raw(&line)
 }

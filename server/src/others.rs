@@ -1,26 +1,42 @@
 //! Asking the other stores of the fleet for their part of an answer, with a bound on how long that may take.
 
-use std::collections::BTreeMap;
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_placement::StoreRecord;
+use holdfast_proto::careful::{Careful, careful};
+use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
-use holdfast_types::{StoreId, limits};
+use holdfast_types::{Rejected, StoreId, limits};
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::running::Running;
+use crate::services::fitting::short;
 
 /// How long another store is waited for: an answer about the fleet takes no more than about a second, whoever is dead.
 pub const OTHERS_WITHIN: Duration = Duration::from_millis(800);
 
 /// Channels to the other stores' client ports, opened when they are first needed.
-#[derive(Default)]
 pub struct Others {
-    channels: Mutex<BTreeMap<StoreId, (String, Channel)>>,
+    channels: Mutex<BTreeMap<StoreId, (String, Careful)>>,
+    /// Questions to all of them that are under way: what they answer is held here until all have.
+    asking: Semaphore,
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self { channels: Mutex::default(), asking: Semaphore::new(limits::QUESTIONS_TO_ALL) }
+    }
 }
 
 /// What the stores answered, and who did not.
@@ -36,7 +52,7 @@ impl Others {
     pub async fn ask<A, F>(
         &self,
         record: &StoreRecord,
-        call: impl FnOnce(AdminClient<Channel>) -> F,
+        call: impl FnOnce(AdminClient<Careful>) -> F,
     ) -> Result<A, Status>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -49,45 +65,73 @@ impl Others {
         }
     }
 
-    /// Asks all stores but this one at the same time.
+    /// Asks all stores but this one, and those that are to be spared, at the same time. Refused when too many such questions are under way.
     pub async fn ask_all<A, F>(
         &self,
         running: &Running,
-        call: impl Fn(AdminClient<Channel>) -> F + Send + Clone + 'static,
-    ) -> Gathered<A>
+        spared: &BTreeSet<StoreId>,
+        call: impl Fn(AdminClient<Careful>) -> F + Send + Clone + 'static,
+    ) -> Result<Gathered<A>, Status>
     where
         A: Send + 'static,
         F: Future<Output = Result<Response<A>, Status>> + Send + 'static,
     {
+        let mut answers = BTreeMap::new();
+        let silent = self.ask_each(running, spared, call, |store, answer| drop(answers.insert(store, answer))).await?;
+        Ok(Gathered { answers, silent })
+    }
+
+    /// The same; answers are taken as they come, for those that are large. Returns who did not answer.
+    pub async fn ask_each<A, F>(
+        &self,
+        running: &Running,
+        spared: &BTreeSet<StoreId>,
+        call: impl Fn(AdminClient<Careful>) -> F + Send + Clone + 'static,
+        mut take: impl FnMut(StoreId, A),
+    ) -> Result<Vec<v1::SilentStore>, Status>
+    where
+        A: Send + 'static,
+        F: Future<Output = Result<Response<A>, Status>> + Send + 'static,
+    {
+        let _asking = self.turn().await?;
         let mut asked = JoinSet::new();
-        let mut gathered = Gathered { answers: BTreeMap::new(), silent: Vec::new() };
-        for record in running.directory.all().values().filter(|record| record.store != running.store_id) {
+        let mut silent = Vec::new();
+        let is_asked = |store: StoreId| store != running.store_id && !spared.contains(&store);
+        for record in running.directory.all().values().filter(|record| is_asked(record.store)) {
             match self.channel(record) {
                 Ok(channel) => {
                     let client = AdminClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
                     let (record, call) = (record.clone(), call.clone());
                     asked.spawn(async move { (record, tokio::time::timeout(OTHERS_WITHIN, call(client)).await) });
                 }
-                Err(why) => gathered.silent.push(silent(record, why)),
+                Err(why) => silent.push(silent_store(record, why)),
             }
         }
         while let Some(ended) = asked.join_next().await {
             // A task of ours neither panics nor is cancelled.
             let Ok((record, answer)) = ended else { continue };
             match answer {
-                Ok(Ok(answer)) => drop(gathered.answers.insert(record.store, answer.into_inner())),
-                Ok(Err(status)) => gathered.silent.push(silent(&record, status.message().to_owned())),
+                Ok(Ok(answer)) => take(record.store, answer.into_inner()),
+                Ok(Err(status)) => silent.push(silent_store(&record, status.message().to_owned())),
                 Err(_) => {
                     let why = format!("no answer within {} ms", OTHERS_WITHIN.as_millis());
-                    gathered.silent.push(silent(&record, why));
+                    silent.push(silent_store(&record, why));
                 }
             }
         }
-        gathered.silent.sort_by_key(|silent| silent.store_id);
-        gathered
+        silent.sort_by_key(|silent| silent.store_id);
+        Ok(silent)
     }
 
-    fn channel(&self, record: &StoreRecord) -> Result<Channel, String> {
+    /// Waits for those who asked before, as long as for an answer.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
+        match tokio::time::timeout(OTHERS_WITHIN, self.asking.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER })),
+        }
+    }
+
+    fn channel(&self, record: &StoreRecord) -> Result<Careful, String> {
         let address = &record.addresses.client;
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&record.store)
@@ -95,13 +139,17 @@ impl Others {
         {
             return Ok(channel.clone());
         }
+        // Stores that were forgotten are asked no more.
+        if channels.len() >= limits::MAX_MEMBERS {
+            channels.clear();
+        }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| format!("{address:?}: {e}"))?;
-        let channel = endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy();
+        let channel = careful(endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy());
         channels.insert(record.store, (address.clone(), channel.clone()));
         Ok(channel)
     }
 }
 
-fn silent(record: &StoreRecord, reason: String) -> v1::SilentStore {
-    v1::SilentStore { store_id: record.store.0, site: record.site.to_string(), reason }
+fn silent_store(record: &StoreRecord, reason: String) -> v1::SilentStore {
+    v1::SilentStore { store_id: record.store.0, site: record.site.to_string(), reason: short(reason) }
 }

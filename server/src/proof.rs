@@ -2,6 +2,11 @@
 //! one it is in another Kubernetes cluster than it was, and its replicas would count for a site that they are not in. Whether the site was
 //! moved on purpose the fleet knows: the other stores are asked, and without their word the store does not start.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

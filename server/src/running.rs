@@ -1,12 +1,20 @@
 //! A store that is a member of its fleet, as the services see it.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::addresses::Unreached;
 use holdfast_kv::core::message::RangeHint;
+use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
@@ -16,8 +24,8 @@ use holdfast_proto::v1::{QuarantinedRange, RangeNotice};
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
 use holdfast_types::{
-    FleetId, Incarnation, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId, Term,
-    Timestamp, limits,
+    FleetId, Incarnation, Key, KeyRange, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId,
+    Term, Timestamp, limits,
 };
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -25,7 +33,9 @@ use crate::announcing::TELL_UNREACHED_AFTER;
 use crate::directory::Directory;
 use crate::events::EventLog;
 use crate::history::History;
+use crate::ports::Ports;
 use crate::requests::{Kind, RequestCounters};
+use crate::services::fitting::short;
 use crate::wire::Incoming;
 
 /// Notices of one store that a slow stream may lag behind.
@@ -104,15 +114,20 @@ impl Running {
         unreached.filter(|(_, since)| *since >= TELL_UNREACHED_AFTER).map(|(unreached, _)| unreached).collect()
     }
 
-    /// Replicas here that are kept but not used.
-    pub fn quarantined(&self) -> Vec<QuarantinedRange> {
-        let quarantined = self.history.quarantined().into_iter();
-        quarantined.map(|(range, reason)| QuarantinedRange { range_id: range.0, reason }).collect()
+    /// The first of the replicas here that are kept but not used, and how many there are.
+    pub fn quarantined(&self) -> (Vec<QuarantinedRange>, u64) {
+        let quarantined = self.history.quarantined();
+        let count = quarantined.len() as u64;
+        let told = quarantined.into_iter().take(limits::MAX_SENTENCES);
+        let told = told.map(|(range, reason)| QuarantinedRange { range_id: range.0, reason: short(reason) });
+        (told.collect(), count)
     }
 
-    /// One notice for every range that this store holds.
-    pub fn all_notices(&self) -> Vec<RangeNotice> {
-        self.store.ranges().iter().filter(|found| found.own).map(|found| self.notice(found)).collect()
+    /// A page of notices of the ranges that this store holds, from a key on; and where the next one begins.
+    pub fn notices_from(&self, from: Key, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
+        let page = Page { reverse: false, limit, max_bytes: limits::STREAM_NOTICES_BYTES };
+        let (found, next) = self.store.ranges_within(&KeyRange { start: from, end: None }, page, |found| found.own);
+        (found.iter().map(|found| self.notice(found)).collect(), next)
     }
 
     /// What a client should know of a range.
@@ -124,11 +139,23 @@ impl Running {
         }
     }
 
-    /// Asks the store and waits for the answer.
-    pub async fn ask(&self, request: RangeRequest, wait: Duration) -> Result<Response, Rejected> {
+    /// Asks the store for somebody and waits for the answer.
+    pub async fn ask(&self, request: RangeRequest, authority: Authority, wait: Duration) -> Result<Response, Rejected> {
+        self.ask_for(None, request, authority, wait).await
+    }
+
+    /// Asks the store on behalf of a client, who is charged for the answer, and waits for it.
+    pub async fn ask_for(
+        &self,
+        client: Option<&Arc<Ledger>>,
+        request: RangeRequest,
+        authority: Authority,
+        wait: Duration,
+    ) -> Result<Response, Rejected> {
         let (sender, answer) = oneshot::channel();
         let (kind, begun) = (Kind::of(&request.request), Instant::now());
-        let cancellation = self.store.request(request, wait, Box::new(OneReply(sender)));
+        let reply = OneReply { sender, client: client.cloned() };
+        let cancellation = self.store.request(request, authority, wait, Box::new(reply));
         let guard = CancelOnDrop { store: &self.store, cancellation };
         let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
         guard.disarm();
@@ -149,12 +176,34 @@ impl Running {
     }
 }
 
-struct OneReply(oneshot::Sender<Result<Response, Rejected>>);
+struct OneReply {
+    sender: oneshot::Sender<Result<Response, Rejected>>,
+    client: Option<Arc<Ledger>>,
+}
 
 impl Reply for OneReply {
     fn answer(self: Box<Self>, outcome: Result<Response, Rejected>, _fleet_now: Timestamp) {
+        let outcome = match &self.client {
+            Some(client) => charged(client, outcome).0,
+            None => outcome,
+        };
         // The caller may have gone.
-        let _ = self.0.send(outcome);
+        let _ = self.sender.send(outcome);
+    }
+}
+
+/// Charges an answer to the client that it is for, where it comes into being; returns what was charged. Who has not taken what it was
+/// answered before is told to come again: what was read is read again then, and a condition that did not hold left nothing behind.
+pub fn charged(client: &Ledger, outcome: Result<Response, Rejected>) -> (Result<Response, Rejected>, usize) {
+    let bytes = outcome.as_ref().map_or(0, Response::size_bytes);
+    // What says little is paid for with the request.
+    if bytes <= limits::ANSWER_OVERHEAD_BYTES {
+        return (outcome, 0);
+    }
+    if client.owe(bytes) {
+        (outcome, bytes)
+    } else {
+        (Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), 0)
     }
 }
 
@@ -196,6 +245,8 @@ pub struct ServerState {
     stop: parking_lot::Mutex<Option<watch::Sender<bool>>>,
     standing: parking_lot::Mutex<Readiness>,
     preparations: AtomicU64,
+    /// The ports, and who is connected to them.
+    pub ports: Ports,
 }
 
 /// Whether the store is going to stop.
@@ -211,8 +262,9 @@ enum Readiness {
 
 impl ServerState {
     /// A process that is no member yet.
-    pub fn new() -> Arc<Self> {
+    pub fn new(ports: Ports) -> Arc<Self> {
         Arc::new(Self {
+            ports,
             running: ArcSwapOption::empty(),
             is_member: AtomicBool::new(false),
             started: Instant::now(),
@@ -296,6 +348,34 @@ impl ServerState {
         self.running().ok_or_else(|| to_status(self.why_none()))
     }
 
+    /// Whether clients are to be sent here, as `/readyz` and gRPC's health say it, and what is to be said of it. Health is local: it does not
+    /// depend on a quorum.
+    pub fn readiness(&self) -> Result<String, String> {
+        let running = match self.running() {
+            None if self.is_draining() => return Err("stopping\n".to_owned()),
+            None if self.is_member() => return Err("starting\n".to_owned()),
+            None => return Err("not a member of a fleet yet\n".to_owned()),
+            Some(running) => running,
+        };
+        if *running.stopped.borrow() {
+            return Err("stopping\n".to_owned());
+        }
+        if self.is_draining() {
+            return Err("preparing to stop: its leaders go to other stores\n".to_owned());
+        }
+        let complaints = running.store.complaints();
+        if !complaints.is_empty() {
+            return Err(complaints.iter().map(|complaint| format!("{complaint}\n")).collect());
+        }
+        // That others are not reached takes no store out of service, else no quorum would take out all; but a probe's log should say
+        // why nothing works.
+        let unreached = running.unreached();
+        // What it quotes, others said.
+        let unreached: String =
+            unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
+        Ok(format!("ok\n{unreached}"))
+    }
+
     fn why_none(&self) -> Rejected {
         let why = if self.is_member() {
             "this store is starting: try again in a moment, or ask another store"
@@ -325,9 +405,12 @@ impl Link {
 
 impl Link {
     fn notify(&self, descriptor: &RangeDescriptor, leader: Option<StoreId>, term: Term) {
+        if self.notices.receiver_count() == 0 {
+            return;
+        }
         let leader = leader.map(|store| self.directory.hint(store));
         let notice = RangeNotice { descriptor: Some(descriptor.clone().into()), leader, term: term.0 };
-        // Nobody may be listening.
+        // The last listener may have gone meanwhile.
         let _ = self.notices.send(Arc::new(notice));
     }
 }
@@ -361,7 +444,7 @@ mod tests {
 
     #[test]
     fn an_old_preparation_does_not_end_a_newer_one_and_a_stop_is_final() {
-        let state = ServerState::new();
+        let state = ServerState::new(Ports::for_tests());
         let (begin, end) = (|| state.begin_preparing(|| ()), |only| state.end_preparing(only, || ()));
         let first = begin().unwrap();
         let second = begin().unwrap();
@@ -381,9 +464,11 @@ mod tests {
             Err(Some(Rejected::Unavailable(why))) => why,
             other => panic!("a refusal with its details was expected: {other:?}"),
         };
-        let state = ServerState::new();
+        let state = ServerState::new(Ports::for_tests());
         assert!(refusal(&state).contains("holdfast init"));
+        assert_eq!(state.readiness(), Err("not a member of a fleet yet\n".to_owned()));
         state.set_member();
+        assert_eq!(state.readiness(), Err("starting\n".to_owned()));
         let why = refusal(&state);
         assert!(why.contains("starting") && !why.contains("init"), "{why}");
     }

@@ -5,16 +5,24 @@
 //!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
 //! ```
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_edge::descriptors::{self, Shares};
+use holdfast_edge::gate::Gate;
 use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
 use holdfast_kv::core::support::Support;
-use holdfast_kv::driver::{FaultSink, Ports, Store, StoreEnv, StoreOptions, SystemClock};
+use holdfast_kv::driver::{FaultSink, Ports, Pulse, SLOW_BEAT, Store, StoreEnv, StoreOptions, SystemClock};
 use holdfast_kv::ports::{Clock, Note};
 use holdfast_placement::StoreRecord;
 use holdfast_proto::v1;
@@ -28,41 +36,47 @@ use holdfast_replica::{CheckLevel, SurvivalGoal};
 use holdfast_types::{StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::server::TcpIncoming;
 
 use crate::announcing;
-use crate::config::Config;
+use crate::config::{Config, in_kubernetes};
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;
 use crate::events::{self, EventLog};
 use crate::joining::{become_member, own_record, random_128, stay_member};
 use crate::membership;
+use crate::ports;
+use crate::private;
 use crate::proof;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
+use crate::services::bounded::bounded;
 use crate::services::fleet::{Budget, FleetService, InitCommand};
-use crate::services::http;
 use crate::services::kv::KvService;
+use crate::services::{health, http};
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
+
+/// How long a store that failed waits for what it heard of others to be on its disk.
+const SAVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a stopping store waits until others lead its ranges.
 const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits until what it took in is answered: a write that a new leader decides takes an election at most. What has no
 /// quorum will not be answered, however long one waits.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// HTTP/2 windows of client connections: many calls share one.
-const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Runs a store until it is told to stop or its disk fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    check_proof(&config, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty()))?;
+    check_proof(&config, in_kubernetes())?;
+    private::begin(&config.data_dir).with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let shares = Shares::of(descriptors::raise_limit())?;
     let data_dir = config.data_dir.clone();
-    let engines =
-        tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &EngineOptions::default()))
-            .await?
-            .with_context(|| format!("opening {}", config.data_dir.display()))?;
-    let state = ServerState::new();
+    let engine_options = EngineOptions { open_files: shares.engine, ..EngineOptions::default() };
+    let engines = tokio::task::spawn_blocking(move || holdfast_engine::rocks::open(&data_dir, &engine_options))
+        .await?
+        .with_context(|| format!("opening {}", config.data_dir.display()))?;
+    let ports = ports::Ports::new(&shares);
+    let state = ServerState::new(ports);
     if Identity::read(&*engines.log)?.is_some() {
         state.set_member();
     }
@@ -70,14 +84,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let client_listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listening for clients on {}", config.listen))?;
-    let http_listener = tokio::net::TcpListener::bind(config.listen_http)
-        .await
+    let http_listener = TcpListener::bind(config.listen_http)
         .with_context(|| format!("listening for HTTP on {}", config.listen_http))?;
     let stream_listener = TcpListener::bind(config.listen_store)
         .with_context(|| format!("listening for stores on {}", config.listen_store))?;
-    tokio::spawn(serve_http(http_listener, Arc::clone(&state)));
+    http::serve(http_listener, Arc::clone(&state))?;
     tokio::spawn(serve_clients(client_listener, Arc::clone(&state), init, config.clone()));
-    tracing::info!(clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, "listening");
+    tracing::info!(
+        clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, files = shares.all,
+        connections = shares.clients, "listening"
+    );
 
     let (faults, mut fault) = fault_sink();
     let ended = tokio::select! {
@@ -86,9 +102,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         fault = fault_of(&mut fault) => Err(fault),
     };
     match (&ended, state.running()) {
-        (Ok(()), _) => stop(&state).await,
+        (Ok(()), _) => stop(&state, config.ready_pause).await,
         // What was heard of the other stores, and of its own end, is no less true for the fault.
-        (Err(_), Some(running)) => running.directory.save(),
+        (Err(_), Some(running)) => {
+            state.set_stopping();
+            // The disk may be what failed: it is not waited for.
+            let saved = tokio::task::spawn_blocking(move || running.directory.save());
+            let _ = tokio::time::timeout(SAVED_WITHIN, saved).await;
+        }
         (Err(_), None) => {}
     }
     match (ended, state.running()) {
@@ -126,14 +147,23 @@ async fn live(
             Vec::new()
         }
     };
-    let (running, stopped) = start_store(config, engines, clock, stream_listener, faults, &stores)?;
+    let (running, stopped) = start_store(config, engines, clock, (stream_listener, state), faults, &stores)?;
     let running = Arc::new(running);
     tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
     note_start(&running);
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
+    tokio::spawn(beat(running.store.watch("runtime")));
     tokio::spawn(announcing::run(config.clone(), Arc::clone(&running)));
     Err(stay_member(config, &running).await.into())
+}
+
+/// The pulse of the runtime: streams, services and timers all stand still with it.
+async fn beat(pulse: Arc<Pulse>) {
+    loop {
+        pulse.beat(SystemClock.now());
+        tokio::time::sleep(SLOW_BEAT).await;
+    }
 }
 
 /// The first event of this start; from now on events are kept.
@@ -158,7 +188,7 @@ fn start_store(
     config: &Config,
     engines: Engines,
     clock: Arc<dyn Clock>,
-    stream_listener: TcpListener,
+    (stream_listener, state): (TcpListener, &ServerState),
     faults: FaultSink,
     stores: &[StoreRecord],
 ) -> anyhow::Result<(Running, watch::Sender<bool>)> {
@@ -176,20 +206,24 @@ fn start_store(
     let stream_identity = introduce(&identity, &own, known.started_at)?;
     let directory = Arc::new(Directory::open(&config.data_dir, own, identity.incarnation, Arc::clone(&clock)));
     let incoming = Arc::new(Incoming::new(Arc::clone(&directory)));
-    let transport_config =
+    let mut transport_config =
         TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
+    transport_config.port = Arc::clone(&state.ports.stores);
     for (store, seen) in &known.seen {
         transport_config.incarnations.remember(*store, seen.incarnation, seen.counter);
     }
+    directory.prove_to(transport_config.incarnations.clone());
     let mut support_config = SupportConfig::new(stream_identity);
     support_config.traffic = Arc::clone(&transport_config.traffic);
     support_config.incarnations = transport_config.incarnations.clone();
+    support_config.max_incoming = state.ports.heartbeats;
     let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
     let transport =
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
     let support_link = start_support(config, support_config, &transport)?;
     directory.learn(stores);
-    directory.begin(tell_streams(identity.store, &transport, &support_link, faults.clone()));
+    let carried = state.ports.stores_carried();
+    directory.begin(tell_streams(identity.store, carried, &transport, &support_link, faults.clone()));
     let events = Arc::new(open_events(config, &identity, &clock));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
@@ -247,7 +281,10 @@ fn introduce(identity: &Identity, own: &StoreRecord, started_at: u64) -> anyhow:
 /// The heartbeats between stores, on the port after the one for streams.
 fn start_support(config: &Config, support: SupportConfig, transport: &Transport) -> anyhow::Result<SupportLink> {
     let mut address: SocketAddr = config.listen_store;
-    address.set_port(transport.local_address().port() + 1);
+    let port = transport.local_address().port().checked_add(1);
+    let port =
+        port.with_context(|| format!("{} has no next port, on which heartbeats are heard", config.listen_store))?;
+    address.set_port(port);
     SupportLink::start(support, address).with_context(|| format!("listening for support heartbeats on {address}"))
 }
 
@@ -283,12 +320,27 @@ fn store_options() -> StoreOptions {
 }
 
 /// The directory tells streams and heartbeats where the other stores are, and which of them are no more. A store that is itself no
-/// more ends.
-fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink, faults: FaultSink) -> OnChange {
+/// more ends. `carried`: how many there are connections for.
+fn tell_streams(
+    own: StoreId,
+    carried: usize,
+    transport: &Arc<Transport>,
+    support: &SupportLink,
+    faults: FaultSink,
+) -> OnChange {
     let transport = Arc::clone(transport);
     let heartbeats = support.addresses();
+    let most = AtomicUsize::new(carried.saturating_add(1));
     Box::new(move |records| {
         let (forgotten, members): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.is_forgotten());
+        // Once, and again whenever there are more.
+        if members.len() > most.fetch_max(members.len(), Ordering::Relaxed) {
+            tracing::warn!(
+                members = members.len(),
+                carried,
+                "this process may have too few files open for connections of all stores: raise the limit (`ulimit -n`, LimitNOFILE=)"
+            );
+        }
         for record in forgotten {
             if record.store == own {
                 faults.report(&Fault::Identity(membership::is_over(own)));
@@ -307,12 +359,6 @@ fn tell_streams(own: StoreId, transport: &Arc<Transport>, support: &SupportLink,
     })
 }
 
-async fn serve_http(listener: tokio::net::TcpListener, state: Arc<ServerState>) {
-    if let Err(error) = axum::serve(listener, http::router(state)).await {
-        tracing::error!(%error, "the HTTP port is gone");
-    }
-}
-
 async fn serve_clients(
     listener: tokio::net::TcpListener,
     state: Arc<ServerState>,
@@ -320,21 +366,25 @@ async fn serve_clients(
     config: Config,
 ) {
     let max = limits::MAX_MESSAGE_BYTES;
+    let gate = Gate::new(listener, Arc::clone(&state.ports.clients));
     let kv = KvServer::new(KvService { state: Arc::clone(&state) })
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
     let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings()))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health::tell(&health, state.readiness().is_ok()).await;
+    tokio::spawn(health::keep_telling(health, Arc::clone(&state)));
     let fleet = FleetService {
         state,
         init,
         fleet_token: config.fleet_token.clone(),
         site: config.site.clone(),
-        announcements: Mutex::new(Budget::new(std::time::Instant::now())),
+        announcements: Mutex::new(Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, std::time::Instant::now())),
+        joins: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
+        renewals: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
     };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<KvServer<KvService>>().await;
     let reflected = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
@@ -343,16 +393,15 @@ async fn serve_clients(
     // Python's library and older tools ask by the name that the service had before it was stable.
     let reflection_alpha = reflected().build_v1alpha().expect("the descriptors are those that were compiled in");
     let reflection = reflected().build_v1().expect("the descriptors are those that were compiled in");
-    let served = tonic::transport::Server::builder()
-        .initial_stream_window_size(CLIENT_WINDOW_BYTES)
-        .initial_connection_window_size(CLIENT_WINDOW_BYTES)
+    let served = ports::client_server()
+        .layer(tower::util::MapResponseLayer::new(bounded))
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
         .add_service(admin)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(reflection_alpha)
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .serve_with_incoming(gate.incoming());
     if let Err(error) = served.await {
         tracing::error!(%error, "the client port is gone");
     }
@@ -422,13 +471,27 @@ async fn stdin_end() {
     }
 }
 
-/// Hands leaders over, ends streams, flushes.
-async fn stop(state: &ServerState) {
-    let Some(running) = state.running() else { return };
+/// Goes on serving for those who have not heard yet that the store stops; a second signal ends that.
+async fn serve_on(lasting: Duration) {
+    if lasting.is_zero() {
+        return;
+    }
+    tracing::info!(?lasting, "not ready any more; serving on for those who do not know it yet");
+    tokio::select! {
+        () = tokio::time::sleep(lasting) => {}
+        () = told_to_stop(false) => {}
+    }
+}
+
+/// Says that it stops, serves on for a while, hands leaders over, ends streams, flushes. `ready_pause`: how long it takes until nobody is sent
+/// here any more, after probes were told.
+async fn stop(state: &ServerState, ready_pause: Duration) {
+    // Before anything else: from here on probes and health say so, and everything is still served.
     state.set_stopping();
+    let Some(running) = state.running() else { return };
     let leaders = LeadersOf::of(&running);
     running.store.retire();
-    until(RETIRE_WITHIN, || !leaders.any_left()).await;
+    tokio::join!(serve_on(ready_pause), until(RETIRE_WITHIN, || !leaders.any_left()));
     let still_leading = leaders.any_left();
     // Whoever leads now says so at once; by then nobody comes here any more, and our last words have arrived.
     until(SUCCEED_WITHIN, || leaders.without_successor() == 0).await;
@@ -446,7 +509,7 @@ async fn stop(state: &ServerState) {
     running.events.save();
     running.directory.save();
     tracing::info!(
-        handed_over = leaders.led.len() - without_leader,
+        handed_over = leaders.led.len().saturating_sub(without_leader),
         without_leader,
         unanswered,
         still_leading,

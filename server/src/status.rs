@@ -1,18 +1,24 @@
 //! `holdfast status` and `holdfast init`: looking at a fleet from outside.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::time::Duration;
 
 use anyhow::Context;
 use holdfast_client::admin::{
-    Admin, FleetId, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
+    Admin, FleetId, Key, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
 };
-use holdfast_output::{Unwritten, out, outln};
+use holdfast_output::{Unwritten, out, outln, visible};
+use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::cli::{InitArgs, StatusArgs};
 use crate::drain::{left_in_words, left_on};
@@ -24,13 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Connects to the fleet service of a store.
-pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Channel>> {
+pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Careful>> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .with_context(|| format!("{address:?} is not an address like 127.0.0.1:7300"))?
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE);
     let channel = endpoint.connect().await.with_context(|| format!("no store answers at {address}"))?;
-    Ok(FleetClient::new(channel))
+    Ok(FleetClient::new(careful(channel)))
 }
 
 /// Asks the stores at these addresses what their fleet is: the first one, and as long as none has answered another one every
@@ -135,7 +141,7 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) ->
         led(ranges)
     )?;
     if let Some(headroom) = &sites.headroom {
-        outln!("Headroom: {headroom}")?;
+        outln!("Headroom: {}", visible(headroom))?;
     }
     let has_zones = stores.iter().any(|store| store.zone.is_some());
     let mut heading =
@@ -148,9 +154,10 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) ->
             (true, false) if store.draining => "draining",
             (true, false) => "yes",
             (false, true) => "no, leaving",
+            (false, false) if store.awaited_since.is_some() => "not started",
             (false, false) => "no",
         };
-        let free = (store.disk_total_bytes > 0).then(|| store.disk_free_bytes * 100 / store.disk_total_bytes);
+        let free = store.disk_free_bytes.saturating_mul(100).checked_div(store.disk_total_bytes);
         let mut row = vec![
             store.store.to_string(),
             store.site.to_string(),
@@ -170,7 +177,7 @@ fn print_fleet(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus]) ->
         outln!("{}", leaving_in_words(store, ranges))?;
     }
     for warning in &sites.warnings {
-        outln!("warning: {warning}")?;
+        outln!("warning: {}", visible(warning))?;
     }
     Ok(())
 }
@@ -244,7 +251,7 @@ fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_r
             let is_leaving = store.leaving_at.is_some();
             json!({
                 "store": store.store.0, "site": store.site.as_str(), "alive": store.alive, "draining": store.draining,
-                "zone": store.zone, "leaving": is_leaving, "ranges_left": is_leaving.then_some(ranges_left),
+                "zone": store.zone, "awaited": store.awaited_since.is_some(), "leaving": is_leaving, "ranges_left": is_leaving.then_some(ranges_left),
                 "bytes_left": is_leaving.then_some(bytes_left),
                 "replicas": store.replicas, "leaders": store.leaders, "version": store.version,
                 "incarnation": store.incarnation.0, "uptime_ms": u64::try_from(store.uptime.as_millis()).unwrap_or(u64::MAX),
@@ -274,7 +281,9 @@ fn as_json(sites: &Sites, stores: &[StoreStatus], ranges: &[RangeStatus], with_r
     });
     if with_ranges {
         let list: Vec<_> = ranges.iter().map(range_json).collect();
-        all["range_list"] = list.into();
+        if let serde_json::Value::Object(fields) = &mut all {
+            fields.insert("range_list".into(), list.into());
+        }
     }
     all
 }
@@ -291,8 +300,8 @@ fn range_json(range: &RangeStatus) -> serde_json::Value {
     let replicas: Vec<_> = descriptor.replicas.iter().map(replica).collect();
     json!({
         "range": descriptor.range.0,
-        "start": descriptor.bounds.start.to_string(),
-        "end": descriptor.bounds.end.as_ref().map(ToString::to_string),
+        "start": descriptor.bounds.start.in_full(),
+        "end": descriptor.bounds.end.as_ref().map(Key::in_full),
         "keyspace": range.keyspace,
         "leader": range.leader.map(|leader| leader.0),
         "approximate_bytes": range.approximate_bytes,
@@ -303,7 +312,7 @@ fn range_json(range: &RangeStatus) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use holdfast_client::admin::{
-        Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaId, SiteName, Term,
+        KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaId, SiteName, Term,
     };
 
     use super::*;

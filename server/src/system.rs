@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_client::core::ScanPager;
+use holdfast_kv::core::permit::Authority;
 use holdfast_proto::convert::BadMessage;
 use holdfast_types::{Condition, Key, KeyRange, Mutation, RangeRequest, Rejected, Request, Response, VersionedValue};
 
@@ -32,7 +33,7 @@ fn request(request: Request) -> RangeRequest {
 
 /// One record.
 pub async fn get(running: &Running, key: &Key) -> Result<Option<VersionedValue>, Rejected> {
-    match running.ask(request(Request::Get { keys: vec![key.clone()], at: None }), PATIENCE).await? {
+    match running.ask(request(Request::Get { keys: vec![key.clone()], at: None }), Authority::Fleet, PATIENCE).await? {
         Response::Got { mut values } => Ok(values.pop().flatten()),
         other => Err(unexpected(&other)),
     }
@@ -40,7 +41,7 @@ pub async fn get(running: &Running, key: &Key) -> Result<Option<VersionedValue>,
 
 /// True when it was written, false when a condition did not hold.
 pub async fn write(running: &Running, conditions: Vec<Condition>, mutations: Vec<Mutation>) -> Result<bool, Rejected> {
-    match running.ask(request(Request::Write { conditions, mutations }), PATIENCE).await? {
+    match running.ask(request(Request::Write { conditions, mutations }), Authority::Fleet, PATIENCE).await? {
         Response::Written { .. } => Ok(true),
         Response::ConditionFailed { .. } => Ok(false),
         other => Err(unexpected(&other)),
@@ -62,7 +63,7 @@ pub async fn rows(running: &Running, bounds: KeyRange, patience: Duration) -> Re
     let mut found = Vec::new();
     let mut pager = ScanPager::new(bounds, false, None, None);
     while let Some(scan) = pager.next_request() {
-        let page = running.ask(request(scan), patience).await?;
+        let page = running.ask(request(scan), Authority::Fleet, patience).await?;
         let rows = pager.take(page).map_err(|misfit| Rejected::Unavailable(misfit.0))?;
         found.extend(rows.into_iter().map(|row| (row.key, row.value.value)));
     }

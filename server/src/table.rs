@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use holdfast_output::visible;
+
 /// Rows under a heading, columns as wide as their widest cell.
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -13,9 +15,9 @@ impl Table {
         Self { rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
-    /// Adds a row.
+    /// Adds a row. What stores and people call themselves stays within its cell.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| visible(cell).into_owned()).collect());
     }
 }
 
@@ -42,5 +44,12 @@ mod tests {
         let mut table = Table::new(&["a", "long"]);
         table.row(vec!["wide".into(), "b".into()]);
         assert_eq!(table.to_string(), "a     long\nwide  b\n");
+    }
+
+    #[test]
+    fn a_cell_is_no_way_to_forge_a_row() {
+        let mut table = Table::new(&["store", "at"]);
+        table.row(vec!["s1".into(), "evil\x1b[2J\ns2  fine".into()]);
+        assert_eq!(table.to_string(), "store  at\ns1     evil\\u001b[2J\\ns2  fine\n");
     }
 }

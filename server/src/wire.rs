@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_kv::core::addresses::Claim;
@@ -12,10 +12,11 @@ use holdfast_kv::core::seen::Outdated;
 use holdfast_kv::driver::Store;
 use holdfast_kv::ports::{self, RaftSender};
 use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refusal, SupportLink, Transport};
-use holdfast_types::{Incarnation, StoreId};
+use holdfast_types::{Incarnation, StoreId, limits};
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
+use crate::log::Bucket;
 
 /// Ranges that one alarm names.
 const NAMED_RANGES: usize = 20;
@@ -95,6 +96,32 @@ pub struct Incoming {
     reachable: Mutex<BTreeSet<StoreId>>,
     refusals: Mutex<BTreeMap<StoreId, Refusal>>,
     alarm: OnceLock<Alarm>,
+    /// By the store that the callers said they were; all that are no members share one.
+    turned_away: Mutex<BTreeMap<StoreId, TurnedAway>>,
+}
+
+/// How many alarms were raised about callers that were turned away. What they claim cannot be proved, so it must not fill what is kept of events.
+struct TurnedAway {
+    allowance: Bucket,
+    held_back: u64,
+}
+
+impl TurnedAway {
+    fn new(now: Instant) -> Self {
+        Self { allowance: Bucket::new(now), held_back: 0 }
+    }
+
+    /// What is to be told now, if anything.
+    fn tell(&mut self, what: String, now: Instant) -> Option<String> {
+        if !self.allowance.admits(limits::TURNED_AWAY_BURST, limits::TURNED_AWAY_EVERY, now) {
+            self.held_back += 1;
+            return None;
+        }
+        match std::mem::take(&mut self.held_back) {
+            0 => Some(what),
+            more => Some(format!("{what} (and {more} more callers were turned away before)")),
+        }
+    }
 }
 
 /// Takes what an operator must know.
@@ -109,6 +136,7 @@ impl Incoming {
             reachable: Mutex::default(),
             refusals: Mutex::default(),
             alarm: OnceLock::new(),
+            turned_away: Mutex::default(),
         }
     }
 
@@ -179,6 +207,11 @@ impl Inbound for Incoming {
             ),
             _ => return,
         };
+        let (now, known) = (Instant::now(), self.directory.all().contains_key(&store));
+        let mut turned_away = self.turned_away.lock();
+        let told = turned_away.entry(if known { store } else { StoreId::NONE }).or_insert_with(|| TurnedAway::new(now));
+        let Some(what) = told.tell(what, now) else { return };
+        drop(turned_away);
         tracing::error!("{what}");
         if let Some(alarm) = self.alarm.get() {
             alarm(what);
@@ -239,6 +272,16 @@ pub fn support_address(store_to_store: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_that_are_turned_away_cannot_fill_the_events() {
+        let start = Instant::now();
+        let mut turned_away = TurnedAway::new(start);
+        let told = (0..10_000).filter_map(|n| turned_away.tell(format!("caller {n}"), start)).count();
+        assert_eq!(told, limits::TURNED_AWAY_BURST as usize);
+        let next = turned_away.tell("the next".into(), start + limits::TURNED_AWAY_EVERY).unwrap();
+        assert_eq!(next, "the next (and 9992 more callers were turned away before)");
+    }
 
     #[test]
     fn heartbeats_use_the_next_port() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use holdfast_engine::memory::FlushToken;
 use holdfast_engine::{DataEngine, DataSnapshot, Fault};
 use holdfast_kv::core::event::Event;
+use holdfast_kv::core::placement_loop::PlanTask;
 use holdfast_kv::core::recovery;
 use holdfast_kv::core::worker::Env;
 use holdfast_kv::core::{recovery::WorkerSetup, routing::RangeMap};
@@ -43,6 +44,8 @@ pub enum StoreTask {
     Applied(usize),
     /// A job of the read pool is done.
     Read(Box<PoolJob>),
+    /// A plan is made, for this worker.
+    Plan(u16, Box<PlanTask>),
     /// The job at the head of the snapshot lane is done.
     Snapshot,
     /// Measurements, flushes, truncation points.

@@ -72,6 +72,21 @@ impl Scene {
         Self::build(self.program.clone(), sites, 1, None)
     }
 
+    /// Gives every store that starts from now on a limit of so many open files.
+    ///
+    /// # Panics
+    /// When the folder of the scene takes no file.
+    pub fn limit_files(&mut self, soft: usize, hard: usize) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path("limited");
+        let program = self.program.display();
+        let script = format!("#!/bin/sh\nulimit -Sn {soft} && ulimit -Hn {hard} && exec '{program}' \"$@\"\n");
+        std::fs::write(&path, script).expect("a script is written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("the script may be run");
+        self.fleet.use_program(path);
+    }
+
     fn build(program: PathBuf, sites: usize, stores_per_site: usize, turn: Option<MutexGuard<'static, ()>>) -> Self {
         let folder = scratch("holdfast-test-").expect("a folder for a test");
         let options = FleetOptions {

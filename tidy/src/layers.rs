@@ -17,8 +17,12 @@ struct Row {
 }
 
 const BASE: &[&str] = &["holdfast-types", "holdfast-proto"];
+/// What lies on disks.
+const KEPT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-files"];
 const CORES: &[&str] =
     &["holdfast-types", "holdfast-proto", "holdfast-engine", "holdfast-replica", "holdfast-placement"];
+/// The streams between stores come by a port too.
+const TRANSPORT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-edge"];
 const PARTS: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
@@ -33,6 +37,7 @@ const PARTS: &[&str] = &[
 const SERVED: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
     "holdfast-placement",
@@ -44,10 +49,12 @@ const SERVED: &[&str] = &[
     "holdfast-k8s",
     "holdfast-control",
     "holdfast-output",
+    "holdfast-files",
 ];
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
     "holdfast-placement",
@@ -62,12 +69,13 @@ const EVERYTHING: &[&str] = &[
     "holdfast-stage",
     "holdfast-sim",
     "holdfast-output",
+    "holdfast-files",
     "holdfast",
 ];
 /// The control plane stands on the fleet file.
 const CONTROL: &[&str] = &["holdfast-types", "holdfast-k8s"];
 /// Kubernetes clusters, whose containers are packed as the program's are.
-const BUILDS: &[&str] = &["holdfast-image", "holdfast-output"];
+const BUILDS: &[&str] = &["holdfast-image", "holdfast-files", "holdfast-output"];
 /// A fleet on them.
 const STAGE: &[&str] = &["holdfast-benches", "holdfast-testkit", "holdfast-output"];
 /// What makes a crate impure: threads, sockets, disks, randomness.
@@ -88,10 +96,12 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-types", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-proto", layer: 0, may: &["holdfast-types"], never: &["tokio", "rocksdb", "raft"] },
     Row { package: "holdfast-output", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
-    Row { package: "holdfast-engine", layer: 1, may: BASE, never: &["tokio", "tonic", "raft"] },
+    Row { package: "holdfast-files", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
+    Row { package: "holdfast-edge", layer: 1, may: BASE, never: &["rocksdb", "librocksdb-sys", "raft"] },
+    Row { package: "holdfast-engine", layer: 1, may: KEPT, never: &["tokio", "tonic", "raft"] },
     Row { package: "holdfast-replica", layer: 1, may: BASE, never: IMPURE },
     Row { package: "holdfast-placement", layer: 1, may: BASE, never: IMPURE },
-    Row { package: "holdfast-raft-transport", layer: 2, may: CORES, never: &["raft", "rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-raft-transport", layer: 2, may: TRANSPORT, never: &["raft", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-kv", layer: 2, may: CORES, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-client", layer: 2, may: CORES, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-sim", layer: 3, may: PARTS, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },
@@ -99,10 +109,11 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
-    Row { package: "holdfast-image", layer: 2, may: &["holdfast-output"], never: &["tokio", "rocksdb"] },
+    Row { package: "holdfast-image", layer: 2, may: &["holdfast-files", "holdfast-output"], never: &["tokio", "rocksdb"] },
     Row { package: "holdfast-testkit", layer: 3, may: BUILDS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-stage", layer: 4, may: STAGE, never: &["rocksdb"] },
     Row { package: "holdfast", layer: 4, may: SERVED, never: &[] },
+    Row { package: "holdfast-hostile", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-tests", layer: 5, may: EVERYTHING, never: &[] },
     Row { package: "holdfast-tidy", layer: 5, may: &["holdfast-output"], never: &["tokio", "rocksdb"] },
 ];

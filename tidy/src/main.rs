@@ -2,7 +2,9 @@
 //!
 //! - [`layers`]: which crate may depend on which, directly and resolved
 //! - [`lints`]: every crate takes the workspace's lints, every pure crate bans what a pure crate may not use
+//! - [`outside`]: numbers from a socket or a disk are bounded where they are decoded
 //! - [`words`]: words that would mean two things, unfinished work
+//! - [`saying`]: what runs in a store says nothing beside its log
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
 //! - [`api`]: `docs/api.md` says what the `.proto` files say
@@ -15,6 +17,8 @@ mod cargo;
 mod documents;
 mod layers;
 mod lints;
+mod outside;
+mod saying;
 mod sizes;
 mod tree;
 mod words;
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
     let lines = Lines::default();
     match problems(root) {
         Ok(problems) if problems.is_empty() => {
-            lines.say("tidy: layers, lints, words, sizes and documents are in order");
+            lines.say("tidy: layers, lints, numbers from outside, words, sizes and documents are in order");
             ExitCode::SUCCESS
         }
         Ok(problems) => {
@@ -73,7 +77,9 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(layers::direct(&workspace));
     problems.extend(layers::resolved(root, &workspace)?);
     problems.extend(lints::check(&workspace, &files));
+    problems.extend(outside::check(&files));
     problems.extend(words::check(&files));
+    problems.extend(saying::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));
     problems.extend(api::check(root)?);

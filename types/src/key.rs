@@ -84,6 +84,15 @@ impl Key {
         self.0.get(4..).unwrap_or_default()
     }
 
+    /// The whole key as text, escaped, for programs.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        if self.0.is_empty() {
+            return "/min".to_owned();
+        }
+        format!("/{}/{}", self.keyspace().0, self.user_key().escape_ascii())
+    }
+
     /// The smallest key that is greater than this one.
     #[must_use]
     pub fn next(&self) -> Self {
@@ -104,12 +113,15 @@ impl From<Key> for Bytes {
     }
 }
 
+/// For people: escaped, and cut at [`limits::SHOWN_KEY_BYTES`]. See [`Key::in_full`].
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("/min");
+        match self.user_key().get(..limits::SHOWN_KEY_BYTES) {
+            Some(shown) if shown.len() < self.user_key().len() => {
+                write!(f, "/{}/{}...({} B)", self.keyspace().0, shown.escape_ascii(), self.user_key().len())
+            }
+            _ => f.write_str(&self.in_full()),
         }
-        write!(f, "/{}/{}", self.keyspace().0, self.user_key().escape_ascii())
     }
 }
 
@@ -224,6 +236,17 @@ mod tests {
                 prop_assert_eq!(encode_version(&key, t), raw);
             }
         }
+    }
+
+    #[test]
+    fn a_key_is_shown_escaped_and_not_at_any_length() {
+        let shown = |user: &[u8]| Key::bound(KeyspaceId(1), user).to_string();
+        assert_eq!((Key::MIN.to_string(), shown(b"a\x1b[2J\xff")), ("/min".to_owned(), r"/1/a\x1b[2J\xff".to_owned()));
+        assert_eq!(shown(&[b'k'; limits::SHOWN_KEY_BYTES]), format!("/1/{}", "k".repeat(limits::SHOWN_KEY_BYTES)));
+        let longest = shown(&[0xff; limits::MAX_KEY_BYTES]);
+        assert_eq!(longest, format!("/1/{}...(4096 B)", r"\xff".repeat(limits::SHOWN_KEY_BYTES)));
+        let whole = Key::bound(KeyspaceId(1), &[0xff; limits::MAX_KEY_BYTES]).in_full();
+        assert_eq!(whole, format!("/1/{}", r"\xff".repeat(limits::MAX_KEY_BYTES)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The words of Holdfast as Rust types. Layer 0: no IO, no clock, no thread.
 //!
+//! - [`address`]: what an address of a store looks like
+//! - [`bounds`]: what a number from a socket or a disk may be
 //! - [`ids`]: newtypes for everything that is counted or named
 //! - [`key`]: keys and the order-preserving encoding of versions
 //! - [`range`]: key ranges, replicas, range descriptors
@@ -11,6 +13,8 @@
 //! - [`log_sizes`]: how many bytes a log takes, by position
 //! - [`limits`]: every bound of the system, with its reason
 
+pub mod address;
+pub mod bounds;
 pub mod ids;
 pub mod key;
 pub mod limits;
@@ -22,6 +26,7 @@ pub mod storage;
 pub mod time;
 pub mod validate;
 
+pub use bounds::OutOfBounds;
 pub use ids::*;
 pub use key::Key;
 pub use log_sizes::LogSizes;

@@ -18,6 +18,10 @@ pub const MAX_GET_BYTES: usize = 6 << 20;
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 /// One message of any of our protocols, with room for the largest batch and its envelope.
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Fields of one request, those of messages within it counted: the largest batch has a tenth, a full message of the smallest calls a half.
+pub const MAX_REQUEST_FIELDS: usize = 1 << 18;
+/// Replicas of one range, those that come and go counted: a policy has 9 at most, and all of them may move at a time.
+pub const MAX_REPLICAS: usize = 64;
 /// Rows of one page of a scan.
 pub const MAX_SCAN_ROWS: u32 = 10_000;
 /// Bytes of one page of a scan.
@@ -26,6 +30,11 @@ pub const MAX_SCAN_BYTES: u32 = 1 << 20;
 pub const SCAN_MAX_SKIPPED: u32 = 10_000;
 /// Keys that one page of a delete range removes, atomically.
 pub const DELETE_RANGE_PAGE_KEYS: u32 = 1_000;
+/// Message and details of a gRPC status, in the bytes of its headers: gRPC libraries refuse headers of more than 8 KiB altogether unless
+/// they are told otherwise, and a refusal that cannot be read says nothing. With the headers that go with it it stays under 4 KiB.
+pub const MAX_STATUS_BYTES: usize = 3_584;
+/// A key is shown up to here in sentences, logs and events: enough to know it again.
+pub const SHOWN_KEY_BYTES: usize = 64;
 /// A deadline further ahead than this is cut to it.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// The deadline of a request that names none.
@@ -46,6 +55,36 @@ pub const MAX_CLOCK_OFFSET_MS: i64 = 500;
 /// Fleet time follows clocks that are further ahead than [`MAX_CLOCK_OFFSET`] once they have been for so long: a clock that is set wrong
 /// for a moment, even on all stores at once, moves nothing; one that was set right is followed before anybody has to wait for it.
 pub const CLOCK_STEP_AFTER: Duration = Duration::from_secs(10);
+
+// ---- numbers from outside: each is checked once, where its message or record is decoded
+
+/// Terms, indexes, epochs, incarnations, sequences, counters: nothing that counts ever gets there (a million a second for 146,000
+/// years), and any two of them can be added.
+pub const MAX_COUNTED: u64 = 1 << 62;
+/// The same in what a socket says. A store counts on from what it was told and writes that down; with as far again to go, its next start
+/// can read it, whatever it was told.
+pub const MAX_TOLD: u64 = MAX_COUNTED / 2;
+/// Incarnations and log counters that one store tells another of its own past: a store goes on counting from what it believes, and must
+/// then still be below [`MAX_COUNTED`].
+pub const MAX_HEARSAY: u64 = 1 << 48;
+/// Ids of stores are given one by one; with the number of a range behind it, one makes a range id.
+pub const MAX_STORE_ID: u64 = (1 << 31) - 1;
+/// Ranges that one store makes in its life.
+pub const MAX_RANGES_MADE: u64 = (1 << 32) - 1;
+/// Milliseconds of a stamp or a wall clock: the year 6429. As far again lies the end of what a timestamp can say.
+pub const MAX_WALL_MS: u64 = 1 << 47;
+/// The same in what a socket says: the year 4199. See [`MAX_TOLD`].
+pub const MAX_TOLD_WALL_MS: u64 = MAX_WALL_MS / 2;
+/// Bytes of a disk or a snapshot: a pebibyte. Thousands of these can be added, and each taken a thousandfold.
+pub const MAX_REPORTED_BYTES: u64 = 1 << 50;
+/// Bytes of one range, as its leader reports them: far more than any grows to before it is split. A million of them can be added.
+pub const MAX_REPORTED_RANGE_BYTES: u64 = 1 << 42;
+/// Requests and bytes a second of one range, and thousandths of cores of a store. Placement takes a thousandfold of it, four times as
+/// much of earlier leaders, and the sum over a million ranges.
+pub const MAX_REPORTED_RATE: u64 = 1 << 30;
+/// Stores that are heard of by their own word alone: nothing that the fleet has on record names them. Enough for those that have just
+/// joined; a stranger who invents more makes the silent ones of them be forgotten.
+pub const UNPROVED_STORES: usize = 64;
 
 // ---- support
 
@@ -155,6 +194,10 @@ pub const BUSY_RETRY_AFTER: Duration = Duration::from_millis(25);
 pub const ROUND_MAX_EVENTS: usize = 4_096;
 /// Messages parked for a range that is not known here yet.
 pub const PARKED_MESSAGES: usize = 1_024;
+/// Bytes of those messages, of one worker: a message of appends has a mebibyte, and most that wait are far smaller.
+pub const PARKED_BYTES: usize = 32 << 20;
+/// Replicas of one store that wait for their first snapshot: placement has far fewer under way, and each is a synced record.
+pub const MAX_EMPTY_REPLICAS: usize = 1_024;
 /// How long a parked message waits.
 pub const PARK_FOR: Duration = Duration::from_secs(1);
 /// How often a request that was passed on is looked at while it has no answer: whether the store that has it lives and leads.
@@ -181,12 +224,16 @@ pub const LEADER_ASKED_AGAIN: Duration = Duration::from_millis(100);
 pub const MAX_WORKERS: u16 = 16;
 /// A request is forwarded between stores at most this often.
 pub const MAX_HOPS: u32 = 2;
+/// Replicas that one change of a range promotes, or demotes: more than a range has.
+pub const MAX_RECONFIGURED: usize = 64;
 /// Messages queued towards one store, in bytes and class; beyond it the newest are dropped (raft sends again).
 pub const SEND_QUEUE_BYTES: usize = 32 << 20;
 /// One chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
 /// Bytes of snapshots that one worker sends a second: leaves most of a 10 Gbit/s link and of a disk to clients.
 pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64_000_000;
+/// Files of one snapshot: of 32 MB each, four tebibytes. What has arrived is told file by file, again and again.
+pub const MAX_SNAPSHOT_FILES: u32 = 1 << 17;
 /// Snapshots received at a time by one store.
 pub const MAX_SNAPSHOTS_RECEIVED: usize = 4;
 /// Snapshots sent at a time by one store.
@@ -211,8 +258,33 @@ pub const GC_RECORDS_EVERY: Duration = Duration::from_secs(120);
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 /// Events that one store remembers of what happened there: a few days of a quiet fleet, and all of the loss of a site.
 pub const EVENTS_KEPT: usize = 4_096;
+/// Sites that metrics tell apart; those beyond are told as one. More than any fleet has, and few enough for a page.
+pub const METRICS_SITES: usize = 32;
+/// A sentence of an event, a warning or a reason is at most this long; what is longer is cut.
+pub const MAX_SENTENCE_BYTES: usize = 1_024;
+/// Warnings, complaints and damaged replicas that one answer names, of each store; beyond it their number is told.
+pub const MAX_SENTENCES: usize = 256;
+/// Questions to all stores that one store asks for its clients at a time: what the others answer is held until all have, or their time is over.
+pub const QUESTIONS_TO_ALL: usize = 8;
+/// What stores say of themselves in a list of all; where it is more, each is told with the first of everything.
+pub const STORES_LIST_BYTES: usize = 4 << 20;
+/// Keyspaces that have a name: a list of them fits into one message.
+pub const MAX_KEYSPACES: u32 = 65_536;
 /// How often a store reports to placement.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// What one worker reports of its ranges goes in parts of this size, so that a report of any length fits into messages and delays no vote.
+pub const REPORT_PART_BYTES: usize = 256 << 10;
+/// Parts that one worker sends each time: a report of 5,000 small ranges leaves at once, a longer one takes more than one time. In the long
+/// run a worker sends one part each time. Those of all workers fit into the queue to one store.
+pub const REPORT_PARTS_AT_A_TIME: usize = 4;
+/// Parts of one report: 1.7 million small ranges of one worker, or 32,000 with the longest keys. What does not fit is not reported, and
+/// complained of. Bounds what the parts of an unfinished report take at the store that plans.
+pub const MAX_REPORT_PARTS: u32 = 1_024;
+/// Parts of reports that wait for their missing ones, of all stores together, as they are encoded: one report of the largest kind, or those
+/// of a fleet of a million small ranges. Beyond it the report that began to come first is dropped, and comes again.
+pub const ARRIVING_REPORTS_BYTES: usize = MAX_REPORT_PARTS as usize * REPORT_PART_BYTES;
+/// A store that begins to plan waits this long for the reports of stores that are alive, and then plans with what it has.
+pub const PLAN_WITHOUT_REPORTS_AFTER: Duration = Duration::from_secs(30);
 /// A store is not forgotten sooner than this after it was heard: placement takes it for alive for four reports, and what it was
 /// about to be given by then has come to an end.
 pub const FORGET_AFTER_SILENCE: Duration = Duration::from_secs(3);
@@ -256,26 +328,171 @@ pub const ANNOUNCED_PLACES: usize = 4_096;
 pub const ANNOUNCEMENTS_PER_SECOND: u32 = 256;
 /// An address is at most this long: a host name has 253 characters at most, and a port.
 pub const MAX_ADDRESS_BYTES: usize = 300;
+/// The version of a program, as a store tells it, is at most this long.
+pub const MAX_VERSION_BYTES: usize = 64;
+/// Members of a fleet: what lists all stores fits into one message, and every store keeps a way to every other one.
+pub const MAX_MEMBERS: usize = 1_024;
+/// Stores that were ever members: the ids of forgotten ones are kept, and told in one message with the members.
+pub const MAX_STORE_RECORDS: usize = 32_768;
+/// Stores that were let in and have not started yet; beyond it nobody is let in until some have, or are forgotten.
+pub const MAX_AWAITED_STORES: usize = 32;
+/// Joins that a store takes up in a second: each reads the lists of stores and sites.
+pub const JOINS_PER_SECOND: u32 = 16;
+/// The record of a store, encoded, with its three addresses: at most.
+pub const STORE_RECORD_BYTES: usize = 3 * MAX_ADDRESS_BYTES + MAX_SITE_IDENTITY_BYTES + 256;
+/// Every other record that the fleet keeps in keyspace 0, encoded, at most: a range between two of the longest keys takes half of it.
+pub const FLEET_RECORD_BYTES: usize = 16 << 10;
+/// What is told of a forgotten store: its id, its site, and when.
+pub const FORGOTTEN_STORE_BYTES: usize = 128;
 /// The next place of a store is tried no sooner than this after the one before; after each round in vain it is twice as long, up to
 /// `STREAM_RECONNECT_MAX`.
 pub const ADDRESS_TRY_MIN: Duration = Duration::from_millis(100);
 /// Formats that one handshake may name.
 pub const MAX_STREAM_FORMATS: usize = 16;
 
+// ---- ports: what those who connect may hold of a store
+
+/// Bytes that the client port holds for all connections: messages that arrive, requests that are open, answers that are not taken.
+pub const CLIENT_PORT_BYTES: usize = 96 << 20;
+/// Of its own every connection has this, whatever others hold: an open request and a small message. With [`CLIENT_CONNECTIONS`] of them 96 MiB more.
+pub const CONNECTION_OWN_BYTES: usize = 48 << 10;
+/// Bytes that the port for store streams holds for messages that arrive: each of a few dozen connections may send one of the largest.
+pub const STORE_PORT_BYTES: usize = 128 << 20;
+/// Beyond that one connection holds at most what is free divided by this: alone a fifth of the budget, which is two of the largest messages.
+pub const CONNECTION_SHARE: usize = 4;
+/// All connections from one address together hold at most what is free divided by this: a third of the budget. A stranger who opens as many
+/// connections as he likes leaves the rest to others.
+pub const ADDRESS_SHARE: usize = 2;
+/// Of a message so much is charged when it begins; the rest of it once that has come. A claim of 8 MiB costs five bytes.
+pub const MESSAGE_STEP_BYTES: usize = 64 << 10;
+/// The first message of a stream between stores, which says who is there.
+pub const STORE_HELLO_BYTES: usize = 16 << 10;
+/// Bytes that one connection is read for before others have their turn: what it sent waits for whoever takes it and charges it.
+pub const READ_TURN_BYTES: usize = 256 << 10;
+/// Bytes of a connection that the kernel holds and has not sent: what is counted as taken is at most so far from it.
+pub const UNSENT_BYTES: u32 = 128 << 10;
+/// Counted for an open request beyond its messages: buffers for reading and writing, and what serves it.
+pub const OPEN_REQUEST_BYTES: usize = 24 << 10;
+/// Counted for each answer beyond its values: one that says nothing takes memory too, until it is taken.
+pub const ANSWER_OVERHEAD_BYTES: usize = 256;
+/// Counted for each call of a client's stream until its answer goes out: its place, its request in the store, and an answer that says little.
+pub const CALL_OVERHEAD_BYTES: usize = 512;
+/// Counted for each value or row of an answer beyond its bytes.
+pub const ROW_OVERHEAD_BYTES: usize = 96;
+/// Answers go to the connection in slices of this size: what it was handed cannot be taken back.
+pub const ANSWER_SLICE_BYTES: usize = 32 << 10;
+/// Answers of a client's stream that it has not taken; beyond it nothing more is read from it.
+pub const STREAM_UNTAKEN_BYTES: usize = 8 << 20;
+/// What a request of a client may have in flight unread: 25 MB/s at 10 ms of round trip. A thousand of them are a quarter of a gigabyte.
+pub const CLIENT_WINDOW_BYTES: u32 = 256 << 10;
+/// A message arrives within this time of its first byte: the largest one at 3.4 Mbit/s.
+pub const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+/// A client that has answers to take and takes nothing of them for so long loses them.
+pub const ANSWER_TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// Beyond that it takes so many bytes a second at least, for as long as it has something to take: who takes a drop now and then holds as
+/// much as who takes nothing.
+pub const ANSWER_TAKEN_RATE: usize = 64 << 10;
+/// How often answers that nobody takes are looked for.
+pub const UNTAKEN_LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
+/// A connection makes its first request within this time, or is ended.
+pub const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// Requests that one connection of a client may have open: more wait at the client, as HTTP/2 has it. No fewer than the 100 that libraries
+/// begin with before they have heard of a limit.
+pub const CLIENT_REQUESTS_PER_CONNECTION: u32 = 128;
+/// What all requests of a client's connection may have in flight unread: each its window, so that those that wait for room do not keep
+/// those that have it from arriving. What waits is charged.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = CLIENT_REQUESTS_PER_CONNECTION * CLIENT_WINDOW_BYTES;
+/// Conversations of other services (health, reflection) that one connection may have open.
+pub const CONVERSATIONS_PER_CONNECTION: usize = 4;
+/// Headers of one request: gRPC needs a few hundred bytes.
+pub const CLIENT_HEADER_BYTES: u32 = 8 << 10;
+/// Counted for each header of a request beyond its bytes.
+pub const HEADER_OVERHEAD_BYTES: usize = 128;
+/// How often a client's connection is asked whether it lives.
+pub const CLIENT_KEEPALIVE: Duration = Duration::from_secs(20);
+/// A client's connection that does not answer within this time is ended.
+pub const CLIENT_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of clients, at most: each takes some 25 KB before it says anything.
+pub const CLIENT_CONNECTIONS: usize = 2_048;
+/// Of the connections of a port, the part that one address may have, in percent: a whole site may come from behind one address.
+pub const ADDRESS_SHARE_PERCENT: usize = 60;
+/// Connections of other stores to the port for streams: three of each in the largest fleet, and a third as many that are being replaced.
+pub const STORE_CONNECTIONS: usize = 4 * MAX_MEMBERS;
+/// Of these, each other store has so many: one for a class.
+pub const CONNECTIONS_OF_A_STORE: usize = 3;
+/// Connections to the HTTP port: a probe's takes milliseconds.
+pub const HTTP_CONNECTIONS: usize = 256;
+/// A connection to the HTTP port is ended after this: probes and scrapers connect again.
+pub const HTTP_CONNECTION_LIVES: Duration = Duration::from_secs(60);
+/// At the limit of a port a connection that has been without a request for so long makes room for the next.
+pub const IDLE_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(1);
+/// The same for the HTTP port, where a connection counts as idle from its beginning: a probe takes milliseconds.
+pub const HTTP_IDLE_BEFORE_MAKING_ROOM: Duration = Duration::from_millis(100);
+/// Where none is without a request, one over which nothing came and of which nothing was taken for so long makes room.
+pub const UNMOVED_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(10);
+/// The headers of a request to the HTTP port come within this time.
+pub const HTTP_HEADERS_WITHIN: Duration = Duration::from_secs(5);
+/// The headers of a request to the HTTP port, and all else that is buffered of a connection.
+pub const HTTP_BUFFER_BYTES: usize = 16 << 10;
+/// A page of metrics is made at most this often; whoever asks meanwhile is told the last one.
+pub const METRICS_PAGE_EVERY: Duration = Duration::from_secs(1);
+/// How long accepting pauses where there is no room, or no file to be had.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are turned away are told of in the log this often.
+pub const TURNED_AWAY_SAID_EVERY: Duration = Duration::from_secs(30);
+/// A store with a limit of fewer open files does not start.
+pub const DESCRIPTORS_NEEDED: usize = 256;
+/// Files kept for everything that has no share of its own: listeners, timers, logs, files that are written and replaced.
+pub const DESCRIPTORS_KEPT: usize = 48;
+/// Sorted files that the engine holds open, at most: 64 GB of them at 32 MB.
+pub const ENGINE_OPEN_FILES: usize = 4_096;
+
 // ---- the support link
 
 /// One frame of the support link: a handshake or a heartbeat.
 pub const SUPPORT_FRAME_BYTES: usize = 4 << 10;
+/// Of each text that a handshake says and that is said back, so much: all of them together fit into a frame.
+pub const MAX_HANDSHAKE_TEXT_BYTES: usize = 256;
 /// Heartbeats waiting for one connection; beyond it the oldest go, a heartbeat is worth nothing when it is late.
 pub const SUPPORT_QUEUE_FRAMES: usize = 8;
 /// Wait before a support connection is opened again, give or take a quarter.
 pub const SUPPORT_RECONNECT: Duration = Duration::from_millis(100);
 /// Support connections accepted at a time.
 pub const SUPPORT_MAX_INCOMING: usize = 1_024;
+/// Support connections that are accepted before those that are open have their turn.
+pub const SUPPORT_ACCEPT_TURN: usize = 64;
 /// Bytes read from one support connection before the others have their turn.
 pub const SUPPORT_READ_TURN_BYTES: usize = 16 << 10;
 /// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
 pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
+
+// ---- the log, and threads that stand still
+
+/// Log lines that wait to be written, in bytes: a minute of a busy store. Beyond it the newest are lost, and counted; nobody waits.
+pub const LOG_QUEUE_BYTES: usize = 4 << 20;
+/// Beside them, for what a process says when it ends: why.
+pub const LOG_LAST_WORDS_BYTES: usize = 64 << 10;
+/// Counted for each waiting line beyond its bytes, so that many short lines are bounded too.
+pub const LOG_LINE_OVERHEAD_BYTES: usize = 64;
+/// A process that ends waits so long, and no longer, until its last words are written.
+pub const LOG_LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+/// Lines of one kind, about one store, that are written as fast as they come; what comes faster than that and [`LOG_KIND_EVERY`] is counted.
+pub const LOG_KIND_BURST: u32 = 32;
+/// After the burst, one more line of the kind is written this often.
+pub const LOG_KIND_EVERY: Duration = Duration::from_secs(5);
+/// Stores that a kind of line is counted for one by one; those beyond share: no invented store is remembered for long.
+pub const LOG_KIND_STORES: usize = 16;
+/// How often it is told how many lines of each kind were held back.
+pub const LOG_HELD_BACK_EVERY: Duration = Duration::from_secs(10);
+/// Alarms about stores that were turned away which become events as fast as they come: whoever calls can cause them, and events are few.
+pub const TURNED_AWAY_BURST: u32 = 8;
+/// After that, one this often.
+pub const TURNED_AWAY_EVERY: Duration = Duration::from_secs(60);
+/// A thread that has not turned a round for so long hangs, and `/livez` says so. Far beyond any round, so that no load is taken for it; a
+/// thread that waits for the disk is not counted: to start again makes no disk faster.
+pub const THREAD_HANGS: Duration = Duration::from_secs(30);
+/// A store that was told to stop may go on serving at most this long for the sake of those who have not heard of it.
+pub const MAX_READY_PAUSE: Duration = Duration::from_secs(60);
 
 // ---- client
 
@@ -319,6 +536,14 @@ pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(1);
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A store with calls open on a stream says at least this often that it lives.
 pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_millis(100);
+/// Ranges that a store tells of unasked when a client's stream begins; others are looked up when they are needed.
+pub const STREAM_HELLO_RANGES: usize = 8_192;
+/// Ranges told of in one message of a client's stream, in bytes: they share it with answers.
+pub const STREAM_NOTICES_BYTES: usize = 256 << 10;
+/// Answers in one message of a client's stream, in bytes, before it is closed; one larger answer still fits.
+pub const STREAM_ANSWERS_BYTES: usize = 1 << 20;
+/// Descriptors of ranges in one answer to a look-up, in bytes, beside a limit of their number: keys may be long.
+pub const RANGES_PAGE_BYTES: usize = 2 << 20;
 /// Calls open on one stream, as the store allows them.
 pub const STREAM_MAX_CALLS: usize = 65_536;
 
@@ -329,8 +554,26 @@ const _: () = {
     assert!(MAX_ENTRY_BYTES < MAX_MESSAGE_BYTES);
     assert!(HARD_MAX_VALUE_BYTES <= MAX_GET_BYTES);
     assert!(MAX_GET_BYTES + (MAX_SCAN_BYTES as usize) < MAX_MESSAGE_BYTES);
+    assert!(MAX_GET_BYTES + STREAM_ANSWERS_BYTES + 2 * STREAM_NOTICES_BYTES < MAX_MESSAGE_BYTES);
+    assert!(2 * RANGES_PAGE_BYTES < MAX_MESSAGE_BYTES);
+    assert!(MAX_MEMBERS <= ADDRESSED_STORES);
+    assert!(CONNECTIONS_OF_A_STORE * MAX_MEMBERS <= STORE_CONNECTIONS && MAX_MEMBERS <= SUPPORT_MAX_INCOMING);
+    assert!(EVENTS_KEPT * (MAX_SENTENCE_BYTES + 256) < MAX_MESSAGE_BYTES);
+    assert!((MAX_KEYSPACES as usize) * 96 < MAX_MESSAGE_BYTES);
+    assert!(MAX_MEMBERS * STORE_RECORD_BYTES + MAX_STORE_RECORDS * FORGOTTEN_STORE_BYTES < MAX_MESSAGE_BYTES);
+    assert!(ANNOUNCED_PLACES * (2 * MAX_ADDRESS_BYTES + 128) < MAX_MESSAGE_BYTES);
     assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
     assert!(REPORT_EVERY.as_millis() * 4 < FORGET_AFTER_SILENCE.as_millis());
+    assert!(2 * REPORT_PART_BYTES < MAX_MESSAGE_BYTES);
+    assert!(
+        REPORT_PARTS_AT_A_TIME * (REPORT_PART_BYTES + MAX_KEY_BYTES * 4) * (MAX_WORKERS as usize) < SEND_QUEUE_BYTES
+    );
+    assert!(WORKER_ROUND_LATE.as_millis() * 10 < THREAD_HANGS.as_millis());
+    assert!(MAX_COUNTED.checked_add(MAX_COUNTED).is_some());
+    assert!(MAX_HEARSAY < MAX_TOLD);
+    assert!(MAX_REPORTED_RATE.checked_mul(8_000 * (1 << 20)).is_some());
+    assert!(MAX_REPORTED_RANGE_BYTES.checked_mul(1 << 20).is_some());
+    assert!(MAX_REPORTED_BYTES.checked_mul(1_000).is_some());
 };

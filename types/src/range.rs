@@ -1,10 +1,11 @@
 //! Key ranges, replicas and range descriptors.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::bounds::{OutOfBounds, at_most};
 use crate::ids::{RangeId, ReplicaId, SiteName, StoreId};
 use crate::key::Key;
+use crate::limits;
 
 /// Keys from `start` to before `end`; no `end` means to the end of the key space.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -95,6 +96,18 @@ pub struct RangeEpoch {
 }
 
 impl RangeEpoch {
+    /// The epoch that a socket or a disk names, unless it is out of bounds.
+    pub fn bounded(membership: u64, bounds: u64) -> Result<Self, OutOfBounds> {
+        let counted = |raw| at_most("a range's epoch", raw, limits::MAX_COUNTED);
+        Ok(Self { membership: counted(membership)?, bounds: counted(bounds)? })
+    }
+
+    /// The epoch that a socket names; see [`limits::MAX_TOLD`].
+    pub fn told(membership: u64, bounds: u64) -> Result<Self, OutOfBounds> {
+        let counted = |raw| at_most("a range's epoch", raw, limits::MAX_TOLD);
+        Ok(Self { membership: counted(membership)?, bounds: counted(bounds)? })
+    }
+
     /// True when neither part is older than `other`'s and one is newer.
     #[must_use]
     pub fn is_newer_than(&self, other: &RangeEpoch) -> bool {
@@ -156,6 +169,14 @@ pub struct RangeDescriptor {
 }
 
 impl RangeDescriptor {
+    /// The descriptor, unless a number in it is further than a socket may say.
+    pub fn told(self) -> Result<Self, OutOfBounds> {
+        RangeEpoch::told(self.epoch.membership, self.epoch.bounds)?;
+        ReplicaId::told(self.next_replica.0)?;
+        self.replicas.iter().try_for_each(|replica| ReplicaId::told(replica.replica.0).map(drop))?;
+        Ok(self)
+    }
+
     /// The replica on `store`.
     #[must_use]
     pub fn replica_on(&self, store: StoreId) -> Option<&ReplicaDescriptor> {
@@ -175,12 +196,12 @@ impl RangeDescriptor {
     }
 
     /// Voters of the incoming half; of the only one when the configuration is not joint.
-    pub fn incoming_voters(&self) -> impl Iterator<Item = &ReplicaDescriptor> {
+    pub fn incoming_voters(&self) -> impl Iterator<Item = &ReplicaDescriptor> + Clone {
         self.replicas.iter().filter(|r| matches!(r.role, Role::Voter | Role::IncomingVoter))
     }
 
     /// Voters of the outgoing half; of the only one when the configuration is not joint.
-    pub fn outgoing_voters(&self) -> impl Iterator<Item = &ReplicaDescriptor> {
+    pub fn outgoing_voters(&self) -> impl Iterator<Item = &ReplicaDescriptor> + Clone {
         self.replicas.iter().filter(|r| matches!(r.role, Role::Voter | Role::OutgoingVoter))
     }
 
@@ -191,25 +212,22 @@ impl RangeDescriptor {
 
     /// True when `counts` holds for a majority of each half.
     pub fn is_quorum(&self, mut counts: impl FnMut(&ReplicaDescriptor) -> bool) -> bool {
-        let mut majority = |half: Vec<&ReplicaDescriptor>| {
-            let yes = half.iter().filter(|r| counts(r)).count();
-            yes * 2 > half.len()
+        let mut majority = |half: &mut dyn Iterator<Item = &ReplicaDescriptor>| {
+            let (yes, all) = half.fold((0, 0), |(yes, all), r| (yes + usize::from(counts(r)), all + 1));
+            yes * 2 > all
         };
-        let incoming = majority(self.incoming_voters().collect());
-        incoming && (!self.is_joint() || majority(self.outgoing_voters().collect()))
+        let incoming = majority(&mut self.incoming_voters());
+        incoming && (!self.is_joint() || majority(&mut self.outgoing_voters()))
     }
 
     /// The first site that has two voters within one half, if any: the shape that promise 4 forbids.
     #[must_use]
     pub fn crowded_site(&self) -> Option<&SiteName> {
-        fn crowded<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor>) -> Option<&'a SiteName> {
-            let mut seen = BTreeMap::new();
-            for voter in half {
-                if seen.insert(&voter.site, ()).is_some() {
-                    return Some(&voter.site);
-                }
-            }
-            None
+        // A range has a handful of voters, and this is asked of every range again and again: nothing is put aside for it.
+        fn crowded<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor> + Clone) -> Option<&'a SiteName> {
+            let before = |i: usize| half.clone().take(i);
+            let mut voters = half.clone().enumerate();
+            voters.find(|(i, voter)| before(*i).any(|other| other.site == voter.site)).map(|(_, voter)| &voter.site)
         }
         crowded(self.incoming_voters()).or_else(|| crowded(self.outgoing_voters()))
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::{ClientId, RangeId, Sequence, Slot, StoreId, Term};
 use crate::key::Key;
+use crate::limits::{ANSWER_OVERHEAD_BYTES, ROW_OVERHEAD_BYTES};
 use crate::range::{KeyRange, RangeDescriptor, RangeEpoch};
 use crate::time::Timestamp;
 
@@ -153,6 +154,26 @@ impl Request {
             }
         };
         OVERHEAD_BYTES + body
+    }
+}
+
+impl Response {
+    /// What the answer takes in memory, for budgets.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let of = |value: &VersionedValue| value.value.len();
+        let beyond = match self {
+            Response::Got { values } => {
+                values.len() * ROW_OVERHEAD_BYTES + values.iter().flatten().map(of).sum::<usize>()
+            }
+            Response::Scanned { rows, .. } => {
+                let row = |row: &Row| row.key.raw().len() + of(&row.value) + ROW_OVERHEAD_BYTES;
+                rows.iter().map(row).sum()
+            }
+            Response::ConditionFailed { actual, .. } => actual.as_ref().map_or(0, of),
+            Response::Written { .. } | Response::RangeDeleted { .. } => 0,
+        };
+        ANSWER_OVERHEAD_BYTES + beyond
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::bounds::{OutOfBounds, at_most};
+use crate::limits;
+
 /// A point on one store's monotonic clock (CLOCK_BOOTTIME, or the simulator's virtual time), in microseconds.
 /// Moments of two stores cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -43,6 +46,24 @@ impl Timestamp {
     pub const ZERO: Timestamp = Timestamp(0);
     /// After every version: a read at this timestamp sees the newest.
     pub const MAX: Timestamp = Timestamp(u64::MAX);
+
+    /// The stamp that a socket or a disk names, unless it is so late that the clocks which observe it would come to the end of time.
+    /// For what is only compared there is [`Timestamp::compared`].
+    pub fn bounded(raw: u64) -> Result<Self, OutOfBounds> {
+        at_most("a timestamp", raw, Self::from_ms(limits::MAX_WALL_MS).0).map(Self)
+    }
+
+    /// The stamp that a socket names; see [`limits::MAX_TOLD_WALL_MS`].
+    pub fn told(raw: u64) -> Result<Self, OutOfBounds> {
+        at_most("a timestamp", raw, Self::from_ms(limits::MAX_TOLD_WALL_MS).0).map(Self)
+    }
+
+    /// A time that somebody named and that is only ever compared: to read at, at which a value ends, the version that a condition wants.
+    /// Any will do; no clock may observe it.
+    #[must_use]
+    pub fn compared(raw: u64) -> Self {
+        Self(raw)
+    }
 
     /// The first timestamp of a millisecond. Milliseconds beyond 48 bits are cut to the largest.
     #[must_use]

@@ -31,12 +31,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_proto::careful::Careful;
 use holdfast_proto::convert::status::from_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::{change_replicas_request, list_ranges_request, transfer_leader_request};
 use holdfast_types::{Rejected, limits};
-use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 use super::link;
@@ -68,7 +68,7 @@ pub struct Admin {
 
 struct Shared {
     addresses: Vec<String>,
-    channels: Vec<OnceLock<Channel>>,
+    channels: Vec<OnceLock<Careful>>,
     /// The address that answered last.
     current: AtomicUsize,
 }
@@ -319,14 +319,14 @@ impl Admin {
 
     async fn prepare(&self, request: v1::PrepareToStopRequest, within: Duration) -> Result<Prepared, AdminError> {
         let patience = CHANGE_WITHIN.saturating_add(within);
-        let call = async |mut client: AdminClient<Channel>, request| client.prepare_to_stop(request).await;
+        let call = async |mut client: AdminClient<Careful>, request| client.prepare_to_stop(request).await;
         self.call(Kind::Change, patience, request, call).await?.try_into()
     }
 
     async fn look<Q: Clone, A>(
         &self,
         request: Q,
-        call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         self.call(Kind::Look, LOOK_WITHIN, request, call).await
     }
@@ -334,7 +334,7 @@ impl Admin {
     async fn change<Q: Clone, A>(
         &self,
         request: Q,
-        call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         self.call(Kind::Change, CHANGE_WITHIN, request, call).await
     }
@@ -345,7 +345,7 @@ impl Admin {
         kind: Kind,
         within: Duration,
         request: Q,
-        call: impl AsyncFn(AdminClient<Channel>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         let shared = &self.shared;
         let (first, count) = (shared.current.load(Ordering::Relaxed), shared.addresses.len());
@@ -385,7 +385,7 @@ impl Admin {
 }
 
 impl Shared {
-    fn channel(&self, index: usize) -> Result<Channel, String> {
+    fn channel(&self, index: usize) -> Result<Careful, String> {
         if let Some(channel) = self.channels[index].get() {
             return Ok(channel.clone());
         }

@@ -269,7 +269,7 @@ impl Driver {
     }
 
     fn message(&mut self, store: StoreId, message: v1::StreamResponse, events: &mut Vec<Event>) {
-        let fleet_now = Timestamp(message.now);
+        let fleet_now = Timestamp::bounded(message.now).unwrap_or_default();
         for notice in message.notices {
             match Located::try_from(notice) {
                 Ok(located) => {

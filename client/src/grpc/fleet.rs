@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use holdfast_proto::careful::Careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{FleetId, KeyRange, Located, SiteName, StoreId, Timestamp, limits};
-use tonic::transport::Channel;
 
 use super::link;
 use crate::ClientError;
@@ -64,16 +64,18 @@ async fn describe(address: &str) -> Result<FleetPicture, String> {
     let mut stores = Vec::with_capacity(described.stores.len());
     let mut addresses = BTreeMap::new();
     for store in described.stores {
-        stores.push(KnownStore { store: StoreId(store.store_id), site: SiteName::new(&store.site)? });
-        addresses.insert(StoreId(store.store_id), store.client_address);
+        let id = StoreId::bounded(store.store_id).map_err(|bad| bad.to_string())?;
+        stores.push(KnownStore { store: id, site: SiteName::new(&store.site)? });
+        addresses.insert(id, store.client_address);
     }
-    let (store, now) = (StoreId(described.store_id), Timestamp(described.now));
+    let store = StoreId::bounded(described.store_id).map_err(|bad| bad.to_string())?;
+    let now = Timestamp::bounded(described.now).map_err(|bad| bad.to_string())?;
     Ok(FleetPicture { fleet: fleet.into(), store, now, stores, addresses })
 }
 
 /// Asks one store where keys are.
 pub(super) async fn locate(
-    channel: Channel,
+    channel: Careful,
     bounds: KeyRange,
     reverse: bool,
 ) -> Result<(Vec<Located>, Timestamp), String> {
@@ -82,5 +84,6 @@ pub(super) async fn locate(
     let located = tokio::time::timeout(limits::CLIENT_CONNECT_TIMEOUT, client.locate(request)).await;
     let located = located.map_err(|_| "no answer".to_owned())?.map_err(|status| link::reason(&status))?.into_inner();
     let ranges = located.ranges.into_iter().map(Located::try_from).collect::<Result<_, _>>();
-    Ok((ranges.map_err(|bad| bad.to_string())?, Timestamp(located.now)))
+    let now = Timestamp::bounded(located.now).map_err(|bad| bad.to_string())?;
+    Ok((ranges.map_err(|bad| bad.to_string())?, now))
 }

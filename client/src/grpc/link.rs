@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_client::KvClient;
 use holdfast_types::{StoreId, limits};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::driver::Inbound;
 use super::outbox::Outbox;
@@ -17,7 +18,7 @@ use super::outbox::Outbox;
 /// What the driver holds of a link. Dropping it ends the link.
 pub(super) struct Link {
     pub(super) address: String,
-    pub(super) channel: Channel,
+    pub(super) channel: Careful,
     pub(super) outbox: Arc<Outbox>,
     /// False after the stream broke, until it is open again: then nothing is queued.
     pub(super) takes_calls: bool,
@@ -31,18 +32,19 @@ impl Drop for Link {
 }
 
 /// A channel that connects when it is first used.
-pub(super) fn channel(address: &str) -> Result<Channel, String> {
+pub(super) fn channel(address: &str) -> Result<Careful, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| "this is no address like 10.0.1.5:7300".to_owned())?;
     let window = u32::try_from(limits::MAX_MESSAGE_BYTES).expect("a few MiB");
-    Ok(endpoint
+    let channel = endpoint
         .connect_timeout(limits::CLIENT_CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .initial_stream_window_size(window)
         .initial_connection_window_size(window)
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(2))
-        .connect_lazy())
+        .connect_lazy();
+    Ok(careful(channel))
 }
 
 /// Why a call failed, in a clause: the cause at the bottom, not each layer that it came up through.
@@ -74,7 +76,7 @@ impl Link {
 /// Ends when the driver does.
 async fn keep_open(
     store: StoreId,
-    mut kv: KvClient<Channel>,
+    mut kv: KvClient<Careful>,
     hello: v1::StreamHello,
     seed: u64,
     outbox: Arc<Outbox>,
@@ -96,7 +98,7 @@ async fn keep_open(
 
 async fn run_stream(
     store: StoreId,
-    kv: &mut KvClient<Channel>,
+    kv: &mut KvClient<Careful>,
     hello: &v1::StreamHello,
     outbox: &Arc<Outbox>,
     inbound: &mpsc::Sender<Inbound>,

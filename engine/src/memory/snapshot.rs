@@ -1,6 +1,11 @@
 //! Snapshots on the disk of the twin: built, staged, verified, installed. A file is a list of raw keys and values, each with
 //! its length (4 bytes, big-endian) before it, in the layout of the data instance.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -95,11 +100,11 @@ impl Snapshots {
                 &format!("file {file} has {known} B, the piece begins at {offset}"),
             ));
         }
-        if offset + data.len() as u64 > size {
+        if offset.saturating_add(data.len() as u64) > size {
             return Err(damage("receiving a snapshot", format!("file {file} is longer than its {size} B")));
         }
-        let repeated = usize::try_from(known - offset).unwrap_or(usize::MAX).min(data.len());
-        bytes.extend_from_slice(&data[repeated..]);
+        let repeated = usize::try_from(known.saturating_sub(offset)).unwrap_or(usize::MAX);
+        bytes.extend_from_slice(data.get(repeated..).unwrap_or_default());
         Ok(())
     }
 

@@ -46,8 +46,8 @@ impl RocksData {
         make_folder(&snapshots)?;
         sweep_built(&snapshots)?;
         let gc = GcState::default();
-        let db_options = data_options(options.memtable_bytes, cache, Some(GcFactory(gc.clone())))?;
-        let file_options = data_options(options.memtable_bytes, cache, None)?;
+        let db_options = data_options(options, cache, Some(GcFactory(gc.clone())))?;
+        let file_options = data_options(options, cache, None)?;
         let db = DB::open(&db_options, dir.join("data")).map_err(|error| fault("opening the data instance", &error))?;
         let mut unsynced = WriteOptions::default();
         unsynced.disable_wal(true);

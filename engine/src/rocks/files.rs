@@ -1,7 +1,7 @@
 //! Files and folders that survive a loss of power, and their errors as faults.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -24,32 +24,18 @@ pub(super) fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
 
 /// Makes names created, renamed or removed in `folder` durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), Fault> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| io_fault("syncing a folder", folder, &error))
+    holdfast_files::sync_folder(folder).map_err(|error| io_fault("syncing a folder", folder, &error))
 }
 
 /// Creates a folder and its parents, durably.
 pub(super) fn make_folder(folder: &Path) -> Result<(), Fault> {
     fs::create_dir_all(folder).map_err(|error| io_fault("creating a folder", folder, &error))?;
-    parent(folder).map_or(Ok(()), sync_folder)
-}
-
-/// The folder that holds `path`: of a bare name it is the current one.
-fn parent(path: &Path) -> Option<&Path> {
-    path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+    sync_folder(holdfast_files::parent(folder))
 }
 
 /// Writes a whole file in one step: after a crash it is there as a whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| io_fault("writing a file", path, &error))?;
-    parent(path).map_or(Ok(()), sync_folder)
+    holdfast_files::replace(path, bytes).map_err(|error| io_fault("writing a file", path, &error))
 }
 
 /// The bytes of a file; `None` when there is none.
@@ -84,16 +70,4 @@ pub(super) fn disk_space(folder: &Path) -> Result<DiskSpace, Fault> {
         rustix::fs::statvfs(folder).map_err(|error| io_fault("asking for space", folder, &io::Error::from(error)))?;
     let bytes = |blocks: u64| blocks.saturating_mul(figures.f_frsize);
     Ok(DiskSpace { total_bytes: bytes(figures.f_blocks), free_bytes: bytes(figures.f_bavail) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_name_lies_in_the_current_folder() {
-        assert_eq!(parent(Path::new("data")), Some(Path::new(".")));
-        assert_eq!(parent(Path::new("a/data")), Some(Path::new("a")));
-        assert_eq!(parent(Path::new("/")), None);
-    }
 }

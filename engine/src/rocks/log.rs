@@ -12,13 +12,18 @@
 //! Integers are big-endian. Every value ends with crc32c (4) over key and value. Truncation deletes point by point: range
 //! tombstones make every later read slower.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes};
-use holdfast_types::{LogCounter, LogIndex, RangeId, ReplicaId, Term};
+use holdfast_types::{LogCounter, LogIndex, OutOfBounds, RangeId, ReplicaId, Term};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
@@ -115,7 +120,7 @@ fn encode_record(record: &ReplicaRecord) -> Vec<u8> {
 
 fn decode_record(mut raw: &[u8]) -> Option<ReplicaRecord> {
     let kind = raw.try_get_u8().ok()?;
-    let replica = ReplicaId(raw.try_get_u64().ok()?);
+    let replica = ReplicaId::bounded(raw.try_get_u64().ok()?).ok()?;
     let record = match kind {
         0 => ReplicaRecord::Live { replica },
         1 => ReplicaRecord::Installing { replica, snapshot: SnapshotId(raw.try_get_u128().ok()?) },
@@ -127,7 +132,7 @@ fn decode_record(mut raw: &[u8]) -> Option<ReplicaRecord> {
 }
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(numbers.len() * 8 + 4);
+    let mut out = Vec::new();
     numbers.iter().for_each(|number| out.put_u64(*number));
     out
 }
@@ -137,7 +142,7 @@ fn add(batch: &mut WriteBatch, op: &LogOp) {
     match op {
         LogOp::Append { range, entries } => {
             for entry in entries {
-                let mut value = Vec::with_capacity(8 + entry.data.len() + 4);
+                let mut value = Vec::with_capacity(entry.data.len().saturating_add(8 + 4));
                 value.put_u64(entry.term.0);
                 value.put_slice(&entry.data);
                 put(batch, &entry_key(*range, entry.index), value);
@@ -179,24 +184,32 @@ fn range_of(op: &LogOp) -> RangeId {
 fn take_in(spans: &mut LogSpans, key: &[u8], raw: &[u8]) -> Result<(), Fault> {
     let mut value = open_value(key, raw)?;
     let broken = || unreadable(key, "it cannot be read");
-    let (range, rest) = key[1..].split_first_chunk::<8>().ok_or_else(broken)?;
-    let range = RangeId(u64::from_be_bytes(*range));
+    let (range, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk::<8>).ok_or_else(broken)?;
+    let out = |bad: OutOfBounds| unreadable(key, &bad.to_string());
+    let range = RangeId::bounded(u64::from_be_bytes(*range)).map_err(out)?;
     let (kind, mut rest) = rest.split_first().ok_or_else(broken)?;
     let span: &mut LogSpan = spans.entry(range);
     let mut number = || value.try_get_u64().map_err(|_| broken());
     match *kind {
         RECORD => span.record = Some(decode_record(value).ok_or_else(broken)?),
         HARD_STATE => {
-            span.hard_state =
-                HardState { term: Term(number()?), vote: ReplicaId(number()?), commit: LogIndex(number()?) };
+            span.hard_state = HardState {
+                term: Term::bounded(number()?).map_err(out)?,
+                vote: ReplicaId::bounded(number()?).map_err(out)?,
+                commit: LogIndex::bounded(number()?).map_err(out)?,
+            };
         }
         START => {
-            span.start = LogStart { index: LogIndex(number()?), term: Term(number()?) };
+            span.start = LogStart {
+                index: LogIndex::bounded(number()?).map_err(out)?,
+                term: Term::bounded(number()?).map_err(out)?,
+            };
             span.last = span.start.index;
         }
         ENTRY => {
-            let index = LogIndex(rest.try_get_u64().map_err(|_| broken())?);
-            span.push(index, Term(number()?)).map_err(|detail| spans::damage(range, detail))?;
+            let index = LogIndex::bounded(rest.try_get_u64().map_err(|_| broken())?).map_err(out)?;
+            let term = Term::bounded(number()?).map_err(out)?;
+            span.push(index, term).map_err(|detail| spans::damage(range, detail))?;
             spans.measure(range, index, value.len());
         }
         _ => return Err(broken()),
@@ -214,7 +227,10 @@ impl RocksLog {
     ) -> Result<Self, Fault> {
         let db = DB::open(options, dir).map_err(|error| fault("opening the log instance", &error))?;
         let counter = match read_value(&db, COUNTER_KEY)? {
-            Some(mut raw) => raw.try_get_u64().map_err(|_| unreadable(COUNTER_KEY, "it is too short"))?,
+            Some(mut raw) => {
+                let raw = raw.try_get_u64().map_err(|_| unreadable(COUNTER_KEY, "it is too short"))?;
+                LogCounter::bounded(raw).map_err(|bad| unreadable(COUNTER_KEY, &bad.to_string()))?.0
+            }
             None => 0,
         };
         if tail.is_some_and(|tail| tail.0 != counter) {
@@ -248,8 +264,9 @@ impl RocksLog {
             let Some((_, raw)) = cursor.raw().filter(|(found, _)| *found == key.as_slice()) else { return Ok(None) };
             let mut value = open_value(&key, raw)?;
             let term = value.try_get_u64().map_err(|_| unreadable(&key, "it is too short"))?;
-            bytes += value.len();
-            found.push(LogEntry { index, term: Term(term), data: Bytes::copy_from_slice(value) });
+            bytes = bytes.saturating_add(value.len());
+            let term = Term::bounded(term).map_err(|bad| unreadable(&key, &bad.to_string()))?;
+            found.push(LogEntry { index, term, data: Bytes::copy_from_slice(value) });
             if bytes >= max_bytes {
                 break;
             }

@@ -1,11 +1,10 @@
 //! Opening the directory of a store: lock, format, and the options of both instances.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{BlockBasedOptions, Cache, ChecksumType, DBCompressionType, DBRecoveryMode, Options, SliceTransform};
-use rustix::fs::{FlockOperation, flock};
 
 use super::data::RocksData;
 use super::files::{io_fault, make_folder, read_whole, write_whole};
@@ -23,6 +22,8 @@ const LOG_MEMTABLE_BYTES: usize = 32 << 20;
 const BLOOM_BITS: f64 = 10.0;
 /// Part of a memtable used for its own bloom filter.
 const MEMTABLE_BLOOM: f64 = 0.05;
+/// Of the open files, the part of the log instance: its files are few, what is old goes.
+const LOG_FILES_PART: usize = 4;
 /// RocksDB's own text log: a few small files.
 const INFO_LOG_BYTES: usize = 4 << 20;
 const INFO_LOG_FILES: usize = 4;
@@ -48,6 +49,7 @@ pub fn open(dir: &Path, options: &EngineOptions) -> Result<Engines, Fault> {
 pub fn open_store(dir: &Path, options: &EngineOptions) -> Result<RocksStore, Fault> {
     make_folder(dir)?;
     let lock = Arc::new(lock(dir)?);
+    holdfast_files::sweep(dir).map_err(|error| io_fault("removing unfinished files", dir, &error))?;
     let store = match open_instances(dir, options, &lock) {
         Err(Fault::Full(_)) if reserve::give_up(dir)? => open_instances(dir, options, &lock),
         opened => opened,
@@ -63,7 +65,7 @@ fn open_instances(dir: &Path, options: &EngineOptions, lock: &Arc<File>) -> Resu
     let log_dir = dir.join("log");
     make_folder(&log_dir)?;
     let tail = wal_check::check(&log_dir)?;
-    let log = RocksLog::open(&log_dir, &log_options(&cache)?, tail, Arc::clone(lock))?;
+    let log = RocksLog::open(&log_dir, &log_options(options, &cache)?, tail, Arc::clone(lock))?;
     let data = RocksData::open(dir, options, &cache, Arc::clone(lock))?;
     Ok(RocksStore { log: Arc::new(log), data: Arc::new(data) })
 }
@@ -72,13 +74,13 @@ fn lock(dir: &Path) -> Result<File, Fault> {
     let path = dir.join("LOCK");
     let options = File::options().create(true).truncate(false).write(true).open(&path);
     let file = options.map_err(|error| io_fault("locking the directory", &path, &error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             let dir = dir.display();
             Err(Fault::Identity(format!("{dir} is open in another process: one store has one process")))
         }
-        Err(error) => Err(io_fault("locking the directory", &path, &error.into())),
+        Err(TryLockError::Error(error)) => Err(io_fault("locking the directory", &path, &error)),
     }
 }
 
@@ -119,6 +121,11 @@ fn base_options(extra: &str) -> Result<Options, Fault> {
     Ok(options)
 }
 
+/// RocksDB takes less than 20 for 20.
+fn open_files(files: usize) -> i32 {
+    i32::try_from(files).unwrap_or(i32::MAX)
+}
+
 fn table_options(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -128,8 +135,9 @@ fn table_options(cache: &Cache) -> BlockBasedOptions {
     table
 }
 
-fn log_options(cache: &Cache) -> Result<Options, Fault> {
+fn log_options(engine: &EngineOptions, cache: &Cache) -> Result<Options, Fault> {
     let mut options = base_options("")?;
+    options.set_max_open_files(open_files(engine.open_files / LOG_FILES_PART));
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_recycle_log_file_num(0);
     options.set_track_and_verify_wals_in_manifest(true);
@@ -140,10 +148,11 @@ fn log_options(cache: &Cache) -> Result<Options, Fault> {
 }
 
 /// Options of the data instance, and of the files that are ingested into it.
-pub(super) fn data_options(memtable_bytes: usize, cache: &Cache, gc: Option<GcFactory>) -> Result<Options, Fault> {
+pub(super) fn data_options(engine: &EngineOptions, cache: &Cache, gc: Option<GcFactory>) -> Result<Options, Fault> {
     // Closing flushes nothing: what was not flushed comes back from the raft log, whether we crash or not.
     let mut options = base_options("avoid_flush_during_shutdown=true")?;
-    options.set_write_buffer_size(memtable_bytes);
+    options.set_max_open_files(open_files(engine.open_files - engine.open_files / LOG_FILES_PART));
+    options.set_write_buffer_size(engine.memtable_bytes);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_prefix_extractor(SliceTransform::create(
         "holdfast.key.1",

@@ -140,7 +140,7 @@ fn note(scanned: &mut Scanned, batch: &[u8]) -> Result<(), String> {
     };
     scanned.counters = match scanned.counters {
         None => Some((counter, counter)),
-        Some((first, last)) if counter == last + 1 => Some((first, counter)),
+        Some((first, last)) if last.checked_add(1) == Some(counter) => Some((first, counter)),
         Some((_, last)) => return Err(format!("batch {counter} follows batch {last}")),
     };
     Ok(())

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use holdfast_files::{Draft, Readers};
 use oci_spec::image::{
     DescriptorBuilder, Digest, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, Os, PlatformBuilder,
     SCHEMA_VERSION,
@@ -19,9 +20,9 @@ use crate::layer;
 /// Writes the archive, and says how many bytes its blobs have.
 pub fn write(path: &Path, image: &Image) -> Result<u64> {
     // Beside its name first: an image that is half written is not there.
-    let beside = path.with_extension("tar.new");
-    let file = File::create(&beside).with_context(|| format!("cannot write {}", beside.display()))?;
-    let mut archive = tar::Builder::new(BufWriter::new(file));
+    let writing = || format!("cannot write {}", path.display());
+    let draft = Draft::of(path, Readers::AsUsual).with_context(writing)?;
+    let mut archive = tar::Builder::new(BufWriter::new(draft));
     let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
     layer::append(&mut archive, "oci-layout", EntryType::Regular, 0o644, &image::sorted(&layout)?)?;
     layer::append(&mut archive, "index.json", EntryType::Regular, 0o644, &index(image)?)?;
@@ -34,9 +35,9 @@ pub fn write(path: &Path, image: &Image) -> Result<u64> {
         let path = format!("blobs/{}", blob.digest.replace(':', "/"));
         layer::append(&mut archive, &path, EntryType::Regular, 0o644, &blob.bytes)?;
     }
-    let file = archive.into_inner().and_then(|buffer| buffer.into_inner().map_err(std::io::IntoInnerError::into_error));
-    file.and_then(|file| file.sync_all()).with_context(|| format!("cannot write {}", beside.display()))?;
-    std::fs::rename(&beside, path).with_context(|| format!("cannot rename to {}", path.display()))?;
+    let draft =
+        archive.into_inner().and_then(|buffer| buffer.into_inner().map_err(std::io::IntoInnerError::into_error));
+    draft.and_then(Draft::place).with_context(writing)?;
     Ok(blobs.iter().map(|blob| blob.size()).sum())
 }
 

@@ -18,8 +18,8 @@ const CONFIG_VOLUME: &str = "config";
 const CONFIG_DIR: &str = "/etc/holdfast";
 /// The user `nonroot` of images without a system.
 const USER: i64 = 65_532;
-/// A store gives up its leaders within [`DRAIN_SECONDS`], then stops within 7 s, and flushes; a slow disk gets time for that. A kill is safe,
-/// only slower to come back from.
+/// A store gives up its leaders within [`DRAIN_SECONDS`], then serves on for 5 s (its `ready-pause` in a pod), stops within 2 s more, and
+/// flushes; a slow disk gets time for that. A kill is safe, only slower to come back from.
 const GRACE_SECONDS: i64 = 60;
 /// How long a store that is to be stopped may hand its leaders over before it is told to stop.
 const DRAIN_SECONDS: u32 = 20;
@@ -27,7 +27,7 @@ const DRAIN_SECONDS: u32 = 20;
 const STARTUP: Asked = Asked { every_seconds: 5, timeout_seconds: 2, failures: 360 };
 /// A store that is not ready gets no new connections; it is asked often, since it costs nothing.
 const READINESS: Asked = Asked { every_seconds: 5, timeout_seconds: 2, failures: 2 };
-/// A store whose threads or fsyncs stand still for a minute is started anew.
+/// A store one of whose threads stands still fails after 30 s, and is started anew a minute later. A disk that stands still fails nothing here.
 const LIVENESS: Asked = Asked { every_seconds: 10, timeout_seconds: 5, failures: 6 };
 
 struct Asked {

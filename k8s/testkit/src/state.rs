@@ -5,8 +5,7 @@ use crate::plan::{Instance, Node, Site};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Holds a folder for each instance. On disk and not on a tmpfs, so that stores wait for a disk here too.
@@ -160,10 +159,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 /// Writes a file that only root can read, at once or not at all.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
     make_folder(path.parent().expect("files of the state lie in a folder"))?;
-    let next = path.with_extension("next");
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
-    opened.and_then(|mut file| file.write_all(text.as_bytes())).at(&next)?;
-    fs::rename(&next, path).at(path)
+    holdfast_files::replace(path, text.as_bytes()).at(path)
 }
 
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

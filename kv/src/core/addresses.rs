@@ -18,7 +18,8 @@
 //! - a store has at least one place, at most [`limits::ADDRESSES_PER_STORE`], no two with the same address for stores
 //! - the place in use is one of them; while the store is reached it does not change
 //! - no place is older than the newest incarnation that a handshake has proved, but those of unknown age
-//! - this store is never in it, and at most [`limits::ADDRESSED_STORES`] others are
+//! - this store is never in it, and at most [`limits::ADDRESSED_STORES`] others are, of which at most [`limits::UNPROVED_STORES`] are on
+//!   no record of the fleet
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -111,6 +112,8 @@ struct Entry {
 pub struct AddressBook {
     own: StoreId,
     stores: BTreeMap<StoreId, Entry>,
+    /// Stores that the fleet has on record.
+    on_record: BTreeSet<StoreId>,
     /// Stores whose place in use, or what is known of it, changed since this was asked for.
     changed: BTreeSet<StoreId>,
 }
@@ -119,7 +122,26 @@ impl AddressBook {
     /// An empty book of the store `own`.
     #[must_use]
     pub fn new(own: StoreId) -> Self {
-        Self { own, stores: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { own, stores: BTreeMap::new(), on_record: BTreeSet::new(), changed: BTreeSet::new() }
+    }
+
+    /// The fleet has a store on record: it is more than a name that somebody made up.
+    pub fn vouch(&mut self, store: StoreId) {
+        if self.on_record.len() < limits::ADDRESSED_STORES {
+            self.on_record.insert(store);
+        }
+    }
+
+    /// The stores that the fleet has on record, as far as was heard.
+    #[must_use]
+    pub fn on_record(&self) -> &BTreeSet<StoreId> {
+        &self.on_record
+    }
+
+    fn has_room_for(&self, newcomer: StoreId) -> bool {
+        let unproved = self.stores.keys().filter(|store| !self.on_record.contains(*store)).count();
+        self.stores.len() < limits::ADDRESSED_STORES
+            && (self.on_record.contains(&newcomer) || unproved < limits::UNPROVED_STORES)
     }
 
     /// Somebody says where a store is. True when that is news.
@@ -135,7 +157,7 @@ impl AddressBook {
             failure: String::new(),
         };
         let Some(entry) = self.stores.get_mut(&claim.store) else {
-            if self.stores.len() >= limits::ADDRESSED_STORES {
+            if !self.has_room_for(claim.store) {
                 return false;
             }
             self.stores.insert(claim.store, Entry::new(claim.site.clone(), place, now));
@@ -230,6 +252,15 @@ impl AddressBook {
         claims
     }
 
+    /// Of [`AddressBook::claims`] what is worth writing down: where stores are that are on record or were reached.
+    #[must_use]
+    pub fn claims_to_keep(&self) -> Vec<Claim> {
+        let was_reached = |store| self.stores.get(&store).is_some_and(|entry| entry.proved != Incarnation::default());
+        let mut claims = self.claims();
+        claims.retain(|claim| self.on_record.contains(&claim.store) || was_reached(claim.store));
+        claims
+    }
+
     /// Where stores of the fleet may be asked what they know: all that are known, those that are reached first.
     #[must_use]
     pub fn to_ask(&self) -> Vec<String> {
@@ -256,12 +287,15 @@ impl AddressBook {
     /// Forgets a store that left the fleet.
     pub fn forget(&mut self, store: StoreId) -> bool {
         self.changed.remove(&store);
+        self.on_record.remove(&store);
         self.stores.remove(&store).is_some()
     }
 
     /// Tests the invariants. Panics when one is broken.
     pub fn check(&self) {
         assert!(self.stores.len() <= limits::ADDRESSED_STORES);
+        let unproved = self.stores.keys().filter(|store| !self.on_record.contains(*store));
+        assert!(unproved.count() <= limits::UNPROVED_STORES);
         assert!(!self.stores.contains_key(&self.own), "this store needs no address of itself");
         for (store, entry) in &self.stores {
             let addresses: BTreeSet<_> = entry.places.iter().map(|place| &place.store_to_store).collect();

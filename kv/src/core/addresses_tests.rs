@@ -165,7 +165,16 @@ fn book_is_bounded_and_never_holds_this_store_or_what_is_no_address() {
     assert!(!book.hear(&claim(StoreId::NONE, 1, "x"), at(0)));
     assert!(!book.hear(&claim(B, 1, &"x".repeat(400)), at(0)));
     assert!(!book.hear(&claim(B, 1, "a b"), at(0)));
+    book.vouch(B);
     for store in 0..5_000 {
+        book.hear(&claim(StoreId(10_000 + store), 1, "some"), at(0));
+    }
+    book.check();
+    assert_eq!(book.stores.len(), limits::UNPROVED_STORES, "names that somebody made up");
+    assert!(book.hear(&claim(B, 1, "here"), at(0)), "one that is on record has its place all the same");
+    assert!(book.claims_to_keep().iter().all(|kept| kept.store == B), "nothing that was made up is written down");
+    for store in 0..5_000 {
+        book.vouch(StoreId(store));
         book.hear(&claim(StoreId(store), 1, "some"), at(0));
         book.hear(&claim(StoreId(7), store, &format!("place-{store}")), at(0));
     }

@@ -1,4 +1,4 @@
-//! What an effect that waits for a disk comes to: one function for each pool, the same for threads, for simulated lanes and for
+//! What an effect that takes its time comes to: one function for each pool, the same for threads, for simulated lanes and for
 //! tests. Whose job it is and when it is done is theirs.
 
 use bytes::Bytes;
@@ -10,9 +10,10 @@ use holdfast_types::{KeyRange, RangeId};
 use super::effect::{Effect, ReadTask};
 use super::event::{Event, ReadFailure};
 use super::garbage;
+use super::placement_loop::PlanTask;
 use super::reader::{SnapshotReader, store_fault, undecodable};
 
-/// Where an effect that waits for a disk is carried out.
+/// Where an effect that takes its time, for a disk or by itself, is carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pool {
     /// In the order of its range.
@@ -21,10 +22,12 @@ pub enum Pool {
     Read,
     /// One after the other: slow and rare.
     Snapshot,
+    /// One at a time. It waits for no disk: it takes the processor for longer than a worker's round may.
+    Plan,
 }
 
 impl Pool {
-    /// The pool of an effect; `None`: it waits for no data.
+    /// The pool of an effect; `None`: it is carried out at once.
     #[must_use]
     pub fn of(effect: &Effect) -> Option<Self> {
         match effect {
@@ -41,9 +44,16 @@ impl Pool {
             | Effect::InstallSnapshot { .. }
             | Effect::DropSnapshot { .. }
             | Effect::Clear { .. } => Some(Self::Snapshot),
+            Effect::Plan(_) => Some(Self::Plan),
             _ => None,
         }
     }
+}
+
+/// Makes a plan.
+#[must_use]
+pub fn plan(task: PlanTask) -> Event {
+    Event::Planned(Box::new(task.run()))
 }
 
 /// Applies committed entries: one batch of the data instance.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_replica::{AdminRequest, Ticket};
-use holdfast_types::{Incarnation, Key, Moment, RangeId, RangeRequest, StoreId, Term, Timestamp};
+use holdfast_types::{Incarnation, Key, Moment, RangeId, StoreId, Term, Timestamp};
 
 use super::event::RequestTicket;
 use super::message::CallId;
+use super::permit::Permitted;
 
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +33,7 @@ pub enum Origin {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Asked {
     /// By a client.
-    Data(RangeRequest),
+    Data(Permitted),
     /// By an administrator.
     Admin(RangeId, AdminRequest),
 }
@@ -42,7 +43,7 @@ impl Asked {
     #[must_use]
     pub fn range(&self) -> Option<RangeId> {
         match self {
-            Self::Data(request) => request.range.map(|(range, _)| range),
+            Self::Data(asked) => asked.request().range.map(|(range, _)| range),
             Self::Admin(range, _) => Some(*range),
         }
     }
@@ -51,7 +52,7 @@ impl Asked {
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         match self {
-            Self::Data(request) => request.request.routing_key(),
+            Self::Data(asked) => asked.request().request.routing_key(),
             Self::Admin(..) => None,
         }
     }
@@ -59,14 +60,14 @@ impl Asked {
     /// True for a client's write.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::Data(request) if request.request.is_write())
+        matches!(self, Self::Data(asked) if asked.request().request.is_write())
     }
 
     /// True when, once sent, it may have been done though nothing was heard.
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::Data(request) => request.request.is_write(),
+            Self::Data(asked) => asked.request().request.is_write(),
             Self::Admin(..) => true,
         }
     }
@@ -331,16 +332,17 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::{KeyspaceId, Request};
+    use holdfast_types::{KeyspaceId, RangeRequest, Request};
 
     use super::*;
+    use crate::core::permit::Authority;
 
     fn open(client: u64) -> Open {
         let keys = vec![Key::bound(KeyspaceId(1), b"k")];
         let request = RangeRequest { range: None, write: None, request: Request::Get { keys, at: None } };
         Open {
             origin: Origin::Client(RequestTicket(client)),
-            asked: Asked::Data(request),
+            asked: Asked::Data(Permitted::check(request, Authority::Client).unwrap()),
             deadline: Moment(100),
             hops: 0,
             size_bytes: 1,

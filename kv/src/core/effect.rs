@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::event::{BatchId, Newborn, ReadTicket, RequestTicket};
 use super::garbage::GarbageSearch;
 use super::message::{RangeHint, StoreMessage};
+use super::placement_loop::PlanTask;
 use super::seen::Outdated;
 use crate::ports::Class;
 
@@ -231,6 +232,8 @@ pub enum Effect {
     },
     /// Look through a page for garbage, off the worker, on a view taken no earlier than now; then `Event::GarbageFound`.
     FindGarbage(GarbageSearch),
+    /// Plan where replicas and leaders go, off the worker: it looks at every range of the fleet. Then `Event::Planned`.
+    Plan(Box<PlanTask>),
     /// What was heard of ranges elsewhere: for the shared range map (`RangeMap::learn`), and as `Event::Learned` for the other
     /// workers.
     Learned(Vec<RangeHint>),
@@ -243,6 +246,8 @@ pub enum Effect {
     },
     /// The stores with which this worker's ranges share replicas: exchange support with them.
     Neighbours(BTreeSet<StoreId>),
+    /// The stores that the fleet has on record: what they say of this one is believed.
+    Members(BTreeSet<StoreId>),
     /// Everything known of the fleet's stores (from the placement loop).
     Directory(Arc<Vec<StoreRecord>>),
     /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start

@@ -9,12 +9,14 @@ use holdfast_placement::StoreRecord;
 use holdfast_replica::{AdminRequest, Applied, Evaluated, Standing};
 use holdfast_types::storage::{HardState, LogStart};
 use holdfast_types::{
-    Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId,
-    Timestamp, limits,
+    Incarnation, Key, LogIndex, Moment, RangeDescriptor, RangeId, Rejected, ReplicaId, Response, StoreId, Timestamp,
+    limits,
 };
 
 use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
+use super::permit::Permitted;
+use super::placement_loop::Planned;
 use super::seen::{Outdated, Seen};
 use super::support::SupportChange;
 
@@ -29,12 +31,12 @@ pub struct BatchId(pub u64);
 /// Everything that can happen to one worker of a store.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A client's request; already validated. The worker serves it, forwards it, or refuses it.
+    /// A request of a client, or of the fleet itself. The worker serves it, forwards it, or refuses it.
     Request {
         /// To answer by.
         ticket: RequestTicket,
         /// What is asked.
-        request: RangeRequest,
+        request: Permitted,
         /// When nobody waits for it any more.
         deadline: Moment,
     },
@@ -120,6 +122,8 @@ pub enum Event {
         /// What is there.
         page: Result<GarbagePage, Fault>,
     },
+    /// A plan was made.
+    Planned(Box<Planned>),
     /// Another worker's range looks different now.
     Standing(Box<Standing>),
     /// What another worker heard of ranges elsewhere.

@@ -1,11 +1,17 @@
 //! Who a store is: the record in its log instance, with the number of its starts; and the records of its counters.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use holdfast_engine::{Fault, LogEngine, LogOp};
 use holdfast_proto::v1;
-use holdfast_types::{FleetId, Incarnation, SiteName, StoreId, limits};
+use holdfast_types::bounds::at_most;
+use holdfast_types::{FleetId, Incarnation, LogCounter, OutOfBounds, SiteName, StoreId, limits};
 use prost::Message as _;
 
 /// Version 1 knew no proof of the site. An older program must not write the record anew without it.
@@ -72,12 +78,18 @@ impl Identity {
         let record = v1::StoreIdentity::decode(bytes).map_err(|bad| damage(bad.to_string()))?;
         known("identity of a store", record.version, 1..=VERSION)?;
         let fleet = record.fleet_id.ok_or_else(|| damage("it names no fleet".into()))?;
+        if record.store_id == StoreId::NONE.0 {
+            // The ranges that it makes would be those that every fleet begins with.
+            return Err(damage(
+                "it names no store; start the store with an empty data directory, and it joins anew".into(),
+            ));
+        }
         Ok(Some(Self {
             fleet: fleet.into(),
-            store: StoreId(record.store_id),
+            store: StoreId::bounded(record.store_id).map_err(impossible)?,
             site: SiteName::new(&record.site).map_err(damage)?,
-            incarnation: Incarnation(record.incarnation),
-            counter_offset: record.counter_offset,
+            incarnation: Incarnation::bounded(record.incarnation).map_err(impossible)?,
+            counter_offset: LogCounter::bounded(record.counter_offset).map_err(impossible)?.0,
             site_identity: (!record.site_identity.is_empty()).then_some(record.site_identity),
         }))
     }
@@ -119,7 +131,7 @@ pub enum Proof {
 /// The record in which a worker keeps the end of its reserved numbers.
 #[must_use]
 pub fn counter_name(worker: u16) -> &'static str {
-    COUNTERS[usize::from(worker)]
+    COUNTERS.get(usize::from(worker)).expect("a store has no more workers than there are counters")
 }
 
 /// Encodes the end of a worker's reserved numbers.
@@ -135,7 +147,8 @@ pub fn read_counters(log: &dyn LogEngine) -> Result<u64, Fault> {
         if let Some(bytes) = log.store_record(name)? {
             let record = v1::StoreCounter::decode(bytes).map_err(|bad| damage(bad.to_string()))?;
             known("counter of a store", record.version, 1..=COUNTER_VERSION)?;
-            highest = highest.max(record.reserved);
+            let reserved = at_most("the number of ranges made", record.reserved, limits::MAX_RANGES_MADE);
+            highest = highest.max(reserved.map_err(impossible)?);
         }
     }
     Ok(highest)
@@ -144,6 +157,10 @@ pub fn read_counters(log: &dyn LogEngine) -> Result<u64, Fault> {
 fn known(what: &'static str, found: u32, versions: RangeInclusive<u32>) -> Result<(), Fault> {
     let known = *versions.end();
     if versions.contains(&found) { Ok(()) } else { Err(Fault::UnknownVersion { what, found, known }) }
+}
+
+fn impossible(bad: OutOfBounds) -> Fault {
+    damage(format!("{bad}; start the store with an empty data directory, and it joins anew"))
 }
 
 fn damage(detail: String) -> Fault {
@@ -193,6 +210,13 @@ mod tests {
         for unknown in [0, 3] {
             assert!(matches!(written(unknown, "uid-1"), Err(Fault::UnknownVersion { known: 2, .. })), "{unknown}");
         }
+    }
+
+    #[test]
+    fn nobody_is_no_store() {
+        let log = MemoryDisk::new().open().unwrap().log;
+        log.write_synced(&[Identity { store: StoreId::NONE, ..identity(None) }.op()]).unwrap();
+        assert!(matches!(Identity::read(&*log), Err(Fault::Damage { .. })));
     }
 
     #[test]

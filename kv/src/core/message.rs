@@ -1,18 +1,26 @@
 //! What stores say to each other: [`StoreMessage`], its versioned envelope, and which worker it is for.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 mod wire;
 
 use bytes::Bytes;
 use holdfast_engine::{SnapshotId, SnapshotManifest};
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::fields;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
 use holdfast_types::{
     Incarnation, Key, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, SiteName, StoreId, Term,
-    Timestamp,
+    Timestamp, limits,
 };
 use prost::Message as _;
 
 use super::effect::{AdminOutcome, TrafficCause};
+use super::permit::Authority;
+use super::report_parts::ReportPart;
 use crate::ports::Class;
 
 /// The version of the envelope that this program writes.
@@ -107,6 +115,21 @@ pub struct StoreReport {
     pub ranges: Vec<RangeReport>,
     /// Replicas of this worker that are damaged and wait to be replaced.
     pub damaged: Vec<(RangeId, ReplicaId)>,
+    /// Which part of which report `ranges` and `damaged` are.
+    pub part: ReportPart,
+}
+
+/// A message that must not exist: whoever made it knows a bound too few. It is not sent; see [`StoreMessage::encode`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "a {what} of {bytes} bytes is larger than a message between stores may be ({} bytes), and was not sent",
+    limits::MAX_MESSAGE_BYTES
+)]
+pub struct TooLarge {
+    /// What it is.
+    pub what: &'static str,
+    /// Its size.
+    pub bytes: usize,
 }
 
 /// How far a snapshot has come at its receiver.
@@ -153,8 +176,10 @@ pub enum StoreMessage {
     Forward {
         /// Comes back.
         id: CallId,
-        /// The request; `range` is set.
+        /// The request. Not to be taken in as it is: see [`super::permit`].
         request: RangeRequest,
+        /// For whom it is asked, by word of the sender.
+        authority: Authority,
         /// How long its caller still waits.
         timeout_ms: u64,
         /// How often it has been passed on, this time included.
@@ -264,15 +289,44 @@ pub enum Route {
 }
 
 impl StoreMessage {
-    /// The bytes on the wire.
-    #[must_use]
-    pub fn encode(&self) -> Bytes {
+    /// The bytes on the wire: the one way there, so that nothing larger than a message may be is ever queued.
+    pub fn encode(&self) -> Result<Bytes, TooLarge> {
         let message = holdfast_proto::v1::StoreMessage { version: VERSION, body: Some(wire::body_of(self.clone())) };
-        message.encode_to_vec().into()
+        let bytes = message.encoded_len();
+        if bytes > limits::MAX_MESSAGE_BYTES {
+            return Err(TooLarge { what: self.name(), bytes });
+        }
+        Ok(message.encode_to_vec().into())
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Raft(_) => "raft message",
+            Self::Unled { .. } => "last word of a leader",
+            Self::UnledNoted { .. } => "note of a leader's last word",
+            Self::AskLeader { .. } => "question who leads",
+            Self::Forward { .. } => "forwarded request",
+            Self::ForwardAnswer { .. } => "answer to a forwarded request",
+            Self::Locate { .. } => "look-up of a key",
+            Self::Located { .. } => "answer to a look-up",
+            Self::Admin { .. } => "forwarded administrative request",
+            Self::AdminAnswer { .. } => "answer to an administrative request",
+            Self::Report(_) => "report to placement",
+            Self::ReportAnswer { .. } => "list of stores",
+            Self::SnapshotOffer { .. } => "offer of a snapshot",
+            Self::SnapshotChunk { .. } => "piece of a snapshot",
+            Self::SnapshotProgress { .. } => "progress of a snapshot",
+        }
     }
 
     /// Reads what [`StoreMessage::encode`] wrote; refuses unknown versions and malformed messages.
     pub fn decode(bytes: &Bytes) -> Result<Self, BadMessage> {
+        if !fields::are_within::<holdfast_proto::v1::StoreMessage>(bytes, limits::MAX_REQUEST_FIELDS) {
+            let most = limits::MAX_REQUEST_FIELDS;
+            return Err(BadMessage::Malformed(format!("a message between stores has more than {most} fields")));
+        }
         let message = holdfast_proto::v1::StoreMessage::decode(bytes.clone())?;
         if message.version != VERSION {
             let found = message.version;

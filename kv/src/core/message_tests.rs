@@ -47,6 +47,7 @@ fn report() -> StoreReport {
         draining: true,
         directory_version: 8,
         damaged: vec![(RangeId(14), ReplicaId(15))],
+        part: ReportPart { report: 16, part: 1, parts: 3 },
         ranges: vec![RangeReport {
             descriptor: descriptor(),
             term: Term(9),
@@ -83,7 +84,8 @@ fn every_message() -> Vec<StoreMessage> {
         StoreMessage::Unled { range: RangeId(7), term: Term(1) },
         StoreMessage::UnledNoted { range: RangeId(7), term: Term(1) },
         StoreMessage::AskLeader { range: RangeId(7), term: Term(1) },
-        StoreMessage::Forward { id, request, timeout_ms: 100, hops: 1 },
+        StoreMessage::Forward { id, request: request.clone(), authority: Authority::Client, timeout_ms: 100, hops: 1 },
+        StoreMessage::Forward { id, request, authority: Authority::Fleet, timeout_ms: 100, hops: 1 },
         StoreMessage::ForwardAnswer { id, outcome, fleet_now: Timestamp(1), hints: vec![hint.clone()] },
         StoreMessage::Locate { id, key: key.clone() },
         StoreMessage::Located { id, hints: vec![hint] },
@@ -118,7 +120,7 @@ fn every_message() -> Vec<StoreMessage> {
 #[test]
 fn every_message_round_trips() {
     for message in every_message() {
-        assert_eq!(StoreMessage::decode(&message.encode()), Ok(message));
+        assert_eq!(StoreMessage::decode(&message.encode().unwrap()), Ok(message));
     }
 }
 
@@ -147,9 +149,36 @@ fn numbers_that_code_behind_the_decoder_would_fail_on_are_refused_by_it() {
     let too_large = SnapshotManifest::sealed(id, RangeId(7), KeyRange::all(), Bytes::new(), files);
     let offer = StoreMessage::SnapshotOffer { envelope: envelope(), manifest: Box::new(too_large) };
     for message in [StoreMessage::Raft(envelope_with_nobody), offer] {
-        let bytes = message.encode();
+        let bytes = message.encode().unwrap();
         assert!(matches!(StoreMessage::decode(&bytes), Err(BadMessage::Malformed(_))), "{message:?}");
     }
+}
+
+#[test]
+fn what_is_told_leaves_room_to_count_on_from_it() {
+    let told = |message: &StoreMessage| StoreMessage::decode(&message.encode().unwrap()).is_ok();
+    let unled = |term| StoreMessage::Unled { range: RangeId(7), term: Term(term) };
+    assert!(told(&unled(limits::MAX_TOLD)) && !told(&unled(limits::MAX_TOLD + 1)));
+    let described = |change: fn(&mut RangeDescriptor)| {
+        let mut descriptor = descriptor();
+        change(&mut descriptor);
+        let hint = RangeHint { descriptor: descriptor.clone(), term: Term(5), leader: None };
+        let located = StoreMessage::Located { id: CallId::new(0, 1), hints: vec![hint] };
+        let raft = StoreMessage::Raft(RaftEnvelope { descriptor: Some(descriptor), ..envelope() });
+        (told(&located), told(&raft))
+    };
+    assert_eq!(described(|_| {}), (true, true));
+    for change in [
+        |descriptor: &mut RangeDescriptor| descriptor.epoch.membership = limits::MAX_TOLD + 1,
+        |descriptor: &mut RangeDescriptor| descriptor.epoch.bounds = limits::MAX_COUNTED,
+        |descriptor: &mut RangeDescriptor| descriptor.next_replica = ReplicaId(limits::MAX_TOLD + 1),
+    ] {
+        assert_eq!(described(change), (false, false));
+    }
+    let late = Timestamp::from_ms(limits::MAX_TOLD_WALL_MS).next();
+    let id = CallId::new(0, 1);
+    let outcome = Err(Rejected::DeadlineExceeded);
+    assert!(!told(&StoreMessage::ForwardAnswer { id, outcome, fleet_now: late, hints: Vec::new() }));
 }
 
 #[test]
@@ -162,7 +191,7 @@ fn figures_that_are_reported_are_bounded_before_placement_adds_them() {
         ..report().ranges[0].clone()
     };
     let told = StoreReport { disk_total_bytes: u64::MAX, used_millicores: u64::MAX, ranges: vec![range], ..report() };
-    let bytes = StoreMessage::Report(Box::new(told)).encode();
+    let bytes = StoreMessage::Report(Box::new(told)).encode().unwrap();
     let Ok(StoreMessage::Report(heard)) = StoreMessage::decode(&bytes) else { panic!("a report is well-formed") };
     let range = &heard.ranges[0];
     let requests = range.reads_per_second.checked_add(range.writes_per_second);
@@ -172,4 +201,14 @@ fn figures_that_are_reported_are_bounded_before_placement_adds_them() {
             .iter()
             .all(|figure| *figure < u64::MAX / 1_000)
     );
+}
+
+#[test]
+fn a_message_of_more_fields_than_any_store_sends_is_refused_before_it_is_decoded() {
+    let hints = vec![holdfast_proto::v1::RangeHint::default(); limits::MAX_REQUEST_FIELDS + 1];
+    let located = holdfast_proto::v1::Located { hints, ..Default::default() };
+    let body = Some(holdfast_proto::v1::store_message::Body::Located(located));
+    let message = holdfast_proto::v1::StoreMessage { version: VERSION, body };
+    let refused = StoreMessage::decode(&message.encode_to_vec().into()).unwrap_err();
+    assert!(refused.to_string().contains("fields"), "{refused}");
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! reports ─▶ facts of stores and ranges ─▶ FleetView ─▶ plan ─▶ first step of each operator ─▶ its range's leader
+//!                                          (on a thread of its own)
 //! system range ◀── records of stores, policies, descriptors (requests like any client's)
 //! ```
 //!
@@ -9,13 +10,14 @@
 //! waits until every store had time to report, and finds in the descriptors what its predecessor left half done.
 
 mod facts;
+mod planning;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_placement::{FleetView, Operator, Policies, SplitPoint, Step, StoreRecord, headroom, plan};
+use holdfast_placement::{FleetView, Operator, Policies, SplitPoint, Step, StoreRecord};
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{Key, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
@@ -24,15 +26,19 @@ use self::records::Records;
 use super::effect::{AdminOutcome, PlacementNews};
 use super::message::StoreReport;
 
+pub use self::planning::{PlanTask, Planned};
+
 /// Administrative steps of operators on their way at a time.
 const MAX_STEPS: usize = 64;
 /// How often the loss of each site is played through: it looks at every range.
 const HEADROOM_EVERY: Duration = Duration::from_secs(2);
 /// Reports that every store can send before the first plan of a new leader.
 const REPORTS_BEFORE_PLAN: u32 = 3;
+/// For each so many ranges a plan is made one report later: it takes the longer the more there are, and so does what it changes.
+const RANGES_PER_DELAY: usize = 10_000;
 
 /// What the placement loop asks of its worker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub enum PlacementTask {
     /// Ask the system range.
     Ask {
@@ -50,6 +56,8 @@ pub enum PlacementTask {
         /// What.
         request: AdminRequest,
     },
+    /// Make a plan, off the worker; it comes back to [`PlacementLoop::planned`].
+    Plan(Box<PlanTask>),
     /// The stores of the fleet are others than before.
     Directory(Arc<Vec<StoreRecord>>),
     /// Something is wrong with a record of the system range.
@@ -73,6 +81,10 @@ pub struct PlacementLoop {
 struct Leading {
     since: Moment,
     plan_at: Moment,
+    /// The plan that is being made. Until it is there, or for ever if its leadership ends, none is begun.
+    planning: Option<u64>,
+    /// It has begun to plan.
+    planned: bool,
     facts: Facts,
     records: Records,
     in_flight: BTreeMap<RangeId, Operator>,
@@ -149,6 +161,8 @@ impl PlacementLoop {
             self.leading = Some(Leading {
                 since: now,
                 plan_at: now.after(limits::REPORT_EVERY * REPORTS_BEFORE_PLAN),
+                planning: None,
+                planned: false,
                 facts: Facts::new(lost.clone(), now),
                 records: Records::default(),
                 in_flight: BTreeMap::new(),
@@ -169,7 +183,11 @@ impl PlacementLoop {
     /// Takes in a report.
     pub fn report(&mut self, report: StoreReport, now: Moment) {
         if let Some(leading) = &mut self.leading {
-            leading.facts.report(report, now);
+            let is_member = |store: &StoreRecord| store.store == report.store;
+            match leading.records.has_store(report.store).unwrap_or_else(|| self.directory.iter().any(is_member)) {
+                true => leading.facts.report(report, now),
+                false => leading.facts.note_stranger(report.store),
+            }
         }
     }
 
@@ -198,20 +216,37 @@ impl PlacementLoop {
         }
     }
 
-    /// Time has come: reads records, writes what changed, and plans.
+    /// A plan was made. It counts if it is the one that this leadership waits for.
+    pub fn planned(&mut self, planned: Planned) -> Vec<PlacementTask> {
+        let Some(leading) = self.leading.as_mut().filter(|leading| leading.planning == Some(planned.call)) else {
+            return Vec::new();
+        };
+        leading.planning = None;
+        let mut tasks = leading.carry_out(&mut self.next_call, planned);
+        tasks.extend(leading.told.news.drain(..).map(PlacementTask::Tell));
+        tasks
+    }
+
+    /// Time has come: reads records, writes what changed, and has a plan made.
     pub fn tick(&mut self, now: Moment) -> Vec<PlacementTask> {
         let mut tasks = Vec::new();
         let Some(leading) = &mut self.leading else { return tasks };
-        tasks.extend(leading.records.tick(&mut self.next_call, &leading.facts, now));
+        tasks.extend(leading.records.tick(&mut self.next_call, &mut leading.facts, now));
         if let Some((version, stores)) = leading.records.take_directory() {
             self.directory_version = version;
             self.directory = Arc::new(stores);
             tasks.push(PlacementTask::Directory(Arc::clone(&self.directory)));
         }
-        if leading.plan_at <= now && leading.records.are_known() {
-            leading.plan_at = now.after(limits::REPORT_EVERY);
+        let is_due = leading.plan_at <= now && leading.planning.is_none();
+        if is_due && leading.records.are_known() && leading.may_plan(now) {
+            let delays =
+                u32::try_from(leading.facts.ranges() / RANGES_PER_DELAY).expect("there are at most MAX_RANGES");
+            leading.plan_at = now.after(limits::REPORT_EVERY * (1 + delays));
+            self.next_call += 1;
+            leading.planning = Some(self.next_call);
             let policies = leading.records.policies(&self.policies);
-            tasks.extend(leading.plan(&mut self.next_call, &self.directory, &policies, now));
+            let task = leading.plan(self.next_call, &self.directory, policies, now);
+            tasks.push(PlacementTask::Plan(Box::new(task)));
         }
         tasks.extend(leading.records.take_complaints().into_iter().map(PlacementTask::Complain));
         tasks.extend(leading.told.news.drain(..).map(PlacementTask::Tell));
@@ -228,24 +263,50 @@ impl PlacementLoop {
 }
 
 impl Leading {
-    fn plan(
-        &mut self,
-        next_call: &mut u64,
-        stores: &[StoreRecord],
-        policies: &Policies,
-        now: Moment,
-    ) -> Vec<PlacementTask> {
-        let mut view = self.facts.view((stores, self.records.stores_asked_at()), now);
-        self.drop_ended(&view, now);
-        for (range, operator) in &self.in_flight {
-            if let Some(known) = view.ranges.get_mut(range) {
-                known.pending = Some(operator.clone());
-            }
+    /// Ranges of which nothing is known look as if they were not there, and would be left out of every sum: whoever begins to plan waits
+    /// for whole reports of the stores that live, though not for ever.
+    fn may_plan(&mut self, now: Moment) -> bool {
+        let Some(store) = self.facts.awaited(now).filter(|_| !self.planned) else {
+            self.planned = true;
+            return true;
+        };
+        self.planned = now.since(self.since) >= limits::PLAN_WITHOUT_REPORTS_AFTER;
+        if self.planned {
+            let so_long = limits::PLAN_WITHOUT_REPORTS_AFTER.as_secs();
+            self.records
+                .complain(format!("no report of {store} was whole for {so_long} s: it is planned without its ranges"));
         }
+        self.planned
+    }
+
+    fn plan(&mut self, call: u64, stores: &Arc<Vec<StoreRecord>>, policies: Policies, now: Moment) -> PlanTask {
+        let stores_asked_at = self.records.stores_asked_at();
+        let ranges = self.in_flight.keys().copied();
+        let view = self.facts.known().view_of(ranges, (stores, stores_asked_at), now);
+        self.drop_ended(&view, now);
+        let asks_headroom = self.headroom_at <= now;
+        if asks_headroom {
+            self.headroom_at = now.after(HEADROOM_EVERY);
+        }
+        PlanTask {
+            call,
+            known: self.facts.known().clone(),
+            stores: Arc::clone(stores),
+            stores_asked_at,
+            policies,
+            in_flight: self.in_flight.clone(),
+            asks_headroom,
+            now,
+        }
+    }
+
+    fn carry_out(&mut self, next_call: &mut u64, planned: Planned) -> Vec<PlacementTask> {
         let mut tasks = Vec::new();
-        for operator in plan(&view, policies) {
+        for operator in planned.operators {
             let range = operator.range;
-            if self.in_flight.contains_key(&range) || self.steps.len() >= MAX_STEPS {
+            // It was planned for the fleet as it was a moment ago.
+            let is_as_planned = self.facts.descriptor(range).is_some_and(|now| now.epoch == operator.epoch);
+            if !is_as_planned || self.in_flight.contains_key(&range) || self.steps.len() >= MAX_STEPS {
                 continue;
             }
             let Some(request) = operator.steps.first().map(request_of) else { continue };
@@ -256,10 +317,7 @@ impl Leading {
             self.in_flight.insert(range, operator);
             tasks.push(PlacementTask::Admin { call: *next_call, range, request });
         }
-        if self.headroom_at <= now {
-            self.headroom_at = now.after(HEADROOM_EVERY);
-            self.told.news.push(PlacementNews::Headroom(headroom(&view)));
-        }
+        self.told.news.extend(planned.headroom.map(PlacementNews::Headroom));
         tasks
     }
 

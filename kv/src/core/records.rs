@@ -1,12 +1,18 @@
 //! The values that placement keeps in the system range, encoded.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_placement::{
     FormerIdentity, KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal,
 };
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
-use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp};
+use holdfast_types::bounds::{at_most, cut};
+use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp, limits};
 use prost::Message as _;
 
 /// The version that this program writes.
@@ -24,6 +30,11 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+fn some_stamp(raw: u64) -> Result<Option<Timestamp>, BadMessage> {
+    let stamp = Timestamp::bounded(raw)?;
+    Ok((stamp != Timestamp::ZERO).then_some(stamp))
+}
+
 /// Encodes a store's record.
 #[must_use]
 pub fn encode_store(record: &StoreRecord) -> Bytes {
@@ -39,6 +50,8 @@ pub fn encode_store(record: &StoreRecord) -> Bytes {
         forgotten_at: record.forgotten_at.unwrap_or(Timestamp::ZERO).0,
         leaving_at: record.leaving_at.unwrap_or(Timestamp::ZERO).0,
         zone: record.zone.clone().unwrap_or_default(),
+        awaited: record.is_awaited,
+        application: record.application.map(Into::into),
     };
     message.encode_to_vec().into()
 }
@@ -48,7 +61,7 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
     let message = v1::StoreRecord::decode(bytes)?;
     known("a store's record", message.version)?;
     Ok(StoreRecord {
-        store: StoreId(message.store_id),
+        store: StoreId::bounded(message.store_id)?,
         site: site(&message.site)?,
         site_identity: some(message.site_identity),
         addresses: StoreAddresses {
@@ -56,10 +69,12 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreRecord, BadMessage> {
             store_to_store: message.store_address,
             http: message.http_address,
         },
-        joined_at: Timestamp(message.joined_at),
-        forgotten_at: (message.forgotten_at != 0).then_some(Timestamp(message.forgotten_at)),
-        leaving_at: (message.leaving_at != 0).then_some(Timestamp(message.leaving_at)),
+        joined_at: Timestamp::bounded(message.joined_at)?,
+        forgotten_at: some_stamp(message.forgotten_at)?,
+        leaving_at: some_stamp(message.leaving_at)?,
         zone: some(message.zone),
+        is_awaited: message.awaited,
+        application: message.application.map(Into::into),
     })
 }
 
@@ -76,7 +91,11 @@ pub fn encode_site(record: &SiteRecord) -> Bytes {
 pub fn decode_site(bytes: &[u8]) -> Result<SiteRecord, BadMessage> {
     let message = v1::SiteRecord::decode(bytes)?;
     known("a site's record", message.version)?;
-    let former = |was: v1::FormerSiteIdentity| FormerIdentity { identity: was.identity, until: Timestamp(was.until) };
+    let former = |was: v1::FormerSiteIdentity| FormerIdentity {
+        identity: was.identity,
+        // It is only told to people.
+        until: Timestamp::compared(was.until),
+    };
     let former = message.former.into_iter().map(former).collect();
     Ok(SiteRecord { label: site(&message.label)?, identity: some(message.identity), former })
 }
@@ -136,9 +155,9 @@ pub fn decode_policy(bytes: &[u8]) -> Result<Policy, BadMessage> {
         },
         goal: if message.survive_store_only { SurvivalGoal::Store } else { SurvivalGoal::Site },
         leader_preference: sites.collect::<Result<_, _>>().map_err(BadMessage::Malformed)?,
-        split_bytes: or(message.split_bytes, by_default.split_bytes),
+        split_bytes: or(cut(message.split_bytes, limits::MAX_REPORTED_BYTES), by_default.split_bytes),
         split_requests_millis_per_second: or(
-            message.split_requests_millis_per_second,
+            cut(message.split_requests_millis_per_second, limits::MAX_REPORTED_BYTES),
             by_default.split_requests_millis_per_second,
         ),
     })
@@ -156,7 +175,11 @@ pub fn decode_keyspace(bytes: &[u8]) -> Result<KeyspaceRecord, BadMessage> {
     let message = v1::KeyspaceRecord::decode(bytes)?;
     known("a keyspace's record", message.version)?;
     let name = KeyspaceName::new(&message.name).map_err(BadMessage::Malformed)?;
-    Ok(KeyspaceRecord { id: KeyspaceId(message.id), name, created_at: Timestamp(message.created_at) })
+    Ok(KeyspaceRecord {
+        id: KeyspaceId::bounded(message.id)?,
+        name,
+        created_at: Timestamp::bounded(message.created_at)?,
+    })
 }
 
 /// Encodes the next id of a kind.
@@ -169,12 +192,33 @@ pub fn encode_next_id(next: u64) -> Bytes {
 pub fn decode_next_id(bytes: &[u8]) -> Result<u64, BadMessage> {
     let message = v1::NextId::decode(bytes)?;
     known("a next id", message.version)?;
-    Ok(message.next)
+    // Of stores and keyspaces alike; the narrower bound of stores is looked at where one is given.
+    Ok(at_most("a next id", message.next, u32::MAX.into())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::limits;
+
     use super::*;
+
+    #[test]
+    fn the_list_of_the_largest_fleet_fits_into_one_message() {
+        let address = || "h".repeat(limits::MAX_ADDRESS_BYTES);
+        let member = StoreRecord {
+            site_identity: Some("i".repeat(limits::MAX_SITE_IDENTITY_BYTES)),
+            addresses: StoreAddresses { client: address(), store_to_store: address(), http: address() },
+            joined_at: Timestamp(u64::MAX),
+            leaving_at: Some(Timestamp(u64::MAX)),
+            zone: Some("z".repeat(63)),
+            is_awaited: true,
+            application: Some(u128::MAX),
+            ..StoreRecord::new(StoreId(u64::MAX), SiteName::new(&"s".repeat(63)).unwrap())
+        };
+        assert!(encode_store(&member).len() + 4 <= limits::STORE_RECORD_BYTES);
+        let forgotten = StoreRecord { forgotten_at: Some(Timestamp(u64::MAX)), ..member }.told();
+        assert!(encode_store(&forgotten).len() + 4 <= limits::FORGOTTEN_STORE_BYTES);
+    }
 
     #[test]
     fn records_round_trip_and_unknown_versions_are_refused() {
@@ -185,7 +229,8 @@ mod tests {
         };
         let forgotten = StoreRecord { forgotten_at: Some(Timestamp(10)), ..record.clone() };
         let leaving = StoreRecord { leaving_at: Some(Timestamp(11)), zone: Some("b-1".into()), ..record.clone() };
-        for record in [record, forgotten, leaving] {
+        let awaited = StoreRecord { is_awaited: true, application: Some(1 << 100), ..record.clone() };
+        for record in [record, forgotten, leaving, awaited] {
             assert_eq!(decode_store(&encode_store(&record)), Ok(record));
         }
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));

@@ -31,7 +31,11 @@ fn founded_store_finds_itself_after_a_crash_with_a_new_incarnation() {
         assert_eq!((recovered.identity.fleet, recovered.identity.store), (FleetId(5), StoreId(1)));
         assert_eq!(recovered.found.len(), 2);
         assert!(matches!(what(&recovered, RangeId::SYSTEM), Found::Live(_)));
-        assert_eq!(recovered.shared.range_counter.reserve().0, 1, "number 1 was used by the founding");
+        assert_eq!(
+            recovered.shared.range_counter.reserve().map(|block| block.0),
+            Some(1),
+            "number 1 was used by the founding"
+        );
     }
 }
 
@@ -118,4 +122,28 @@ fn what_a_newer_program_wrote_is_left_alone_and_the_start_refused() {
     assert!(matches!(refused, Fault::UnknownVersion { found: 9, .. }), "{refused}");
     let logs = engines.log.load().unwrap();
     assert!(logs.iter().all(|log| matches!(log.record, ReplicaRecord::Live { .. })), "nothing is given up: {logs:?}");
+}
+
+#[test]
+fn a_note_that_names_the_last_incarnation_does_not_keep_the_store_from_starting() {
+    for told in [u64::MAX, u64::MAX - 1, Incarnation::MAX.0] {
+        let (_disk, engines) = founded();
+        let outdated = Outdated { seen_by: StoreId(2), incarnation: Incarnation(told), counter: told };
+        engines.log.write_synced(&[outdated.op()]).unwrap();
+        for start in 1..3 {
+            let recovered = recover(&engines).unwrap();
+            assert_eq!(recovered.identity.incarnation, Incarnation(start));
+            assert!(matches!(what(&recovered, RangeId::SYSTEM), Found::Live(_)), "nobody can have seen that");
+        }
+    }
+    // The most that is believed leaves room to go on counting.
+    let (_disk, engines) = founded();
+    let most = limits::MAX_HEARSAY;
+    let outdated = Outdated { seen_by: StoreId(2), incarnation: Incarnation(most), counter: most };
+    engines.log.write_synced(&[outdated.op()]).unwrap();
+    for start in 1..3 {
+        let recovered = recover(&engines).unwrap();
+        assert_eq!(recovered.identity.incarnation, Incarnation(most + start));
+        assert!(recovered.started_at >= most && Incarnation::bounded(most + start).is_ok());
+    }
 }

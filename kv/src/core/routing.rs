@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_replica::Standing;
-use holdfast_types::{Key, KeyRange, RangeDescriptor, RangeEpoch, RangeId, StoreId, Term};
+use holdfast_types::{Key, KeyRange, RangeDescriptor, RangeEpoch, RangeId, StoreId, Term, limits};
 
 use super::message::RangeHint;
 
@@ -28,6 +28,28 @@ pub struct Found {
     pub own: bool,
 }
 
+/// How much of what is known of ranges is asked for at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// From the last range to the first.
+    pub reverse: bool,
+    /// At most so many ranges.
+    pub limit: usize,
+    /// About so many bytes, as they are told; one range always fits.
+    pub max_bytes: usize,
+}
+
+/// How many ranges there are.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Those with a replica here,
+    pub own: usize,
+    /// of these those that this store leads,
+    pub led: usize,
+    /// and those of which no leader is known.
+    pub leaderless: usize,
+}
+
 /// Who holds which keys.
 #[derive(Clone, Default, Debug)]
 pub struct RangeMap {
@@ -41,6 +63,19 @@ impl Found {
     #[must_use]
     pub fn hint(&self) -> RangeHint {
         RangeHint { descriptor: self.descriptor.clone(), term: self.term, leader: self.leader }
+    }
+}
+
+impl Found {
+    /// No less than what it takes to tell of it, with the address of its leader.
+    #[must_use]
+    pub fn told_bytes(&self) -> usize {
+        const FIXED: usize = 128 + limits::MAX_ADDRESS_BYTES;
+        const REPLICA: usize = 40;
+        let bounds = &self.descriptor.bounds;
+        let keys = bounds.start.raw().len() + bounds.end.as_ref().map_or(0, |end| end.raw().len());
+        let replicas = self.descriptor.replicas.iter().map(|replica| REPLICA + replica.site.as_str().len());
+        FIXED + keys + replicas.sum::<usize>()
     }
 }
 
@@ -137,6 +172,39 @@ impl RangeMap {
             .take(max)
     }
 
+    /// A page of the ranges that hold keys within bounds and are wanted, copied. With it the bound from which the next page goes on:
+    /// its start, or in reverse its end.
+    pub fn page(&self, bounds: &KeyRange, page: Page, wanted: impl Fn(&Found) -> bool) -> (Vec<Found>, Option<Key>) {
+        if page.reverse {
+            let last_first = match &bounds.end {
+                Some(end) => self.by_start.range::<Key, _>(..end),
+                None => self.by_start.range::<Key, _>(..),
+            };
+            let known = last_first.rev().filter_map(|(_, range)| self.ranges.get(range));
+            // Ranges do not overlap: the first one that ends before the bounds is followed by none that reaches into them.
+            let within = known.take_while(|known| known.descriptor.bounds.overlaps(bounds));
+            return cut(within.filter(|known| wanted(known)), page);
+        }
+        cut(self.within(bounds, usize::MAX).filter(|known| wanted(known)), page)
+    }
+
+    /// True when the store whose map this is holds a range.
+    #[must_use]
+    pub fn has_own(&self) -> bool {
+        self.own > 0
+    }
+
+    /// How many ranges `store`, whose map this is, holds and leads.
+    #[must_use]
+    pub fn counts(&self, store: StoreId) -> Counts {
+        let mut counts = Counts { own: self.own, ..Counts::default() };
+        for known in self.ranges.values().filter(|known| known.own) {
+            counts.led += usize::from(known.leader == Some(store));
+            counts.leaderless += usize::from(known.leader.is_none());
+        }
+        counts
+    }
+
     /// All ranges.
     pub fn iter(&self) -> impl Iterator<Item = &Found> {
         self.ranges.values()
@@ -211,6 +279,22 @@ impl RangeMap {
         self.by_start.remove(&known.descriptor.bounds.start);
         Some(known)
     }
+}
+
+fn cut<'a>(known: impl Iterator<Item = &'a Found>, page: Page) -> (Vec<Found>, Option<Key>) {
+    let (mut found, mut bytes) = (Vec::<Found>::new(), 0);
+    for known in known {
+        bytes += known.told_bytes();
+        if let Some(last) = found.last()
+            && (found.len() >= page.limit || bytes > page.max_bytes)
+        {
+            let next = if page.reverse { &last.descriptor.bounds.start } else { &known.descriptor.bounds.start };
+            let next = next.clone();
+            return (found, Some(next));
+        }
+        found.push(known.clone());
+    }
+    (found, None)
 }
 
 /// The worker that owns a range: fixed by its id, so that every thread of the store agrees.

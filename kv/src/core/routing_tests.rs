@@ -107,3 +107,39 @@ fn own_word_that_nobody_leads_ends_what_was_known_of_a_leader() {
     map.standing(&of(6, 0));
     assert_eq!(map.get(RangeId(1)).unwrap().leader, Some(StoreId(3)));
 }
+
+fn pages(map: &RangeMap, bounds: &KeyRange, page: Page) -> Vec<Vec<u64>> {
+    let mut bounds = bounds.clone();
+    let mut pages = Vec::new();
+    loop {
+        let (found, next) = map.page(&bounds, page, |_| true);
+        pages.push(found.iter().map(|found| found.descriptor.range.0).collect());
+        match next {
+            None => return pages,
+            Some(next) if page.reverse => bounds.end = Some(next),
+            Some(next) => bounds.start = next,
+        }
+    }
+}
+
+#[test]
+fn pages_are_bounded_by_number_and_bytes_and_together_say_all() {
+    let mut map = RangeMap::new();
+    for n in 0..10_u8 {
+        map.learn(hint(n.into(), &[n], &[n + 1], (1, 1), 5, 1));
+    }
+    let (all, some) = (KeyRange::all(), KeyRange { start: key(&[2, 7]), end: Some(key(&[6])) });
+    let page = |reverse, limit, max_bytes| Page { reverse, limit, max_bytes };
+    assert_eq!(pages(&map, &all, page(false, 4, 1 << 20)), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
+    assert_eq!(pages(&map, &all, page(true, 4, 1 << 20)), [vec![9, 8, 7, 6], vec![5, 4, 3, 2], vec![1, 0]]);
+    assert_eq!(pages(&map, &some, page(false, 9, 1 << 20)), [vec![2, 3, 4, 5]]);
+    assert_eq!(pages(&map, &some, page(true, 2, 1 << 20)), [vec![5, 4], vec![3, 2]]);
+    let three = 3 * map.all()[0].told_bytes();
+    assert_eq!(pages(&map, &some, page(false, 9, three)), [vec![2, 3, 4], vec![5]]);
+    assert_eq!(pages(&map, &some, page(false, 9, 1)).len(), 4, "one range always fits");
+    assert_eq!(map.page(&all, page(false, 9, 1 << 20), |found| found.own), (Vec::new(), None));
+    map.learn_own(hint(3, &[3], &[4], (1, 1), 6, 7));
+    map.learn_own(hint(4, &[4], &[5], (1, 1), 6, 2));
+    assert_eq!(map.page(&all, page(false, 9, 1 << 20), |found| found.own).0.len(), 2);
+    assert_eq!(map.counts(StoreId(7)), Counts { own: 2, led: 1, leaderless: 0 });
+}

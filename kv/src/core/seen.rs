@@ -4,18 +4,24 @@
 //! has seen more of the store refuses it; the store notes that on its disk and stops; its next start puts all replicas in
 //! quarantine, and placement replaces them under new ids.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 
 use holdfast_engine::{Fault, LogEngine, LogOp};
 use holdfast_proto::v1;
-use holdfast_types::{Incarnation, StoreId};
+use holdfast_types::{Incarnation, LogCounter, OutOfBounds, StoreId};
 use prost::Message as _;
 
 const VERSION: u32 = 1;
 const SEEN: &str = "seen-stores";
 const OUTDATED: &str = "outdated";
 
-/// What was seen of another store. Counters are of its log, 0 when they were not told.
+/// What was seen of another store. Counters are of its log, 0 when they were not told; each is below [`LogCounter::MAX`], as whoever
+/// fills this in has to see to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     /// Its highest incarnation.
@@ -51,7 +57,7 @@ impl Seen {
     #[must_use]
     pub fn is_news(&self, saved: &Self, batches: u64) -> bool {
         (self.incarnation, self.started_at) != (saved.incarnation, saved.started_at)
-            || self.counter >= saved.counter + batches
+            || self.counter >= saved.counter.saturating_add(batches)
     }
 }
 
@@ -76,13 +82,27 @@ pub fn save(seen: &BTreeMap<StoreId, Seen>) -> LogOp {
 
 /// Reads what [`save`] wrote.
 pub fn read(log: &dyn LogEngine) -> Result<BTreeMap<StoreId, Seen>, Fault> {
-    let stores = read_stores(log, SEEN)?.into_iter();
-    let seen = |s: &v1::SeenStore| Seen {
-        incarnation: Incarnation(s.incarnation),
-        started_at: s.started_at,
-        counter: s.counter,
+    let mut stores = BTreeMap::new();
+    for stored in read_stores(log, SEEN)? {
+        match seen_of(&stored) {
+            Ok((store, seen)) => {
+                stores.insert(store, seen);
+            }
+            Err(bad) => {
+                tracing::warn!(store = stored.store_id, %bad, "what was seen of a store cannot be; it is forgotten")
+            }
+        }
+    }
+    Ok(stores)
+}
+
+fn seen_of(stored: &v1::SeenStore) -> Result<(StoreId, Seen), OutOfBounds> {
+    let seen = Seen {
+        incarnation: Incarnation::bounded(stored.incarnation)?,
+        started_at: LogCounter::bounded(stored.started_at)?.0,
+        counter: LogCounter::bounded(stored.counter)?.0,
     };
-    Ok(stores.map(|s| (StoreId(s.store_id), seen(&s))).collect())
+    Ok((StoreId::bounded(stored.store_id)?, seen))
 }
 
 impl Outdated {
@@ -104,14 +124,23 @@ impl Outdated {
         LogOp::SetStoreRecord { name: OUTDATED, value }
     }
 
-    /// The note of an earlier life.
+    /// What another store says that it has seen of this one.
+    pub fn told(seen_by: StoreId, incarnation: u64, counter: u64) -> Result<Self, OutOfBounds> {
+        let incarnation = Incarnation::hearsay(incarnation)?;
+        Ok(Self { seen_by, incarnation, counter: LogCounter::hearsay(counter)?.0 })
+    }
+
+    /// The note of an earlier life. One that nobody can have meant is no reason to throw the replicas away, and none to fail at each
+    /// start: an earlier version noted whatever it was told.
     pub fn read(log: &dyn LogEngine) -> Result<Option<Self>, Fault> {
-        let noted = read_stores(log, OUTDATED)?.into_iter().next();
-        Ok(noted.map(|s| Self {
-            seen_by: StoreId(s.store_id),
-            incarnation: Incarnation(s.incarnation),
-            counter: s.counter,
-        }))
+        let Some(noted) = read_stores(log, OUTDATED)?.into_iter().next() else { return Ok(None) };
+        let told =
+            |noted: &v1::SeenStore| Self::told(StoreId::bounded(noted.store_id)?, noted.incarnation, noted.counter);
+        let told = told(&noted);
+        if let Err(bad) = &told {
+            tracing::warn!(by = noted.store_id, %bad, "what another store claimed to have seen of this one cannot be; it is forgotten");
+        }
+        Ok(told.ok())
     }
 }
 
@@ -162,6 +191,40 @@ mod tests {
         ] {
             assert_eq!(said.is_behind(&seen), behind, "{said:?}");
         }
+    }
+
+    /// A log on which an earlier version wrote what strangers told it.
+    fn log_with(name: &'static str, stores: &[(u64, u64, u64)]) -> std::sync::Arc<dyn LogEngine> {
+        let stores = stores.iter().map(|(store_id, incarnation, counter)| v1::SeenStore {
+            store_id: *store_id,
+            incarnation: *incarnation,
+            started_at: 0,
+            counter: *counter,
+        });
+        let value = v1::SeenStores { version: VERSION, stores: stores.collect() }.encode_to_vec().into();
+        let log = holdfast_engine::memory::MemoryDisk::new().open().unwrap().log;
+        log.write_synced(&[LogOp::SetStoreRecord { name, value }]).unwrap();
+        log
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_down_and_cannot_be_is_forgotten() {
+        let log = log_with(SEEN, &[(2, 5, 150), (3, u64::MAX, 1), (4, 1, u64::MAX), (u64::MAX, 1, 1)]);
+        let kept = read(&*log).unwrap();
+        assert_eq!(kept, BTreeMap::from([(StoreId(2), life(5, 0, 150))]));
+        for (incarnation, counter) in [(u64::MAX, 0), (1, u64::MAX), (u64::MAX - 1, u64::MAX - 1)] {
+            assert_eq!(Outdated::read(&*log_with(OUTDATED, &[(2, incarnation, counter)])).unwrap(), None);
+        }
+        let noted = Outdated::read(&*log_with(OUTDATED, &[(2, 9, 8)])).unwrap();
+        assert_eq!(noted, Some(Outdated { seen_by: StoreId(2), incarnation: Incarnation(9), counter: 8 }));
+    }
+
+    #[test]
+    fn what_is_taken_in_can_be_compared_with_what_was_saved() {
+        let most = life(Incarnation::MAX.0, LogCounter::MAX.0, LogCounter::MAX.0);
+        let mut seen = Seen::default();
+        seen.learn(most);
+        assert!(!seen.is_news(&seen, 100), "the counter that was saved, and a hundred more");
     }
 
     #[test]

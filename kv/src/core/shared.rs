@@ -46,10 +46,11 @@ impl RangeCounter {
     /// How many numbers a worker reserves at a time: one sync for so many splits.
     pub const BLOCK: u64 = 64;
 
-    /// A block of numbers, as (last used before it, last of it).
-    pub fn reserve(&self) -> (u64, u64) {
-        let before = self.0.fetch_add(Self::BLOCK, Ordering::Relaxed);
-        (before, before + Self::BLOCK)
+    /// A block of numbers, as (last used before it, last of it); `None` when there are no more that could be read again.
+    pub fn reserve(&self) -> Option<(u64, u64)> {
+        let last_of = |before: u64| before.checked_add(Self::BLOCK).filter(|last| *last <= limits::MAX_RANGES_MADE);
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, last_of).ok()?;
+        Some((before, before + Self::BLOCK))
     }
 }
 
@@ -112,6 +113,12 @@ impl Spans {
     pub fn claim_too(&self, range: RangeId, bounds: &KeyRange) -> Result<(), RangeId> {
         let both = self.lock().held.get(&range).map_or_else(|| bounds.clone(), |held| held.hull(bounds));
         self.claim(range, &both)
+    }
+
+    /// How many replicas wait for their first snapshot.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.lock().awaited.len()
     }
 
     /// A replica is made that waits for a snapshot of these keys; the error names who is in the way.
@@ -325,8 +332,11 @@ mod tests {
     #[test]
     fn numbers_are_handed_out_once() {
         let counter = RangeCounter::default();
-        assert_eq!(counter.reserve(), (0, 64));
-        assert_eq!(counter.reserve(), (64, 128));
+        assert_eq!(counter.reserve(), Some((0, 64)));
+        assert_eq!(counter.reserve(), Some((64, 128)));
+        let last = RangeCounter(AtomicU64::new(limits::MAX_RANGES_MADE - 64));
+        assert_eq!(last.reserve(), Some((limits::MAX_RANGES_MADE - 64, limits::MAX_RANGES_MADE)));
+        assert_eq!(last.reserve(), None, "the next start would not take it");
     }
 
     #[test]

@@ -25,21 +25,25 @@
 //!
 //! Every message tells the sender's wall clock. A store that so finds its own off by more than the bound still promises and votes, but
 //! does not lead.
+//!
+//! Anybody who knows the fleet can open a connection under any name. Of names that neither the fleet nor this disk has on record a few are
+//! remembered, and nothing of them is written down: see [`limits::UNPROVED_STORES`].
+
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_proto::v1;
 use holdfast_replica::{Promise, Support as Received, SupportView};
 use holdfast_types::{Generation, Incarnation, Moment, StoreId, limits};
-use prost::Message as _;
 
 use super::clocks::{Clocks, Company, FleetClock};
 use super::seen::{Outdated, Seen};
 
-const VERSION: u32 = 1;
+use wire::{Answer, Question, Refusal, Told};
+
 /// What was seen of others is saved at most this often; a new incarnation at once.
 const SAVE_SEEN_EVERY: Duration = Duration::from_secs(60);
 /// What a log has grown by is worth saving from so many batches on: saving is a batch itself, and two idle stores are not to keep
@@ -132,7 +136,7 @@ struct Other {
     /// The promise that stands, and when it runs out.
     given: Option<(Promise, Moment)>,
     /// Its clock in its newest answer, to echo; and the incarnation that said it.
-    echo: Option<(Incarnation, u64)>,
+    echo: Option<(Incarnation, Moment)>,
     /// What it promised us.
     received: Option<Received>,
     /// It said that its disk takes no writes.
@@ -141,6 +145,9 @@ struct Other {
     streams_heard: Option<Moment>,
     /// What its newest question says of our streams, and when that came.
     says_of_ours: Option<(bool, Moment)>,
+    /// The fleet has it on record, or did, or an earlier life of this store had.
+    is_proved: bool,
+    heard_at: Moment,
 }
 
 /// Which streams between two stores carry nothing though their heartbeats arrive.
@@ -169,6 +176,8 @@ pub struct Support {
     config: SupportConfig,
     started: Moment,
     neighbours: BTreeSet<StoreId>,
+    /// The stores that the fleet has on record.
+    members: BTreeSet<StoreId>,
     others: BTreeMap<StoreId, Other>,
     /// When neighbours are asked next.
     ask_at: Moment,
@@ -185,6 +194,8 @@ pub struct Support {
     clocks: Clocks,
     /// What was seen of others is saved then, when there is news.
     save_seen_at: Moment,
+    /// The newest generation of those that were forgotten: should one of them come back, it goes on from there.
+    forgotten: Generation,
     /// What the workers know.
     published: Option<SupportChange>,
 }
@@ -193,10 +204,10 @@ impl Support {
     /// A table that promises nothing for one interval: whoever supported a leader before this start may still be bound.
     #[must_use]
     pub fn new(config: SupportConfig, now: Moment) -> Self {
-        let others =
-            config.seen.iter().map(|(store, seen)| (*store, Other { seen: *seen, saved: *seen, ..Other::default() }));
+        let other = |seen: &Seen| Other { seen: *seen, saved: *seen, is_proved: true, ..Other::default() };
         Self {
-            others: others.collect(),
+            others: config.seen.iter().map(|(store, seen)| (*store, other(seen))).collect(),
+            forgotten: Generation::default(),
             counter: config.started_at,
             wall_ms: 0,
             disk_full: false,
@@ -205,6 +216,7 @@ impl Support {
             config,
             started: now,
             neighbours: BTreeSet::new(),
+            members: BTreeSet::new(),
             ask_at: now,
             expected: now,
             hold_until: Moment::ZERO,
@@ -214,11 +226,25 @@ impl Support {
         }
     }
 
-    /// The stores to ask from now on: those that share a range with this one.
+    /// The stores to ask from now on: those that share a range with this one, [`limits::ADDRESSED_STORES`] of them at most. That proves
+    /// nothing of them: a replica is made for whoever says that there is one.
     pub fn set_neighbours(&mut self, neighbours: BTreeSet<StoreId>) {
         self.neighbours = neighbours;
         self.neighbours.remove(&self.config.store);
+        while self.neighbours.len() > limits::ADDRESSED_STORES {
+            self.neighbours.pop_last();
+        }
         self.lost.retain(|store, _| self.neighbours.contains(store));
+    }
+
+    /// The stores that the fleet has on record: they are proved.
+    pub fn set_members(&mut self, members: BTreeSet<StoreId>) {
+        self.members = members;
+        for store in &self.members {
+            if let Some(other) = self.others.get_mut(store) {
+                other.is_proved = true;
+            }
+        }
     }
 
     /// Something was heard of a store on each of the streams that carry entries, answers and votes, on the most silent of them at
@@ -272,38 +298,43 @@ impl Support {
     /// [`Support::tick`].
     pub fn receive(&mut self, from: StoreId, incarnation: Incarnation, bytes: &Bytes, now: Moment) -> Output {
         let mut output = Output::default();
-        let Ok(message) = v1::SupportMessage::decode(bytes.clone()) else { return output };
-        if message.version != VERSION || message.incarnation != incarnation.0 || from == self.config.store {
+        let Ok(message) = Told::decode(from, bytes) else { return output };
+        if message.said.incarnation != incarnation || from == self.config.store {
             return output;
         }
-        if let Some(refusal) = message.refusal.filter(|r| r.asker_incarnation == self.config.incarnation.0) {
-            output.outdated = Some(Outdated {
-                seen_by: from,
-                incarnation: Incarnation(refusal.seen_incarnation),
-                counter: refusal.seen_counter,
-            });
+        if let Some(Refusal { seen, .. }) = message.refusal.filter(|r| r.asker == self.config.incarnation) {
+            let Seen { incarnation, counter, .. } = seen;
+            let outdated = Outdated { seen_by: from, incarnation, counter };
+            // This store ends by it: no word of somebody who is known by his own word alone.
+            output.outdated = self.is_proved(from).then_some(outdated);
             return output;
         }
-        let said = Seen { incarnation, started_at: message.started_at, counter: message.counter };
-        let other = self.others.entry(from).or_default();
+        let said = message.said;
+        self.make_room_for(from);
+        let other = self.others.entry(from).or_insert_with(|| Other { newest: self.forgotten, ..Other::default() });
+        other.is_proved |= self.members.contains(&from);
+        other.heard_at = now;
         if said.is_behind(&other.seen) {
             let seen = other.seen;
             output.send.push((from, self.refuse(incarnation, seen)));
             return output;
         }
-        if incarnation > other.seen.incarnation {
+        if incarnation > other.seen.incarnation && other.is_proved {
             self.save_seen_at = now;
         }
         other.seen.learn(said);
         output.heard = Some((from, incarnation, other.seen.counter));
-        if let Some(answer) = message.answer {
-            if message.wall_ms > 0 && answer.asker_incarnation == self.config.incarnation.0 {
-                self.clocks.read(from, message.wall_ms, Moment(answer.asked_at), now);
+        // Nobody answers what was not asked yet: it would count for ever.
+        if let Some(answer) = message.answer.filter(|answer| answer.asked_at <= now) {
+            if message.wall_ms > 0 && answer.asker == self.config.incarnation {
+                self.clocks.read(from, message.wall_ms, answer.asked_at, now);
             }
             self.take_answer(from, incarnation, answer);
         }
         if let Some(question) = message.question {
-            self.others.entry(from).or_default().disk_full = question.disk_full;
+            if let Some(other) = self.others.get_mut(&from) {
+                other.disk_full = question.disk_full;
+            }
             let answer = self.answer_to(from, incarnation, question, now);
             output.send.push((from, self.encode(None, Some(answer))));
         }
@@ -357,11 +388,32 @@ impl Support {
         now.since(self.started) < self.config.interval
     }
 
+    fn is_proved(&self, store: StoreId) -> bool {
+        self.members.contains(&store) || self.others.get(&store).is_some_and(|other| other.is_proved)
+    }
+
+    /// Of stores that nothing proves only a few are remembered: the one that was silent for longest goes.
+    fn make_room_for(&mut self, newcomer: StoreId) {
+        if self.others.contains_key(&newcomer) || self.members.contains(&newcomer) {
+            return;
+        }
+        let unproved = self.others.iter().filter(|(_, other)| !other.is_proved && other.given.is_none());
+        if unproved.clone().count() < limits::UNPROVED_STORES {
+            return;
+        }
+        if let Some(store) = unproved.min_by_key(|(_, other)| other.heard_at).map(|(store, _)| *store)
+            && let Some(gone) = self.others.remove(&store)
+        {
+            self.forgotten = self.forgotten.max(gone.newest);
+        }
+    }
+
     fn seen_to_save(&mut self, now: Moment) -> Option<BTreeMap<StoreId, Seen>> {
         if now < self.save_seen_at {
             return None;
         }
-        let news = self.others.values().any(|other| other.seen.is_news(&other.saved, SAVE_SEEN_BATCHES));
+        let news = |other: &Other| other.is_proved && other.seen.is_news(&other.saved, SAVE_SEEN_BATCHES);
+        let news = self.others.values().any(news);
         if !news {
             return None;
         }
@@ -369,7 +421,8 @@ impl Support {
         for other in self.others.values_mut() {
             other.saved = other.seen;
         }
-        Some(self.others.iter().map(|(store, other)| (*store, other.seen)).collect())
+        let proved = self.others.iter().filter(|(_, other)| other.is_proved);
+        Some(proved.map(|(store, other)| (*store, other.seen)).collect())
     }
 
     fn withdraw(&mut self, now: Moment) {
@@ -386,19 +439,17 @@ impl Support {
         }
     }
 
-    fn take_answer(&mut self, from: StoreId, incarnation: Incarnation, answer: v1::SupportAnswer) {
-        if answer.asker_incarnation != self.config.incarnation.0 {
+    fn take_answer(&mut self, from: StoreId, incarnation: Incarnation, answer: Answer) {
+        if answer.asker != self.config.incarnation {
             return;
         }
-        let other = self.others.entry(from).or_default();
-        let newest = other.echo.filter(|(of, _)| *of == incarnation).map_or(0, |(_, at)| at);
+        let Some(other) = self.others.get_mut(&from) else { return };
+        let newest = other.echo.filter(|(of, _)| *of == incarnation).map_or(Moment::ZERO, |(_, at)| at);
         other.echo = Some((incarnation, newest.max(answer.answered_at)));
-        if answer.generation == 0 {
-            return;
-        }
+        let Some(generation) = answer.generation else { return };
         let margin = self.config.interval * self.config.margin_percent / 100;
-        let until = Moment(answer.asked_at).after(self.config.interval.saturating_sub(margin));
-        let heard = Received { incarnation, generation: Generation(answer.generation), until };
+        let until = answer.asked_at.after(self.config.interval.saturating_sub(margin));
+        let heard = Received { incarnation, generation, until };
         let newer = other.received.is_none_or(|known| {
             (heard.incarnation, heard.generation, heard.until) > (known.incarnation, known.generation, known.until)
         });
@@ -407,28 +458,17 @@ impl Support {
         }
     }
 
-    fn answer_to(
-        &mut self,
-        from: StoreId,
-        incarnation: Incarnation,
-        question: v1::SupportQuestion,
-        now: Moment,
-    ) -> v1::SupportAnswer {
-        let hears_us = question.echo_incarnation == self.config.incarnation.0
-            && question.echo_answered_at <= now.0
-            && now.since(Moment(question.echo_answered_at)) <= self.config.interval;
+    fn answer_to(&mut self, from: StoreId, incarnation: Incarnation, question: Question, now: Moment) -> Answer {
+        let (echo_of, echo_at) = question.echo;
+        let hears_us =
+            echo_of == self.config.incarnation && echo_at <= now && now.since(echo_at) <= self.config.interval;
         if let Some(other) = self.others.get_mut(&from) {
             other.says_of_ours = Some((question.hears_streams, now));
         }
         let has_streams = question.hears_streams && self.hears_streams_of(from, now);
         let promises = question.wants_promise && hears_us && has_streams && !self.abstains(now);
         let generation = if promises { self.promise(from, incarnation, now) } else { None };
-        v1::SupportAnswer {
-            asker_incarnation: incarnation.0,
-            asked_at: question.asked_at,
-            answered_at: now.0,
-            generation: generation.map_or(0, |g| g.0),
-        }
+        Answer { asker: incarnation, asked_at: question.asked_at, answered_at: now, generation }
     }
 
     fn hears_streams_of(&self, store: StoreId, now: Moment) -> bool {
@@ -463,7 +503,7 @@ impl Support {
 
     fn promise(&mut self, to: StoreId, incarnation: Incarnation, now: Moment) -> Option<Generation> {
         let until = now.after(self.config.interval);
-        let other = self.others.entry(to).or_default();
+        let other = self.others.get_mut(&to)?;
         match &mut other.given {
             Some((promise, _)) if promise.incarnation != incarnation => None,
             Some((promise, expiry)) => {
@@ -479,35 +519,28 @@ impl Support {
         }
     }
 
-    fn question_to(&self, store: StoreId, now: Moment, healthy: bool) -> v1::SupportQuestion {
+    fn question_to(&self, store: StoreId, now: Moment, healthy: bool) -> Question {
         let hears_streams = self.hears_streams_of(store, now);
         let echo = self.others.get(&store).and_then(|o| o.echo);
-        v1::SupportQuestion {
-            asked_at: now.0,
+        Question {
+            asked_at: now,
             wants_promise: healthy,
-            echo_incarnation: echo.map_or(0, |(incarnation, _)| incarnation.0),
-            echo_answered_at: echo.map_or(0, |(_, at)| at),
+            echo: echo.unwrap_or_default(),
             disk_full: self.disk_full,
             hears_streams,
         }
     }
 
-    fn encode(&self, question: Option<v1::SupportQuestion>, answer: Option<v1::SupportAnswer>) -> Bytes {
-        let incarnation = self.config.incarnation.0;
-        let (started_at, counter) = (self.config.started_at, self.counter);
-        let said = v1::SupportMessage { version: VERSION, incarnation, question, answer, ..Default::default() };
-        v1::SupportMessage { started_at, counter, wall_ms: self.wall_ms, ..said }.encode_to_vec().into()
+    fn encode(&self, question: Option<Question>, answer: Option<Answer>) -> Bytes {
+        let SupportConfig { incarnation, started_at, .. } = self.config;
+        let said = Seen { incarnation, started_at, counter: self.counter };
+        Told { said, wall_ms: self.wall_ms, question, answer, refusal: None }.encode()
     }
 
     fn refuse(&self, incarnation: Incarnation, seen: Seen) -> Bytes {
-        let refusal = v1::SupportRefusal {
-            asker_incarnation: incarnation.0,
-            seen_incarnation: seen.incarnation.0,
-            seen_counter: seen.counter,
-        };
-        let incarnation = self.config.incarnation.0;
-        let refusal = Some(refusal);
-        v1::SupportMessage { version: VERSION, incarnation, refusal, ..Default::default() }.encode_to_vec().into()
+        let refusal = Some(Refusal { asker: incarnation, seen });
+        let said = Seen { incarnation: self.config.incarnation, ..Seen::default() };
+        Told { said, wall_ms: 0, question: None, answer: None, refusal }.encode()
     }
 
     /// Compares the wall clock with the neighbours'.

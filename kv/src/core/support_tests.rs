@@ -43,6 +43,7 @@ impl Pair {
     fn start(&mut self, store: StoreId, incarnation: u64) {
         let incarnation = Incarnation(incarnation);
         let mut table = Support::new(SupportConfig::new(store, incarnation), self.now);
+        table.set_members([A, B].into());
         table.set_neighbours([A, B].into());
         self.tables.insert(store, table);
         self.incarnations.insert(store, incarnation);
@@ -181,9 +182,9 @@ fn ghost_of_an_old_incarnation_is_refused() {
     let now = pair.now;
     let table = pair.tables.get_mut(&B).unwrap();
     let sent = table.receive(A, Incarnation(1), &question, now).send;
-    let said: Vec<_> = sent.into_iter().map(|(_, bytes)| v1::SupportMessage::decode(bytes).unwrap()).collect();
+    let said: Vec<_> = sent.into_iter().map(|(_, bytes)| Told::decode(B, &bytes).unwrap()).collect();
     assert!(said.len() == 1 && said[0].answer.is_none(), "no answer, and so no promise");
-    assert_eq!(said[0].refusal.map(|r| (r.asker_incarnation, r.seen_incarnation)), Some((1, 2)));
+    assert_eq!(said[0].refusal.map(|r| (r.asker, r.seen.incarnation)), Some((Incarnation(1), Incarnation(2))));
 }
 
 #[test]
@@ -214,14 +215,21 @@ fn sick_store_asks_for_nothing_but_still_supports_others() {
     assert_eq!(pair.given(B, A).unwrap().generation, Generation(2));
 }
 
+/// A message of a store's `incarnation`, with something in it.
+fn told(incarnation: u64, with: impl FnOnce(&mut Told)) -> Bytes {
+    let said = Seen { incarnation: Incarnation(incarnation), ..Seen::default() };
+    let mut told = Told { said, wall_ms: 0, question: None, answer: None, refusal: None };
+    with(&mut told);
+    told.encode()
+}
+
 #[test]
 fn answers_that_overtake_each_other_never_take_a_count_back() {
     let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
     let answer = |asked_at, generation| {
-        let answer = v1::SupportAnswer { asker_incarnation: 1, asked_at, answered_at: asked_at, generation };
-        let message =
-            v1::SupportMessage { version: VERSION, incarnation: 1, answer: Some(answer), ..Default::default() };
-        Bytes::from(message.encode_to_vec())
+        let (asked_at, generation) = (Moment(asked_at), Some(Generation(generation)));
+        let answer = Answer { asker: Incarnation(1), asked_at, answered_at: asked_at, generation };
+        told(1, |told| told.answer = Some(answer))
     };
     let mut receive = |bytes| drop(table.receive(B, Incarnation(1), &bytes, Moment(500_000)));
     receive(answer(400_000, 2));
@@ -323,4 +331,95 @@ fn row_of_a_forgotten_store_goes_but_never_before_the_promise_to_it_has_run_out(
     assert!(pair.withdrawn == [(B, A, Generation(1))] && table.lost.contains_key(&A));
     table.forget(&forgotten);
     assert!(table.others.is_empty() && table.lost.is_empty());
+}
+
+#[test]
+fn numbers_out_of_bounds_change_nothing_and_are_not_remembered() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    table.set_neighbours([A, B].into());
+    table.note_streams(B, Moment(1));
+    let most = u64::MAX;
+    let attacks = [
+        told(1, |told| told.said.counter = most),
+        told(1, |told| told.said.started_at = most),
+        told(most, |_| {}),
+        told(1, |told| told.wall_ms = most),
+        told(1, |told| {
+            let seen = Seen { incarnation: Incarnation(most), started_at: 0, counter: 0 };
+            told.refusal = Some(Refusal { asker: Incarnation(1), seen });
+        }),
+        told(1, |told| {
+            let seen = Seen { incarnation: Incarnation(9), started_at: 0, counter: most };
+            told.refusal = Some(Refusal { asker: Incarnation(1), seen });
+        }),
+        told(1, |told| {
+            let (asked_at, generation) = (Moment(most), Some(Generation(most)));
+            told.answer = Some(Answer { asker: Incarnation(1), asked_at, answered_at: asked_at, generation });
+        }),
+    ];
+    for bytes in attacks {
+        for incarnation in [1, most] {
+            assert_eq!(table.receive(B, Incarnation(incarnation), &bytes, Moment(2)), Output::default());
+        }
+        let output = table.tick(Moment(2), true);
+        assert!(output.seen.is_none() && !table.others.contains_key(&B), "{bytes:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_question_of_the_future_counts_for_nothing() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    let (asked_at, generation) = (Moment(limits::MAX_TOLD), Some(Generation(1)));
+    let answer = Answer { asker: Incarnation(1), asked_at, answered_at: Moment(1), generation };
+    table.receive(B, Incarnation(1), &told(1, |told| told.answer = Some(answer)), Moment(500_000));
+    let change = table.tick(Moment(500_000), true).changed.unwrap();
+    assert!(change.view.received.is_empty(), "it would support this store for ever");
+}
+
+#[test]
+fn nobody_whom_nothing_proves_ends_this_store_by_a_refusal() {
+    let refusal = told(1, |told| {
+        let seen = Seen { incarnation: Incarnation(9), started_at: 0, counter: 99 };
+        told.refusal = Some(Refusal { asker: Incarnation(1), seen });
+    });
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    assert_eq!(table.receive(B, Incarnation(1), &refusal, Moment(1)).outdated, None, "a name that somebody made up");
+    table.set_neighbours([B].into());
+    let outdated = table.receive(B, Incarnation(1), &refusal, Moment(2)).outdated;
+    assert_eq!(outdated, None, "a replica is made for whoever says that there is one");
+    table.set_members([B].into());
+    let outdated = table.receive(B, Incarnation(1), &refusal, Moment(2)).outdated;
+    assert_eq!(outdated.map(|outdated| outdated.incarnation), Some(Incarnation(9)), "the fleet has it on record");
+    let mut config = SupportConfig::new(A, Incarnation(1));
+    config.seen.insert(B, Seen::default());
+    let outdated = Support::new(config, Moment(0)).receive(B, Incarnation(1), &refusal, Moment(1)).outdated;
+    assert!(outdated.is_some(), "an earlier life knew it");
+}
+
+#[test]
+fn names_that_are_made_up_are_bounded_and_never_written_down() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    table.set_members([B].into());
+    table.set_neighbours([B].into());
+    table.receive(B, Incarnation(1), &told(1, |_| {}), Moment(1));
+    for invented in 100..10_497_u64 {
+        let now = Moment(invented * 1_000);
+        table.receive(StoreId(invented), Incarnation(7), &told(7, |told| told.said.counter = 9), now);
+        if let Some(seen) = table.tick(now, true).seen {
+            assert_eq!(seen.keys().collect::<Vec<_>>(), [&B]);
+        }
+    }
+    assert_eq!(table.others.len(), 1 + limits::UNPROVED_STORES);
+    assert!(table.others.contains_key(&B));
+    // One of them turns out to be of the fleet after all.
+    table.set_members([B, StoreId(100)].into());
+    table.receive(StoreId(100), Incarnation(7), &told(7, |_| {}), Moment(20_000_000));
+    assert!(table.tick(Moment(20_000_000), true).seen.is_some_and(|seen| seen.contains_key(&StoreId(100))));
+}
+
+#[test]
+fn stores_that_somebody_made_up_are_not_asked_without_end() {
+    let mut table = Support::new(SupportConfig::new(A, Incarnation(1)), Moment(0));
+    table.set_neighbours((2..100_000).map(StoreId).collect());
+    assert_eq!(table.tick(Moment(1), true).send.len(), limits::ADDRESSED_STORES);
 }

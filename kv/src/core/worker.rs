@@ -53,6 +53,7 @@ use super::effect::Effect;
 use super::event::{Event, Measurements};
 use super::parking::Parking;
 use super::placement_loop::PlacementLoop;
+use super::report_parts::Departing;
 use super::routing::RangeMap;
 use super::seen;
 use super::shared::Shared;
@@ -151,6 +152,10 @@ pub struct Worker {
     map: RangeMap,
     /// The members of the fleet.
     directory: Arc<Vec<StoreRecord>>,
+    /// Those of them that are on record.
+    members: BTreeSet<StoreId>,
+    /// Messages of stores that are not known, and that are for those who are.
+    of_strangers: u64,
     /// Stores that were members, and whose identities are over.
     forgotten: BTreeSet<StoreId>,
     measured: Measurements,
@@ -180,6 +185,9 @@ pub struct Worker {
     sweeper: Sweeper,
     placement: PlacementLoop,
     report_at: Moment,
+    departing: Departing,
+    /// Ranges were left out of the last report.
+    reports_cut: bool,
     damaged_asked_at: Moment,
     /// When it is asked again about a replica that is in another one's way.
     in_the_way_asked_at: Moment,
@@ -188,6 +196,8 @@ pub struct Worker {
     /// The leader of the system range, as the last answer to a report named it, and when it was asked first since then: a
     /// store without a replica of that range has no other way to know.
     placement_at: Option<(StoreId, Option<Moment>)>,
+    /// Stores that were sent a report, and when last: their answers are waited for.
+    reported_to: BTreeMap<StoreId, Moment>,
     neighbours: Option<BTreeSet<StoreId>>,
     out: Vec<Effect>,
 }
@@ -227,6 +237,8 @@ impl Worker {
             support_news: VecDeque::new(),
             map,
             directory: Arc::default(),
+            members: BTreeSet::new(),
+            of_strangers: 0,
             forgotten: BTreeSet::new(),
             measured: Measurements::default(),
             retiring: false,
@@ -248,11 +260,14 @@ impl Worker {
             unled: UnledNotices::default(),
             sweeper: Sweeper::default(),
             report_at: now,
+            departing: Departing::default(),
+            reports_cut: false,
             damaged_asked_at: now,
             in_the_way_asked_at: now,
             last_round: now,
             asked_placement: 0,
             placement_at: None,
+            reported_to: BTreeMap::new(),
             neighbours: None,
             out: Vec::new(),
             config,
@@ -330,6 +345,12 @@ impl Worker {
         (self.config.store, self.config.incarnation)
     }
 
+    /// How many messages were dropped because their senders are not known here.
+    #[must_use]
+    pub fn of_strangers(&self) -> u64 {
+        self.of_strangers
+    }
+
     /// One line on what the placement loop of this worker does.
     #[must_use]
     pub fn placement_status(&self) -> String {
@@ -380,6 +401,7 @@ impl Worker {
             Event::Born(newborn) => self.give_birth(*newborn, cx),
             Event::MiddleFound { ticket, key } => self.middle_found(ticket, key, cx),
             Event::GarbageFound { search, page } => self.garbage_found(&search, page, cx),
+            Event::Planned(planned) => self.planned(*planned, cx),
             Event::Standing(standing) => self.learn_standing(&standing, cx),
             Event::Learned(hints) => self.learn_quietly(hints, cx),
             Event::SnapshotBuilt { range, to, manifest } => self.snapshot_built(range, to, manifest, cx),

@@ -9,7 +9,7 @@ use holdfast_replica::RangeState;
 use holdfast_types::{Moment, RangeId, limits};
 use parking_lot::RwLock;
 
-use super::health::Health;
+use super::health::{Health, Pulse};
 use super::load::ProcessLoad;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
@@ -42,6 +42,8 @@ pub struct Maintenance {
     pub cores: u32,
     /// Whose syncs stall.
     pub health: Arc<Health>,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
     /// Where the newest measurements are to be seen.
     pub measured: Arc<RwLock<Arc<Measurements>>>,
     /// Who hears of a full disk.
@@ -57,6 +59,7 @@ impl Maintenance {
         let mut stalled_at: Option<Moment> = None;
         while self.stop.recv_timeout(MEASURE_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now = self.clock.now();
+            self.pulse.beat(now);
             if self.health.disk_stalls(now) {
                 stalled_at = Some(now);
             }

@@ -21,10 +21,11 @@ mod shared_map;
 mod store;
 mod streams;
 mod support_thread;
+mod watched;
 mod worker_thread;
 
 pub use clock::SystemClock;
-pub use health::{Complaint, ComplaintKind};
+pub use health::{Complaint, ComplaintKind, Pulse, SLOW_BEAT};
 pub use shared::FaultSink;
 pub use store::{Cancellation, Ports, Store, StoreOptions};
 pub use worker_thread::StoreEnv;

@@ -1,4 +1,4 @@
-//! The threads that wait for disks, so that workers never do: apply pool, read pool, snapshot thread.
+//! The threads that wait for disks, so that workers never do: apply pool, read pool, snapshot thread. And the one that plans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,13 @@ use holdfast_engine::{DataEngine, Engines, Fault};
 use holdfast_replica::ApplyTask;
 use holdfast_types::RangeId;
 
-use super::health::{IDLE_BEAT, Pulse};
+use super::health::{IDLE_BEAT, Pulse, SLOW_BEAT};
 use super::shared::FaultSink;
 use super::worker_thread::Mail;
 use crate::core::carry;
 use crate::core::effect::Effect;
 use crate::core::event::Event;
+use crate::core::placement_loop::PlanTask;
 use crate::ports::Clock;
 
 /// The mailboxes of all workers.
@@ -125,13 +126,22 @@ pub struct ReaderThread {
     pub work: Receiver<(usize, Effect)>,
     /// Where results go.
     pub workers: Mailboxes,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ReaderThread {
     /// Runs until the workers are gone.
     pub fn run(self) {
-        while let Ok((worker, work)) = self.work.recv() {
-            self.workers.deliver(worker, carry::read(work, &self.engines));
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, work)) => self.workers.deliver(worker, carry::read(work, &self.engines)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.pulse.beat(self.clock.now());
         }
     }
 }
@@ -146,16 +156,53 @@ pub struct SnapshotThread {
     pub workers: Mailboxes,
     /// How much waits, for the status page.
     pub waiting: Arc<AtomicUsize>,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl SnapshotThread {
     /// Runs until the workers are gone.
     pub fn run(self) {
-        while let Ok((worker, work)) = self.work.recv() {
-            self.waiting.store(self.work.len(), Ordering::Relaxed);
-            if let Some(event) = carry::snapshot(work, &*self.data) {
-                self.workers.deliver(worker, event);
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, work)) => {
+                    self.waiting.store(self.work.len(), Ordering::Relaxed);
+                    if let Some(event) = carry::snapshot(work, &*self.data) {
+                        self.workers.deliver(worker, event);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.pulse.beat(self.clock.now());
+        }
+    }
+}
+
+/// The thread that makes plans. They look at every range of the fleet, and nobody waits for them.
+pub struct PlannerThread {
+    /// The work, and whose it is.
+    pub work: Receiver<(usize, Box<PlanTask>)>,
+    /// Where results go.
+    pub workers: Mailboxes,
+    /// Its pulse.
+    pub pulse: Arc<Pulse>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl PlannerThread {
+    /// Runs until the workers are gone.
+    pub fn run(self) {
+        loop {
+            match self.work.recv_timeout(SLOW_BEAT) {
+                Ok((worker, task)) => self.workers.deliver(worker, carry::plan(*task)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.pulse.beat(self.clock.now());
         }
     }
 }

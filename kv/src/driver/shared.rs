@@ -1,9 +1,13 @@
 //! What the threads of a store share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use holdfast_engine::Fault;
+use holdfast_types::Moment;
+use parking_lot::Mutex;
 
 /// Where a failed disk or a panic is reported: the first fault wins, and the server ends the process.
 #[derive(Clone)]
@@ -33,6 +37,39 @@ impl FaultSink {
     }
 }
 
+/// Messages that were too large to be sent, by what they are. See [`crate::core::message::TooLarge`].
+#[derive(Default)]
+pub struct Oversized(Mutex<BTreeMap<&'static str, Counted>>);
+
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    messages: u64,
+    told_at: Option<Moment>,
+}
+
+impl Oversized {
+    /// Whoever made such a message makes it again and again: of each kind one in this time is told.
+    const TELL_EVERY: Duration = Duration::from_secs(60);
+
+    /// Counts one; true when it is to be told.
+    pub fn count(&self, what: &'static str, now: Moment) -> bool {
+        let mut counts = self.0.lock();
+        let counted = counts.entry(what).or_default();
+        counted.messages += 1;
+        let tells = counted.told_at.is_none_or(|at| now.since(at) >= Self::TELL_EVERY);
+        if tells {
+            counted.told_at = Some(now);
+        }
+        tells
+    }
+
+    /// How many there were, of all kinds.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.0.lock().values().map(|counted| counted.messages).sum()
+    }
+}
+
 /// Runs a thread's work. A panic in it is a bug that no other thread can repair: the process ends, others take over.
 pub fn guarded(thread: &str, faults: &FaultSink, run: impl FnOnce()) {
     let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) else { return };
@@ -45,6 +82,15 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[test]
+    fn messages_that_are_too_large_are_counted_and_each_kind_is_told_once_a_minute() {
+        let (oversized, at) = (Oversized::default(), |s| Moment::ZERO.after(Duration::from_secs(s)));
+        let told: Vec<_> = [0, 1, 59, 60, 61].map(|s| oversized.count("report", at(s))).to_vec();
+        assert_eq!(told, [true, false, false, true, false]);
+        assert!(oversized.count("list of stores", at(62)), "another kind is news");
+        assert_eq!(oversized.messages(), 6);
+    }
 
     #[test]
     fn a_thread_that_panics_is_reported_once_by_its_name_and_words() {

@@ -1,11 +1,11 @@
 //! The range map that request handlers look into to choose a worker.
 
 use holdfast_replica::Standing;
-use holdfast_types::{Key, RangeId};
+use holdfast_types::{Key, KeyRange, RangeId, StoreId};
 use parking_lot::RwLock;
 
 use crate::core::message::RangeHint;
-use crate::core::routing::{Found, RangeMap, worker_of};
+use crate::core::routing::{Counts, Found, Page, RangeMap, worker_of};
 
 /// A [`RangeMap`] behind a lock: written when a range changes, read by every request.
 pub struct SharedMap {
@@ -42,6 +42,24 @@ impl SharedMap {
     #[must_use]
     pub fn all(&self) -> Vec<Found> {
         self.map.read().all()
+    }
+
+    /// What is known of one range.
+    #[must_use]
+    pub fn get(&self, range: RangeId) -> Option<Found> {
+        self.map.read().get(range).cloned()
+    }
+
+    /// See [`RangeMap::page`].
+    #[must_use]
+    pub fn page(&self, bounds: &KeyRange, page: Page, wanted: impl Fn(&Found) -> bool) -> (Vec<Found>, Option<Key>) {
+        self.map.read().page(bounds, page, wanted)
+    }
+
+    /// See [`RangeMap::counts`].
+    #[must_use]
+    pub fn counts(&self, store: StoreId) -> Counts {
+        self.map.read().counts(store)
     }
 
     /// A range looks different.

@@ -11,26 +11,34 @@ use holdfast_engine::{DataEngine, Engines, Fault, ReadTier};
 use holdfast_placement::StoreRecord;
 use holdfast_replica::AdminRequest;
 use holdfast_replica::range_state::RangeState;
-use holdfast_types::validate::validate;
-use holdfast_types::{Incarnation, Key, LogIndex, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits};
+use holdfast_types::{
+    Incarnation, Key, KeyRange, LogIndex, RangeId, RangeRequest, Rejected, StoreId, Timestamp, limits,
+};
 use parking_lot::{Mutex, RwLock};
 
-use super::health::{Complaint, ComplaintKind, Health};
+use super::health::{Complaint, ComplaintKind, Health, Pulse};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
-use super::pools::{Applier, Mailboxes, ReaderThread, SnapshotThread};
-use super::shared::{FaultSink, guarded};
+use super::pools::{Applier, Mailboxes, PlannerThread, ReaderThread, SnapshotThread};
+use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
-use super::support_thread::SupportThread;
+use super::support_thread::{Company, SupportThread};
+use super::watched::{note_in, watched};
 use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
+use crate::core::effect::Effect;
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
-use crate::core::routing::{Found, RangeMap};
+use crate::core::permit::{Authority, Permitted, check_admin};
+use crate::core::placement_loop::PlanTask;
+use crate::core::routing::{Counts, Found, Page, RangeMap};
 use crate::core::shared::Shared;
 use crate::core::support::{Silent, Support};
 use crate::core::worker::Worker;
 use crate::ports::{AdminReply, Class, Clock, PlacementLink, RaftSender, Reply, SupportLink};
+
+/// What a worker has a pool do.
+type Work = (usize, Effect);
 
 /// What the server gives to a store.
 pub struct Ports {
@@ -82,6 +90,7 @@ pub struct Store {
     measured: Arc<RwLock<Arc<Measurements>>>,
     data: Arc<dyn DataEngine>,
     streams: Arc<StreamsHeard>,
+    oversized: Arc<Oversized>,
 }
 
 impl Store {
@@ -95,14 +104,15 @@ impl Store {
         ports: Ports,
     ) -> Result<Arc<Self>, Fault> {
         assert!(!workers.is_empty(), "a store has at least one worker");
+        let engines = watched(&engines, &ports.clock);
         let (senders, receivers): (Vec<_>, Vec<Receiver<Mail>>) = workers.iter().map(|_| unbounded()).unzip();
         let mailboxes = Mailboxes::new(senders);
         let count = u16::try_from(workers.len()).expect("at most MAX_WORKERS");
         let map = Arc::new(SharedMap::new(map, count));
         let (stop_maintenance, stopped) = unbounded();
         let store = Arc::new(Self {
-            mailboxes: mailboxes.clone(),
-            map: Arc::clone(&map),
+            mailboxes,
+            map,
             clock: Arc::clone(&ports.clock),
             health: Arc::default(),
             tickets: AtomicU64::new(1),
@@ -114,99 +124,120 @@ impl Store {
             measured: Arc::default(),
             data: Arc::clone(&engines.data),
             streams: Arc::default(),
+            oversized: Arc::default(),
         });
-        let (neighbours, neighbour_news) = unbounded();
-        let outlets = store.start_pools(options, &engines, &ports, neighbours)?;
+        let (company, company_news) = unbounded();
+        let outlets = store.start_pools(options, &engines, &ports, company)?;
         for (index, (worker, mailbox)) in workers.into_iter().zip(receivers).enumerate() {
+            let pulse = store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock);
             let thread = WorkerThread {
                 index,
                 worker,
                 mailbox,
                 outlets: outlets(),
                 clock: Arc::clone(&ports.clock),
-                pulse: store.health.pulse(format!("worker {index}"), ComplaintKind::Workers, &*ports.clock),
+                pulse: Arc::clone(&pulse),
                 waiting: Waiting::default(),
             };
-            store.spawn(format!("worker-{index}"), move || thread.run())?;
+            store.spawn(format!("worker-{index}"), pulse, move || thread.run())?;
         }
+        store.start_maintenance(options, &engines, &ports, stopped)?;
+        store.start_support(&engines, support, ports, company_news)?;
+        Ok(store)
+    }
+
+    fn start_maintenance(
+        &self,
+        options: &StoreOptions,
+        engines: &Engines,
+        ports: &Ports,
+        stop: Receiver<()>,
+    ) -> Result<(), Fault> {
+        let pulse = self.health.slow_pulse("maintenance", &*ports.clock);
         let maintenance = Maintenance {
             data: Arc::clone(&engines.data),
-            workers: mailboxes.clone(),
-            map,
+            workers: self.mailboxes.clone(),
+            map: Arc::clone(&self.map),
             clock: Arc::clone(&ports.clock),
             faults: ports.faults.clone(),
             flush_every: options.flush_every,
-            stop: stopped,
+            stop,
             cores: options.cores,
-            health: Arc::clone(&store.health),
-            measured: Arc::clone(&store.measured),
+            health: Arc::clone(&self.health),
+            pulse: Arc::clone(&pulse),
+            measured: Arc::clone(&self.measured),
             placement: Arc::clone(&ports.placement),
         };
-        store.spawn("maintenance".into(), move || maintenance.run())?;
+        self.spawn("maintenance".into(), pulse, move || maintenance.run())
+    }
+
+    fn start_support(
+        &self,
+        engines: &Engines,
+        support: Support,
+        ports: Ports,
+        company: Receiver<Company>,
+    ) -> Result<(), Fault> {
+        let pulse = self.health.slow_pulse("support", &*ports.clock);
         let support = SupportThread {
             support,
             log: Arc::clone(&engines.log),
             link: ports.support,
-            neighbours: neighbour_news,
-            workers: mailboxes,
-            health: Arc::clone(&store.health),
-            measured: Arc::clone(&store.measured),
+            company,
+            workers: self.mailboxes.clone(),
+            health: Arc::clone(&self.health),
+            measured: Arc::clone(&self.measured),
+            pulse: Arc::clone(&pulse),
             clock: ports.clock,
             faults: ports.faults,
             placement: ports.placement,
-            streams: Arc::clone(&store.streams),
+            streams: Arc::clone(&self.streams),
             lost: std::collections::BTreeSet::new(),
         };
-        store.spawn("support".into(), move || support.run())?;
-        Ok(store)
+        self.spawn("support".into(), pulse, move || support.run())
     }
 
-    /// Starts log writer, apply pool, read pool and snapshot thread. Gives a maker of outlets, one for each worker; the
+    /// Starts log writer, apply pool, read pool, snapshot thread and the one that plans. Gives a maker of outlets, one for each worker; the
     /// threads end when the last outlet is dropped.
     fn start_pools(
         &self,
         options: &StoreOptions,
         engines: &Engines,
         ports: &Ports,
-        neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+        company: Sender<Company>,
     ) -> Result<impl Fn() -> Outlets + use<>, Fault> {
         let (log, batches) = unbounded();
+        let pulse = self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock);
         let writer = LogWriter {
             log: Arc::clone(&engines.log),
             batches,
             workers: self.mailboxes.clone(),
-            pulse: self.health.pulse("log writer", ComplaintKind::Threads, &*ports.clock),
+            pulse: Arc::clone(&pulse),
             clock: Arc::clone(&ports.clock),
             faults: ports.faults.clone(),
         };
-        self.spawn("log-writer".into(), move || writer.run())?;
+        self.spawn("log-writer".into(), pulse, move || writer.run())?;
         let mut appliers = Vec::new();
         for index in 0..options.appliers.max(1) {
             let (sender, work) = unbounded();
             appliers.push(sender);
+            let pulse = self.health.pulse(format!("apply {index}"), ComplaintKind::Threads, &*ports.clock);
             let applier = Applier {
                 data: Arc::clone(&engines.data),
                 work,
                 workers: self.mailboxes.clone(),
-                pulse: self.health.pulse(format!("apply {index}"), ComplaintKind::Threads, &*ports.clock),
+                pulse: Arc::clone(&pulse),
                 clock: Arc::clone(&ports.clock),
                 faults: ports.faults.clone(),
             };
-            self.spawn(format!("apply-{index}"), move || applier.run())?;
+            self.spawn(format!("apply-{index}"), pulse, move || applier.run())?;
         }
-        let (readers, reads) = unbounded();
-        for index in 0..options.readers.max(1) {
-            let reader =
-                ReaderThread { engines: engines.clone(), work: reads.clone(), workers: self.mailboxes.clone() };
-            self.spawn(format!("read-{index}"), move || reader.run())?;
-        }
-        let (snapshots, work) = unbounded();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let thread = SnapshotThread { data: Arc::clone(&engines.data), work, workers: self.mailboxes.clone(), waiting };
-        self.spawn("snapshot".into(), move || thread.run())?;
+        let (readers, snapshots) = self.start_readers(options, engines, ports)?;
+        let planner = self.start_planner(&ports.clock)?;
         let (sender, placement) = (Arc::clone(&ports.sender), Arc::clone(&ports.placement));
         let faults = ports.faults.clone();
         let (workers, map, engines) = (self.mailboxes.clone(), Arc::clone(&self.map), engines.clone());
+        let (oversized, clock) = (Arc::clone(&self.oversized), Arc::clone(&ports.clock));
         Ok(move || Outlets {
             sender: Arc::clone(&sender),
             placement: Arc::clone(&placement),
@@ -214,36 +245,98 @@ impl Store {
             appliers: appliers.clone(),
             readers: readers.clone(),
             snapshots: snapshots.clone(),
-            neighbours: neighbours.clone(),
+            planner: planner.clone(),
+            company: company.clone(),
             workers: workers.clone(),
             map: Arc::clone(&map),
             engines: engines.clone(),
             faults: faults.clone(),
+            oversized: Arc::clone(&oversized),
+            clock: Arc::clone(&clock),
         })
     }
 
-    /// Starts a thread; a panic in it is reported as a fault.
-    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    /// Starts read pool and snapshot thread; returns where their work goes.
+    fn start_readers(
+        &self,
+        options: &StoreOptions,
+        engines: &Engines,
+        ports: &Ports,
+    ) -> Result<(Sender<Work>, Sender<Work>), Fault> {
+        let (readers, reads) = unbounded();
+        for index in 0..options.readers.max(1) {
+            let pulse = self.health.slow_pulse(format!("read {index}"), &*ports.clock);
+            let reader = ReaderThread {
+                engines: engines.clone(),
+                work: reads.clone(),
+                workers: self.mailboxes.clone(),
+                pulse: Arc::clone(&pulse),
+                clock: Arc::clone(&ports.clock),
+            };
+            self.spawn(format!("read-{index}"), pulse, move || reader.run())?;
+        }
+        let (snapshots, work) = unbounded();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let pulse = self.health.slow_pulse("snapshot", &*ports.clock);
+        let thread = SnapshotThread {
+            data: Arc::clone(&engines.data),
+            work,
+            workers: self.mailboxes.clone(),
+            waiting,
+            pulse: Arc::clone(&pulse),
+            clock: Arc::clone(&ports.clock),
+        };
+        self.spawn("snapshot".into(), pulse, move || thread.run())?;
+        Ok((readers, snapshots))
+    }
+
+    /// Starts the thread that plans; returns where its work goes.
+    fn start_planner(&self, clock: &Arc<dyn Clock>) -> Result<Sender<(usize, Box<PlanTask>)>, Fault> {
+        let (planner, work) = unbounded();
+        let pulse = self.health.slow_pulse("planner", &**clock);
+        let (workers, clock) = (self.mailboxes.clone(), Arc::clone(clock));
+        let thread = PlannerThread { work, workers, pulse: Arc::clone(&pulse), clock };
+        self.spawn("planner".into(), pulse, move || thread.run())?;
+        Ok(planner)
+    }
+
+    /// Starts a thread; a panic in it is reported as a fault. Every thread of a store has a pulse: what waits for the disk in it is noted there.
+    fn spawn(&self, name: String, pulse: Arc<Pulse>, run: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         let faults = self.faults.clone();
         let thread_name = name.clone();
         let thread = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(move || guarded(&thread_name, &faults, run))
+            .spawn(move || {
+                note_in(Arc::clone(&pulse));
+                guarded(&thread_name, &faults, run);
+                pulse.ends();
+            })
             .map_err(|error| Fault::Io { doing: format!("starting thread {name}"), detail: error.to_string() })?;
         self.threads.lock().push(thread);
         Ok(())
     }
 
-    /// Serves a client's request, here or by forwarding it. Refused at once when it is malformed or the mailbox is full.
-    pub fn request(&self, request: RangeRequest, wait: Duration, reply: Box<dyn Reply>) -> Option<Cancellation> {
-        if let Err(rejected) = validate(&request, limits::MAX_VALUE_BYTES) {
-            reply.answer(Err(rejected), self.fleet_now());
-            return None;
-        }
+    /// Serves a request for somebody, here or by forwarding it. Refused at once when it is malformed or not for them to ask, or when the
+    /// mailbox is full.
+    pub fn request(
+        &self,
+        request: RangeRequest,
+        authority: Authority,
+        wait: Duration,
+        reply: Box<dyn Reply>,
+    ) -> Option<Cancellation> {
+        let permitted = match Permitted::check(request, authority) {
+            Ok(permitted) => permitted,
+            Err(rejected) => {
+                reply.answer(Err(rejected), self.fleet_now());
+                return None;
+            }
+        };
         if self.refuses.load(Ordering::Relaxed) {
             reply.answer(Err(stopping()), self.fleet_now());
             return None;
         }
+        let request = permitted.request();
         let worker = match (&request.range, request.request.routing_key()) {
             (Some((range, _)), _) => self.map.worker_of(*range),
             (None, Some(key)) => self.map.worker_for(key),
@@ -251,7 +344,7 @@ impl Store {
         };
         let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
-        match self.mailboxes.offer(worker, Mail::Request { ticket, request, deadline, reply }) {
+        match self.mailboxes.offer(worker, Mail::Request { ticket, request: permitted, deadline, reply }) {
             Ok(()) => Some(Cancellation { worker, ticket }),
             Err(Mail::Request { reply, .. }) => {
                 reply.answer(Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), self.fleet_now());
@@ -271,6 +364,9 @@ impl Store {
         if self.refuses.load(Ordering::Relaxed) {
             return reply.answer(Err(stopping()));
         }
+        if let Err(rejected) = check_admin(&request) {
+            return reply.answer(Err(rejected));
+        }
         let ticket = RequestTicket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let deadline = self.clock.now().after(wait.min(limits::MAX_DEADLINE));
         let mail = Mail::Admin { ticket, range, request, deadline, reply };
@@ -285,7 +381,7 @@ impl Store {
         let message = match StoreMessage::decode(payload) {
             Ok(message) => message,
             Err(bad) => {
-                tracing::warn!(%from, %bad, "dropped a malformed message of a store");
+                tracing::warn!(store = %from, %bad, "dropped a malformed message of a store");
                 return;
             }
         };
@@ -331,7 +427,32 @@ impl Store {
         self.map.find(key)
     }
 
-    /// What this store knows of all ranges, in the order of their keys.
+    /// What this store knows of one range.
+    #[must_use]
+    pub fn range(&self, range: RangeId) -> Option<Found> {
+        self.map.get(range)
+    }
+
+    /// A page of what this store knows of the ranges that hold keys within bounds and are wanted; and from where the next page goes on:
+    /// its start, or in reverse its end.
+    #[must_use]
+    pub fn ranges_within(
+        &self,
+        bounds: &KeyRange,
+        page: Page,
+        wanted: impl Fn(&Found) -> bool,
+    ) -> (Vec<Found>, Option<Key>) {
+        self.map.page(bounds, page, wanted)
+    }
+
+    /// How many ranges there are here, and how many of them `store`, which is this one, leads.
+    #[must_use]
+    pub fn counts(&self, store: StoreId) -> Counts {
+        self.map.counts(store)
+    }
+
+    /// What this store knows of all ranges, in the order of their keys. There may be a hundred thousand: for what is done once, not for
+    /// what is done for a caller.
     #[must_use]
     pub fn ranges(&self) -> Vec<Found> {
         self.map.all()
@@ -347,6 +468,17 @@ impl Store {
     #[must_use]
     pub fn complaints(&self) -> Vec<Complaint> {
         self.health.complaints(self.clock.now())
+    }
+
+    /// The threads that hang, one sentence each: only a new start of the process helps. None does for a slow disk.
+    #[must_use]
+    pub fn hung(&self) -> Vec<String> {
+        self.health.hung(self.clock.now())
+    }
+
+    /// A pulse for something that is not the store's own, and without which it is of no use. It must beat every [`super::SLOW_BEAT`].
+    pub fn watch(&self, name: &str) -> Arc<Pulse> {
+        self.health.slow_pulse(name, &*self.clock)
     }
 
     /// What was measured last: disk, processors, bytes by range.
@@ -372,6 +504,12 @@ impl Store {
     #[must_use]
     pub fn fleet_now(&self) -> Timestamp {
         self.health.fleet_clock().at(self.clock.now()).unwrap_or(Timestamp::ZERO)
+    }
+
+    /// Messages to other stores that were too large to be sent, since the start: each is a defect of this program, and was told.
+    #[must_use]
+    pub fn oversized_messages(&self) -> u64 {
+        self.oversized.messages()
     }
 
     /// Hands leaders over; [`Store::ranges`] shows when none is left here.

@@ -10,7 +10,7 @@ use crate::ports::Class;
 
 /// The streams without which nothing is replicated; snapshots have one that is opened when there is something to send.
 const WATCHED: [Class; 2] = [Class::Control, Class::Log];
-/// Stores remembered; a fleet has far fewer. More are not noted, and so are not supported.
+/// Stores remembered; a fleet has far fewer. Of more, which somebody made up, the one that was silent for longest goes.
 const MAX_STORES: usize = 4_096;
 
 /// When each watched stream of each store was last heard.
@@ -28,9 +28,12 @@ impl StreamsHeard {
             return;
         }
         let mut stores = self.stores.write();
-        if stores.len() < MAX_STORES {
-            stores.entry(from).or_default()[index].store(now.0, Ordering::Relaxed);
+        if stores.len() >= MAX_STORES && !stores.contains_key(&from) {
+            let newest = |times: &[AtomicU64]| times.iter().map(|at| at.load(Ordering::Relaxed)).max();
+            let silent = stores.iter().min_by_key(|(_, times)| newest(&times[..])).map(|(store, _)| *store);
+            silent.map(|store| stores.remove(&store));
         }
+        stores.entry(from).or_default()[index].store(now.0, Ordering::Relaxed);
     }
 
     /// When the stream that has been silent for longest was heard; `None`: one never was.
@@ -62,8 +65,11 @@ mod tests {
     fn stores_remembered_are_bounded() {
         let heard = StreamsHeard::default();
         for store in 0..10_000 {
-            heard.note(StoreId(store), Class::Log, Moment(1));
+            heard.note(StoreId(store), Class::Log, Moment(1 + store));
+            heard.note(StoreId(0), Class::Log, Moment(1 + store));
+            heard.note(StoreId(0), Class::Control, Moment(1 + store));
         }
+        assert_eq!(heard.all_heard_at(StoreId(0)), Some(Moment(10_000)), "whoever speaks is not driven out");
         assert_eq!(heard.stores.read().len(), MAX_STORES);
     }
 }

@@ -9,13 +9,21 @@ use holdfast_engine::LogEngine;
 use holdfast_types::{StoreId, limits};
 use parking_lot::RwLock;
 
-use super::health::Health;
+use super::health::{Health, Pulse};
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use super::streams::StreamsHeard;
 use crate::core::event::{Event, Measurements};
 use crate::core::support::{Output, Silent, Support, SupportChange};
 use crate::ports::{Clock, Note, PlacementLink, SupportLink};
+
+/// What a worker says of other stores.
+pub enum Company {
+    /// They share a range with this one, on the worker of this number.
+    Neighbours(usize, BTreeSet<StoreId>),
+    /// The fleet has them on record.
+    Members(BTreeSet<StoreId>),
+}
 
 /// Everything that the support thread needs.
 pub struct SupportThread {
@@ -25,12 +33,14 @@ pub struct SupportThread {
     pub log: Arc<dyn LogEngine>,
     /// Its connection.
     pub link: Box<dyn SupportLink>,
-    /// The stores that share a range with this one, by the worker that says so.
-    pub neighbours: Receiver<(usize, BTreeSet<StoreId>)>,
+    /// What the workers say of other stores.
+    pub company: Receiver<Company>,
     /// Where news go.
     pub workers: Mailboxes,
     /// Who still turns its rounds.
     pub health: Arc<Health>,
+    /// Its pulse: without this thread nobody hears that the store is unfit, so that it asks for support no more is all that is seen.
+    pub pulse: Arc<Pulse>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// What was measured last: others are told of a full disk.
@@ -52,8 +62,9 @@ impl SupportThread {
         let (mut complained, mut refused) = (false, false);
         loop {
             loop {
-                match self.neighbours.try_recv() {
-                    Ok((worker, stores)) => {
+                match self.company.try_recv() {
+                    Ok(Company::Members(stores)) => self.support.set_members(stores),
+                    Ok(Company::Neighbours(worker, stores)) => {
                         neighbours.insert(worker, stores);
                         self.support.set_neighbours(neighbours.values().flatten().copied().collect());
                     }
@@ -74,6 +85,7 @@ impl SupportThread {
                 self.workers.deliver(0, Event::Outdated(outdated));
             }
             let now = self.clock.now();
+            self.pulse.beat(now);
             let complaints = self.health.complaints(now);
             let healthy = complaints.is_empty() && !self.faults.is_raised();
             if healthy == complained {

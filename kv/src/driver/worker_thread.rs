@@ -7,17 +7,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use holdfast_engine::{DataSnapshot, Engines, Fault};
 use holdfast_replica::AdminRequest;
-use holdfast_types::{Incarnation, Moment, RangeId, RangeRequest, Rejected, StoreId, limits};
+use holdfast_types::{Incarnation, Moment, RangeId, Rejected, StoreId, limits};
 
 use super::health::{IDLE_BEAT, Pulse};
 use super::log_writer::LogBatch;
 use super::pools::{ApplyWork, Mailboxes};
-use super::shared::FaultSink;
+use super::shared::{FaultSink, Oversized};
 use super::shared_map::SharedMap;
+use super::support_thread::Company;
 use crate::core::carry::Pool;
 use crate::core::effect::Effect;
 use crate::core::event::{Event, RequestTicket};
-use crate::core::message::{Route, StoreMessage};
+use crate::core::message::{Route, StoreMessage, TooLarge};
+use crate::core::permit::Permitted;
+use crate::core::placement_loop::PlanTask;
 use crate::core::worker::{Env, Worker};
 use crate::ports::{AdminReply, Clock, Note, PlacementLink, RaftSender, Reply};
 
@@ -30,7 +33,7 @@ pub enum Mail {
         /// To answer by.
         ticket: RequestTicket,
         /// What is asked.
-        request: RangeRequest,
+        request: Permitted,
         /// When nobody waits for it any more.
         deadline: Moment,
         /// Who waits.
@@ -67,8 +70,10 @@ pub struct Outlets {
     pub readers: Sender<(usize, Effect)>,
     /// To the snapshot thread.
     pub snapshots: Sender<(usize, Effect)>,
+    /// To the thread that plans.
+    pub planner: Sender<(usize, Box<PlanTask>)>,
     /// To the support thread.
-    pub neighbours: Sender<(usize, std::collections::BTreeSet<StoreId>)>,
+    pub company: Sender<Company>,
     /// To the other workers.
     pub workers: Mailboxes,
     /// The range map that request handlers look into.
@@ -77,6 +82,10 @@ pub struct Outlets {
     pub engines: Engines,
     /// Who ends the process.
     pub faults: FaultSink,
+    /// Counts what was too large to be sent.
+    pub oversized: Arc<Oversized>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Everything that one worker's thread needs.
@@ -211,7 +220,10 @@ impl Outlets {
     /// Sends an effect on its way. A channel whose receiver is gone means that the store stops; its work is not needed.
     fn carry_out(&self, worker: usize, effect: Effect, waiting: &mut Waiting) {
         match effect {
-            Effect::Send { to, class, cause, message } => self.sender.send(to, class, cause, message.encode()),
+            Effect::Send { to, class, cause, message } => match message.encode() {
+                Ok(payload) => self.sender.send(to, class, cause, payload),
+                Err(too_large) => self.tell_too_large(to, too_large),
+            },
             Effect::WriteLog { batch, ops } => drop(self.log.send(LogBatch { worker, batch, ops })),
             Effect::Apply { range, task } => {
                 let thread = usize::try_from(range.0 % self.appliers.len() as u64).expect("a remainder fits");
@@ -234,7 +246,8 @@ impl Outlets {
                 self.workers.broadcast(Some(worker), &Event::Standing(standing));
             }
             Effect::Gone { range } => self.map.gone(range),
-            Effect::Neighbours(stores) => drop(self.neighbours.send((worker, stores))),
+            Effect::Neighbours(stores) => drop(self.company.send(Company::Neighbours(worker, stores))),
+            Effect::Members(stores) => drop(self.company.send(Company::Members(stores))),
             Effect::Directory(stores) => {
                 self.placement.directory(&stores);
                 self.workers.broadcast(Some(worker), &Event::Directory(stores));
@@ -252,6 +265,7 @@ impl Outlets {
                 self.placement.noted(Note::Quarantined(range, reason));
             }
             Effect::Cleared { range } => self.placement.noted(Note::Cleared(range)),
+            Effect::Plan(task) => drop(self.planner.send((worker, task))),
             Effect::Placement(news) => self.placement.noted(Note::Placement(news)),
             Effect::Born { worker, newborn } => self.workers.deliver(worker.into(), Event::Born(newborn)),
             Effect::Learned(hints) => {
@@ -262,8 +276,17 @@ impl Outlets {
             work => match Pool::of(&work) {
                 Some(Pool::Read) => drop(self.readers.send((worker, work))),
                 Some(Pool::Snapshot) => drop(self.snapshots.send((worker, work))),
-                Some(Pool::Apply) | None => unreachable!("it has an arm of its own"),
+                Some(Pool::Apply | Pool::Plan) | None => unreachable!("it has an arm of its own"),
             },
+        }
+    }
+
+    /// Each is counted; of each kind one a minute is told, since whoever made it makes it again.
+    fn tell_too_large(&self, to: StoreId, too_large: TooLarge) {
+        if self.oversized.count(too_large.what, self.clock.now()) {
+            let what = format!("to {to}: {too_large}");
+            tracing::error!("{what}");
+            self.placement.noted(Note::Alarm(None, what));
         }
     }
 

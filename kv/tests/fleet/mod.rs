@@ -12,16 +12,18 @@ use std::time::Duration;
 use holdfast_engine::memory::{Crash, MemoryDisk};
 use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, ReplicaRecord, SnapshotId};
 use holdfast_kv::core::carry::{self, Pool};
-use holdfast_kv::core::effect::{AdminOutcome, Effect};
+use holdfast_kv::core::effect::{AdminOutcome, Effect, PlacementNews};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
-use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::message::{Route, StoreMessage, StoreReport};
+use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::records::encode_store;
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
+use holdfast_kv::core::report_parts::ReportPart;
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, Worker};
-use holdfast_placement::{Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
+use holdfast_placement::{Headroom, Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
@@ -62,6 +64,8 @@ pub struct Store {
     support: Support,
     neighbours: BTreeMap<usize, BTreeSet<StoreId>>,
     pub alarms: Vec<String>,
+    /// The stores of the fleet, as whoever plans told them last.
+    pub told: Arc<Vec<StoreRecord>>,
 }
 
 /// A few stores, one a site.
@@ -100,6 +104,8 @@ pub struct Fleet {
     pub held_installs: Vec<SnapshotId>,
     /// Stores that found themselves outdated and want to be stopped.
     pub stopped: BTreeSet<StoreId>,
+    /// What whoever plans said of the loss of each site, time after time.
+    pub headroom: Vec<Vec<Headroom>>,
 }
 
 pub fn store(n: u64) -> StoreId {
@@ -134,6 +140,37 @@ pub fn put(user: &str, value: &str) -> RangeRequest {
 
 pub fn get(user: &str) -> RangeRequest {
     RangeRequest { range: None, write: None, request: Request::Get { keys: vec![key(user)], at: None } }
+}
+
+/// What a store without ranges reports.
+pub fn report_of(store: StoreId) -> StoreReport {
+    StoreReport {
+        store,
+        site: site_of(store),
+        incarnation: Incarnation(1),
+        worker: 0,
+        workers: 1,
+        disk_total_bytes: 100 << 30,
+        disk_free_bytes: 90 << 30,
+        disk_ok: true,
+        cores: 2,
+        used_millicores: 0,
+        replicas: 0,
+        draining: false,
+        directory_version: 0,
+        ranges: Vec::new(),
+        damaged: Vec::new(),
+        part: ReportPart::WHOLE,
+    }
+}
+
+/// Who writes what: keyspace 0 is the fleet's own.
+fn authority_of(request: &RangeRequest) -> Authority {
+    let is_record = |mutation: &Mutation| mutation.key.keyspace() == KeyspaceId::SYSTEM;
+    match &request.request {
+        Request::Write { mutations, .. } if mutations.iter().any(is_record) => Authority::Fleet,
+        _ => Authority::Client,
+    }
 }
 
 /// A fleet whose ranges placement has spread over all of its stores.
@@ -187,6 +224,7 @@ impl Fleet {
             holds_installs: false,
             held_installs: Vec::new(),
             stopped: BTreeSet::new(),
+            headroom: Vec::new(),
         };
         for record in &records {
             fleet.start(record.store);
@@ -210,6 +248,33 @@ impl Fleet {
     fn forgotten(&self, id: StoreId) -> StoreRecord {
         let known = self.directory.iter().find(|record| record.store == id).expect("it is one of the fleet");
         StoreRecord { forgotten_at: Some(Timestamp::from_ms(self.wall_ms())), ..known.clone() }
+    }
+
+    /// The list in which a store is forgotten, as whoever plans sends it.
+    pub fn list_without(&self, id: StoreId) -> StoreMessage {
+        let others = self.directory.iter().filter(|record| record.store != id).cloned();
+        let directory = others.chain([self.forgotten(id)]).map(|record| encode_store(&record)).collect();
+        StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory }
+    }
+
+    /// What is kept of stores over a restart: where they are, and not since when.
+    pub fn only_addresses_are_kept(&mut self) {
+        let addresses = self.directory.iter().map(|record| StoreRecord {
+            addresses: record.addresses.clone(),
+            ..StoreRecord::new(record.store, record.site.clone())
+        });
+        self.directory = Arc::new(addresses.collect());
+    }
+
+    /// A store hears of an address at which somebody says to be another one.
+    pub fn hears_of(&mut self, hearer: StoreId, id: StoreId) {
+        let made_up = StoreRecord::new(id, site_of(id));
+        let stores: Arc<Vec<_>> = Arc::new(self.directory.iter().cloned().chain([made_up]).collect());
+        let store = self.stores.get_mut(&hearer).expect("it is running");
+        for mailbox in &mut store.mailboxes {
+            mailbox.push_back(Event::Directory(Arc::clone(&stores)));
+        }
+        self.settle();
     }
 
     /// What the server does when an operator has a store forgotten.
@@ -255,7 +320,8 @@ impl Fleet {
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
-        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms };
+        let told = Arc::default();
+        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms, told };
         self.stores.insert(id, store);
     }
 
@@ -521,6 +587,7 @@ impl Fleet {
                 assert!(self.admin_answers.insert(ticket, outcome).is_none(), "{ticket:?} was answered twice");
                 return;
             }
+            Effect::Placement(PlacementNews::Headroom(headroom)) => return self.headroom.push(headroom),
             Effect::Outdated(_) | Effect::Fail(_) => {
                 self.stopped.insert(id);
                 return;
@@ -531,16 +598,23 @@ impl Fleet {
         store.carry(worker, effect);
     }
 
+    /// Somebody who calls himself `from`, and whom nothing keeps away, says something to a store.
+    pub fn is_told(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
+        self.deliver(from, to, message);
+        self.settle();
+    }
+
     pub fn deliver(&mut self, from: StoreId, to: StoreId, message: &StoreMessage) {
         if !self.passes(from, to) || self.loses.is_some_and(|loses| loses(message)) {
             return;
         }
-        let incarnation = self.stores[&from].incarnation;
+        let incarnation = self.stores.get(&from).map_or(Incarnation(1), |store| store.incarnation);
         self.raft_messages += usize::from(matches!(message, StoreMessage::Raft(_)));
         let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
         self.directories += usize::from(news);
         let Some(store) = self.stores.get_mut(&to) else { return };
-        let message = StoreMessage::decode(&message.encode()).expect("what we encode is well-formed");
+        let message = StoreMessage::decode(&message.encode().expect("no message is too large"))
+            .expect("what we encode is well-formed");
         let worker = match message.route() {
             Route::Range(range) => worker_of(range, self.workers),
             Route::Key(key) => store.map.worker_of_key(&key, self.workers),
@@ -556,7 +630,12 @@ impl Fleet {
         let deadline = self.now.after(Duration::from_secs(10));
         let store = self.stores.get_mut(&id).expect("it is running");
         let worker = request.request.routing_key().map_or(0, |key| store.map.worker_of_key(key, self.workers));
-        store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
+        match Permitted::check(request.clone(), authority_of(&request)) {
+            Ok(request) => {
+                store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
+            }
+            Err(rejected) => drop(self.answers.insert(ticket, Err(rejected))),
+        }
         self.settle();
         ticket
     }
@@ -636,6 +715,7 @@ impl Store {
                 self.map.standing(&standing);
                 return self.broadcast(worker, &Event::Standing(standing));
             }
+            Effect::Members(stores) => return self.support.set_members(stores),
             Effect::Learned(hints) => {
                 for hint in &hints {
                     self.map.learn(hint.clone());
@@ -643,7 +723,10 @@ impl Store {
                 return self.broadcast(worker, &Event::Learned(hints));
             }
             Effect::Gone { range } => return self.map.gone(range),
-            Effect::Directory(stores) => return self.broadcast(worker, &Event::Directory(stores)),
+            Effect::Directory(stores) => {
+                self.told.clone_from(&stores);
+                return self.broadcast(worker, &Event::Directory(stores));
+            }
             Effect::Born { worker, newborn } => {
                 return self.mailboxes[usize::from(worker)].push_back(Event::Born(newborn));
             }
@@ -651,6 +734,7 @@ impl Store {
             Effect::Alarm { range, what } => return self.alarms.push(format!("{range:?}: {what}")),
             Effect::Quarantined { range, reason: Some(what) } => return self.alarms.push(format!("{range:?}: {what}")),
             Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => return,
+            Effect::Plan(task) => carry::plan(*task),
             work if Pool::of(&work) == Some(Pool::Read) => carry::read(work, &self.engines),
             slow => match carry::snapshot(slow, &**data) {
                 Some(event) => event,

@@ -12,7 +12,7 @@ use crate::view::RangeView;
 
 /// Leaders first, so that a store that is emptied soon serves nobody. Learners are [`super::tidy`]'s.
 pub(super) fn plan(planner: &mut Planner<'_>) {
-    for (id, range) in planner.free_ranges() {
+    for (id, range) in planner.unsettled() {
         if hand_over(planner, id, range) {
             continue;
         }
@@ -44,6 +44,9 @@ fn next_to_leave(planner: &Planner<'_>, range: &RangeView) -> Option<StoreId> {
 }
 
 fn replace(planner: &mut Planner<'_>, id: RangeId, range: &RangeView, out: StoreId) {
+    if !planner.may_copy(id, range, Reason::Drain) {
+        return;
+    }
     let voters = range.voter_stores();
     let near = range.descriptor.replica_on(out).map(|r| r.site.clone());
     let alone = voters.len() == 1;

@@ -9,7 +9,7 @@ use crate::view::RangeView;
 
 /// Claims ranges that are not to be touched, and counts what moves already.
 pub(super) fn plan(planner: &mut Planner<'_>) {
-    for (id, range) in planner.free_ranges() {
+    for (id, range) in planner.unsettled() {
         if range.descriptor.is_joint() {
             // The leader leaves a joint configuration by itself.
             planner.claimed.insert(id);

@@ -9,6 +9,7 @@ use std::fmt;
 
 use holdfast_types::{RangeId, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId};
 
+use super::survey::Open;
 use super::{Planner, SurvivalGoal};
 use crate::headroom::headroom;
 use crate::layout::Kind;
@@ -124,7 +125,9 @@ impl Judge {
             return;
         }
         // More than it has is given by and by, where there is room.
-        let wanted = odd_at_most(planner.wanted_voters(range).min(voters.len()));
+        // What was promised to the ranges before it is no room any more.
+        let open = Open::of(view, |store| planner.takes_replicas(store));
+        let wanted = odd_at_most(planner.wanted_among(&open, range).min(voters.len()));
         planner.room_wanted = range.size_bytes;
         while target.len() < wanted {
             let gone = range.descriptor.voters().find(|r| view.is_leaving(r.store)).map(|r| r.site.clone());

@@ -9,10 +9,13 @@ mod drain;
 mod in_flight;
 mod leaving;
 mod repair;
+mod shortlist;
 mod split;
 mod spread;
+mod survey;
 mod tidy;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{RangeId, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId};
@@ -23,11 +26,17 @@ use crate::operator::{Operator, Reason, Step};
 use crate::policy::{MoveLimits, Policies, Policy, SurvivalGoal, odd_at_most};
 use crate::view::{FleetView, RangeView};
 
+use self::survey::{Open, Survey};
+
 pub use self::leaving::{CannotLeave, judge_leaving};
 
 /// Voters that the system range keeps when stores leave: it has five where there are five sites, and every range bears the loss of one
 /// with three.
 const SYSTEM_VOTERS_KEPT: usize = 3;
+/// Copies that one plan finds no room for in the limits of moving before it looks for places for no more. They wait, in the order of
+/// their ranges, for copies that are under way and come to an end: a store that died had a replica of tens of thousands of ranges, and a
+/// place for one is the best of a hundred stores.
+const MAX_COPIES_REFUSED: usize = 1_024;
 
 /// A range that is not as it should be, and why nothing is done about it now. It stays in its safe shape.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +56,8 @@ pub struct Plan {
     pub operators: Vec<Operator>,
     /// Ranges that wait.
     pub held: Vec<Held>,
+    /// How often a range was looked at: what the plan has cost. A small multiple of the number of ranges.
+    pub looks: u64,
 }
 
 /// Plans for the view: at most one operator per range, the most urgent first. The same view gives the same plan.
@@ -68,7 +79,7 @@ pub fn explain(view: &FleetView, policies: &Policies) -> Plan {
     balance_leaders::plan(&mut planner);
     split::plan(&mut planner);
     balance_replicas::plan(&mut planner);
-    Plan { operators: planner.operators, held: planner.held.into_values().collect() }
+    Plan { looks: planner.looks.get(), operators: planner.operators, held: planner.held.into_values().collect() }
 }
 
 /// What the concerns share during one plan.
@@ -77,7 +88,14 @@ struct Planner<'a> {
     policies: &'a Policies,
     /// Loads as they will be when all operators planned so far are done.
     layout: Layout,
+    survey: Survey<'a>,
+    /// Where replicas may go while nothing is promised.
+    open: Open<'a>,
+    live_sites: usize,
+    live_stores: usize,
     budget: Budget,
+    copies_refused: usize,
+    looks: Cell<u64>,
     operators: Vec<Operator>,
     claimed: BTreeSet<RangeId>,
     held: BTreeMap<RangeId, Held>,
@@ -91,18 +109,26 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(view: &'a FleetView, policies: &'a Policies) -> Self {
-        Self {
+        let mut planner = Self {
             view,
             policies,
-            layout: Layout::of(view),
+            layout: Layout::empty(view),
+            survey: Survey::default(),
+            open: Open::of(view, |store| view.takes_replicas(store, &policies.limits)),
+            live_sites: view.live_sites().len(),
+            live_stores: view.stores.values().filter(|s| s.alive).count(),
             budget: Budget::default(),
+            copies_refused: 0,
+            looks: Cell::new(0),
             operators: Vec::new(),
             claimed: BTreeSet::new(),
             held: BTreeMap::new(),
             waiting: BTreeSet::new(),
             promised: BTreeMap::new(),
             room_wanted: 0,
-        }
+        };
+        planner.survey = survey::look(&mut planner);
+        planner
     }
 
     fn limits(&self) -> &'a MoveLimits {
@@ -113,10 +139,22 @@ impl<'a> Planner<'a> {
         self.policies.of(&range.descriptor)
     }
 
-    /// Ranges that no concern has claimed yet.
-    fn free_ranges(&self) -> Vec<(RangeId, &'a RangeView)> {
+    /// A range was looked at.
+    fn looked(&self) {
+        self.looks.set(self.looks.get() + 1);
+    }
+
+    /// Ranges that are not as they should be, and that no concern has claimed yet.
+    fn unsettled(&self) -> Vec<(RangeId, &'a RangeView)> {
+        self.looks.set(self.looks.get() + self.survey.unsettled.len() as u64);
+        self.survey.unsettled.iter().filter(|(id, _)| !self.claimed.contains(id)).copied().collect()
+    }
+
+    /// All ranges that no concern has claimed yet.
+    fn free_ranges(&self) -> impl Iterator<Item = (RangeId, &'a RangeView)> {
         let view = self.view;
-        view.ranges.iter().filter(|(id, _)| !self.claimed.contains(id)).map(|(id, range)| (*id, range)).collect()
+        let ranges = view.ranges.iter().inspect(|_| self.looked());
+        ranges.filter(|(id, _)| !self.claimed.contains(id)).map(|(id, range)| (*id, range))
     }
 
     fn hold(&mut self, range: RangeId, reason: Reason, why: impl std::fmt::Display) {
@@ -129,7 +167,19 @@ impl<'a> Planner<'a> {
         self.waiting.insert(range);
     }
 
+    /// False, and the range waits, when so many copies had no room already that none is begun any more. What has begun goes on.
+    fn may_copy(&mut self, id: RangeId, range: &RangeView, reason: Reason) -> bool {
+        let may = self.copies_refused < MAX_COPIES_REFUSED || range.learners().next().is_some();
+        if !may {
+            self.wait(id, reason, Refusal::Limit);
+        }
+        may
+    }
+
     fn takes_replicas(&self, store: StoreId) -> bool {
+        if self.promised.is_empty() && self.room_wanted == 0 {
+            return self.open.stores.contains(&store);
+        }
         let promised = self.promised.get(&store).copied().unwrap_or(0);
         self.view.takes_replicas_beside(store, promised.saturating_add(self.room_wanted), self.limits())
     }
@@ -138,23 +188,28 @@ impl<'a> Planner<'a> {
     /// grows; and never fewer than now, unless the policy wants fewer. When voters leave, an even number counts as the odd one below it,
     /// and the system range is as wide as the fleet that stays.
     fn wanted_voters(&self, range: &RangeView) -> usize {
+        self.wanted_among(&self.open, range)
+    }
+
+    fn wanted_among(&self, open: &Open<'_>, range: &RangeView) -> usize {
         let policy = self.policy(range);
         let stays = |r: &&ReplicaDescriptor| !self.view.is_leaving(r.store);
         let staying = || range.descriptor.voters().filter(stays);
         let voters = range.descriptor.voters().count();
-        let eligible = self.view.stores.iter().filter(|(id, _)| self.takes_replicas(**id));
-        let places = match policy.goal {
-            SurvivalGoal::Site => {
-                let mut sites: BTreeSet<&SiteName> = eligible.map(|(_, store)| &store.site).collect();
-                sites.extend(staying().map(|r| &r.site));
-                sites.len()
-            }
-            SurvivalGoal::Store => {
-                let mut stores: BTreeSet<StoreId> = eligible.map(|(id, _)| *id).collect();
-                stores.extend(staying().map(|r| r.store));
-                stores.len()
-            }
+        let mut places = match policy.goal {
+            SurvivalGoal::Site => open.sites.len(),
+            SurvivalGoal::Store => open.stores.len(),
         };
+        // Those that have a place keep it, though nothing new may go there.
+        if places < policy.voters() {
+            places += match policy.goal {
+                SurvivalGoal::Site => {
+                    let sites: BTreeSet<_> = staying().map(|r| &r.site).filter(|s| !open.sites.contains(s)).collect();
+                    sites.len()
+                }
+                SurvivalGoal::Store => staying().filter(|r| !open.stores.contains(&r.store)).count(),
+            };
+        }
         let reachable = odd_at_most(policy.voters().min(places));
         let kept = match (staying().count() < voters, range.descriptor.range) {
             (false, _) => voters,
@@ -175,25 +230,22 @@ impl<'a> Planner<'a> {
         near: Option<&SiteName>,
     ) -> Option<StoreId> {
         let goal = self.policy(range).goal;
-        let site_of = |store: &StoreId| self.view.stores.get(store).map(|s| s.site.clone());
+        let site_of = |store: &StoreId| self.view.stores.get(store).map(|s| &s.site);
         // A store that left the fleet is known by the descriptor only.
-        let taken: Vec<SiteName> = others
-            .iter()
-            .filter_map(|s| range.descriptor.replica_on(*s).map(|r| r.site.clone()).or_else(|| site_of(s)))
-            .collect();
-        let voters = range.voter_stores();
+        let site_known = |s: &StoreId| range.descriptor.replica_on(*s).map(|r| &r.site).or_else(|| site_of(s));
+        let taken: Vec<&SiteName> = others.iter().filter_map(site_known).collect();
         let candidates = self.view.stores.iter().filter(|(store, seen)| {
-            let crowds = goal == SurvivalGoal::Site && taken.contains(&seen.site);
-            let damaged = range.descriptor.replica_on(**store).is_some_and(|r| range.is_damaged(r));
-            let free = !voters.contains(store) && !others.contains(store) && !damaged;
-            self.takes_replicas(**store) && free && !crowds
+            let crowds = goal == SurvivalGoal::Site && taken.contains(&&seen.site);
+            let here = range.descriptor.replica_on(**store);
+            let free = here.is_none_or(|r| r.role == Role::Learner && !range.is_damaged(r)) && !others.contains(store);
+            free && !crowds && self.takes_replicas(**store)
         });
         let weight = range.replica_weight();
         let key = |(store, seen): &(&StoreId, &crate::view::StoreView)| {
             let learner = range.descriptor.replica_on(**store).is_some();
             (
                 !learner,
-                taken.iter().filter(|site| **site == seen.site).count(),
+                taken.iter().filter(|site| ***site == seen.site).count(),
                 near != Some(&seen.site),
                 self.layout.steps_above_empty(**store, weight),
                 self.layout.shared_with(&seen.site, &taken),
@@ -249,12 +301,8 @@ impl<'a> Planner<'a> {
         for store in target.difference(&now) {
             self.layout.shift(Kind::Replicas, None, Some(*store), range.replica_weight());
         }
-        let sites_of = |stores: &BTreeSet<StoreId>| -> Vec<SiteName> {
-            stores.iter().filter_map(|s| self.view.stores.get(s)).map(|s| s.site.clone()).collect()
-        };
-        let (old, new) = (sites_of(&now), sites_of(target));
-        self.layout.count_pairs(&old, -1);
-        self.layout.count_pairs(&new, 1);
+        self.layout.count_pairs(&now, -1);
+        self.layout.count_pairs(target, 1);
         true
     }
 
@@ -280,6 +328,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(influence) = first.influence(range).filter(|_| !in_flight::is_begun(range, first)) {
             if !self.budget.has_room(&influence, self.limits()) {
+                self.copies_refused += usize::from(influence.leader_weight == 0);
                 self.wait(id, reason, Refusal::Limit);
                 return false;
             }

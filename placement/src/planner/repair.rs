@@ -18,7 +18,7 @@ use crate::view::RangeView;
 
 /// One lost voter of a range at a time.
 pub(super) fn plan(planner: &mut Planner<'_>) {
-    for (id, range) in planner.free_ranges() {
+    for (id, range) in planner.unsettled() {
         if mend(planner, id, range) {
             continue;
         }
@@ -56,6 +56,9 @@ fn mend(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) -> bool {
 }
 
 fn replace(planner: &mut Planner<'_>, id: RangeId, range: &RangeView, lost: holdfast_types::StoreId) {
+    if !planner.may_copy(id, range, Reason::Repair) {
+        return;
+    }
     let voters = range.voter_stores();
     let others = voters.iter().copied().filter(|s| *s != lost).collect();
     let near = range.descriptor.replica_on(lost).map(|r| r.site.clone());
@@ -70,8 +73,8 @@ fn replace(planner: &mut Planner<'_>, id: RangeId, range: &RangeView, lost: hold
 fn too_few_places(planner: &Planner<'_>, range: &RangeView) -> Option<String> {
     let wanted = planner.policy(range).voters().min(range.descriptor.voters().count());
     let (live, what) = match planner.policy(range).goal {
-        SurvivalGoal::Site => (planner.view.live_sites().len(), "sites"),
-        SurvivalGoal::Store => (planner.view.stores.values().filter(|s| s.alive).count(), "stores"),
+        SurvivalGoal::Site => (planner.live_sites, "sites"),
+        SurvivalGoal::Store => (planner.live_stores, "stores"),
     };
     (live < wanted).then(|| format!("{live} {what} live, {wanted} are needed"))
 }

@@ -4,7 +4,7 @@ use holdfast_types::{Key, KeyspaceId};
 
 use super::Planner;
 use crate::operator::{Reason, SplitPoint, Step};
-use crate::policy::Policies;
+use crate::policy::{Policies, Policy};
 use crate::view::RangeView;
 
 /// Below this a busy range is not split: it would be cut between a handful of keys.
@@ -13,33 +13,35 @@ const MIN_SPLIT_BYTES: u64 = 1 << 20;
 /// At most so many per plan as the limits say.
 pub(super) fn plan(planner: &mut Planner<'_>) {
     let mut left = planner.limits().splits_per_plan;
-    for (id, range) in planner.free_ranges() {
+    for (id, at) in std::mem::take(&mut planner.survey.splits) {
         if left == 0 {
             break;
         }
-        let Some(at) = split_point(planner, range) else { continue };
-        if planner.propose(id, Reason::Split, vec![Step::Split { at }]) {
+        planner.looked();
+        if !planner.claimed.contains(&id) && planner.propose(id, Reason::Split, vec![Step::Split { at }]) {
             left -= 1;
         }
     }
 }
 
-fn split_point(planner: &Planner<'_>, range: &RangeView) -> Option<SplitPoint> {
-    if let Some(key) = keyspace_bound(planner.policies, range) {
-        return Some(SplitPoint::Key(key));
+/// Where the range should be split, if it should; `bounds`: [`keyspace_bounds`].
+pub(super) fn split_point(policy: &Policy, bounds: &[Key], range: &RangeView) -> Option<SplitPoint> {
+    let keys = &range.descriptor.bounds;
+    let behind = bounds.partition_point(|key| *key <= keys.start);
+    if let Some(key) = bounds.get(behind).filter(|key| keys.is_before_end(key)) {
+        return Some(SplitPoint::Key(key.clone()));
     }
-    let policy = planner.policy(range);
     let busy = range.load.requests_millis_per_second > policy.split_requests_millis_per_second;
     let large = range.size_bytes > policy.split_bytes;
     (large || busy && range.size_bytes > MIN_SPLIT_BYTES).then_some(SplitPoint::Middle)
 }
 
-/// The first bound inside the range between a keyspace with a policy of its own and its neighbours.
-fn keyspace_bound(policies: &Policies, range: &RangeView) -> Option<Key> {
-    let bounds = &range.descriptor.bounds;
+/// The bounds between keyspaces with a policy of their own and their neighbours, in order.
+pub(super) fn keyspace_bounds(policies: &Policies) -> Vec<Key> {
     let own = std::iter::once(KeyspaceId::SYSTEM).chain(policies.keyspaces.keys().copied());
     let keys = own.flat_map(|ks| [Some(Key::bound(ks, b"")), Key::keyspace_end(ks)]).flatten();
     // `Key::MIN` and the first key of keyspace 0 are one bound.
-    keys.filter(|key| *key > Key::bound(KeyspaceId::SYSTEM, b"") && *key > bounds.start && bounds.is_before_end(key))
-        .min()
+    let mut keys: Vec<Key> = keys.filter(|key| *key > Key::bound(KeyspaceId::SYSTEM, b"")).collect();
+    keys.sort();
+    keys
 }

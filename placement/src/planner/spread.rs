@@ -13,7 +13,7 @@ use crate::view::RangeView;
 
 /// One kind of change of a range at a time: grow, shrink, part.
 pub(super) fn plan(planner: &mut Planner<'_>) {
-    for (id, range) in planner.free_ranges() {
+    for (id, range) in planner.unsettled() {
         let voters = range.voter_stores();
         let wanted = planner.wanted_voters(range);
         if voters.len() < wanted {
@@ -29,6 +29,9 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
 
 /// All new voters come in one joint change, so that their number is never even.
 fn grow(planner: &mut Planner<'_>, id: RangeId, range: &RangeView, wanted: usize) {
+    if !planner.may_copy(id, range, Reason::Spread) {
+        return;
+    }
     let mut target = range.voter_stores();
     while target.len() < wanted {
         let Some(store) = planner.best_store(id, range, &target, None) else {
@@ -70,6 +73,9 @@ fn part(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) {
     let voters = range.voter_stores();
     let mut movable = range.descriptor.voters().filter(|r| r.site == site && range.leader != Some(r.store));
     let Some(out) = movable.next() else { return };
+    if !planner.may_copy(id, range, Reason::Spread) {
+        return;
+    }
     let others = voters.iter().copied().filter(|s| *s != out.store).collect();
     match planner.best_store(id, range, &others, None) {
         Some(store) => {

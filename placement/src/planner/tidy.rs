@@ -1,5 +1,7 @@
 //! Learners that neither repair nor spread wants: either a balancing move is half done and still good, or they go.
 
+use std::collections::BTreeSet;
+
 use holdfast_types::RangeId;
 
 use super::{Planner, balance_replicas, swapped};
@@ -8,7 +10,7 @@ use crate::view::RangeView;
 
 /// Finishes or ends what is half done.
 pub(super) fn plan(planner: &mut Planner<'_>) {
-    for (id, range) in planner.free_ranges() {
+    for (id, range) in planner.unsettled() {
         // A learner whose store is away for a moment may be as good as copied, unless that store is to hold none.
         let (view, limits) = (planner.view, planner.limits());
         let away = |s| !view.is_alive(s) && !view.is_lost(s, limits) && !view.is_leaving(s);
@@ -27,8 +29,8 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
 /// take turns in finding each other's last step worth undoing.
 fn finish(planner: &mut Planner<'_>, id: RangeId, range: &RangeView) -> bool {
     let newest = range.descriptor.voters().map(|r| r.replica).max();
-    let learners: Vec<_> = range.learners().filter(|r| Some(r.replica) > newest).map(|r| r.store).collect();
-    let best = balance_replicas::moves(planner, id, range, |_, to| learners.contains(&to)).into_iter().min();
+    let learners: BTreeSet<_> = range.learners().filter(|r| Some(r.replica) > newest).map(|r| r.store).collect();
+    let best = balance_replicas::moves(planner, id, range, |_| Some(&learners)).into_iter().min();
     match best {
         Some(best) if best.cost < -4 => {
             let target = swapped(&range.voter_stores(), best.from, best.to);

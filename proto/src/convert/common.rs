@@ -2,16 +2,21 @@
 //!
 //! Shapes only: a message that converts may still ask for something illegal, which `holdfast_types::validate` refuses.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_types::{
     ClientId, Condition, Expected, FleetId, Key, KeyRange, LeaderHint, Mutation, RangeDescriptor, RangeEpoch, RangeId,
     RangeRequest, Rejected, ReplicaDescriptor, ReplicaId, Request, RequestId, Response, Role, Row, Sequence, SiteName,
-    Slot, StoreId, Timestamp, VersionedValue, WriteAttempt, limits,
+    StoreId, Timestamp, VersionedValue, WriteAttempt, limits,
 };
 
-use super::BadMessage;
+use super::{BadMessage, check_count};
 use crate::v1;
 use crate::v1::{condition, range_request, range_response, rejection};
 
@@ -27,10 +32,16 @@ pub fn key(raw: Bytes) -> Converted<Key> {
     Key::from_raw(raw).map_err(|e| BadMessage::malformed(e.to_string()))
 }
 
-/// A timestamp in which 0 means "none".
+/// A timestamp in which 0 means "none". It is only compared, so it may be any.
 #[must_use]
 pub fn optional_timestamp(raw: u64) -> Option<Timestamp> {
-    (raw != 0).then_some(Timestamp(raw))
+    (raw != 0).then_some(Timestamp::compared(raw))
+}
+
+/// How long to wait: nobody is kept waiting for longer than a deadline may be.
+#[must_use]
+pub fn wait(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(limits::MAX_DEADLINE)
 }
 
 impl From<BadMessage> for Rejected {
@@ -92,11 +103,7 @@ impl TryFrom<v1::RequestId> for RequestId {
         if client == ClientId::default() {
             return Err(BadMessage::malformed("the client of a request id is 0: draw 128 random bits"));
         }
-        let slot = u16::try_from(id.slot)
-            .ok()
-            .filter(|slot| *slot < limits::MAX_SLOTS)
-            .ok_or_else(|| BadMessage::malformed(format!("slot {} is not below {}", id.slot, limits::MAX_SLOTS)))?;
-        Ok(Self { client, slot: Slot(slot), sequence: Sequence(id.sequence) })
+        Ok(Self { client, slot: super::storage::slot(id.slot)?, sequence: Sequence::told(id.sequence)? })
     }
 }
 
@@ -111,7 +118,7 @@ impl TryFrom<v1::WriteAttempt> for WriteAttempt {
 
     fn try_from(write: v1::WriteAttempt) -> Converted<Self> {
         let id = required(write.id, "the id of a write attempt")?.try_into()?;
-        Ok(Self { id, attempt: write.attempt, last_moment: Timestamp(write.last_moment) })
+        Ok(Self { id, attempt: write.attempt, last_moment: Timestamp::compared(write.last_moment) })
     }
 }
 
@@ -137,9 +144,11 @@ impl From<RangeEpoch> for v1::RangeEpoch {
     }
 }
 
-impl From<v1::RangeEpoch> for RangeEpoch {
-    fn from(epoch: v1::RangeEpoch) -> Self {
-        Self { membership: epoch.membership, bounds: epoch.bounds }
+impl TryFrom<v1::RangeEpoch> for RangeEpoch {
+    type Error = BadMessage;
+
+    fn try_from(epoch: v1::RangeEpoch) -> Converted<Self> {
+        Ok(Self::bounded(epoch.membership, epoch.bounds)?)
     }
 }
 
@@ -186,8 +195,8 @@ impl TryFrom<v1::ReplicaDescriptor> for ReplicaDescriptor {
         let role = v1::ReplicaRole::try_from(replica.role)
             .map_err(|_| BadMessage::malformed(format!("replica role {} is not known", replica.role)))?;
         Ok(Self {
-            replica: ReplicaId(replica.replica_id),
-            store: StoreId(replica.store_id),
+            replica: ReplicaId::bounded(replica.replica_id)?,
+            store: StoreId::bounded(replica.store_id)?,
             site: SiteName::new(&replica.site).map_err(BadMessage::Malformed)?,
             role: role.try_into()?,
         })
@@ -211,12 +220,14 @@ impl TryFrom<v1::RangeDescriptor> for RangeDescriptor {
 
     /// Also checks the descriptor's invariants, so that no code behind this line meets a broken one.
     fn try_from(descriptor: v1::RangeDescriptor) -> Converted<Self> {
+        // Before they are compared with each other.
+        check_count("replicas of a range", descriptor.replicas.len(), limits::MAX_REPLICAS)?;
         let descriptor = Self {
-            range: RangeId(descriptor.range_id),
+            range: RangeId::bounded(descriptor.range_id)?,
             bounds: required(descriptor.bounds, "the bounds of a range")?.try_into()?,
-            epoch: descriptor.epoch.unwrap_or_default().into(),
+            epoch: descriptor.epoch.unwrap_or_default().try_into()?,
             replicas: descriptor.replicas.into_iter().map(TryInto::try_into).collect::<Converted<_>>()?,
-            next_replica: ReplicaId(descriptor.next_replica_id),
+            next_replica: ReplicaId::bounded(descriptor.next_replica_id)?,
         };
         descriptor.check().map_err(BadMessage::Malformed)?;
         Ok(descriptor)
@@ -236,7 +247,10 @@ impl TryFrom<v1::LeaderHint> for LeaderHint {
         if hint.store_id == StoreId::NONE.0 {
             return Err(BadMessage::malformed("the store of a leader hint is missing"));
         }
-        Ok(Self { store: StoreId(hint.store_id), address: (!hint.address.is_empty()).then_some(hint.address) })
+        Ok(Self {
+            store: StoreId::bounded(hint.store_id)?,
+            address: (!hint.address.is_empty()).then_some(hint.address),
+        })
     }
 }
 
@@ -263,7 +277,7 @@ impl TryFrom<condition::Expected> for Expected {
                 Err(BadMessage::malformed("`absent` is false: a condition that a key exists is not known"))
             }
             condition::Expected::Value(value) => Ok(Self::Value(value)),
-            condition::Expected::Version(version) => Ok(Self::Version(Timestamp(version))),
+            condition::Expected::Version(version) => Ok(Self::Version(Timestamp::compared(version))),
         }
     }
 }
@@ -360,9 +374,10 @@ impl TryFrom<v1::RangeRequest> for RangeRequest {
     type Error = BadMessage;
 
     fn try_from(request: v1::RangeRequest) -> Converted<Self> {
-        let epoch = request.epoch.unwrap_or_default().into();
+        let epoch = request.epoch.unwrap_or_default().try_into()?;
+        let range = RangeId::bounded(request.range_id)?;
         Ok(Self {
-            range: (request.range_id != 0).then_some((RangeId(request.range_id), epoch)),
+            range: (request.range_id != 0).then_some((range, epoch)),
             write: request.write.map(TryInto::try_into).transpose()?,
             request: required(request.body, "what is asked")?.try_into()?,
         })
@@ -381,7 +396,7 @@ impl From<VersionedValue> for v1::VersionedValue {
 impl From<v1::VersionedValue> for VersionedValue {
     fn from(value: v1::VersionedValue) -> Self {
         let expires_at = optional_timestamp(value.expires_at);
-        Self { value: value.value, timestamp: Timestamp(value.timestamp), expires_at }
+        Self { value: value.value, timestamp: Timestamp::compared(value.timestamp), expires_at }
     }
 }
 
@@ -451,17 +466,17 @@ pub fn outcome(response: v1::RangeResponse) -> Converted<Result<Response, Reject
         range_response::Body::Scanned(scanned) => Response::Scanned {
             rows: scanned.rows.into_iter().map(TryInto::try_into).collect::<Converted<_>>()?,
             resume: scanned.resume.map(key).transpose()?,
-            at: Timestamp(scanned.at),
+            at: Timestamp::told(scanned.at)?,
             within: scanned.within.map(TryInto::try_into).transpose()?.map(Box::new),
         },
-        range_response::Body::Written(written) => Response::Written { timestamp: Timestamp(written.timestamp) },
+        range_response::Body::Written(written) => Response::Written { timestamp: Timestamp::told(written.timestamp)? },
         range_response::Body::ConditionFailed(failed) => {
             Response::ConditionFailed { index: failed.index, actual: failed.actual.map(Into::into) }
         }
         range_response::Body::RangeDeleted(deleted) => Response::RangeDeleted {
             deleted: deleted.deleted,
             resume: deleted.resume.map(key).transpose()?,
-            timestamp: Timestamp(deleted.timestamp),
+            timestamp: Timestamp::told(deleted.timestamp)?,
         },
         range_response::Body::Rejected(rejection) => return Ok(Err(rejection.try_into()?)),
     }))
@@ -514,17 +529,20 @@ impl TryFrom<v1::Rejection> for Rejected {
         Ok(match required(rejection.reason, "the reason of a rejection")? {
             Reason::Invalid(_) => Self::Invalid(message),
             Reason::NotLeader(not) => {
-                Self::NotLeader { range: RangeId(not.range_id), leader: not.leader.map(TryInto::try_into).transpose()? }
+                let leader = not.leader.map(TryInto::try_into).transpose()?;
+                Self::NotLeader { range: RangeId::bounded(not.range_id)?, leader }
             }
             Reason::WrongRange(wrong) => {
                 Self::WrongRange { known: wrong.known.into_iter().map(TryInto::try_into).collect::<Converted<_>>()? }
             }
             Reason::SpansRanges(spans) => Self::SpansRanges { split_key: key(spans.split_key)? },
-            Reason::Busy(busy) => Self::Busy { retry_after: Duration::from_millis(busy.retry_after_ms) },
+            Reason::Busy(busy) => Self::Busy { retry_after: wait(busy.retry_after_ms) },
             Reason::StaleSequence(_) => Self::StaleSequence,
             Reason::RequestReused(_) => Self::RequestReused,
-            Reason::PastLastMoment(past) => Self::PastLastMoment { now: Timestamp(past.now) },
-            Reason::BelowGcThreshold(below) => Self::BelowGcThreshold { threshold: Timestamp(below.threshold) },
+            Reason::PastLastMoment(past) => Self::PastLastMoment { now: Timestamp::told(past.now)? },
+            Reason::BelowGcThreshold(below) => {
+                Self::BelowGcThreshold { threshold: Timestamp::compared(below.threshold) }
+            }
             Reason::Ambiguous(_) => Self::Ambiguous(message),
             Reason::DeadlineExceeded(_) => Self::DeadlineExceeded,
             Reason::Forbidden(_) => Self::Forbidden(message),

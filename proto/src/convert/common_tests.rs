@@ -5,6 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
+use holdfast_types::Slot;
+
 use super::*;
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -20,7 +22,12 @@ fn bounds() -> impl Strategy<Value = KeyRange> {
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
-    (1..=u64::MAX).prop_map(Timestamp)
+    (1..=Timestamp::from_ms(limits::MAX_TOLD_WALL_MS).0).prop_map(Timestamp)
+}
+
+/// What counts: up to the bound of its kind.
+fn counted() -> impl Strategy<Value = u64> {
+    prop_oneof![0..9_u64, 0..=limits::MAX_TOLD, Just(limits::MAX_TOLD)]
 }
 
 fn versioned() -> impl Strategy<Value = VersionedValue> {
@@ -61,7 +68,7 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn attempt() -> impl Strategy<Value = WriteAttempt> {
-    (1..=u128::MAX, 0..limits::MAX_SLOTS, any::<u64>(), any::<u32>(), any::<u64>()).prop_map(
+    (1..=u128::MAX, 0..limits::MAX_SLOTS, counted(), any::<u32>(), any::<u64>()).prop_map(
         |(client, slot, sequence, attempt, last)| WriteAttempt {
             id: RequestId { client: ClientId(client), slot: Slot(slot), sequence: Sequence(sequence) },
             attempt,
@@ -71,13 +78,13 @@ fn attempt() -> impl Strategy<Value = WriteAttempt> {
 }
 
 fn range_request() -> impl Strategy<Value = RangeRequest> {
-    let epoch = (any::<u64>(), any::<u64>()).prop_map(|(membership, bounds)| RangeEpoch { membership, bounds });
-    let range = option::of((1..=u64::MAX, epoch).prop_map(|(id, epoch)| (RangeId(id), epoch)));
+    let epoch = (counted(), counted()).prop_map(|(membership, bounds)| RangeEpoch { membership, bounds });
+    let range = option::of((1..=RangeId::MAX.0, epoch).prop_map(|(id, epoch)| (RangeId(id), epoch)));
     (range, option::of(attempt()), request()).prop_map(|(range, write, request)| RangeRequest { range, write, request })
 }
 
 fn descriptor() -> impl Strategy<Value = RangeDescriptor> {
-    (1..99u64, 1..6u64, any::<u64>(), 0..4u8).prop_map(|(range, voters, epoch, extra)| {
+    (1..99u64, 1..6u64, counted(), 0..4u8).prop_map(|(range, voters, epoch, extra)| {
         let replica = |id: u64, role| ReplicaDescriptor {
             replica: ReplicaId(id),
             store: StoreId(id + 100),
@@ -117,14 +124,14 @@ fn response() -> impl Strategy<Value = Response> {
 }
 
 fn hint() -> impl Strategy<Value = LeaderHint> {
-    (1..=u64::MAX, option::of("[a-z:0-9]{1,9}"))
+    (1..=StoreId::MAX.0, option::of("[a-z:0-9]{1,9}"))
         .prop_map(|(store, address)| LeaderHint { store: StoreId(store), address })
 }
 
 fn rejected() -> impl Strategy<Value = Rejected> {
     prop_oneof![
         ".{0,9}".prop_map(Rejected::Invalid),
-        (any::<u64>(), option::of(hint()))
+        (0..=RangeId::MAX.0, option::of(hint()))
             .prop_map(|(range, leader)| Rejected::NotLeader { range: RangeId(range), leader }),
         vec(descriptor(), 0..3).prop_map(|known| Rejected::WrongRange { known }),
         a_key().prop_map(|split_key| Rejected::SpansRanges { split_key }),
@@ -199,4 +206,53 @@ fn a_descriptor_that_breaks_its_invariants_is_refused() {
         next_replica_id: 1,
     };
     assert!(RangeDescriptor::try_from(empty).is_err());
+}
+
+#[test]
+fn numbers_out_of_bounds_are_refused() {
+    let request = |range_id, membership, sequence| {
+        let epoch = Some(v1::RangeEpoch { membership, bounds: 1 });
+        let id = v1::RequestId { client: Some(1_u128.into()), slot: 0, sequence };
+        let write = Some(v1::WriteAttempt { id: Some(id), attempt: 1, last_moment: u64::MAX });
+        let body = Some(range_request::Body::Get(v1::RangeGet { keys: vec![], at: u64::MAX }));
+        RangeRequest::try_from(v1::RangeRequest { range_id, epoch, write, body })
+    };
+    assert!(request(1, 1, 1).is_ok(), "what is only compared may be any");
+    for (range_id, membership, sequence) in [(u64::MAX, 1, 1), (1, u64::MAX, 1), (1, 1, u64::MAX)] {
+        assert!(request(range_id, membership, sequence).is_err(), "{range_id} {membership} {sequence}");
+    }
+    let descriptor = |replica_id, store_id, next_replica_id| {
+        let role = v1::ReplicaRole::Voter.into();
+        let replicas = vec![v1::ReplicaDescriptor { replica_id, store_id, site: "a".into(), role }];
+        let bounds = Some(KeyRange::all().into());
+        RangeDescriptor::try_from(v1::RangeDescriptor { range_id: 1, bounds, epoch: None, replicas, next_replica_id })
+    };
+    assert!(descriptor(1, 1, 2).is_ok());
+    assert!(descriptor(1, 1, u64::MAX).is_err());
+    assert!(descriptor(1, u64::MAX, 2).is_err());
+    let rejection = |reason| Rejected::try_from(v1::Rejection { message: String::new(), reason: Some(reason) });
+    let busy = rejection(rejection::Reason::Busy(v1::Busy { retry_after_ms: u64::MAX }));
+    assert_eq!(busy, Ok(Rejected::Busy { retry_after: limits::MAX_DEADLINE }), "nobody waits for ever");
+    assert!(rejection(rejection::Reason::PastLastMoment(v1::PastLastMoment { now: u64::MAX })).is_err());
+}
+
+#[test]
+fn a_range_has_no_more_replicas_than_any_policy_wants() {
+    let replica = |id: u64| v1::ReplicaDescriptor {
+        replica_id: id,
+        store_id: id,
+        site: "a".into(),
+        role: v1::ReplicaRole::Voter.into(),
+    };
+    let range = |replicas: u64| v1::RangeDescriptor {
+        range_id: 7,
+        bounds: Some(KeyRange::all().into()),
+        epoch: None,
+        replicas: (1..=replicas).map(replica).collect(),
+        next_replica_id: replicas + 1,
+    };
+    let most = limits::MAX_REPLICAS as u64;
+    assert!(RangeDescriptor::try_from(range(most)).is_ok());
+    let refused = RangeDescriptor::try_from(range(most + 1)).unwrap_err();
+    assert!(refused.to_string().contains("65 replicas"), "{refused}");
 }

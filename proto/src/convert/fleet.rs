@@ -1,5 +1,10 @@
 //! Conversions for `fleet.proto`, where types exist. The other messages are plain.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_types::{Located, Term};
 
 use super::BadMessage;
@@ -23,7 +28,7 @@ impl TryFrom<v1::LocatedRange> for Located {
         Ok(Self {
             descriptor: required(located.descriptor, "the descriptor of a range")?.try_into()?,
             leader: located.leader.map(TryInto::try_into).transpose()?,
-            term: Term(located.term),
+            term: Term::bounded(located.term)?,
         })
     }
 }

@@ -1,5 +1,10 @@
 //! Conversions for `kv.proto`: the public service speaks of keyspaces and user keys, everything behind it of raw keys.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_types::{
     Condition, Key, KeyRange, KeyspaceId, Located, Mutation, RangeRequest, Request, Response, Row, Term, Timestamp,
@@ -202,7 +207,7 @@ impl From<Row> for v1::KeyValue {
 /// The key within its keyspace.
 #[must_use]
 pub fn user_key(key: &Key) -> Bytes {
-    key.raw().slice(key.raw().len() - key.user_key().len()..)
+    key.raw().slice_ref(key.user_key())
 }
 
 // ---- the stream
@@ -224,7 +229,7 @@ impl TryFrom<v1::RangeNotice> for Located {
         Ok(Self {
             descriptor: required(notice.descriptor, "the descriptor of a notice")?.try_into()?,
             leader: notice.leader.map(TryInto::try_into).transpose()?,
-            term: Term(notice.term),
+            term: Term::bounded(notice.term)?,
         })
     }
 }

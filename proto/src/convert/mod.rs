@@ -1,4 +1,6 @@
 //! Conversions between messages and types: the only place. One file per .proto file.
+//!
+//! Every number of a message is bounded here, where it becomes a type (see `holdfast_types::bounds`).
 
 pub mod common;
 pub mod fleet;
@@ -6,6 +8,11 @@ pub mod kv;
 #[cfg(feature = "rpc")]
 pub mod status;
 pub mod storage;
+
+/// Refuses a list that is longer than any honest one, before anything is made of it.
+pub fn check_count(what: &str, count: usize, most: usize) -> Result<(), BadMessage> {
+    if count > most { Err(BadMessage::Malformed(format!("{count} {what}: there are {most} at most"))) } else { Ok(()) }
+}
 
 /// A message that is not well-formed: a field is missing or out of bounds, or a version is not known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,6 +36,12 @@ impl BadMessage {
     /// A malformed message.
     pub fn malformed(what: impl Into<String>) -> Self {
         Self::Malformed(what.into())
+    }
+}
+
+impl From<holdfast_types::OutOfBounds> for BadMessage {
+    fn from(bad: holdfast_types::OutOfBounds) -> Self {
+        Self::Malformed(bad.to_string())
     }
 }
 

@@ -1,6 +1,11 @@
 //! Conversions for `storage.proto`: the parts of stored messages that are types of `holdfast-types`. What a whole record means
 //! is the replica crate's affair.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_types::{ClientId, Mutation, Slot, Timestamp, limits};
 
 use super::BadMessage;
@@ -18,6 +23,11 @@ pub fn expect_version(what: &'static str, found: u32, known: u32) -> Result<(), 
     Err(BadMessage::UnknownVersion { what, found, known })
 }
 
+/// A stored timestamp, which clocks observe.
+pub fn stamp(raw: u64) -> Result<Timestamp, BadMessage> {
+    Ok(Timestamp::bounded(raw)?)
+}
+
 /// The two halves of a client id, as stored.
 #[must_use]
 pub fn client_halves(client: ClientId) -> (u64, u64) {
@@ -33,11 +43,8 @@ pub fn client_from_halves(high: u64, low: u64) -> ClientId {
 
 /// A slot as stored.
 pub fn slot(raw: u32) -> Result<Slot, BadMessage> {
-    u16::try_from(raw)
-        .ok()
-        .filter(|slot| *slot < limits::MAX_SLOTS)
-        .map(Slot)
-        .ok_or_else(|| BadMessage::malformed(format!("slot {raw} is not below {}", limits::MAX_SLOTS)))
+    let slot = u16::try_from(raw).ok().and_then(|raw| Slot::bounded(raw).ok());
+    slot.ok_or_else(|| BadMessage::malformed(format!("slot {raw} is not below {}", limits::MAX_SLOTS)))
 }
 
 impl From<Mutation> for v1::StoredMutation {

@@ -1,5 +1,10 @@
 //! One non-blocking socket of the support link, with its frames.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
@@ -64,8 +69,8 @@ impl Connection {
                     return Ok(turn);
                 }
                 Ok(bytes) => {
-                    read_bytes += bytes;
-                    self.reader.extend(&chunk[..bytes]);
+                    read_bytes = read_bytes.saturating_add(bytes);
+                    self.reader.extend(chunk.get(..bytes).unwrap_or_default());
                     while let Some(frame) = self.reader.next()? {
                         turn.frames.push(frame);
                     }
@@ -93,7 +98,7 @@ impl Connection {
 
     /// Queues a frame of the handshake and writes what the socket takes.
     pub(crate) fn say(&mut self, frame: &v1::LinkFrame) -> Result<(), Broken> {
-        self.writer.push(&frame.encode_to_vec());
+        self.writer.push(&frame.encode_to_vec())?;
         self.flush()
     }
 }

@@ -1,5 +1,10 @@
 //! Frames of the support link: cut from what was read, queued for what is written. No IO here.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -32,7 +37,7 @@ impl FrameReader {
         if bytes > limits::SUPPORT_FRAME_BYTES {
             return Err(Oversized { bytes });
         }
-        if self.buffer.len() < LENGTH_BYTES + bytes {
+        if self.buffer.len() < LENGTH_BYTES.saturating_add(bytes) {
             return Ok(None);
         }
         self.buffer.advance(LENGTH_BYTES);
@@ -49,17 +54,20 @@ pub(crate) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Queues a frame. Panics when it is larger than `limits::SUPPORT_FRAME_BYTES`.
-    pub(crate) fn push(&mut self, payload: &[u8]) {
-        assert!(payload.len() <= limits::SUPPORT_FRAME_BYTES, "a frame of {} bytes", payload.len());
-        let mut frame = BytesMut::with_capacity(LENGTH_BYTES + payload.len());
-        frame.put_u32(u32::try_from(payload.len()).expect("below the limit"));
+    /// Queues a frame, unless the far end would refuse it for its length.
+    pub(crate) fn push(&mut self, payload: &[u8]) -> Result<(), Oversized> {
+        let bytes = payload.len();
+        let length = u32::try_from(bytes).ok().filter(|_| bytes <= limits::SUPPORT_FRAME_BYTES);
+        let length = length.ok_or(Oversized { bytes })?;
+        let mut frame = BytesMut::with_capacity(LENGTH_BYTES.saturating_add(bytes));
+        frame.put_u32(length);
         frame.extend_from_slice(payload);
         if self.waiting.len() == limits::SUPPORT_QUEUE_FRAMES {
             self.waiting.pop_front();
-            self.dropped += 1;
+            self.dropped = self.dropped.saturating_add(1);
         }
         self.waiting.push_back(frame.freeze());
+        Ok(())
     }
 
     /// What to write next; none when all is written.
@@ -93,7 +101,7 @@ mod tests {
     fn frames_are_cut_wherever_the_reads_end() {
         let mut writer = FrameWriter::default();
         for payload in [&b"one"[..], b"", b"three"] {
-            writer.push(payload);
+            writer.push(payload).unwrap();
         }
         let mut reader = FrameReader::default();
         let mut frames = Vec::new();
@@ -111,16 +119,20 @@ mod tests {
         let mut reader = FrameReader::default();
         reader.extend(b"GET / HTTP/1.1");
         assert_eq!(reader.next(), Err(Oversized { bytes: 0x4745_5420 }));
+        let mut writer = FrameWriter::default();
+        let bytes = limits::SUPPORT_FRAME_BYTES + 1;
+        assert_eq!(writer.push(&vec![0; bytes]), Err(Oversized { bytes }));
+        assert!(writer.is_empty());
     }
 
     #[test]
     fn a_frame_that_was_begun_is_finished_and_of_the_others_the_oldest_go() {
         let mut writer = FrameWriter::default();
-        writer.push(&[0]);
+        writer.push(&[0]).unwrap();
         writer.front();
         writer.written(2);
         for number in 1..=10 {
-            writer.push(&[number]);
+            writer.push(&[number]).unwrap();
         }
         assert_eq!(writer.take_dropped(), 2);
         assert_eq!(writer.front().unwrap(), &[0, 1, 0], "the rest of the first");

@@ -39,7 +39,8 @@ impl Incoming {
     }
 }
 
-/// - At most `limits::SUPPORT_MAX_INCOMING` connections, of which each store has one that was welcomed.
+/// - At most `SupportConfig::max_incoming` connections, of which each store has one that was welcomed.
+/// - At most half of them are *strangers*: not welcomed, or of a store that nothing on record names. The oldest of these makes room for the next.
 /// - A connection that says no hello within the support interval is closed.
 #[derive(Default)]
 pub(crate) struct IncomingSet {
@@ -47,20 +48,27 @@ pub(crate) struct IncomingSet {
 }
 
 impl IncomingSet {
-    /// Takes all connections that wait.
-    pub(crate) fn accept(&mut self, listener: &TcpListener, now: Instant, sockets: &mut Sockets) {
-        loop {
+    /// Takes connections that wait; returns whether there may be more.
+    pub(crate) fn accept(
+        &mut self,
+        listener: &TcpListener,
+        config: &SupportConfig,
+        now: Instant,
+        sockets: &mut Sockets,
+    ) -> bool {
+        // Heartbeats are not to wait behind a flood of newcomers.
+        for _ in 0..limits::SUPPORT_ACCEPT_TURN {
             let (mut stream, from) = match listener.accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => continue,
                 Err(error) => {
                     // Mostly too many open files. The next one that connects tries again.
                     tracing::warn!(%error, "a support connection could not be accepted");
-                    return;
+                    return false;
                 }
             };
-            if self.by_token.len() >= limits::SUPPORT_MAX_INCOMING {
+            if !self.make_room(config) {
                 tracing::warn!(%from, "too many support connections");
                 continue;
             }
@@ -72,6 +80,24 @@ impl IncomingSet {
                 Err(error) => tracing::warn!(%from, %error, "a support connection could not be accepted"),
             }
         }
+        true
+    }
+
+    /// Sees to it that one more stranger can be let in; false: those who are there all have more right to it.
+    fn make_room(&mut self, config: &SupportConfig) -> bool {
+        let is_stranger = |incoming: &Incoming| {
+            incoming.welcomed.as_ref().is_none_or(|(caller, _)| !config.incarnations.is_proved(caller.store))
+        };
+        let strangers = self.by_token.iter().filter(|(_, incoming)| is_stranger(incoming));
+        let is_full = self.by_token.len() >= config.max_incoming;
+        if !is_full && strangers.clone().count() < (config.max_incoming / 2).max(1) {
+            return true;
+        }
+        // Those who have not said who they are go first, and of each kind the one that was silent for longest.
+        let oldest = strangers.min_by_key(|(_, incoming)| (incoming.welcomed.is_some(), incoming.last_heard));
+        let Some(token) = oldest.map(|(token, _)| *token) else { return false };
+        self.by_token.remove(&token);
+        true
     }
 
     /// The socket is ready for something. Returns whether there is more to read, or none when it is not one of these.
@@ -137,7 +163,7 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
         incoming.last_heard = now;
         // One answer that is still on its way says as much as two.
         if incoming.connection.writer.is_empty() {
-            incoming.connection.writer.push(&[]);
+            incoming.connection.writer.push(&[]).map_err(|oversized| oversized.to_string())?;
         }
         incoming.connection.flush().map_err(|broken| broken.to_string())?;
     }
@@ -146,11 +172,11 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
 
 fn greet(incoming: &mut Incoming, config: &SupportConfig, frame: Bytes) -> Result<(), String> {
     let judged = v1::LinkFrame::decode(frame)
-        .map_err(|error| Refusal::Malformed(error.to_string()))
+        .map_err(|error| Refusal::malformed(error.to_string()))
         .and_then(|first| handshake::judge_hello(&config.identity, &config.incarnations, first))
         .and_then(|caller| match caller.class {
             v1::LinkClass::Support => Ok(caller),
-            class => Err(Refusal::Malformed(format!("{class:?} streams have a port of their own"))),
+            class => Err(Refusal::malformed(format!("{class:?} streams have a port of their own"))),
         });
     let caller = match judged {
         Ok(caller) => caller,

@@ -37,6 +37,8 @@ pub struct SupportConfig {
     pub traffic: Arc<Traffic>,
     /// The newest starts of other stores; shared with the transport.
     pub incarnations: Incarnations,
+    /// Connections accepted at a time; `limits::SUPPORT_MAX_INCOMING` by default.
+    pub max_incoming: usize,
 }
 
 impl SupportConfig {
@@ -49,6 +51,7 @@ impl SupportConfig {
             security: Security::Plain,
             traffic: Arc::default(),
             incarnations: Incarnations::default(),
+            max_incoming: limits::SUPPORT_MAX_INCOMING,
         }
     }
 }
@@ -218,7 +221,11 @@ impl SupportLink {
         ready.extend(self.events.iter().map(|event| event.token()));
         for token in ready {
             match token {
-                LISTENER => self.incoming.accept(&self.listener, now, &mut self.sockets),
+                LISTENER => {
+                    if self.incoming.accept(&self.listener, &self.config, now, &mut self.sockets) {
+                        self.unfinished.insert(LISTENER);
+                    }
+                }
                 WAKER => {}
                 token => {
                     if self.handle_socket(token, now) {

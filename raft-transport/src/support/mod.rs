@@ -13,7 +13,7 @@
 //! `LinkFrame`s of the handshake; then heartbeats one way, opaque, and empty frames the other.
 
 mod connection;
-mod frame;
+pub(crate) mod frame;
 mod incoming;
 mod link;
 mod outgoing;

@@ -124,7 +124,9 @@ impl Outgoing {
             counters.dropped += u64::from(self.pending.replace(payload).is_some());
             return;
         };
-        connection.writer.push(&payload);
+        if let Err(oversized) = connection.writer.push(&payload) {
+            return self.fail(Broken::from(oversized).into(), now, counters);
+        }
         unanswered.get_or_insert(now);
         self.traffic.count(Cause::Support, payload.len());
         counters.dropped += connection.writer.take_dropped();
@@ -175,7 +177,7 @@ impl Outgoing {
         counters: &mut SupportCounters,
     ) -> Result<(), Failure> {
         let answer = v1::LinkFrame::decode(frame.clone())
-            .map_err(|error| Failure::Refused(Refusal::Malformed(error.to_string())))?;
+            .map_err(|error| Failure::Refused(Refusal::malformed(error.to_string())))?;
         handshake::judge_answer(&config.identity, &config.incarnations, self.store, answer)
             .map_err(Failure::Refused)?;
         tracing::info!(store = %self.store, "support connection opened");

@@ -38,7 +38,9 @@ fn start(identity: Identity) -> SupportLink {
     SupportLink::start(SupportConfig::new(identity), any_port()).unwrap()
 }
 
+/// The fleet has that store on record, and this is where it is.
 fn introduce(link: &SupportLink, store: u64, address: SocketAddr) {
+    link.config().incarnations.prove(StoreId(store));
     link.addresses().set(StoreId(store), SiteName::new(&format!("site-{store}")).unwrap(), &address.to_string());
 }
 
@@ -268,4 +270,26 @@ fn a_store_that_never_reads_delays_nobody_and_is_tried_anew() {
     // Nothing was answered, so that a new connection comes.
     let second = welcome(&mut a);
     drop((first, second));
+}
+
+#[test]
+fn strangers_on_all_seats_keep_no_store_out_that_the_fleet_knows() {
+    let mut config = SupportConfig::new(identity(2, 1));
+    // Idle strangers stay for as long as the test.
+    (config.max_incoming, config.interval) = (4, Duration::from_secs(600));
+    config.incarnations.prove(StoreId(1));
+    let mut b = SupportLink::start(config, any_port()).unwrap();
+    let (mut a, beat) = (start(identity(1, 5)), Bytes::from_static(b"beat"));
+    introduce(&a, 2, b.local_address());
+    let mut invented = welcomed_stranger(&mut b);
+    let mut idle: Vec<_> = (0..20).map(|_| TcpStream::connect(b.local_address()).unwrap()).collect();
+    assert_eq!(exchange(&mut a, &mut b, 2), (StoreId(1), Incarnation(5), beat.clone()));
+    let opened = a.counters().opened;
+    // The first of them made room, and the last are still there.
+    until_closed(&mut b, &mut idle[0]);
+    idle.extend((0..20).map(|_| TcpStream::connect(b.local_address()).unwrap()));
+    until_closed(&mut b, &mut idle[20]);
+    put_frame(&mut invented, b"");
+    assert_eq!(exchange(&mut a, &mut b, 2), (StoreId(1), Incarnation(5), beat));
+    assert_eq!(a.counters().opened, opened, "its connection stayed");
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_raft_transport::{
-    Addresses, Class, Identity, Inbound, Intake, Introduction, Process, Refusal, Transport, TransportConfig,
+    Addresses, Class, Identity, Inbound, Incarnations, Intake, Introduction, Process, Refusal, Transport,
+    TransportConfig,
 };
 use holdfast_types::{FleetId, Incarnation, SiteName, StoreId};
 use tokio::runtime::Runtime;
@@ -107,6 +108,7 @@ pub fn identity(store: u64, incarnation: u64) -> Identity {
 
 pub struct Store {
     pub transport: Transport,
+    incarnations: Incarnations,
     events: Receiver<Event>,
 }
 
@@ -118,10 +120,13 @@ impl Store {
     pub fn start_as(config: TransportConfig, gate: Option<Arc<Notify>>) -> Store {
         let (sender, events) = channel();
         let recorder = Arc::new(Recorder { events: Mutex::new(sender), gate });
-        Store { transport: Transport::start(config, recorder).unwrap(), events }
+        let incarnations = config.incarnations.clone();
+        Store { transport: Transport::start(config, recorder).unwrap(), incarnations, events }
     }
 
+    /// The fleet has that store on record, and this is where it is.
     pub fn knows(&self, store: u64, address: SocketAddr) {
+        self.incarnations.prove(StoreId(store));
         self.transport.set_address(StoreId(store), site(store), &address.to_string());
     }
 

@@ -98,6 +98,43 @@ fn membership_changes_count_in_the_epoch_and_keep_the_bounds() {
     assert_eq!(results[0].change, AppliedChange::Membership(state.descriptor));
 }
 
+/// What comes of one entry, if anything does.
+fn apply_one(state: &RangeState, kind: EntryKind) -> Option<RangeState> {
+    let entry = CommittedEntry { index: state.applied.next(), term: Term(6), kind };
+    let task = ApplyTask { state: state.clone(), entries: vec![entry] };
+    let (ops, applied) = apply::run(task, &Model::default()).ok()?;
+    for op in ops {
+        if let DataOp::SetRangeState { state, .. } = op {
+            RangeState::decode(state).expect("what is written can be read again");
+        }
+    }
+    Some(applied.state)
+}
+
+#[test]
+fn what_could_not_be_read_again_is_a_fault_and_not_written() {
+    let state = fresh_state();
+    let nobody = MembershipCommand { replicas: Vec::new(), next_replica: ReplicaId(9) };
+    assert_eq!(apply_one(&state, EntryKind::Membership(nobody.clone())), None);
+    assert!(MembershipCommand::decode(nobody.encode()).is_err(), "nor is it taken in");
+    let mut learners = MembershipCommand::to(&state.descriptor);
+    learners.replicas.iter_mut().for_each(|replica| replica.role = Role::Learner);
+    assert_eq!(apply_one(&state, EntryKind::Membership(learners)), None);
+    let after = |state: &RangeState, body| {
+        let bounds_epoch = state.descriptor.epoch.bounds;
+        apply_one(state, EntryKind::Normal(Command { bounds_epoch, body }.encode()))
+    };
+    let latest = Timestamp::from_ms(limits::MAX_WALL_MS);
+    let late = after(&state, CommandBody::PassTime(latest)).expect("it can be read again");
+    assert_eq!(after(&late, CommandBody::PassTime(latest.next())), None);
+    let mut old = state.clone();
+    old.descriptor.epoch.bounds = limits::MAX_COUNTED;
+    let split = Split { at: key("m"), right: RangeId(8), right_leader: ReplicaId(2) };
+    assert_eq!(after(&old, CommandBody::Split(split)), None);
+    let full = RangeState { applied: LogIndex(limits::MAX_COUNTED), ..state };
+    assert_eq!(apply_one(&full, EntryKind::Empty), None);
+}
+
 #[test]
 fn an_entry_that_cannot_be_read_is_a_fault_not_a_drop() {
     let kind = EntryKind::Normal(vec![0xff; 9].into());
@@ -131,4 +168,21 @@ fn versions_that_only_this_replica_still_has_go_with_the_marker_above_them() {
         assert_eq!(model.versions.keys().map(|(_, at)| at.0).collect::<Vec<_>>(), [Timestamp(90)]);
     }
     assert_eq!(uncompacted, compacted);
+}
+
+/// A store that counts on from it and writes that down must start again.
+#[test]
+fn a_disk_may_hold_what_no_snapshot_may_bring() {
+    let state = fresh_state();
+    assert!(state.is_told());
+    let index = RangeState { applied: LogIndex(limits::MAX_COUNTED), ..state.clone() };
+    let time = RangeState { last_timestamp: Timestamp::from_ms(limits::MAX_WALL_MS), ..state.clone() };
+    let mut epoch = state.clone();
+    epoch.descriptor.epoch.membership = limits::MAX_COUNTED;
+    let mut next = state;
+    next.descriptor.next_replica = ReplicaId(limits::MAX_COUNTED);
+    for far in [index, time, epoch, next] {
+        assert_eq!(RangeState::decode(far.encode()), Ok(far.clone()));
+        assert!(!far.is_told(), "{far:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The address book on disk: `directory.json`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -40,6 +41,9 @@ struct FileStore {
     /// Not used; older programs want it.
     #[serde(default)]
     http: String,
+    /// Older programs take such a store for one that is on record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    hearsay: bool,
 }
 
 /// What is written down.
@@ -47,6 +51,8 @@ struct FileStore {
 pub struct Kept {
     /// Where the stores are.
     pub claims: Vec<Claim>,
+    /// Of these, stores that were reached, and that the fleet had not on record as far as was heard.
+    pub hearsay: BTreeSet<StoreId>,
     /// Stores that were forgotten; of their records only who they were and when it ended.
     pub forgotten: Vec<StoreRecord>,
 }
@@ -64,21 +70,41 @@ pub fn read(path: &Path) -> anyhow::Result<Kept> {
         path.display(),
         file.version
     );
-    let forgotten = file.forgotten.into_iter().map(FileForgotten::into_record).collect::<anyhow::Result<_>>()?;
-    let claims = file.stores.into_iter().map(FileStore::into_claim).collect::<anyhow::Result<_>>()?;
-    Ok(Kept { claims, forgotten })
+    let mut forgotten = Vec::new();
+    for stored in file.forgotten {
+        match stored.into_record() {
+            Ok(record) => forgotten.push(record),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "that a store was forgotten was written down wrongly; the fleet tells of it again"
+            ),
+        }
+    }
+    let hearsay =
+        file.stores.iter().filter(|store| store.hearsay).filter_map(|store| StoreId::bounded(store.store).ok());
+    let hearsay = hearsay.collect();
+    let mut claims = Vec::new();
+    for stored in file.stores {
+        match stored.into_claim() {
+            Ok(claim) => claims.push(claim),
+            // An earlier version wrote down whatever it was told.
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "where a store is was written down wrongly; others are asked for it"
+            ),
+        }
+    }
+    Ok(Kept { claims, hearsay, forgotten })
 }
 
 /// Writes the book down, all of it or nothing.
 pub fn write(path: &Path, kept: &Kept) -> anyhow::Result<()> {
     // An older program keeps the last place of a store: the one in use.
-    let stores = kept.claims.iter().rev().map(FileStore::from).collect();
+    let stored = |claim: &Claim| FileStore { hearsay: kept.hearsay.contains(&claim.store), ..FileStore::from(claim) };
+    let stores = kept.claims.iter().rev().map(stored).collect();
     let forgotten = kept.forgotten.iter().map(FileForgotten::from).collect();
     let file = File { version: VERSION, stores, forgotten };
-    let next = path.with_extension("json.next");
-    std::fs::write(&next, serde_json::to_string_pretty(&file)?)?;
-    std::fs::File::open(&next)?.sync_all()?;
-    std::fs::rename(&next, path)?;
+    holdfast_files::replace(path, &serde_json::to_vec_pretty(&file)?)?;
     Ok(())
 }
 
@@ -91,6 +117,7 @@ impl From<&Claim> for FileStore {
             client: claim.client.clone(),
             store_to_store: claim.store_to_store.clone(),
             http: String::new(),
+            hearsay: false,
         }
     }
 }
@@ -105,8 +132,8 @@ impl From<&StoreRecord> for FileForgotten {
 impl FileForgotten {
     fn into_record(self) -> anyhow::Result<StoreRecord> {
         Ok(StoreRecord {
-            forgotten_at: Some(Timestamp(self.at)),
-            ..StoreRecord::new(StoreId(self.store), SiteName::new(&self.site).map_err(anyhow::Error::msg)?)
+            forgotten_at: Some(Timestamp::bounded(self.at)?),
+            ..StoreRecord::new(StoreId::bounded(self.store)?, SiteName::new(&self.site).map_err(anyhow::Error::msg)?)
         })
     }
 }
@@ -114,9 +141,9 @@ impl FileForgotten {
 impl FileStore {
     fn into_claim(self) -> anyhow::Result<Claim> {
         Ok(Claim {
-            store: StoreId(self.store),
+            store: StoreId::bounded(self.store)?,
             site: SiteName::new(&self.site).map_err(anyhow::Error::msg)?,
-            incarnation: Incarnation(self.incarnation),
+            incarnation: Incarnation::bounded(self.incarnation)?,
             client: self.client,
             store_to_store: self.store_to_store,
         })

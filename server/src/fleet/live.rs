@@ -1,9 +1,6 @@
 //! The subcommands of `holdfast fleet` that talk to the sites.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +13,7 @@ use holdfast_control::stores::{StoreView, Stores};
 use holdfast_control::sync::{self, Synced};
 use holdfast_control::{audit, plan, report, status};
 use holdfast_k8s::Fleet;
-use holdfast_output::{Lines, Unwritten, errln, out, outln};
+use holdfast_output::{Lines, Unwritten, errln, out, outln, visible};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -296,7 +293,7 @@ fn print_status(fleet: &Fleet, sites: &[status::SiteStatus], stores: &StoreView)
         }
     }
     if let StoreView::Known(known) = stores {
-        known.troubles.iter().try_for_each(|trouble| outln!("warning: {}", trouble.what))?;
+        known.troubles.iter().try_for_each(|trouble| outln!("warning: {}", visible(&trouble.what)))?;
     }
     Ok(())
 }
@@ -374,7 +371,10 @@ pub async fn access(args: &AccessArgs) -> anyhow::Result<ExitCode> {
     if !accesses.is_empty() {
         let text = access::kubeconfig(&live.kubeconfig, &live.fleet.namespace, &accesses)?;
         match &args.out {
-            Some(out) => write_secret(out, &text)?,
+            // Nobody else can read it, from its first byte on.
+            Some(out) => {
+                holdfast_files::replace(out, text.as_bytes()).with_context(|| format!("writing {}", out.display()))?
+            }
             None => out!("{text}")?,
         }
     }
@@ -387,16 +387,4 @@ async fn token(live: &Live, reach: &Reach, account: &str, hours: u64) -> anyhow:
     let token = access::token(link, &live.fleet.namespace, account, hours * 3600).await;
     let token = token.context("no token; has the fleet been applied to the site, and may you hand out tokens?")?;
     Ok(Access { context: reach.site.context.clone(), token })
-}
-
-/// A file that nobody else can read, from its first byte on.
-fn write_secret(file: &Path, text: &str) -> anyhow::Result<()> {
-    let writing = || format!("writing {}", file.display());
-    // One that is there may be readable by others.
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(writing),
-        _ => {}
-    }
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(writing)?;
-    open.write_all(text.as_bytes()).with_context(writing)
 }

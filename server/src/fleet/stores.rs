@@ -272,10 +272,12 @@ mod tests {
             cores: 1,
             used_millicores: 0,
             quarantined: Vec::new(),
+            quarantined_replicas: 0,
             complaints: Vec::new(),
             headroom: Vec::new(),
             leaving_at: None,
             zone: None,
+            awaited_since: None,
         }
     }
 

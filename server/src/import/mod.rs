@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use holdfast_client::Client;
-use holdfast_output::{errln, outln};
+use holdfast_output::{errln, outln, visible};
 use holdfast_types::KeyspaceName;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
             Err(row) => {
                 bad += 1;
                 if bad <= SHOW_BAD {
-                    bar.suspend(|| errln!("line {}: {}", row.line, row.reason));
+                    bar.suspend(|| errln!("line {}: {}", row.line, visible(&row.reason)));
                 }
             }
         }
@@ -180,9 +180,8 @@ fn reached(kept: &Path, size_bytes: u64) -> anyhow::Result<u64> {
 }
 
 fn keep(kept: &Path, size_bytes: u64, line: u64) -> anyhow::Result<()> {
-    let next = kept.with_extension("next");
-    std::fs::write(&next, serde_json::to_string(&Progress { version: VERSION, size_bytes, line })?)?;
-    std::fs::rename(&next, kept).with_context(|| format!("keeping the progress in {}", kept.display()))
+    let progress = serde_json::to_vec(&Progress { version: VERSION, size_bytes, line })?;
+    holdfast_files::replace(kept, &progress).with_context(|| format!("keeping the progress in {}", kept.display()))
 }
 
 #[cfg(test)]
@@ -197,5 +196,14 @@ mod tests {
         keep(&kept, 10, 7).unwrap();
         assert_eq!(reached(&kept, 10).unwrap(), 7);
         assert_eq!(reached(&kept, 11).unwrap(), 0);
+    }
+
+    #[test]
+    fn files_beside_the_input_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("a.csv.next");
+        std::fs::write(&theirs, "theirs").unwrap();
+        keep(&progress_file(&dir.path().join("a.csv")), 10, 7).unwrap();
+        assert_eq!(std::fs::read(theirs).unwrap(), b"theirs");
     }
 }

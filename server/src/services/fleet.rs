@@ -1,22 +1,31 @@
 //! The fleet service: what clients learn the fleet from, and how stores join it.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::ComplaintKind;
-use holdfast_placement::{StoreAddresses, StoreRecord, check_identity};
+use holdfast_placement::StoreRecord;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::Fleet;
 use holdfast_types::{KeyRange, Rejected, SiteName, StoreId, limits};
 use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
+use crate::announcing;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
-use crate::{announcing, config};
+use crate::services::fitting::{paid, short};
 
 /// Ranges of one answer when the caller names no limit, and at most.
 const LOCATE_DEFAULT: u32 = 100;
@@ -37,24 +46,29 @@ pub struct FleetService {
     pub site: SiteName,
     /// Bounds announcements.
     pub announcements: Mutex<Budget>,
+    /// Bounds joins.
+    pub joins: Mutex<Budget>,
+    /// Bounds what members say of where they are.
+    pub renewals: Mutex<Budget>,
 }
 
 /// So many calls in a second, and no more.
 pub struct Budget {
+    per_second: u32,
     left: u32,
     since: Instant,
 }
 
 impl Budget {
     /// A budget of which nothing is used.
-    pub fn new(now: Instant) -> Self {
-        Self { left: limits::ANNOUNCEMENTS_PER_SECOND, since: now }
+    pub fn new(per_second: u32, now: Instant) -> Self {
+        Self { per_second, left: per_second, since: now }
     }
 
     /// True when there is one left.
     fn take(&mut self, now: Instant) -> bool {
         if now.duration_since(self.since) >= Duration::from_secs(1) {
-            *self = Self::new(now);
+            *self = Self::new(self.per_second, now);
         }
         let has_one = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -64,7 +78,8 @@ impl Budget {
 
 impl FleetService {
     fn check_token(&self, token: &str) -> Result<(), Status> {
-        if token == self.fleet_token {
+        // How long the comparison takes says nothing of where they differ.
+        if bool::from(token.as_bytes().ct_eq(self.fleet_token.as_bytes())) {
             return Ok(());
         }
         Err(Status::permission_denied(
@@ -75,10 +90,6 @@ impl FleetService {
 
 fn rejected(error: holdfast_proto::convert::BadMessage) -> Status {
     to_status(Rejected::invalid(error.to_string()))
-}
-
-fn site_of(name: &str) -> Result<SiteName, Status> {
-    SiteName::new(name).map_err(Status::invalid_argument)
 }
 
 fn store_info(running: &Running, record: &StoreRecord) -> v1::StoreInfo {
@@ -95,8 +106,8 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
     let mut sites: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for store in stores {
         let counts = sites.entry(&store.site).or_default();
-        counts.0 += 1;
-        counts.1 += u32::from(store.alive);
+        counts.0 = u32::saturating_add(counts.0, 1);
+        counts.1 = u32::saturating_add(counts.1, store.alive.into());
     }
     let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo { name: name.to_owned(), stores, alive };
     sites.into_iter().map(info).collect()
@@ -104,7 +115,7 @@ fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
 
 #[tonic::async_trait]
 impl Fleet for FleetService {
-    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let Some(running) = self.state.running() else {
             if self.state.is_member() {
                 // What it knows of its fleet is being read.
@@ -114,17 +125,18 @@ impl Fleet for FleetService {
         };
         let directory = running.directory.all();
         let stores: Vec<_> = directory.values().map(|record| store_info(&running, record)).collect();
-        Ok(Response::new(v1::DescribeResponse {
+        let answer = v1::DescribeResponse {
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
             now: running.fleet_now().0,
             sites: site_infos(&stores),
             stores,
-        }))
+        };
+        paid(&Ledger::of(request.extensions()), answer)
     }
 
     async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         let bounds: KeyRange = match request.bounds {
             Some(bounds) => bounds.try_into().map_err(rejected)?,
@@ -132,24 +144,15 @@ impl Fleet for FleetService {
         };
         let limit = if request.limit == 0 { LOCATE_DEFAULT } else { request.limit.min(LOCATE_MAX) };
         let limit = usize::try_from(limit).expect("a limit of a thousand fits");
-        let mut found = running.store.ranges();
-        found.retain(|found| found.descriptor.bounds.overlaps(&bounds));
-        if request.reverse {
-            found.reverse();
-        }
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let resume = found.last().filter(|_| more).and_then(|last| {
-            let bounds = &last.descriptor.bounds;
-            if request.reverse { Some(bounds.start.clone()) } else { bounds.end.clone() }
-        });
+        let page = Page { reverse: request.reverse, limit, max_bytes: limits::RANGES_PAGE_BYTES };
+        let (found, resume) = running.store.ranges_within(&bounds, page, |_| true);
         let ranges = found
             .iter()
             .map(|found| running.notice(found))
             .map(|n| v1::LocatedRange { descriptor: n.descriptor, leader: n.leader, term: n.term })
             .collect();
         let resume = resume.map(|key| key.raw().clone());
-        Ok(Response::new(v1::LocateResponse { ranges, resume, now: running.fleet_now().0 }))
+        paid(&client, v1::LocateResponse { ranges, resume, now: running.fleet_now().0 })
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
@@ -162,10 +165,12 @@ impl Fleet for FleetService {
         let complaints = running.complaints();
         let health = |kind: ComplaintKind| {
             let what = complaints.iter().filter(|complaint| complaint.kind == kind);
-            let message = what.map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let message =
+                short(what.take(limits::MAX_SENTENCES).map(ToString::to_string).collect::<Vec<_>>().join("; "));
             Some(v1::Health { healthy: message.is_empty(), message })
         };
-        let ranges: Vec<_> = running.store.ranges().into_iter().filter(|found| found.own).collect();
+        let ranges = running.store.counts(running.store_id);
+        let (quarantined, quarantined_replicas) = running.quarantined();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Ok(Response::new(v1::StatusResponse {
             version,
@@ -179,15 +184,16 @@ impl Fleet for FleetService {
             threads: health(ComplaintKind::Threads),
             streams: health(ComplaintKind::Streams),
             draining: self.state.is_draining(),
-            ranges: count(ranges.len()),
-            leaders: count(ranges.iter().filter(|found| found.leader == Some(running.store_id)).count()),
-            quarantined: running.quarantined(),
+            ranges: count(ranges.own),
+            leaders: count(ranges.led),
+            quarantined,
+            quarantined_replicas,
             uptime_ms,
         }))
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         self.check_token(&request.fleet_token)?;
         if let Some(fleet) = request.fleet
@@ -198,28 +204,19 @@ impl Fleet for FleetService {
                 running.fleet
             )));
         }
-        let some = |text: String| (!text.is_empty()).then_some(text);
-        if !request.site_identity.is_empty() {
-            check_identity(&request.site_identity).map_err(to_status)?;
+        let applicant = Applicant::of(request).map_err(to_status)?;
+        // Those who want to become members do not keep members from starting.
+        let budget = if applicant.store == StoreId::NONE { &self.joins } else { &self.renewals };
+        if !budget.lock().take(Instant::now()) {
+            return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
         }
-        let applicant = Applicant {
-            store: StoreId(request.store_id),
-            site: site_of(&request.site)?,
-            site_identity: some(request.site_identity),
-            addresses: StoreAddresses {
-                client: request.client_address,
-                store_to_store: request.store_address,
-                http: String::new(),
-            },
-            zone: zone_of(request.zone)?,
-        };
         let (store, records) = join(&running, &applicant).await.map_err(|refusal| to_status(refusal.into()))?;
         let stores = records.iter().map(|record| store_info(&running, record)).collect();
-        Ok(Response::new(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores }))
+        paid(&client, v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores })
     }
 
     async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
-        let running = self.state.member()?;
+        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
         let request = request.into_inner();
         self.check_token(&request.fleet_token)?;
         if request.fleet != Some(running.fleet.into()) {
@@ -236,10 +233,11 @@ impl Fleet for FleetService {
         }
         let said = request.speaker.into_iter().chain(request.known);
         running.directory.hear(&said.filter_map(announcing::from_wire).collect::<Vec<_>>());
-        Ok(Response::new(v1::AnnounceResponse {
+        let answer = v1::AnnounceResponse {
             speaker: Some(announcing::to_wire(&running.directory.own_claim())),
             known: running.directory.claims().iter().map(announcing::to_wire).collect(),
-        }))
+        };
+        paid(&client, answer)
     }
 
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
@@ -258,14 +256,6 @@ impl Fleet for FleetService {
     }
 }
 
-/// The zone that a store claims to be in.
-fn zone_of(name: String) -> Result<Option<String>, Status> {
-    if name.is_empty() {
-        return Ok(None);
-    }
-    config::check_zone(&name).map(|()| Some(name)).map_err(|why| Status::invalid_argument(why.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,7 +263,7 @@ mod tests {
     #[test]
     fn announcements_are_bounded() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
+        let mut budget = Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, start);
         let taken = (0..10_000).filter(|_| budget.take(start)).count();
         assert_eq!(taken, usize::try_from(limits::ANNOUNCEMENTS_PER_SECOND).unwrap());
         assert!(budget.take(start + Duration::from_secs(1)));

@@ -1,9 +1,17 @@
 //! The public service: unary calls and scans for thin clients, the stream for ours.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_client::core::spanning::{ScanPager, ScanPart};
+use holdfast_edge::budget::Charge;
+use holdfast_edge::layer::TakenBy;
+use holdfast_edge::ledger::Ledger;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
@@ -11,17 +19,19 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::kv_server::Kv;
 use holdfast_types::validate::validate;
 use holdfast_types::{Key, KeyRange, RangeRequest, Rejected, Request as Asked, Response as Answer, Timestamp, limits};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::permitted::permitted;
 use super::{repeat, spanning, stream};
 use crate::running::{Running, ServerState};
 
 /// Pages of a scan that a slow client may lag behind.
 const SCAN_PAGES_AHEAD: usize = 2;
+/// What a page takes at most, but for its last row; it is charged before it is read.
+const PAGE_BYTES: usize = limits::MAX_SCAN_BYTES as usize;
 
 /// The public service of one store.
 pub struct KvService {
@@ -47,8 +57,8 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
     let count: u64 = digits.parse().ok()?;
     match unit {
-        "H" => Some(Duration::from_secs(count * 3_600)),
-        "M" => Some(Duration::from_secs(count * 60)),
+        "H" => Some(Duration::from_secs(u64::saturating_mul(count, 3_600))),
+        "M" => Some(Duration::from_secs(u64::saturating_mul(count, 60))),
         "S" => Some(Duration::from_secs(count)),
         "m" => Some(Duration::from_millis(count)),
         "u" => Some(Duration::from_micros(count)),
@@ -65,10 +75,9 @@ impl KvService {
         A: TryFrom<Answer, Error = BadMessage>,
     {
         let running = self.state.member()?;
-        let deadline = Instant::now() + patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
-        permitted(&asked).map_err(to_status)?;
-        let answer = repeat::ask(&running, asked, deadline).await.map_err(to_status)?;
+        let answer = repeat::ask(&running, Some(&client), asked, deadline).await.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
 }
@@ -106,11 +115,11 @@ impl Kv for KvService {
 
     async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
         let running = self.state.member()?;
-        let deadline = Instant::now() + patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let asked = RangeRequest::from(request.into_inner());
         validate(&asked, limits::MAX_VALUE_BYTES).map_err(to_status)?;
         let Asked::Get { keys, at } = asked.request else { return Err(Status::internal("a batch get is a get")) };
-        let values = spanning::get(&running, &keys, at, deadline).await.map_err(to_status)?;
+        let values = spanning::get(&running, &client, &keys, at, deadline).await.map_err(to_status)?;
         let answer = Answer::Got { values };
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
@@ -124,10 +133,12 @@ impl Kv for KvService {
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         let running = self.state.member()?;
-        let wait = patience(&request);
+        let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
         let (pages, stream) = mpsc::channel(SCAN_PAGES_AHEAD);
-        tokio::spawn(scan(running, request.into_inner(), wait, pages));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        tokio::spawn(scan(running, client, request.into_inner(), deadline, pages));
+        let mut response = Response::new(ReceiverStream::new(stream));
+        response.extensions_mut().insert(TakenBy(deadline.into_std()));
+        Ok(response)
     }
 
     async fn stream(
@@ -135,20 +146,16 @@ impl Kv for KvService {
         request: Request<Streaming<v1::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let running = self.state.member()?;
-        Ok(Response::new(stream::serve(running, request.into_inner())))
+        let client = Ledger::of(request.extensions());
+        Ok(Response::new(stream::serve(running, client, request.into_inner())))
     }
 }
 
-/// Reads page after page until the rows, the bytes, the client or its deadline end.
-async fn scan(
-    running: Arc<Running>,
-    request: v1::ScanRequest,
-    wait: Duration,
-    pages: mpsc::Sender<Result<v1::ScanResponse, Status>>,
-) {
-    let deadline = Instant::now() + wait;
+/// Reads page after page until the rows, the bytes, the client or its deadline end. A page is read once there is a place for it: a scan
+/// that nobody reads holds a few pages, and reads no more.
+async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanRequest, deadline: Instant, pages: Pages) {
     let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
-    let at = (request.at != 0).then_some(Timestamp(request.at));
+    let at = (request.at != 0).then_some(Timestamp::compared(request.at));
     let mut pager =
         ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
             .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
@@ -156,13 +163,18 @@ async fn scan(
     while let Some(asked) = pager.next_request() {
         let asked = RangeRequest { range: None, write: None, request: asked };
         let answer = tokio::select! {
-            answer = repeat::ask(&running, asked, deadline) => answer,
-            // The client has gone.
+            answer = page(&running, &client, asked, deadline, &pages) => answer,
+            // The client has gone, or does not take what it was answered.
             () = pages.closed() => return,
         };
-        let page = match answer {
-            Ok(page) => page,
-            Err(error) => return drop(pages.send(Err(to_status(error))).await),
+        let (place, held, page) = match answer {
+            Some(Page { place, held: Some(held), answer: Ok(page) }) => (place, held, page),
+            Some(Page { place, answer, .. }) => {
+                let error = answer.err().unwrap_or(Rejected::DeadlineExceeded);
+                return place.send(Err(to_status(error)));
+            }
+            // The deadline came, and there is no place for a word about it.
+            None => return,
         };
         let next = match &page {
             Answer::Scanned { resume, .. } => resume.clone(),
@@ -171,23 +183,52 @@ async fn scan(
         let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
         let rows = pager.take(page);
         let (Ok(mut message), Ok(rows)) = (message, rows) else {
-            return drop(pages.send(Err(Status::internal("a page of rows was expected"))).await);
+            return place.send(Err(Status::internal("a page of rows was expected")));
         };
-        let size: usize = rows.iter().map(|row| row.key.user_key().len() + row.value.value.len()).sum();
+        let size: usize = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]).sum();
         bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
         if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
             message.resume = None;
         }
         message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
-        if pages.send(Ok(message)).await.is_err() || bytes_left == 0 {
+        client.owe_held(held, message.encoded_len());
+        place.send(Ok(message));
+        if bytes_left == 0 {
             return;
         }
     }
 }
 
+type Pages = mpsc::Sender<Result<v1::ScanResponse, Status>>;
+
+/// A page, the place where it goes, and what is charged for it: [`PAGE_BYTES`], which are not the client's to take before it is there.
+struct Page<'a> {
+    place: mpsc::Permit<'a, Result<v1::ScanResponse, Status>>,
+    held: Option<Charge>,
+    answer: Result<Answer, Rejected>,
+}
+
+/// A place for a page, room for it, and then the page. `None`: there was no place before the deadline.
+async fn page<'a>(
+    running: &Running,
+    client: &Ledger,
+    asked: RangeRequest,
+    deadline: Instant,
+    pages: &'a Pages,
+) -> Option<Page<'a>> {
+    let place = tokio::time::timeout_at(deadline, pages.reserve()).await.ok()?.ok()?;
+    let held = client.charge_by(PAGE_BYTES, deadline).await;
+    let answer = match held {
+        // It is paid for already.
+        Some(_) => repeat::ask(running, None, asked, deadline).await,
+        None => Err(Rejected::DeadlineExceeded),
+    };
+    Some(Page { place, held, answer })
+}
+
 fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {
     let until = part.until.map(|until| Key::bound(convert::keyspace(keyspace), &until));
-    ScanPart { at: Timestamp(part.at), until }
+    ScanPart { at: Timestamp::compared(part.at), until }
 }
 
 fn part_message(part: &ScanPart) -> v1::ScanPart {

@@ -10,8 +10,12 @@
 //! the caller itself would, and until its deadline. From then on a refusal says nothing of the attempt that is lost, so the caller
 //! hears of one only as an unknown outcome.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::routing::Page;
 use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, WriteAttempt, limits};
 use tokio::time::Instant;
 
@@ -20,8 +24,13 @@ use crate::running::Running;
 /// How long to wait before a request is sent again, unless the refusal says it.
 const AGAIN_AFTER: Duration = Duration::from_millis(25);
 
-/// Asks the store until the answer is one for the caller.
-pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) -> Result<Response, Rejected> {
+/// Asks the store on behalf of `client`, who is charged for the answer, until the answer is one for the caller.
+pub async fn ask(
+    running: &Running,
+    client: Option<&Arc<Ledger>>,
+    request: RangeRequest,
+    deadline: Instant,
+) -> Result<Response, Rejected> {
     let mut call = Call {
         is_write: request.request.is_write(),
         write: request.write,
@@ -30,10 +39,27 @@ pub async fn ask(running: &Running, request: RangeRequest, deadline: Instant) ->
         deadline,
         in_the_way: None,
     };
+    // Room for an answer that had none when it came: it is read again once there is.
+    let mut room = None;
     loop {
         let range = last_range(running, &request.request);
         let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
-        let outcome = running.ask(asked, deadline.saturating_duration_since(Instant::now())).await;
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let charged = client.filter(|_| room.is_none());
+        let outcome = running.ask_for(charged, asked, Authority::Client, wait).await;
+        if let (Some(client), Some(room), Ok(answer)) = (client, room.take(), &outcome) {
+            client.owe_held(room, answer.size_bytes());
+        }
+        if outcome.is_err()
+            && let Some((client, bytes)) = client.and_then(|client| Some((client, client.take_refused()?)))
+        {
+            room = if call.is_write { None } else { client.charge_by(bytes, deadline).await };
+            if room.is_none() {
+                // The client has not taken what it was answered: asking again would only read it again.
+                return outcome.map_err(|rejected| call.said(rejected));
+            }
+            continue;
+        }
         match call.take(outcome, Instant::now()) {
             Next::Again(rejected, _) if *running.stopped.borrow() => return Err(call.said(rejected)),
             Next::Again(rejected, wait) => {
@@ -121,8 +147,8 @@ impl Call {
 /// A reverse scan begins in the range that holds its last keys, which its start does not tell.
 fn last_range(running: &Running, request: &Request) -> Option<(RangeId, RangeEpoch)> {
     let Request::Scan { bounds, reverse: true, .. } = request else { return None };
-    let ranges = running.store.ranges();
-    let last = ranges.iter().rev().find(|found| found.descriptor.bounds.overlaps(bounds))?;
+    let page = Page { reverse: true, limit: 1, max_bytes: limits::RANGES_PAGE_BYTES };
+    let last = running.store.ranges_within(bounds, page, |_| true).0.pop()?;
     Some((last.descriptor.range, last.descriptor.epoch))
 }
 

@@ -1,5 +1,8 @@
 //! Gets over several ranges on behalf of thin clients.
 
+use std::sync::Arc;
+
+use holdfast_edge::ledger::Ledger;
 use holdfast_types::validate::check_got;
 use holdfast_types::{Key, RangeRequest, Rejected, Request, Response, Timestamp, VersionedValue};
 use tokio::time::Instant;
@@ -10,6 +13,7 @@ use crate::running::Running;
 /// Reads keys, those of one range at one timestamp.
 pub async fn get(
     running: &Running,
+    client: &Arc<Ledger>,
     keys: &[Key],
     at: Option<Timestamp>,
     deadline: Instant,
@@ -25,7 +29,7 @@ pub async fn get(
         let group: Vec<usize> = open.iter().take_while(within).take(at_most).copied().collect();
         let group = if group.is_empty() { vec![*first] } else { group };
         let request = Request::Get { keys: group.iter().map(|i| keys[*i].clone()).collect(), at };
-        match repeat::ask(running, RangeRequest { range: None, write: None, request }, deadline).await {
+        match repeat::ask(running, Some(client), RangeRequest { range: None, write: None, request }, deadline).await {
             Ok(Response::Got { values: got }) => {
                 for (i, value) in group.iter().zip(got) {
                     bytes += value.as_ref().map_or(0, |found| found.value.len());

@@ -387,10 +387,12 @@ impl Backend for MemoryFleet {
             cores: 4,
             used_millicores: 250,
             quarantined: vec![],
+            quarantined_replicas: 0,
             complaints: vec![],
             headroom: vec![],
             leaving_at: None,
             zone: None,
+            awaited_since: None,
         };
         Ok(Stores { stores: (0..SITES.len()).map(status).collect(), silent: vec![] })
     }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
 
+use holdfast_output::{readable, visible_lines};
+
 use super::terminal::Size;
 use super::text;
 
@@ -53,10 +55,12 @@ impl Taken {
 /// - what is held back never grows much beyond one screen
 /// - a pager is started once at most, and only when the screen does not suffice
 /// - after [`io::ErrorKind::BrokenPipe`] nothing is written any more
+/// - what a person reads, by a pager too, has no control characters but line ends and tabs
 pub(super) struct Destination {
     way: Way,
     out: Box<dyn Write + Send>,
     is_broken: bool,
+    is_terminal: bool,
 }
 
 enum Way {
@@ -69,13 +73,14 @@ enum Way {
 }
 
 impl Destination {
-    /// To `out`, through `pager` where there is more than the screen holds. `at_once`: each write is seen at once.
-    pub(super) fn new(out: Box<dyn Write + Send>, pager: Option<String>, size: Size, at_once: bool) -> Self {
+    /// To `out`, through `pager` where there is more than the screen holds. To a terminal each write is seen at once, and must end with
+    /// a whole character.
+    pub(super) fn new(out: Box<dyn Write + Send>, pager: Option<String>, size: Size, is_terminal: bool) -> Self {
         let way = match pager {
             Some(pager) => Way::Held { held: Vec::new(), taken: Taken::default(), size, pager },
-            None => Way::Straight { piece: Vec::new(), piece_bytes: if at_once { 0 } else { PIECE_BYTES } },
+            None => Way::Straight { piece: Vec::new(), piece_bytes: if is_terminal { 0 } else { PIECE_BYTES } },
         };
-        Self { way, out, is_broken: false }
+        Self { way, out, is_broken: false, is_terminal }
     }
 
     /// True while nothing of the result is on the terminal, so that a progress line would not run into it.
@@ -157,7 +162,11 @@ impl Write for Destination {
         if self.is_broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        match self.write_on(bytes) {
+        let written = match self.is_terminal {
+            true => self.write_on(visible_lines(&readable(bytes)).as_bytes()),
+            false => self.write_on(bytes),
+        };
+        match written {
             Ok(()) => Ok(bytes.len()),
             Err(error) => {
                 self.is_broken = error.kind() == io::ErrorKind::BrokenPipe;
@@ -260,6 +269,31 @@ mod tests {
         assert_eq!(seen.text(), "");
         let expected: String = (0..9).map(|line| format!("line {line}\n")).collect();
         assert_eq!(std::fs::read_to_string(file).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_person_is_shown_no_control_characters_and_a_file_gets_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paged");
+        let hostile = "{\"v\":\"\u{9b}2J\u{1b}]0;mine\u{7}\u{202e}\"}\n";
+        let shown = "{\"v\":\"\\u009b2J\\u001b]0;mine\\u0007\\u202e\"}\n";
+        let cat = format!("cat > {}", file.display());
+        let ways = [
+            (None, true, 1, shown),
+            (Some("cat".into()), true, 1, shown),
+            (Some(cat), true, 9, shown),
+            (None, false, 1, hostile),
+        ];
+        for (pager, is_terminal, lines, wanted) in ways {
+            let seen = Seen::default();
+            let mut destination = Destination::new(Box::new(seen.clone()), pager, SIZE, is_terminal);
+            for _ in 0..lines {
+                write!(destination, "{hostile}").unwrap();
+            }
+            destination.finish().unwrap();
+            let seen = if lines == 1 { seen.text() } else { std::fs::read_to_string(&file).unwrap() };
+            assert_eq!(seen, wanted.repeat(lines));
+        }
     }
 
     #[test]

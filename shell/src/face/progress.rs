@@ -1,6 +1,5 @@
 //! The line that says how far a long statement is: on standard error, on a terminal only, and gone when the result comes.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,7 +52,7 @@ impl Progress {
             line.is_hidden = is_hidden;
             if std::mem::take(&mut line.is_shown) {
                 // What cannot be written is not missed.
-                let _ = io::stderr().write_all(b"\r\x1b[K");
+                let _ = holdfast_output::redraw("");
             }
         }
     }
@@ -78,8 +77,7 @@ async fn keep_showing(shared: Arc<Mutex<Line>>, begun: Instant) {
         {
             let mut line = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if !line.is_hidden {
-                let text = format!("\r{}\x1b[K", said(line.rows, line.bytes, begun.elapsed()));
-                line.is_shown = io::stderr().write_all(text.as_bytes()).is_ok();
+                line.is_shown = holdfast_output::redraw(&said(line.rows, line.bytes, begun.elapsed()));
             }
         }
         tokio::time::sleep(SHOW_EVERY).await;

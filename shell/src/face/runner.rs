@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
+use holdfast_output::{Output, err};
+
 use super::complaint::{self, Origin};
 use super::connection::{self, Connection};
 use super::format::Format;
@@ -266,7 +268,7 @@ impl Runner {
     /// Shows text for people, through the pager where it is long.
     pub(super) fn tell(&self, text: &str) -> Outcome {
         let pager = if self.settings.is_interactive { self.settings.pager_command() } else { None };
-        let mut destination = Destination::new(Box::new(io::stdout()), pager, terminal::size(), true);
+        let mut destination = Destination::new(Box::new(Output::new()), pager, terminal::size(), true);
         let written = destination.write_all(text.as_bytes()).and_then(|()| destination.finish());
         outcome_of(written, self.settings.is_interactive)
     }
@@ -325,12 +327,12 @@ fn refuse(why: &str) -> Outcome {
 
 /// To standard output.
 fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout();
+    let mut out = Output::new();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
 /// To standard error. Where that is closed there is nobody to tell.
 pub(super) fn complain(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    err!("{text}");
 }

@@ -1,6 +1,6 @@
 //! Shows the result of one statement: rows in the chosen format, progress while nothing is seen, a footer for people.
 
-use holdfast_output::errln;
+use holdfast_output::{Output, errln};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl Show {
         Self {
             format: settings.format,
             layout,
-            destination: Destination::new(Box::new(io::stdout()), pager, size, on_terminal),
+            destination: Destination::new(Box::new(Output::new()), pager, size, on_terminal),
             writer: None,
             progress: Progress::begin(settings.terminals.errors && !settings.is_quiet),
             output_is_terminal: on_terminal,

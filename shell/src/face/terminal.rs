@@ -26,13 +26,14 @@ impl Terminals {
     pub(super) fn look() -> Self {
         Self {
             input: std::io::stdin().is_terminal(),
-            output: std::io::stdout().is_terminal(),
-            errors: std::io::stderr().is_terminal(),
+            output: holdfast_output::is_terminal(),
+            errors: holdfast_output::errors_are_terminal(),
         }
     }
 }
 
 /// The size of the terminal that standard output is; asked each time, because people resize windows.
+#[expect(clippy::disallowed_methods, reason = "nothing is written to it")]
 pub(super) fn size() -> Size {
     let Ok(found) = tcgetwinsize(std::io::stdout()) else { return USUAL };
     let or_usual = |found: u16, usual: usize| if found == 0 { usual } else { usize::from(found) };

@@ -1,42 +1,11 @@
-//! Text as a terminal shows it: what would move the cursor is escaped, widths are counted in terminal columns.
+//! Text in the columns of a terminal. What would move the cursor was escaped before, by [`holdfast_output::visible`].
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Stands for what was cut off.
 pub(super) const ELLIPSIS: char = '…';
-
-/// Escapes what would not be seen, or would move the cursor: control characters, and marks that change the direction of text.
-/// A backslash stays as it is: JSON is full of them, and a table is for reading.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            c if is_hidden(c) && u32::from(c) < 0x100 => {
-                let _ = write!(shown, "\\x{:02x}", u32::from(c));
-            }
-            c if is_hidden(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    Cow::Owned(shown)
-}
-
-fn is_hidden(c: char) -> bool {
-    // Beside control characters: line separators, directional marks and the byte order mark, which terminals obey or swallow.
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
 
 /// How many columns of a terminal the text takes.
 pub(super) fn width(text: &str) -> usize {
@@ -97,13 +66,6 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_in_a_cell_moves_the_cursor() {
-        assert_eq!(visible("a\tb\r\n\u{1b}[2J\u{7f}\u{85}"), "a\\tb\\r\\n\\x1b[2J\\x7f\\x85");
-        assert_eq!(visible("safe\u{202e}gnp.exe"), "safe\\u{202e}gnp.exe");
-        assert!(matches!(visible("Zoë 東京 \\ {\"a\":1}"), Cow::Borrowed(_)));
-    }
 
     #[test]
     fn wide_letters_are_cut_by_columns_and_not_by_bytes() {

@@ -40,7 +40,7 @@ fn look(descriptor: &RangeDescriptor, data: &dyn DataSnapshot) -> Result<Option<
     let mut hash = hash_on(0, &state);
     let Ok(state) = RangeState::decode(state) else { return Ok(None) };
     for (key, timestamp, version) in data.versions(&state.descriptor.bounds, usize::MAX)? {
-        hash = hash_on(hash, format!("{key}@{timestamp}={version:?}").as_bytes());
+        hash = hash_on(hash_on(hash, key.raw()), format!("@{timestamp}={version:?}").as_bytes());
     }
     for (client, slot, record) in data.completions(descriptor.range, None, usize::MAX)? {
         hash = hash_on(hash_on(hash, format!("{client}/{slot}").as_bytes()), &record);

@@ -8,11 +8,15 @@ use holdfast_engine::Engines;
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::Effect;
 use holdfast_kv::core::event::Event;
+use holdfast_kv::core::placement_loop::PlanTask;
 use holdfast_replica::ApplyTask;
 use holdfast_types::{Moment, RangeId};
 
 use super::process::Process;
 use super::{At, StoreTask};
+
+/// A plan of a small fleet takes far less; but it takes something, and the fleet changes meanwhile.
+const PLAN_TAKES: Duration = Duration::from_millis(20);
 
 struct ApplyWork {
     worker: u16,
@@ -59,13 +63,17 @@ impl Pools {
 }
 
 impl Process {
-    /// Everything that would wait for a disk.
+    /// Everything that would wait for a disk, or keep a worker busy.
     pub(super) fn hand_to_pool(&mut self, worker: u16, effect: Effect, at: &mut At<'_>) {
         match (Pool::of(&effect), effect) {
             (_, Effect::Apply { range, task }) => self.hand_to_applier(worker, range, task, at),
             (Some(Pool::Read), work) => {
                 let ends = at.disk.access_ends(at.hub.now);
                 at.task_at(ends, StoreTask::Read(Box::new(PoolJob { worker, work })));
+            }
+            (_, Effect::Plan(task)) => {
+                let ends = at.hub.now.after(PLAN_TAKES);
+                at.task_at(ends, StoreTask::Plan(worker, task));
             }
             (_, slow) => {
                 self.pools.snapshots.push_back((worker, slow));
@@ -107,6 +115,10 @@ impl Process {
     pub(super) fn read_done(&mut self, job: PoolJob, at: &mut At<'_>) {
         let engines = Engines { log: self.log.clone(), data: self.data.clone() };
         self.deliver(job.worker, carry::read(job.work, &engines), at);
+    }
+
+    pub(super) fn plan_made(&mut self, worker: u16, task: PlanTask, at: &mut At<'_>) {
+        self.deliver(worker, carry::plan(task), at);
     }
 
     fn begin_snapshot_job(&mut self, at: &mut At<'_>) {

@@ -9,6 +9,7 @@ use holdfast_engine::{DataEngine, Fault};
 use holdfast_kv::core::effect::Effect;
 use holdfast_kv::core::event::{Event, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
+use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::recovery::Recovered;
 use holdfast_kv::core::routing::{RangeMap, worker_of};
 use holdfast_kv::core::support::Support;
@@ -111,6 +112,7 @@ impl Process {
             StoreTask::Synced => self.synced(at),
             StoreTask::Applied(lane) => self.apply_done(lane, at),
             StoreTask::Read(job) => self.read_done(*job, at),
+            StoreTask::Plan(worker, task) => self.plan_made(worker, *task, at),
             StoreTask::Snapshot => self.snapshot_done(at),
             StoreTask::Maintain => self.maintain(at),
             StoreTask::Flushed(token) => self.flushed(token, at),
@@ -184,6 +186,7 @@ impl Process {
     pub(super) fn write(&mut self, request: RangeRequest, at: &mut At<'_>) {
         let ticket = self.sessions.wait(Waiter::World(0));
         let deadline = at.now().after(ADMIN_PATIENCE);
+        let request = Permitted::check(request, Authority::Fleet).expect("the world writes records as stores do");
         self.deliver(worker_of(RangeId::SYSTEM, self.count()), Event::Request { ticket, request, deadline }, at);
     }
 
@@ -227,15 +230,18 @@ impl Process {
             Effect::Send { to, class, message, .. } if to == at.me => {
                 // What a worker sends to its own store goes by the mailboxes; through the codec all the same.
                 let _ = class;
-                match StoreMessage::decode(&message.encode()) {
-                    Ok(message) => self.deliver_message(at.me, self.incarnation, message, at),
-                    Err(bad) => at.hub.violate(format!("{} cannot read what it wrote: {bad}", at.me)),
+                match message.encode().map(|bytes| StoreMessage::decode(&bytes)) {
+                    Ok(Ok(message)) => self.deliver_message(at.me, self.incarnation, message, at),
+                    Ok(Err(bad)) => at.hub.violate(format!("{} cannot read what it wrote: {bad}", at.me)),
+                    Err(too_large) => at.hub.violate(format!("{}: {too_large}", at.me)),
                 }
             }
-            Effect::Send { to, class, message, .. } => {
-                let parcel = Parcel::Message(self.incarnation, message.encode());
-                at.send(Place::Store(to), Lane::from(class), parcel);
-            }
+            Effect::Send { to, class, message, .. } => match message.encode() {
+                Ok(bytes) => {
+                    at.send(Place::Store(to), Lane::from(class), Parcel::Message(self.incarnation, bytes));
+                }
+                Err(too_large) => at.hub.violate(format!("{}: {too_large}", at.me)),
+            },
             Effect::WriteLog { batch, ops } => self.write_log(worker, batch, ops, at),
             Effect::Answer { ticket, outcome, fleet_now } => self.answer(ticket, outcome, fleet_now, at),
             Effect::AnswerAdmin { ticket, outcome } => {
@@ -266,6 +272,7 @@ impl Process {
             }
             Effect::Born { worker, newborn } => self.deliver(worker, Event::Born(newborn), at),
             Effect::Neighbours(stores) => self.support.set_neighbours(worker, stores),
+            Effect::Members(stores) => self.support.set_members(stores),
             Effect::Directory(stores) => self.told = stores,
             Effect::Outdated(outdated) => {
                 at.hub.alarm(at.me, None, &outdated.to_string());

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use holdfast_client::core::AttemptId;
 use holdfast_kv::core::event::{Event, RequestTicket};
+use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::routing::Found;
 use holdfast_types::{
-    KeyRange, LeaderHint, Located, RangeId, RangeRequest, Rejected, Response, StoreId, Timestamp, limits, validate,
+    KeyRange, LeaderHint, Located, RangeId, RangeRequest, Rejected, Response, StoreId, Timestamp, limits,
 };
 
 use super::process::Process;
@@ -125,12 +126,15 @@ impl Process {
         if self.sessions.of(client, session).is_none() {
             return at.send(to, Lane::Client, Parcel::Broken(session));
         }
-        if let Err(rejected) = validate(&request, limits::MAX_VALUE_BYTES) {
-            let fleet_now = self.fleet_now(at);
-            let outcome = Err(rejected);
-            return at.send(to, Lane::Client, Parcel::Answer { session, attempt, outcome, fleet_now });
-        }
-        let worker = self.worker_of_request(&request);
+        let request = match Permitted::check(request, Authority::Client) {
+            Ok(request) => request,
+            Err(rejected) => {
+                let fleet_now = self.fleet_now(at);
+                let outcome = Err(rejected);
+                return at.send(to, Lane::Client, Parcel::Answer { session, attempt, outcome, fleet_now });
+            }
+        };
+        let worker = self.worker_of_request(request.request());
         let ticket = self.sessions.wait(Waiter::Client { client, session, attempt });
         let Some(known) = self.sessions.of(client, session) else { return };
         let first = known.open.is_empty();

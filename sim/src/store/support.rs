@@ -32,6 +32,10 @@ impl SupportLoop {
         self.table.note_unwilling(unwilling);
     }
 
+    pub(super) fn set_members(&mut self, stores: BTreeSet<StoreId>) {
+        self.table.set_members(stores);
+    }
+
     pub(super) fn set_neighbours(&mut self, worker: u16, stores: BTreeSet<StoreId>) {
         self.neighbours.insert(worker, stores);
         self.table.set_neighbours(self.neighbours.values().flatten().copied().collect());

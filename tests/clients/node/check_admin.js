@@ -88,7 +88,7 @@ module.exports = {
       const names = answer.settings.map((setting) => setting.name);
       assert(names.includes('site') && names.includes('listen'), String(names));
     }
-    await world.refused('NOT_FOUND', null, world.admin('ListSettings', { store_id: NOBODY }));
+    await world.refused('NOT_FOUND', null, world.admin('ListSettings', { store_id: 2 ** 20 }));
   },
 
   async 'a keyspace is created once and written under its id'(world) {

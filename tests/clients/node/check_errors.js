@@ -87,6 +87,20 @@ module.exports = {
     for (const mutation of mutations) await world.kv('AtomicBatch', { mutations: [mutation] });
   },
 
+  async 'refusals that speak of the longest keys arrive'(world) {
+    // Headers of more than 8 KiB are refused by many a gRPC library, and so any refusal that has as much to say.
+    const wide = (last) => Buffer.concat([world.key('wide/'), Buffer.alloc(MAX_KEY, 0xff)]).fill(last, MAX_KEY - 1).subarray(0, MAX_KEY);
+    const [left, cut, right] = ['a', 'm', 'z'].map(wide);
+    const rawCut = Buffer.concat([Buffer.from([0, 0, 0, 1]), cut]);
+    await world.admin('SplitRange', { key: rawCut });
+    const mutations = [left, right].map((key) => ({ key, value: v }));
+    const rejection = await world.refused('FAILED_PRECONDITION', 'spans_ranges', world.kv('AtomicBatch', { mutations }));
+    // Too long for a refusal: it is looked up.
+    assert.equal(rejection.spans_ranges.split_key.length, 0);
+    await world.invalid(world.kv('AtomicBatch', { mutations: ['1', '2'].map((n) => ({ key: cut, value: Buffer.from(n) })) }));
+    await world.refused('NOT_FOUND', null, world.admin('ListRanges', { keyspace: '\x7f'.repeat(100_000) }));
+  },
+
   async 'keyspace 0 means the default one'(world) {
     await world.kv('Put', { keyspace: 0, key: world.key('zero'), value: v });
     assert.deepEqual((await world.kv('Get', { keyspace: 1, key: world.key('zero') })).value.value, v);

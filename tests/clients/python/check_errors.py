@@ -4,7 +4,7 @@ import grpc
 import thin_client
 from checks import equal, refused
 from grpc import StatusCode
-from holdfast.v1 import kv_pb2
+from holdfast.v1 import admin_pb2, common_pb2, fleet_pb2, kv_pb2
 
 MAX_KEY = 4 << 10
 MAX_VALUE = 1 << 20
@@ -96,6 +96,23 @@ def a_batch_over_two_ranges_is_refused_with_the_key_where_they_meet(world):
         world.kv.AtomicBatch(kv_pb2.AtomicBatchRequest(mutations=[mutation]))
 
 
+def refusals_that_speak_of_the_longest_keys_arrive(world):
+    """gRPC refuses headers of more than 8 KiB, and so any refusal that has as much to say."""
+    left, cut, right = (world.key("wide/").ljust(MAX_KEY - 1, b"\xff") + last for last in (b"a", b"m", b"z"))
+    raw_cut = (1).to_bytes(4, "big") + cut
+    world.admin.SplitRange(admin_pb2.SplitRangeRequest(key=raw_cut))
+    over_both = kv_pb2.AtomicBatchRequest(mutations=[kv_pb2.KeyMutation(key=key, value=b"v") for key in (left, right)])
+    rejection = refused(StatusCode.FAILED_PRECONDITION, "spans_ranges", world.kv.AtomicBatch, over_both)
+    equal(rejection.spans_ranges.split_key, b"")  # Too long for a refusal: it is looked up.
+    bounds = common_pb2.KeyRange(start=(1).to_bytes(4, "big") + left, end=(1).to_bytes(4, "big") + right)
+    found = world.fleet.Locate(fleet_pb2.LocateRequest(bounds=bounds)).ranges
+    equal([located.descriptor.bounds.start for located in found[1:]], [raw_cut])
+    twice = [kv_pb2.KeyMutation(key=cut, value=value) for value in (b"1", b"2")]
+    invalid(world.kv.AtomicBatch, kv_pb2.AtomicBatchRequest(mutations=twice))
+    nameless = admin_pb2.ListRangesRequest(keyspace="\x7f" * 100_000)
+    refused(StatusCode.NOT_FOUND, None, world.admin.ListRanges, nameless)
+
+
 def the_system_keyspace_cannot_be_reached(world):
     # Keyspace 0 means the default one here, so only raw keys name the system's: see the checks of Stream.
     world.kv.Put(kv_pb2.PutRequest(keyspace=0, key=world.key("zero"), value=b"v"))
@@ -152,6 +169,7 @@ CHECKS = [
     a_page_of_a_delete_range_has_a_bound,
     incomplete_requests_are_refused,
     a_batch_over_two_ranges_is_refused_with_the_key_where_they_meet,
+    refusals_that_speak_of_the_longest_keys_arrive,
     the_system_keyspace_cannot_be_reached,
     a_keyspace_that_was_never_used_is_empty,
     reads_below_what_is_kept_and_far_ahead_are_answered_or_refused_for_good,

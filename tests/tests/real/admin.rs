@@ -290,8 +290,10 @@ async fn hostile_questions_get_refusals() {
     }
     let nobody = admin.list_ranges(which(v1::list_ranges_request::Which::Keyspace("'; DROP".into()))).await;
     assert_eq!(nobody.unwrap_err().code(), Code::NotFound);
-    let none = admin.list_ranges(which(v1::list_ranges_request::Which::RangeId(u64::MAX))).await.unwrap();
+    let none = admin.list_ranges(which(v1::list_ranges_request::Which::RangeId(1 << 40))).await.unwrap();
     assert!(none.into_inner().ranges.is_empty());
+    let impossible = admin.list_ranges(which(v1::list_ranges_request::Which::RangeId(u64::MAX)));
+    assert!(matches!(refusal(impossible.await), Rejected::Invalid(_)));
     let all = v1::ListRangesRequest { limit: u32::MAX, ..v1::ListRangesRequest::default() };
     assert_eq!(admin.list_ranges(all).await.unwrap().into_inner().ranges.len(), 2);
     let beyond =
@@ -299,7 +301,7 @@ async fn hostile_questions_get_refusals() {
     assert!(admin.list_ranges(beyond).await.unwrap().into_inner().ranges.len() <= 1);
     let future = v1::ListEventsRequest { limit: u32::MAX, since: u64::MAX, only_this_store: false };
     assert!(admin.list_events(future).await.unwrap().into_inner().events.is_empty());
-    let store = v1::ListSettingsRequest { store_id: u64::MAX };
+    let store = v1::ListSettingsRequest { store_id: 1 << 20 };
     assert_eq!(admin.list_settings(store).await.unwrap_err().code(), Code::NotFound);
     // A store that is no member says so.
     let mut lonely = scene.another(1);

@@ -173,6 +173,31 @@ async fn a_store_whose_disk_is_full_when_it_starts_is_opened_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_a_store_is_its_users_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(mut scene) = Scene::prepare(1, 1).await else { return };
+    // It is there already, and everybody may look into it.
+    let data = scene.fleet.stores()[0].data_dir.clone();
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    scene.fleet.start().await.unwrap();
+    let mut found = vec![data];
+    let mut seen = 0;
+    while let Some(path) = found.pop() {
+        // Files come and go while it runs.
+        let Ok(metadata) = path.metadata() else { continue };
+        let mode = metadata.permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        seen += 1;
+        if path.is_dir() {
+            found.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 10, "both instances have files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_a_data_directory_is_refused() {
     let Some(scene) = Scene::start(1).await else { return };
     let data = scene.fleet.stores()[1].data_dir.to_str().unwrap().to_owned();

@@ -1,7 +1,9 @@
 //! Stores that are asked to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use holdfast_proto::convert::status::from_status;
 use holdfast_tests::load::Background;
@@ -9,6 +11,9 @@ use holdfast_tests::raw;
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
 use rustix::process::Signal;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_of_every_store_under_load_shows_no_client_an_error() {
@@ -49,6 +54,54 @@ async fn a_store_that_waits_for_init_stops_when_it_is_told() {
     scene.fleet.signal(0, Signal::TERM).unwrap();
     let status = scene.fleet.wait_ended(0, wait::PATIENCE).await.unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// What gRPC's health says of a store, and whether `/readyz` says that it is ready.
+async fn health(client: SocketAddr, http: SocketAddr) -> (ServingStatus, bool) {
+    let mut health = HealthClient::new(raw::channel(client).await);
+    let mut said = Vec::new();
+    for service in ["", "holdfast.v1.Kv"] {
+        let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
+        said.push(answer.status());
+    }
+    assert_eq!(said[0], said[1], "the server and its service");
+    let probe = raw::http_get(http, "/readyz").await.unwrap();
+    (said[0], probe.starts_with("HTTP/1.1 200"))
+}
+
+/// Long enough that the test sees it, too long to be waited for.
+const PAUSE: &str = "60s";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_says_that_it_stops_while_it_still_serves_whoever_comes() {
+    let Some(mut scene) = Scene::prepare(3, 1).await else { return };
+    scene.fleet.add_args(&["--ready-pause", PAUSE]);
+    scene.fleet.start_store(0).unwrap();
+    scene.fleet.wait_listening(0).await.unwrap();
+    let (client, http) = (scene.fleet.stores()[0].client, scene.fleet.stores()[0].http);
+    assert_eq!(health(client, http).await, (ServingStatus::NotServing, false), "it is no member");
+    for store in [1, 2] {
+        scene.fleet.start_store(store).unwrap();
+    }
+    scene.fleet.found().await.unwrap();
+    wait::until("it serves", async || (health(client, http).await == (ServingStatus::Serving, true)).then_some(()))
+        .await;
+    scene.fleet.signal(0, Signal::TERM).unwrap();
+    wait::until("it says that it stops", async || {
+        (health(client, http).await == (ServingStatus::NotServing, false)).then_some(())
+    })
+    .await;
+    // Whoever has not heard of it connects and is served.
+    let mut late = raw::kv(client).await;
+    late.put(raw::put("late", "v", None)).await.unwrap();
+    assert_eq!(late.get(raw::get("late")).await.unwrap().into_inner().value.unwrap().value, "v");
+    assert!(scene.fleet.is_running(0));
+    // Told again, it does not pause any longer.
+    scene.fleet.signal(0, Signal::TERM).unwrap();
+    let status = scene.fleet.wait_ended(0, Duration::from_secs(40)).await.unwrap();
+    assert!(status.success(), "{status}");
+    // Nobody waits for the others' pauses.
+    scene.fleet.kill_running();
 }
 
 /// Writers that are too many to be answered at one moment.

@@ -1,6 +1,5 @@
 //! `holdfast-bench run`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use holdfast_benches::fleet::{binary_beside, scratch_in};
 use holdfast_benches::machine::Machine;
 use holdfast_benches::report::{RunReport, svg};
 use holdfast_benches::work::{Distribution, Mix, Population, Preset, Work};
-use holdfast_output::{err, errln, outln};
+use holdfast_output::{errln, errors_are_terminal, outln, redraw};
 use tokio::time::Instant;
 
 /// Arguments of `run`.
@@ -277,15 +276,14 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self { terminal: errors_are_terminal() }
     }
 
     /// Shows the line; where it cannot be written over, only those that are `worth` a line of their own.
     fn show(&self, text: &str, worth: bool) {
         if self.terminal {
-            err!("\r\x1b[K{text}");
             // A terminal that is gone is no reason to stop measuring.
-            let _ = std::io::stderr().flush();
+            let _ = redraw(text);
         } else if worth {
             errln!("{text}");
         }

@@ -186,8 +186,10 @@ pub struct StoreStatus {
     pub cores: u32,
     /// What it is doing, in thousandths of a core.
     pub used_millicores: u64,
-    /// Replicas that it keeps but does not use.
+    /// The first of the replicas that it keeps but does not use.
     pub quarantined: Vec<QuarantinedRange>,
+    /// How many of them there are.
+    pub quarantined_replicas: u64,
     /// What is wrong with it now.
     pub complaints: Vec<Complaint>,
     /// Headroom by lost site; only from the store that plans.
@@ -196,6 +198,8 @@ pub struct StoreStatus {
     pub leaving_at: Option<Timestamp>,
     /// Where in its site it is, if it was told.
     pub zone: Option<String>,
+    /// When it was let in, if it has not started as a member since.
+    pub awaited_since: Option<Timestamp>,
 }
 
 /// A replica that a store keeps but does not use.
@@ -375,6 +379,14 @@ pub(super) fn site(name: &str) -> Result<SiteName, BadMessage> {
     SiteName::new(name).map_err(BadMessage::Malformed)
 }
 
+pub(super) fn store(raw: u64) -> Result<StoreId, BadMessage> {
+    Ok(StoreId::bounded(raw)?)
+}
+
+fn progress(progress: &v1::ReplicaProgress) -> Result<(StoreId, LogIndex), BadMessage> {
+    Ok((store(progress.store_id)?, LogIndex::bounded(progress.applied_index)?))
+}
+
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
@@ -387,7 +399,7 @@ impl TryFrom<v1::SilentStore> for SilentStore {
     type Error = BadMessage;
 
     fn try_from(silent: v1::SilentStore) -> Result<Self, BadMessage> {
-        Ok(Self { store: StoreId(silent.store_id), site: site(&silent.site)?, reason: silent.reason })
+        Ok(Self { store: store(silent.store_id)?, site: site(&silent.site)?, reason: silent.reason })
     }
 }
 
@@ -399,8 +411,8 @@ impl TryFrom<v1::ListSitesResponse> for Sites {
         Ok(Self {
             sites: all(answer.sites)?,
             fleet: fleet.into(),
-            store: StoreId(answer.store_id),
-            now: Timestamp(answer.now),
+            store: store(answer.store_id)?,
+            now: Timestamp::compared(answer.now),
             headroom: some(answer.headroom),
             warnings: answer.warnings,
             silent: all(answer.silent)?,
@@ -458,14 +470,14 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
     fn try_from(status: v1::StoreStatus) -> Result<Self, BadMessage> {
         let quarantined = status.quarantined.into_iter();
         Ok(Self {
-            store: StoreId(status.store_id),
+            store: store(status.store_id)?,
             site: site(&status.site)?,
             client_address: status.client_address,
             store_address: status.store_address,
             http_address: status.http_address,
             alive: status.alive,
             version: status.version,
-            incarnation: Incarnation(status.incarnation),
+            incarnation: Incarnation::bounded(status.incarnation)?,
             uptime: Duration::from_millis(status.uptime_ms),
             replicas: status.replicas,
             leaders: status.leaders,
@@ -474,13 +486,16 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
             disk_free_bytes: status.disk_free_bytes,
             cores: status.cores,
             used_millicores: status.used_millicores,
+            // Older stores name all and count none.
+            quarantined_replicas: status.quarantined_replicas.max(quarantined.len() as u64),
             quarantined: quarantined
-                .map(|q| QuarantinedRange { range: RangeId(q.range_id), reason: q.reason })
-                .collect(),
+                .map(|q| Ok(QuarantinedRange { range: RangeId::bounded(q.range_id)?, reason: q.reason }))
+                .collect::<Result<_, BadMessage>>()?,
             complaints: status.complaints.into_iter().map(Into::into).collect(),
             headroom: all(status.headroom)?,
             leaving_at: moment(status.leaving_at),
             zone: some(status.zone),
+            awaited_since: moment(status.awaited_since),
         })
     }
 }
@@ -529,13 +544,13 @@ impl TryFrom<v1::RangeStatus> for RangeStatus {
         let descriptor = status.descriptor.ok_or_else(|| BadMessage::malformed("a range has no descriptor"))?;
         Ok(Self {
             descriptor: descriptor.try_into()?,
-            leader: (status.leader_store != 0).then_some(StoreId(status.leader_store)),
+            leader: Some(store(status.leader_store)?).filter(|leader| *leader != StoreId::NONE),
             leader_site: some(status.leader_site).map(|name| site(&name)).transpose()?,
-            term: Term(status.term),
+            term: Term::bounded(status.term)?,
             approximate_bytes: (status.approximate_bytes != 0).then_some(status.approximate_bytes),
             keyspace: some(status.keyspace),
             confirmed: status.confirmed,
-            applied: status.progress.iter().map(|p| (StoreId(p.store_id), LogIndex(p.applied_index))).collect(),
+            applied: status.progress.iter().map(progress).collect::<Result<_, BadMessage>>()?,
         })
     }
 }
@@ -545,7 +560,7 @@ impl TryFrom<v1::ListSettingsResponse> for Settings {
 
     fn try_from(answer: v1::ListSettingsResponse) -> Result<Self, AdminError> {
         let settings = answer.settings.into_iter().map(Into::into).collect();
-        Ok(Self { settings, store: StoreId(answer.store_id), site: site(&answer.site)? })
+        Ok(Self { settings, store: store(answer.store_id)?, site: site(&answer.site)? })
     }
 }
 
@@ -595,9 +610,9 @@ impl TryFrom<v1::ForgetStoreResponse> for Forgotten {
 
     fn try_from(answer: v1::ForgetStoreResponse) -> Result<Self, AdminError> {
         Ok(Self {
-            store: StoreId(answer.store_id),
+            store: store(answer.store_id)?,
             site: site(&answer.site)?,
-            forgotten_at: Timestamp(answer.forgotten_at),
+            forgotten_at: Timestamp::compared(answer.forgotten_at),
             changed: answer.changed,
             silent: all(answer.silent)?,
         })
@@ -617,7 +632,7 @@ impl TryFrom<v1::DrainedStore> for DrainedStore {
 
     fn try_from(drained: v1::DrainedStore) -> Result<Self, BadMessage> {
         Ok(Self {
-            store: StoreId(drained.store_id),
+            store: store(drained.store_id)?,
             site: site(&drained.site)?,
             leaving_at: moment(drained.leaving_at),
             changed: drained.changed,
@@ -632,7 +647,7 @@ impl TryFrom<v1::PrepareToStopResponse> for Prepared {
 
     fn try_from(answer: v1::PrepareToStopResponse) -> Result<Self, AdminError> {
         Ok(Self {
-            store: StoreId(answer.store_id),
+            store: store(answer.store_id)?,
             site: site(&answer.site)?,
             led_before: answer.led_before,
             leads: answer.leads,

@@ -4,7 +4,7 @@ use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp};
 
-use super::answers::{all, site};
+use super::answers::{all, site, store};
 use super::{AdminError, SilentStore};
 
 /// Events, the newest first.
@@ -124,13 +124,13 @@ impl TryFrom<v1::Event> for Event {
     fn try_from(event: v1::Event) -> Result<Self, BadMessage> {
         Ok(Self {
             kind: EventKind::from_v1(event.kind()),
-            at: Timestamp(event.at),
-            store: StoreId(event.store_id),
+            at: Timestamp::compared(event.at),
+            store: store(event.store_id)?,
             site: site(&event.site)?,
-            range: (event.range_id != 0).then_some(RangeId(event.range_id)),
-            other_store: (event.other_store != 0).then_some(StoreId(event.other_store)),
+            range: Some(RangeId::bounded(event.range_id)?).filter(|range| range.0 != 0),
+            other_store: Some(store(event.other_store)?).filter(|other| *other != StoreId::NONE),
             message: event.message,
-            incarnation: Incarnation(event.incarnation),
+            incarnation: Incarnation::bounded(event.incarnation)?,
             sequence: event.sequence,
         })
     }

@@ -1,15 +1,27 @@
 //! Conversions of [`StoreMessage`]: shapes only.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
-use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::common::{key, outcome, required};
+use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, store_message::Body};
 use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
-use holdfast_types::{Generation, Incarnation, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
+use holdfast_types::bounds::{at_most, cut};
+use holdfast_types::{
+    Generation, Incarnation, RangeDescriptor, RangeId, RangeRequest, ReplicaId, SiteName, StoreId, Term, Timestamp,
+    limits,
+};
+use prost::Message as _;
 
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
 use crate::core::effect::AdminOutcome;
+use crate::core::permit::Authority;
+use crate::core::report_parts::ReportPart;
 
 type Converted<T> = Result<T, BadMessage>;
 
@@ -19,9 +31,13 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Unled { range, term } => Body::Unled(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::UnledNoted { range, term } => Body::UnledNoted(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::AskLeader { range, term } => Body::AskLeader(v1::Unled { range_id: range.0, term: term.0 }),
-        StoreMessage::Forward { id, request, timeout_ms, hops } => {
-            Body::Forward(v1::Forward { forward_id: id.0, request: Some(request.into()), timeout_ms, hops })
-        }
+        StoreMessage::Forward { id, request, authority, timeout_ms, hops } => Body::Forward(v1::Forward {
+            forward_id: id.0,
+            request: Some(request.into()),
+            timeout_ms,
+            hops,
+            author: author_of(authority).into(),
+        }),
         StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
             forward_id: id.0,
             response: Some(outcome.into()),
@@ -80,66 +96,100 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
 pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
     Ok(match body {
         Body::Raft(raft) => StoreMessage::Raft(envelope_of(raft)?),
-        Body::Unled(m) => StoreMessage::Unled { range: RangeId(m.range_id), term: Term(m.term) },
-        Body::AskLeader(m) => StoreMessage::AskLeader { range: RangeId(m.range_id), term: Term(m.term) },
-        Body::UnledNoted(m) => StoreMessage::UnledNoted { range: RangeId(m.range_id), term: Term(m.term) },
-        Body::Forward(m) => StoreMessage::Forward {
-            id: CallId(m.forward_id),
-            request: required(m.request, "request")?.try_into()?,
-            timeout_ms: m.timeout_ms,
-            hops: m.hops,
-        },
+        Body::Unled(m) => StoreMessage::Unled { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? },
+        Body::AskLeader(m) => {
+            StoreMessage::AskLeader { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? }
+        }
+        Body::UnledNoted(m) => {
+            StoreMessage::UnledNoted { range: RangeId::bounded(m.range_id)?, term: Term::told(m.term)? }
+        }
+        Body::Forward(m) => {
+            let request = required(m.request, "request")?.try_into()?;
+            StoreMessage::Forward {
+                id: CallId(m.forward_id),
+                authority: authority_of(m.author, &request)?,
+                request,
+                timeout_ms: timeout_of(m.timeout_ms),
+                hops: m.hops.min(limits::MAX_HOPS),
+            }
+        }
         Body::ForwardAnswer(m) => StoreMessage::ForwardAnswer {
             id: CallId(m.forward_id),
             outcome: outcome(required(m.response, "response")?)?,
-            fleet_now: Timestamp(m.fleet_now),
+            fleet_now: Timestamp::told(m.fleet_now)?,
             hints: hints(m.hints)?,
         },
         Body::Locate(m) => StoreMessage::Locate { id: CallId(m.locate_id), key: key(m.key)? },
         Body::Located(m) => StoreMessage::Located { id: CallId(m.locate_id), hints: hints(m.hints)? },
         Body::Admin(m) => StoreMessage::Admin {
             id: CallId(m.forward_id),
-            range: RangeId(m.range_id),
+            range: RangeId::bounded(m.range_id)?,
             request: admin_request_of(required(m.request, "administrative request")?)?,
-            timeout_ms: m.timeout_ms,
-            hops: m.hops,
+            timeout_ms: timeout_of(m.timeout_ms),
+            hops: m.hops.min(limits::MAX_HOPS),
         },
         Body::AdminAnswer(m) => StoreMessage::AdminAnswer {
             id: CallId(m.forward_id),
             outcome: match required(m.outcome, "outcome")? {
-                v1::admin_answer::Outcome::Changed(d) => Ok(AdminOutcome { descriptor: d.try_into()? }),
+                v1::admin_answer::Outcome::Changed(d) => Ok(AdminOutcome { descriptor: descriptor_of(d)? }),
                 v1::admin_answer::Outcome::Rejected(r) => Err(r.try_into()?),
             },
         },
         Body::Report(m) => StoreMessage::Report(Box::new(store_report_of(m)?)),
-        Body::ReportAnswer(m) => StoreMessage::ReportAnswer {
-            leader: some_store(m.leader_store_id),
-            directory_version: m.directory_version,
-            directory: m.directory,
-        },
+        Body::ReportAnswer(m) => {
+            check_count("stores of a fleet", m.directory.len(), limits::MAX_STORE_RECORDS)?;
+            StoreMessage::ReportAnswer {
+                leader: some_store(m.leader_store_id)?,
+                directory_version: m.directory_version,
+                directory: m.directory,
+            }
+        }
         Body::SnapshotOffer(m) => StoreMessage::SnapshotOffer {
             envelope: envelope_of(required(m.envelope, "envelope")?)?,
             manifest: Box::new(snapshot_manifest_of(required(m.manifest, "manifest")?)?),
         },
         Body::SnapshotChunk(m) => StoreMessage::SnapshotChunk {
-            range: RangeId(m.range_id),
+            range: RangeId::bounded(m.range_id)?,
             snapshot: snapshot_id(m.snapshot_id)?,
             file: usize::try_from(m.file).map_err(|e| BadMessage::malformed(e.to_string()))?,
-            offset: m.offset,
+            offset: at_most("a place in a file", m.offset, limits::MAX_REPORTED_BYTES)?,
             data: m.data,
             last: m.last,
         },
         Body::SnapshotProgress(m) => StoreMessage::SnapshotProgress {
-            range: RangeId(m.range_id),
+            range: RangeId::bounded(m.range_id)?,
             snapshot: snapshot_id(m.snapshot_id)?,
             state: snapshot_state_of(m.state())?,
-            received: m.received,
+            received: m.received.into_iter().map(|bytes| cut(bytes, limits::MAX_REPORTED_BYTES)).collect(),
         },
     })
 }
 
-fn some_store(raw: u64) -> Option<StoreId> {
-    (raw != 0).then_some(StoreId(raw))
+fn author_of(authority: Authority) -> v1::Author {
+    match authority {
+        Authority::Client => v1::Author::Client,
+        Authority::Fleet => v1::Author::Fleet,
+    }
+}
+
+fn authority_of(author: i32, request: &RangeRequest) -> Converted<Authority> {
+    match v1::Author::try_from(author) {
+        Ok(v1::Author::Client) => Ok(Authority::Client),
+        Ok(v1::Author::Fleet) => Ok(Authority::Fleet),
+        Ok(v1::Author::Unspecified) => Ok(Authority::unsaid(request)),
+        Err(_) => Err(BadMessage::malformed(format!("nobody known here is author {author} of a request"))),
+    }
+}
+
+/// No request waits for longer, so no sender has longer either.
+fn timeout_of(ms: u64) -> u64 {
+    let most = u64::try_from(limits::MAX_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+    cut(ms, most)
+}
+
+fn some_store(raw: u64) -> Converted<Option<StoreId>> {
+    let store = StoreId::bounded(raw)?;
+    Ok((store != StoreId::NONE).then_some(store))
 }
 
 fn raft_of(envelope: RaftEnvelope) -> v1::RaftMessage {
@@ -155,15 +205,22 @@ fn raft_of(envelope: RaftEnvelope) -> v1::RaftMessage {
 
 fn envelope_of(raft: v1::RaftMessage) -> Converted<RaftEnvelope> {
     Ok(RaftEnvelope {
-        range: RangeId(raft.range_id),
-        from: ReplicaId(raft.from_replica),
-        to: ReplicaId(raft.to_replica),
-        descriptor: raft.descriptor.map(TryInto::try_into).transpose()?,
-        stamp: raft
-            .stamp
-            .map(|s| Stamp { incarnation: Incarnation(s.incarnation), generation: Generation(s.generation) }),
+        range: RangeId::bounded(raft.range_id)?,
+        from: ReplicaId::told(raft.from_replica)?,
+        to: ReplicaId::told(raft.to_replica)?,
+        descriptor: raft.descriptor.map(descriptor_of).transpose()?,
+        stamp: raft.stamp.map(stamp_of).transpose()?,
         message: raft.message,
     })
+}
+
+fn descriptor_of(descriptor: v1::RangeDescriptor) -> Converted<RangeDescriptor> {
+    Ok(RangeDescriptor::try_from(descriptor)?.told()?)
+}
+
+fn stamp_of(stamp: v1::Stamp) -> Converted<Stamp> {
+    let incarnation = Incarnation::told(stamp.incarnation)?;
+    Ok(Stamp { incarnation, generation: Generation::told(stamp.generation)? })
 }
 
 fn hint_of(hint: RangeHint) -> v1::RangeHint {
@@ -177,9 +234,9 @@ fn hint_of(hint: RangeHint) -> v1::RangeHint {
 fn hints(hints: Vec<v1::RangeHint>) -> Converted<Vec<RangeHint>> {
     let hint = |h: v1::RangeHint| {
         Ok(RangeHint {
-            descriptor: required(h.descriptor, "descriptor")?.try_into()?,
-            term: Term(h.term),
-            leader: some_store(h.leader_store_id),
+            descriptor: descriptor_of(required(h.descriptor, "descriptor")?)?,
+            term: Term::told(h.term)?,
+            leader: some_store(h.leader_store_id)?,
         })
     };
     hints.into_iter().map(hint).collect()
@@ -210,23 +267,27 @@ fn admin_of(request: AdminRequest) -> Option<v1::admin_call::Request> {
 
 fn admin_request_of(request: v1::admin_call::Request) -> Converted<AdminRequest> {
     use v1::admin_call::Request;
-    let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
     Ok(match request {
         Request::Split(m) => AdminRequest::Split { at: key(m.at)?, right: RangeId(0) },
         Request::AddLearner(m) => AdminRequest::ChangeMembership(MembershipChange::AddLearner {
-            store: StoreId(m.store_id),
+            store: StoreId::bounded(m.store_id)?,
             site: site(&m.site)?,
         }),
         Request::Reconfigure(m) => AdminRequest::ChangeMembership(MembershipChange::Reconfigure {
-            promote: ids(m.promote),
-            demote: ids(m.demote),
+            promote: replicas(m.promote)?,
+            demote: replicas(m.demote)?,
         }),
         Request::RemoveLearner(m) => {
-            AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: ReplicaId(m.replica_id) })
+            AdminRequest::ChangeMembership(MembershipChange::RemoveLearner { replica: ReplicaId::told(m.replica_id)? })
         }
-        Request::Transfer(m) => AdminRequest::Transfer { to: ReplicaId(m.replica_id) },
-        Request::GcThreshold(m) => AdminRequest::RaiseGcThreshold { threshold: Timestamp(m.threshold) },
+        Request::Transfer(m) => AdminRequest::Transfer { to: ReplicaId::told(m.replica_id)? },
+        Request::GcThreshold(m) => AdminRequest::RaiseGcThreshold { threshold: Timestamp::told(m.threshold)? },
     })
+}
+
+fn replicas(ids: Vec<u64>) -> Converted<Vec<ReplicaId>> {
+    check_count("replicas of a range", ids.len(), limits::MAX_REPLICAS)?;
+    ids.into_iter().map(|id| Ok(ReplicaId::told(id)?)).collect()
 }
 
 fn site(name: &str) -> Converted<SiteName> {
@@ -264,44 +325,70 @@ fn report_of(report: StoreReport) -> v1::StoreReport {
             .into_iter()
             .map(|(range, replica)| v1::DamagedReplica { range_id: range.0, replica_id: replica.0 })
             .collect(),
+        report: report.part.report,
+        part: report.part.part,
+        parts: report.part.parts,
     }
 }
 
-/// More than any store has or does: what is reported beyond it is cut to it, since placement adds and multiplies these figures.
-const MOST_REPORTED: u64 = 1 << 50;
-
 fn store_report_of(report: v1::StoreReport) -> Converted<StoreReport> {
-    let figure = |told: u64| told.min(MOST_REPORTED);
-    let small = |n: u32| u16::try_from(n).map_err(|e| BadMessage::malformed(format!("worker: {e}")));
+    // Placement adds and multiplies these figures. One that is beyond all measure is no reason to hear nothing of the store.
+    let bytes = |told| cut(told, limits::MAX_REPORTED_BYTES);
+    let rate = |told| cut(told, limits::MAX_REPORTED_RATE);
     let range = |r: v1::RangeReport| {
         Ok(RangeReport {
-            descriptor: required(r.descriptor, "descriptor")?.try_into()?,
-            term: Term(r.term),
+            descriptor: descriptor_of(required(r.descriptor, "descriptor")?)?,
+            term: Term::told(r.term)?,
             has_lease: r.has_lease,
-            size_bytes: figure(r.size_bytes),
-            reads_per_second: figure(r.reads_per_second),
-            writes_per_second: figure(r.writes_per_second),
-            write_bytes_per_second: figure(r.write_bytes_per_second),
-            caught_up: r.caught_up.into_iter().map(ReplicaId).collect(),
+            size_bytes: cut(r.size_bytes, limits::MAX_REPORTED_RANGE_BYTES),
+            reads_per_second: rate(r.reads_per_second),
+            writes_per_second: rate(r.writes_per_second),
+            write_bytes_per_second: rate(r.write_bytes_per_second),
+            caught_up: replicas(r.caught_up)?,
         })
     };
+    let part = match report.parts {
+        0 => ReportPart::WHOLE,
+        parts => ReportPart { report: report.report, part: report.part, parts },
+    };
+    if !part.is_sound() {
+        return Err(BadMessage::malformed(format!("part {} of {} of a report", part.part, part.parts)));
+    }
+    let part_bytes = report.encoded_len();
+    if part.parts > 1 && part_bytes > 2 * limits::REPORT_PART_BYTES {
+        return Err(BadMessage::malformed(format!("{part_bytes} bytes in one part of a report")));
+    }
+    let (worker, workers) = workers_of(report.worker, report.workers)?;
     Ok(StoreReport {
-        store: StoreId(report.store_id),
+        store: StoreId::bounded(report.store_id)?,
         site: site(&report.site)?,
-        incarnation: Incarnation(report.incarnation),
-        worker: small(report.worker)?,
-        workers: small(report.workers)?,
-        disk_total_bytes: figure(report.disk_total_bytes),
-        disk_free_bytes: figure(report.disk_free_bytes),
+        incarnation: Incarnation::told(report.incarnation)?,
+        worker,
+        workers,
+        disk_total_bytes: bytes(report.disk_total_bytes),
+        disk_free_bytes: bytes(report.disk_free_bytes),
         disk_ok: report.disk_ok,
         cores: report.cores,
-        used_millicores: figure(report.used_millicores),
-        replicas: figure(report.replicas),
+        used_millicores: rate(report.used_millicores),
+        replicas: rate(report.replicas),
         draining: report.draining,
         directory_version: report.directory_version,
         ranges: report.ranges.into_iter().map(range).collect::<Converted<_>>()?,
-        damaged: report.damaged.into_iter().map(|d| (RangeId(d.range_id), ReplicaId(d.replica_id))).collect(),
+        damaged: report.damaged.into_iter().map(damaged_of).collect::<Converted<_>>()?,
+        part,
     })
+}
+
+/// Which of how many workers.
+fn workers_of(worker: u32, workers: u32) -> Converted<(u16, u16)> {
+    match (u16::try_from(worker), u16::try_from(workers)) {
+        (Ok(worker), Ok(workers)) if worker < workers && workers <= limits::MAX_WORKERS => Ok((worker, workers)),
+        _ => Err(BadMessage::malformed(format!("worker {worker} of {workers}"))),
+    }
+}
+
+fn damaged_of(damaged: v1::DamagedReplica) -> Converted<(RangeId, ReplicaId)> {
+    Ok((RangeId::bounded(damaged.range_id)?, ReplicaId::told(damaged.replica_id)?))
 }
 
 fn manifest_of(manifest: SnapshotManifest) -> v1::SnapshotManifest {
@@ -321,7 +408,7 @@ fn snapshot_manifest_of(manifest: v1::SnapshotManifest) -> Converted<SnapshotMan
     let range_state: Bytes = manifest.range_state;
     let manifest = SnapshotManifest {
         id: snapshot_id(manifest.snapshot_id)?,
-        range: RangeId(manifest.range_id),
+        range: RangeId::bounded(manifest.range_id)?,
         bounds: required(manifest.bounds, "bounds")?.try_into()?,
         range_state,
         files: manifest.files.into_iter().map(file).collect(),

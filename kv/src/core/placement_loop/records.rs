@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdfast_placement::{Policies, Policy, StateKey, StoreRecord};
 use holdfast_types::{
     Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response,
-    StoreId, limits,
+    Row, StoreId, limits,
 };
 
 use super::PlacementTask;
@@ -16,8 +16,10 @@ use crate::core::records::{decode_policy, decode_range, decode_store, encode_ran
 
 /// How often the list of stores is read again.
 const STORES_EVERY: Duration = Duration::from_secs(2);
-/// Descriptors written at a time: each is a small write, all in one batch.
-const RANGES_PER_WRITE: usize = 64;
+/// Descriptors written at a time, all in one batch,
+const RANGES_PER_WRITE: usize = 1_024;
+/// and their bytes: far less than a batch may have, so that others wait little.
+const BYTES_PER_WRITE: usize = 512 << 10;
 
 /// What is known of the system range's records, and the questions that are out.
 #[derive(Default, Debug)]
@@ -33,15 +35,46 @@ pub(super) struct Records {
     bad_policies: Vec<String>,
     complaints: Vec<String>,
     calls: BTreeMap<u64, Call>,
+    /// Scans of which a page was read, and where they go on.
+    pages: Vec<(Call, Key)>,
     told: u64,
 }
 
+/// A question, with what the pages before it brought.
 #[derive(Debug)]
 enum Call {
-    Stores(Moment),
+    Stores(Moment, BTreeMap<StoreId, StoreRecord>),
     Ranges(BTreeMap<RangeId, RangeDescriptor>),
-    Policies,
+    Policies(Vec<(Key, Bytes)>),
     Write(Vec<RangeDescriptor>),
+}
+
+impl Call {
+    /// What it reads.
+    fn bounds(&self) -> Option<KeyRange> {
+        match self {
+            Self::Stores(..) => Some(StateKey::all_stores()),
+            Self::Ranges(_) => Some(StateKey::all_ranges()),
+            Self::Policies(_) => Some(StateKey::all_policies()),
+            Self::Write(_) => None,
+        }
+    }
+
+    /// A page of it. Records that cannot be read are left out; of policies that is complained of.
+    fn read(&mut self, rows: Vec<Row>) {
+        match self {
+            Self::Stores(_, stores) => {
+                let read = rows.iter().filter_map(|row| decode_store(&row.value.value).ok());
+                stores.extend(read.map(|record| (record.store, record)));
+            }
+            Self::Ranges(ranges) => {
+                let read = rows.iter().filter_map(|row| decode_range(&row.value.value).ok());
+                ranges.extend(read.map(|descriptor| (descriptor.range, descriptor)));
+            }
+            Self::Policies(policies) => policies.extend(rows.into_iter().map(|row| (row.key, row.value.value))),
+            Self::Write(_) => {}
+        }
+    }
 }
 
 impl Records {
@@ -50,32 +83,39 @@ impl Records {
         self.stores.is_some()
     }
 
+    /// Whether a store is on record; `None` while no records are known.
+    pub(super) fn has_store(&self, store: StoreId) -> Option<bool> {
+        self.stores.as_ref().map(|stores| stores.contains_key(&store))
+    }
+
     /// When the records of stores were asked for that are known now.
     pub(super) fn stores_asked_at(&self) -> Moment {
         self.stores_asked_at
     }
 
-    pub(super) fn tick(&mut self, next_call: &mut u64, facts: &Facts, now: Moment) -> Vec<PlacementTask> {
+    pub(super) fn tick(&mut self, next_call: &mut u64, facts: &mut Facts, now: Moment) -> Vec<PlacementTask> {
         let mut tasks = Vec::new();
+        for (call, resume) in std::mem::take(&mut self.pages) {
+            let rest = call.bounds().map(|bounds| KeyRange { start: resume, ..bounds });
+            tasks.extend(rest.map(|rest| self.ask(next_call, call, scan(rest))));
+        }
         let strangers = self.stores.as_ref().is_some_and(|stores| facts.has_strangers(stores));
         let news = strangers || facts.has_newcomers(self.stores_asked_at);
         let due = self.read_stores_at <= now || (news && self.read_stores_at > now.after(limits::REPORT_EVERY));
-        if due && !self.calls.values().any(|call| matches!(call, Call::Stores(_))) {
+        if due && !self.calls.values().any(|call| matches!(call, Call::Stores(..))) {
             self.read_stores_at = now.after(STORES_EVERY);
-            tasks.push(self.ask(next_call, Call::Stores(now), scan(StateKey::all_stores())));
+            tasks.push(self.ask(next_call, Call::Stores(now, BTreeMap::new()), scan(StateKey::all_stores())));
         }
-        if self.read_policies_at <= now && !self.calls.values().any(|call| matches!(call, Call::Policies)) {
+        if self.read_policies_at <= now && !self.calls.values().any(|call| matches!(call, Call::Policies(_))) {
             self.read_policies_at = now.after(STORES_EVERY);
-            tasks.push(self.ask(next_call, Call::Policies, scan(StateKey::all_policies())));
+            tasks.push(self.ask(next_call, Call::Policies(Vec::new()), scan(StateKey::all_policies())));
         }
         let asks = self.calls.values().any(|call| matches!(call, Call::Ranges(_) | Call::Write(_)));
         match &self.ranges {
             _ if asks => {}
             None => tasks.push(self.ask(next_call, Call::Ranges(BTreeMap::new()), scan(StateKey::all_ranges()))),
             Some(known) => {
-                let differs = |d: &&RangeDescriptor| known.get(&d.range) != Some(*d);
-                let new: Vec<_> =
-                    facts.descriptors().map(|(d, _)| d).filter(differs).take(RANGES_PER_WRITE).cloned().collect();
+                let new = that_fit(facts.unwritten(known, RANGES_PER_WRITE));
                 if !new.is_empty() {
                     let request = write(&new);
                     tasks.push(self.ask(next_call, Call::Write(new), request));
@@ -88,26 +128,33 @@ impl Records {
     pub(super) fn answered(&mut self, call: u64, outcome: Result<Response, Rejected>, now: Moment) {
         let Some(call) = self.calls.remove(&call) else { return };
         match (call, outcome) {
-            (Call::Stores(asked_at), Ok(Response::Scanned { rows, .. })) => {
-                let read = rows.iter().filter_map(|row| decode_store(&row.value.value).ok());
-                self.stores = Some(read.map(|record| (record.store, record)).collect());
-                self.stores_asked_at = asked_at;
-            }
-            (Call::Ranges(mut ranges), Ok(Response::Scanned { rows, .. })) => {
-                let read = rows.iter().filter_map(|row| decode_range(&row.value.value).ok());
-                ranges.extend(read.map(|descriptor| (descriptor.range, descriptor)));
-                self.ranges = Some(ranges);
-            }
-            (Call::Policies, Ok(Response::Scanned { rows, .. })) => {
-                self.take_policies(rows.iter().map(|row| (&row.key, &row.value.value)));
-            }
             (Call::Write(written), Ok(_)) => {
                 let known = self.ranges.get_or_insert_default();
                 known.extend(written.into_iter().map(|descriptor| (descriptor.range, descriptor)));
             }
-            (Call::Stores(_), _) => self.read_stores_at = now.after(limits::REPORT_EVERY),
+            (mut call, Ok(Response::Scanned { rows, resume, .. })) => {
+                call.read(rows);
+                match resume {
+                    Some(resume) => self.pages.push((call, resume)),
+                    None => self.take_all(call),
+                }
+            }
+            (Call::Stores(..), _) => self.read_stores_at = now.after(limits::REPORT_EVERY),
             // Asked again with the next tick.
-            (Call::Ranges(_) | Call::Policies | Call::Write(_), _) => {}
+            (Call::Ranges(_) | Call::Policies(_) | Call::Write(_), _) => {}
+        }
+    }
+
+    /// The last page of a scan is there.
+    fn take_all(&mut self, call: Call) {
+        match call {
+            Call::Stores(asked_at, stores) => {
+                self.stores = Some(stores);
+                self.stores_asked_at = asked_at;
+            }
+            Call::Ranges(ranges) => self.ranges = Some(ranges),
+            Call::Policies(rows) => self.take_policies(rows.iter().map(|(key, value)| (key, value))),
+            Call::Write(_) => {}
         }
     }
 
@@ -128,7 +175,12 @@ impl Records {
         (self.policies, self.bad_policies) = (policies, bad);
     }
 
-    /// What was found to be wrong with records since the last call.
+    /// Something is wrong that an operator should see.
+    pub(super) fn complain(&mut self, what: String) {
+        self.complaints.push(what);
+    }
+
+    /// What was found to be wrong since the last call.
     pub(super) fn take_complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut self.complaints)
     }
@@ -160,6 +212,17 @@ fn scan(bounds: KeyRange) -> Request {
     Request::Scan { bounds, reverse: false, max_rows, max_bytes, at: None }
 }
 
+/// As many of these as one write takes: one at least.
+fn that_fit(descriptors: Vec<RangeDescriptor>) -> Vec<RangeDescriptor> {
+    let mut bytes = 0;
+    let fitting = descriptors.into_iter().take_while(|descriptor| {
+        let before = bytes;
+        bytes += encode_range(descriptor).len();
+        before == 0 || bytes <= BYTES_PER_WRITE
+    });
+    fitting.collect()
+}
+
 fn write(descriptors: &[RangeDescriptor]) -> Request {
     let put = |d: &RangeDescriptor| Mutation {
         key: StateKey::Range(d.range).key(),
@@ -175,4 +238,50 @@ fn version_of(stores: &[StoreRecord]) -> u64 {
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{SiteName, Timestamp, VersionedValue};
+
+    use super::*;
+
+    fn page(stores: std::ops::RangeInclusive<u64>, resume: Option<u64>) -> Result<Response, Rejected> {
+        let row = |store| {
+            let record = StoreRecord::new(StoreId(store), SiteName::new("a").unwrap());
+            let value = VersionedValue { value: encode_store(&record), timestamp: Timestamp(1), expires_at: None };
+            Row { key: StateKey::Store(StoreId(store)).key(), value }
+        };
+        let resume = resume.map(|store| StateKey::Store(StoreId(store)).key());
+        Ok(Response::Scanned { rows: stores.map(row).collect(), resume, at: Timestamp(1), within: None })
+    }
+
+    /// The question for stores among these tasks, and from which key on.
+    fn asked(tasks: &[PlacementTask]) -> Option<(u64, Key)> {
+        tasks.iter().find_map(|task| match task {
+            PlacementTask::Ask { call, request } => match &request.request {
+                Request::Scan { bounds, .. } if bounds.end == StateKey::all_stores().end => {
+                    Some((*call, bounds.start.clone()))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn lists_of_more_than_one_page_are_read_to_their_end() {
+        let (mut records, mut next_call) = (Records::default(), 0);
+        let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+        let at = |ms| Moment::ZERO.after(Duration::from_millis(ms));
+        let (first, from) = asked(&records.tick(&mut next_call, &mut facts, at(0))).unwrap();
+        assert_eq!(from, StateKey::all_stores().start);
+        records.answered(first, page(1..=700, Some(701)), at(1));
+        assert!(!records.are_known(), "it would be planned without the rest of the fleet");
+        let (second, from) = asked(&records.tick(&mut next_call, &mut facts, at(500))).unwrap();
+        assert_eq!(from, StateKey::Store(StoreId(701)).key());
+        records.answered(second, page(701..=1_000, None), at(501));
+        assert_eq!(records.take_directory().map(|(_, stores)| stores.len()), Some(1_000));
+        assert_eq!(records.stores_asked_at(), at(0), "what was forgotten since then is not known");
+    }
 }

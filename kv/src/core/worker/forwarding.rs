@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use holdfast_replica::{AdminRequest, Input, Ticket};
-use holdfast_types::{Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
+use holdfast_types::{Moment, RangeId, Rejected, Response, StoreId, limits};
 
 use super::{Cx, Worker};
 use crate::core::desk::{Asked, Origin, Place, Sent, To, Wait};
 use crate::core::effect::{AdminOutcome, Effect};
 use crate::core::message::{CallId, RangeHint, StoreMessage};
+use crate::core::permit::{Permitted, check_admin};
 
 impl Worker {
     pub(super) fn forward(&mut self, ticket: Ticket, to: To, cx: &Cx<'_>) {
@@ -25,7 +26,10 @@ impl Worker {
         let hops = open.hops + u32::from(to.store != self.config.store);
         let look_at = open.deadline.min(cx.now.after(limits::FORWARD_LOOK_EVERY));
         let message = match open.asked.clone() {
-            Asked::Data(request) => StoreMessage::Forward { id, request, timeout_ms, hops },
+            Asked::Data(asked) => {
+                let authority = asked.authority();
+                StoreMessage::Forward { id, request: asked.into_request(), authority, timeout_ms, hops }
+            }
             Asked::Admin(range, request) => StoreMessage::Admin { id, range, request, timeout_ms, hops },
         };
         self.desk.put(ticket, Place::Sent(Sent { to, at: cx.now, over: None }), Some(look_at));
@@ -87,29 +91,31 @@ impl Worker {
         }
     }
 
-    /// Another store passes a request on.
+    /// Another store passes a request on; what its author may not ask is refused here as at the port of clients.
     pub(super) fn take_forward(
         &mut self,
         from: StoreId,
         id: CallId,
-        request: RangeRequest,
+        request: Result<Permitted, Rejected>,
         timeout_ms: u64,
         hops: u32,
         cx: &Cx<'_>,
     ) {
-        let size_bytes = request.request.size_bytes();
         // From a worker of this store it is admitted already.
-        let admitted = if from == self.config.store {
-            self.shared.admission.admit(0)
-        } else {
-            self.shared.admission.admit(size_bytes)
+        let size_of =
+            |asked: &Permitted| if from == self.config.store { 0 } else { asked.request().request.size_bytes() };
+        let admitted = request.and_then(|asked| {
+            let size_bytes = size_of(&asked);
+            self.shared.admission.admit(size_bytes).map(|()| (asked, size_bytes))
+        });
+        let (request, size_bytes) = match admitted {
+            Ok(admitted) => admitted,
+            Err(rejected) => {
+                let (outcome, fleet_now) = (Err(rejected), Self::fleet_now(cx));
+                return self.send(from, StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints: Vec::new() });
+            }
         };
-        if let Err(rejected) = admitted {
-            let (outcome, fleet_now) = (Err(rejected), Self::fleet_now(cx));
-            return self.send(from, StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints: Vec::new() });
-        }
-        self.correct_mistaken(from, request.range.map(|(range, _)| range));
-        let size_bytes = if from == self.config.store { 0 } else { size_bytes };
+        self.correct_mistaken(from, request.request().range.map(|(range, _)| range));
         let deadline = deadline_of(timeout_ms, cx);
         let origin = Origin::Store { store: from, id };
         self.open_and_route(origin, Asked::Data(request), deadline, hops, size_bytes, cx);
@@ -127,7 +133,8 @@ impl Worker {
         hops: u32,
         cx: &Cx<'_>,
     ) {
-        if let Err(rejected) = self.shared.admission.admit(0) {
+        let permitted = check_admin(&request).and_then(|()| self.shared.admission.admit(0));
+        if let Err(rejected) = permitted {
             return self.send(from, StoreMessage::AdminAnswer { id, outcome: Err(rejected) });
         }
         self.correct_mistaken(from, Some(range));
@@ -153,11 +160,15 @@ impl Worker {
         cx: &Cx<'_>,
     ) {
         let ticket = Ticket(id.number());
-        if let Err(Rejected::NotLeader { range, .. }) = &outcome {
+        if let Err(Rejected::NotLeader { range, .. }) = &outcome
+            && self.knows(from)
+        {
             self.map.forget_leader(*range, from);
             self.push(*range, Input::LeaderDoubted { store: from });
         }
-        self.learn(hints, cx);
+        if self.knows(from) {
+            self.learn(hints, cx);
+        }
         let Some(to) = self.sent_to(ticket, from) else { return };
         let in_vain = outcome.as_ref().err().is_some_and(|rejected| is_in_vain(&to, rejected));
         self.note_relay(to, outcome.is_ok());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::storage::LogOp;
-use holdfast_types::{Incarnation, Moment, RangeId, StoreId, Term};
+use holdfast_types::{Incarnation, Moment, RangeId, Rejected, StoreId, Term, Timestamp, limits};
 
 use super::absent::Absent;
 use super::garbage::Versions;
@@ -13,6 +13,7 @@ use super::sweeping::Swept;
 use super::{Cx, Held, Worker};
 use crate::core::load::Load;
 use crate::core::message::StoreMessage;
+use crate::core::permit::{Authority, Permitted};
 
 impl Worker {
     pub(super) fn take_message(
@@ -22,14 +23,18 @@ impl Worker {
         message: StoreMessage,
         cx: &Cx<'_>,
     ) {
-        self.heard.insert(from, cx.now);
+        self.note_heard(from, cx.now);
         self.silent.remove(&from);
+        if !is_for_anybody(&message) && !self.knows(from) {
+            return self.take_of_stranger(from, message);
+        }
         match message {
             StoreMessage::Raft(envelope) => self.take_raft(from, envelope, cx),
             StoreMessage::Unled { range, term } => self.take_unled(from, range, term),
             StoreMessage::UnledNoted { range, term } => self.unled.noted(from, range, term),
             StoreMessage::AskLeader { range, term } => self.asked_whether_it_leads(from, range, term),
-            StoreMessage::Forward { id, request, timeout_ms, hops } => {
+            StoreMessage::Forward { id, request, authority, timeout_ms, hops } => {
+                let request = Permitted::check(request, authority);
                 self.take_forward(from, id, request, timeout_ms, hops, cx);
             }
             StoreMessage::ForwardAnswer { id, outcome, hints, .. } => {
@@ -43,7 +48,7 @@ impl Worker {
             StoreMessage::AdminAnswer { id, outcome } => self.admin_answered(from, id, outcome, cx),
             StoreMessage::Report(report) => self.take_report(from, *report, cx),
             StoreMessage::ReportAnswer { leader, directory_version, directory } => {
-                self.report_answered(leader, directory_version, &directory);
+                self.report_answered(from, leader, directory_version, &directory);
             }
             StoreMessage::SnapshotOffer { envelope, manifest } => self.take_offer(from, envelope, *manifest, cx),
             StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {
@@ -53,6 +58,32 @@ impl Worker {
                 self.take_progress(range, snapshot, state, &received, cx);
             }
         }
+    }
+
+    /// What only stores of the fleet may say. Somebody who waits for an answer is told to come again: it may have joined a moment ago.
+    fn take_of_stranger(&mut self, from: StoreId, message: StoreMessage) {
+        self.of_strangers += 1;
+        tracing::debug!(store = %from, what = message.name(), "dropped: the store is not known here");
+        let rejected = || Rejected::Unavailable(format!("{from} is not known here yet as a store of the fleet"));
+        match message {
+            StoreMessage::Forward { id, .. } => {
+                let (outcome, fleet_now, hints) = (Err(rejected()), Timestamp::ZERO, Vec::new());
+                self.send(from, StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints });
+            }
+            StoreMessage::Admin { id, .. } => {
+                self.send(from, StoreMessage::AdminAnswer { id, outcome: Err(rejected()) });
+            }
+            _ => {}
+        }
+    }
+
+    /// Anybody may call himself a store: the one that was silent for longest makes room.
+    fn note_heard(&mut self, from: StoreId, now: Moment) {
+        if self.heard.len() >= limits::ADDRESSED_STORES && !self.heard.contains_key(&from) {
+            let silent = self.heard.iter().min_by_key(|(_, at)| **at).map(|(store, _)| *store);
+            silent.map(|store| self.heard.remove(&store));
+        }
+        self.heard.insert(from, now);
     }
 
     fn take_raft(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {
@@ -68,6 +99,10 @@ impl Worker {
     /// A message for a range that has no replica here: it may create one, or has come before a split.
     pub(super) fn take_stranger(&mut self, from: StoreId, envelope: RaftEnvelope, cx: &Cx<'_>) {
         let range = envelope.range;
+        // A range of whoever is on no record may be one that he made up; company in another range does not make it true.
+        if self.knows_members() && !self.is_member(from) && !self.unborn.contains_key(&range) {
+            return;
+        }
         if let Some(Absent::Quarantined { replica, .. }) = self.absent.get(&range)
             && may_create(&envelope, from, self.config.store)
             && envelope.to > *replica
@@ -97,6 +132,9 @@ impl Worker {
             return;
         }
         let Some(descriptor) = envelope.descriptor.clone() else { return };
+        if self.shared.spans.awaited() >= limits::MAX_EMPTY_REPLICAS {
+            return;
+        }
         if let Err(other) = self.shared.spans.wait_for(range, &descriptor.bounds) {
             return self.ask_about_what_is_in_the_way(from, other, now);
         }
@@ -164,6 +202,28 @@ impl Worker {
                 self.send(store, StoreMessage::Unled { range, term });
             }
         }
+    }
+}
+
+/// Questions and requests of clients, which do no harm; reports, by which placement finds stores that it does not know; and answers, which
+/// count only where they were waited for.
+fn is_for_anybody(message: &StoreMessage) -> bool {
+    match message {
+        StoreMessage::Forward { authority, .. } => *authority == Authority::Client,
+        StoreMessage::AskLeader { .. }
+        | StoreMessage::Locate { .. }
+        | StoreMessage::Report(_)
+        | StoreMessage::ReportAnswer { .. }
+        | StoreMessage::ForwardAnswer { .. }
+        | StoreMessage::AdminAnswer { .. } => true,
+        StoreMessage::Raft(_)
+        | StoreMessage::Unled { .. }
+        | StoreMessage::UnledNoted { .. }
+        | StoreMessage::Located { .. }
+        | StoreMessage::Admin { .. }
+        | StoreMessage::SnapshotOffer { .. }
+        | StoreMessage::SnapshotChunk { .. }
+        | StoreMessage::SnapshotProgress { .. } => false,
     }
 }
 

@@ -35,7 +35,8 @@ impl Worker {
         confirmed: bool,
         cx: &Cx<'_>,
     ) -> Option<(holdfast_types::RangeRequest, holdfast_types::KeyRange, Timestamp, Timestamp)> {
-        let Some(Asked::Data(request)) = self.desk.get(ticket).map(|open| open.asked.clone()) else { return None };
+        let Some(Asked::Data(asked)) = self.desk.get(ticket).map(|open| open.asked.clone()) else { return None };
+        let request = asked.into_request();
         let Some(held) = self.held.get(&range) else {
             self.answer(ticket, Err(Rejected::Unavailable("the replica is gone".into())), cx);
             return None;

@@ -2,6 +2,8 @@
 //!
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use holdfast_types::{Moment, RangeId, StoreId, limits};
 
@@ -9,12 +11,16 @@ use super::{Cx, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
 use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
-use crate::core::placement_loop::PlacementTask;
+use crate::core::permit::{Authority, Permitted};
+use crate::core::placement_loop::{PlacementTask, Planned};
 use crate::core::records::{decode_store, encode_store};
+use crate::core::report_parts::{Ranges, ReportPart};
 use crate::core::routing::worker_of;
 
 /// A follower with fewer entries to go than this has caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Whoever answers a report does so within this time, or is asked again.
+const ANSWERED_WITHIN: Duration = limits::REPORT_EVERY.saturating_mul(20);
 
 impl Worker {
     pub(super) fn report(&mut self, cx: &Cx<'_>) {
@@ -23,6 +29,7 @@ impl Worker {
         }
         self.report_at = cx.now.after(limits::REPORT_EVERY);
         self.heard.retain(|_, at| cx.now.since(*at) < limits::MAX_DEADLINE);
+        self.reported_to.retain(|_, at| cx.now.since(*at) < ANSWERED_WITHIN);
         if self.support.clock_ahead_ms.is_some() {
             // What came back, or could not be handed over before.
             self.yield_all();
@@ -34,18 +41,48 @@ impl Worker {
         self.raise_thresholds(cx);
         self.ask_for_damaged(cx);
         self.install_again();
-        let report = self.make_report(cx);
-        if worker_of(RangeId::SYSTEM, self.config.workers) != self.config.worker {
-            return self.send(self.config.store, StoreMessage::Report(Box::new(report)));
+        let has_placement = worker_of(RangeId::SYSTEM, self.config.workers) == self.config.worker;
+        if has_placement {
+            let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
+            self.placement.set_leads(leads, &self.support.lost, cx.now);
         }
-        let leads = self.held.get(&RangeId::SYSTEM).is_some_and(|held| held.standing.leads);
-        self.placement.set_leads(leads, &self.support.lost, cx.now);
-        self.pass_report(report, cx);
-        let tasks = self.placement.tick(cx.now);
-        self.do_placement_tasks(tasks, cx);
+        self.begin_report(cx);
+        let mut parts: Vec<_> = (0..limits::REPORT_PARTS_AT_A_TIME).map_while(|_| self.departing.next_part()).collect();
+        if parts.is_empty() {
+            parts.push((self.departing.sign_of_life(), Ranges::default()));
+        }
+        for (part, ranges) in parts {
+            let report = self.make_report(part, ranges);
+            if has_placement {
+                self.pass_report(report, cx);
+            } else {
+                self.send(self.config.store, StoreMessage::Report(Box::new(report)));
+            }
+        }
+        if has_placement {
+            let tasks = self.placement.tick(cx.now);
+            self.do_placement_tasks(tasks, cx);
+        }
     }
 
-    fn make_report(&mut self, cx: &Cx<'_>) -> StoreReport {
+    /// Looks at all ranges, once all of the last look has left, and as much time as it is long is over.
+    fn begin_report(&mut self, cx: &Cx<'_>) {
+        if !self.departing.may_begin(cx.now) {
+            return;
+        }
+        let ranges = Ranges { led: self.led_ranges(cx), damaged: self.damaged_replicas() };
+        let left_out = self.departing.begin(ranges, cx.now);
+        if left_out > 0 && !self.reports_cut {
+            let most = limits::MAX_REPORT_PARTS;
+            let what = format!(
+                "{left_out} ranges of this worker are not reported to placement: what it leads does not fit into {most} parts of a report"
+            );
+            self.out.push(Effect::Alarm { range: None, what });
+        }
+        self.reports_cut = left_out > 0;
+    }
+
+    fn led_ranges(&mut self, cx: &Cx<'_>) -> Vec<RangeReport> {
         let view = Self::view(&self.support, self.own(), cx);
         let mut ranges = Vec::new();
         for (range, held) in &mut self.held {
@@ -69,6 +106,10 @@ impl Worker {
                 caught_up: others.chain([held.id]).collect(),
             });
         }
+        ranges
+    }
+
+    fn make_report(&self, part: ReportPart, ranges: Ranges) -> StoreReport {
         StoreReport {
             store: self.config.store,
             site: self.config.site.clone(),
@@ -83,8 +124,9 @@ impl Worker {
             replicas: self.held.len() as u64,
             draining: self.retiring || self.preparing,
             directory_version: self.placement.directory().0,
-            ranges,
-            damaged: self.damaged_replicas(),
+            ranges: ranges.led,
+            damaged: ranges.damaged,
+            part,
         }
     }
 
@@ -96,12 +138,17 @@ impl Worker {
             return self.take_facts(report, cx);
         }
         if let Some(to) = self.placement_store(cx.now) {
+            self.reported_to.insert(to, cx.now);
             self.send(to, StoreMessage::Report(Box::new(report)));
         }
     }
 
     /// What leaders report tells placement how they do, and everybody here where they are.
-    fn take_facts(&mut self, report: StoreReport, cx: &Cx<'_>) {
+    fn take_facts(&mut self, mut report: StoreReport, cx: &Cx<'_>) {
+        if !self.knows(report.store) {
+            // Placement looks whether it is on record by now.
+            report.ranges.clear();
+        }
         let leader = Some(report.store);
         let hint = |r: &RangeReport| RangeHint { descriptor: r.descriptor.clone(), term: r.term, leader };
         let hints = report.ranges.iter().map(hint).collect();
@@ -141,6 +188,12 @@ impl Worker {
         if from == self.config.store {
             return self.pass_report(report, cx);
         }
+        // A store reports of itself; who it is its connection has said.
+        if report.store != from {
+            return;
+        }
+        // One part asks for all: what is lost is asked for again with the next report.
+        let asks = report.part.part == 0 || report.part.is_sign_of_life();
         let known = report.directory_version;
         let leads = self.placement.leads();
         if leads {
@@ -151,12 +204,27 @@ impl Worker {
         let told = || self.placement_at.map(|(leader, _)| leader);
         let leader = if leads { Some(me) } else { heard().or_else(told) };
         let (version, stores) = self.placement.directory();
-        let directory = if version == known { Vec::new() } else { stores.iter().map(encode_store).collect() };
+        let directory = if version == known || !asks {
+            Vec::new()
+        } else {
+            stores.iter().map(|record| encode_store(&record.told())).collect()
+        };
         let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory };
         self.send(from, message);
     }
 
-    pub(super) fn report_answered(&mut self, leader: Option<StoreId>, version: u64, directory: &[Bytes]) {
+    /// A list of stores says which of them are no more, and what it says of this store ends it for good: nobody's word counts who was
+    /// not asked.
+    pub(super) fn report_answered(
+        &mut self,
+        from: StoreId,
+        leader: Option<StoreId>,
+        version: u64,
+        directory: &[Bytes],
+    ) {
+        if !self.reported_to.contains_key(&from) {
+            return;
+        }
         if let Some(leader) = leader {
             self.map.note_leader(RangeId::SYSTEM, leader);
             self.placement_at = Some((leader, None));
@@ -173,12 +241,27 @@ impl Worker {
         self.out.push(Effect::Directory(stores));
     }
 
+    pub(super) fn planned(&mut self, planned: Planned, cx: &Cx<'_>) {
+        let tasks = self.placement.planned(planned);
+        self.do_placement_tasks(tasks, cx);
+    }
+
     fn do_placement_tasks(&mut self, tasks: Vec<PlacementTask>, cx: &Cx<'_>) {
         let deadline = cx.now.after(limits::DEFAULT_DEADLINE);
         for task in tasks {
             let (call, asked) = match task {
-                PlacementTask::Ask { call, request } => (call, Asked::Data(request)),
+                PlacementTask::Ask { call, request } => match Permitted::check(request, Authority::Fleet) {
+                    Ok(request) => (call, Asked::Data(request)),
+                    Err(rejected) => {
+                        self.placement.answered(call, Err(rejected), cx.now);
+                        continue;
+                    }
+                },
                 PlacementTask::Admin { call, range, request } => (call, Asked::Admin(range, request)),
+                PlacementTask::Plan(task) => {
+                    self.out.push(Effect::Plan(task));
+                    continue;
+                }
                 PlacementTask::Directory(_) => {
                     self.tell_directory();
                     continue;

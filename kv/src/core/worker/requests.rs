@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_replica::{AdminRequest, Input, Ticket};
-use holdfast_types::{Key, LeaderHint, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
+use holdfast_types::{Key, LeaderHint, Moment, RangeId, Rejected, Response, StoreId, limits};
 
 use super::ways::Way;
 use super::{Cx, Worker};
@@ -12,6 +12,7 @@ use crate::core::desk::{Asked, Open, Origin, Place, Search, Wait};
 use crate::core::effect::{AdminOutcome, Effect};
 use crate::core::event::RequestTicket;
 use crate::core::message::{CallId, RangeHint, StoreMessage};
+use crate::core::permit::Permitted;
 use crate::core::routing::Found;
 
 /// Keys whose range is being looked for, with the requests that wait for it.
@@ -21,8 +22,8 @@ pub(super) struct Located {
 }
 
 impl Worker {
-    pub(super) fn take_request(&mut self, client: RequestTicket, request: RangeRequest, deadline: Moment, cx: &Cx<'_>) {
-        let size_bytes = request.request.size_bytes();
+    pub(super) fn take_request(&mut self, client: RequestTicket, request: Permitted, deadline: Moment, cx: &Cx<'_>) {
+        let size_bytes = request.request().request.size_bytes();
         if let Err(rejected) = self.shared.admission.admit(size_bytes) {
             let fleet_now = Self::fleet_now(cx);
             self.out.push(Effect::Answer { ticket: client, outcome: Err(rejected), fleet_now });
@@ -110,15 +111,17 @@ impl Worker {
             return self.answer(ticket, Err(rejected), cx);
         }
         let input = match open.asked.clone() {
-            Asked::Data(request) => {
+            Asked::Data(asked) => {
+                let request = asked.into_request();
                 if let Some(held) = self.held.get_mut(&range) {
                     held.load.count(&request.request);
                 }
                 Input::Request { ticket, request, deadline }
             }
             Asked::Admin(_, request) => match self.prepare_admin(ticket, range, request) {
-                Some(request) => Input::Admin { ticket, request, deadline },
-                None => return self.desk.put(ticket, Place::Prepared(range), Some(deadline)),
+                Ok(Some(request)) => Input::Admin { ticket, request, deadline },
+                Ok(None) => return self.desk.put(ticket, Place::Prepared(range), Some(deadline)),
+                Err(rejected) => return self.answer(ticket, Err(rejected), cx),
             },
         };
         self.desk.put(ticket, Place::Replica(range), None);

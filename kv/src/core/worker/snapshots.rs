@@ -181,9 +181,9 @@ impl Worker {
             self.tell_progress(from, range, snapshot, SnapshotState::Refused);
         } else if self.receiving.chunk(snapshot, file, offset, data.len(), cx.now) {
             self.out.push(Effect::StoreSnapshot { snapshot, file, offset, data, last });
-        } else {
-            self.tell_received(snapshot);
         }
+        // A piece out of its turn is not answered: it may be small, and the answer has a number for every file. The sender hears of what is
+        // missing by the answer to its next offer.
     }
 
     pub(super) fn snapshot_stored(

@@ -39,31 +39,34 @@ impl RangeIds {
 }
 
 impl Worker {
-    /// Fills in what a split leaves open. `None`: the request goes on when that has been found.
+    /// Fills in what a split leaves open, or refuses it. `None`: the request goes on when that has been found.
     pub(super) fn prepare_admin(
         &mut self,
         ticket: Ticket,
         range: RangeId,
         request: AdminRequest,
-    ) -> Option<AdminRequest> {
-        let AdminRequest::Split { at, right } = request else { return Some(request) };
+    ) -> Result<Option<AdminRequest>, Rejected> {
+        let AdminRequest::Split { at, right } = request else { return Ok(Some(request)) };
         if at == Key::MIN {
-            let bounds = self.held.get(&range)?.standing.descriptor.bounds.clone();
+            let Some(held) = self.held.get(&range) else { return Ok(None) };
+            let bounds = held.standing.descriptor.bounds.clone();
             self.out.push(Effect::FindMiddle { ticket: ReadTicket(ticket.0), bounds });
-            return None;
+            return Ok(None);
         }
         if right != RangeId(0) {
-            return Some(AdminRequest::Split { at, right });
+            return Ok(Some(AdminRequest::Split { at, right }));
         }
         if let Some(number) = self.ids.take() {
-            return Some(AdminRequest::Split { at, right: RangeId::made_by(self.config.store, number) });
+            return Ok(Some(AdminRequest::Split { at, right: RangeId::made_by(self.config.store, number) }));
         }
-        let (before, last) = self.shared.range_counter.reserve();
+        let Some((before, last)) = self.shared.range_counter.reserve() else {
+            return Err(Rejected::Unavailable("this store has made as many ranges as a store can".into()));
+        };
         let name = identity::counter_name(self.ids.worker);
         let value: Bytes = identity::encode_counter(last);
         self.log.add(vec![LogOp::SetStoreRecord { name, value }], Then::Reserved(before, last));
         self.log.add(Vec::new(), Then::Split(ticket));
-        None
+        Ok(None)
     }
 
     pub(super) fn middle_found(&mut self, ticket: ReadTicket, key: Result<Option<Key>, Fault>, cx: &Cx<'_>) {

@@ -1,20 +1,26 @@
 //! Changes by hand: splits, replicas, leaders. The range is looked up anew for each try, so that an old picture costs time only.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::time::Duration;
 
 use holdfast_kv::core::message::RangeHint;
+use holdfast_kv::core::permit::check_admin;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::change_replicas_request::Change;
 use holdfast_proto::v1::transfer_leader_request::To;
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{
-    Key, KeyspaceId, RangeDescriptor, RangeId, Rejected, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term,
+    Key, RangeDescriptor, RangeId, Rejected, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term,
 };
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{AdminService, check_epoch, invalid};
+use super::{AdminService, bounded, check_epoch, invalid, store_of};
 use crate::running::Running;
 
 /// How long a change may take.
@@ -34,7 +40,7 @@ struct Looked {
 impl Looked {
     fn new(status: v1::RangeStatus) -> Option<Self> {
         let descriptor = RangeDescriptor::try_from(status.descriptor.clone()?).ok()?;
-        let leader = (status.leader_store != 0).then_some(StoreId(status.leader_store));
+        let leader = store_of(status.leader_store);
         Some(Self { descriptor, leader, status })
     }
 }
@@ -48,7 +54,7 @@ impl AdminService {
         let at = split_key(request.key)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let looked = self.look_up_key(running, &at).await;
+            let looked = self.look_up_key(running, &at).await?;
             let looked = looked.ok_or_else(|| nobody(&format!("the range of {at}")))?;
             let found = looked.descriptor;
             check_epoch(found.range, found.epoch, request.expected_epoch)?;
@@ -71,7 +77,7 @@ impl AdminService {
     async fn right_side(&self, running: &Running, at: &Key) -> Option<RangeDescriptor> {
         let deadline = Instant::now() + RIGHT_SIDE_IS_KNOWN;
         loop {
-            let looked = self.look_up_key(running, at).await.map(|looked| looked.descriptor);
+            let looked = self.look_up_key(running, at).await.ok().flatten().map(|looked| looked.descriptor);
             let right = looked.filter(|right| right.bounds.start == *at);
             if right.is_some() || Instant::now() >= deadline {
                 return right;
@@ -85,7 +91,7 @@ impl AdminService {
         running: &Running,
         request: v1::ChangeReplicasRequest,
     ) -> Result<v1::ChangeReplicasResponse, Status> {
-        let range = RangeId(request.range_id);
+        let range = bounded(RangeId::bounded(request.range_id))?;
         let change = AdminRequest::ChangeMembership(membership(running, request.change)?);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -103,7 +109,7 @@ impl AdminService {
         running: &Running,
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, Status> {
-        let range = RangeId(request.range_id);
+        let range = bounded(RangeId::bounded(request.range_id))?;
         let to = request.to.ok_or_else(|| invalid("name the store or the site that is to lead"))?;
         let site = match &to {
             To::Site(name) => Some(SiteName::new(name).map_err(invalid)?),
@@ -139,16 +145,18 @@ impl AdminService {
     }
 
     async fn look_up(&self, running: &Running, range: RangeId) -> Result<Looked, Status> {
-        let found = self.range(running, range).await.and_then(Looked::new);
+        let found = self.range(running, range).await?.and_then(Looked::new);
         let found = found.ok_or_else(|| Status::not_found(format!("no store knows a range {range}")))?;
         learn(running, &found);
         Ok(found)
     }
 
-    async fn look_up_key(&self, running: &Running, key: &Key) -> Option<Looked> {
-        let found = self.range_of(running, key).await.and_then(Looked::new)?;
-        learn(running, &found);
-        Some(found)
+    async fn look_up_key(&self, running: &Running, key: &Key) -> Result<Option<Looked>, Status> {
+        let found = self.range_of(running, key).await?.and_then(Looked::new);
+        if let Some(found) = &found {
+            learn(running, found);
+        }
+        Ok(found)
     }
 
     /// Waits before the next try, or gives up.
@@ -163,7 +171,11 @@ impl AdminService {
 
 /// The workers route by what they have heard.
 fn learn(running: &Running, found: &Looked) {
-    let hint = RangeHint { descriptor: found.descriptor.clone(), term: Term(found.status.term), leader: found.leader };
+    let hint = RangeHint {
+        descriptor: found.descriptor.clone(),
+        term: Term::bounded(found.status.term).unwrap_or_default(),
+        leader: found.leader,
+    };
     running.store.learn(vec![hint]);
 }
 
@@ -180,29 +192,27 @@ fn split_key(raw: bytes::Bytes) -> Result<Key, Status> {
         // Between stores it means the middle of the data.
         return Err(invalid("name the key to split at"));
     }
-    let key = Key::from_raw(raw).map_err(|bad| invalid(bad.to_string()))?;
-    if key.user_key().len() > holdfast_types::limits::MAX_KEY_BYTES {
-        return Err(invalid(format!("the key is longer than {} B", holdfast_types::limits::MAX_KEY_BYTES)));
-    }
-    if key.keyspace() == KeyspaceId::SYSTEM {
-        return Err(invalid("the system range stays in one piece: name a key of another keyspace"));
-    }
-    Ok(key)
+    let at = Key::from_raw(raw).map_err(|bad| invalid(bad.to_string()))?;
+    // Before anybody looks for its range.
+    check_admin(&AdminRequest::Split { at: at.clone(), right: RangeId(0) }).map_err(to_status)?;
+    Ok(at)
 }
 
 fn membership(running: &Running, change: Option<Change>) -> Result<MembershipChange, Status> {
-    let replicas = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
+    let replicas = |ids: Vec<u64>| ids.into_iter().map(|id| bounded(ReplicaId::bounded(id))).collect::<Result<_, _>>();
     Ok(match change.ok_or_else(|| invalid("name the change"))? {
         Change::AddLearner(add) => {
-            let store = StoreId(add.store_id);
+            let store = bounded(StoreId::bounded(add.store_id))?;
             let site = running.directory.all().get(&store).map(|record| record.site.clone());
             let site = site.ok_or_else(|| invalid(format!("{store} is no store of this fleet")))?;
             MembershipChange::AddLearner { store, site }
         }
         Change::Reconfigure(change) => {
-            MembershipChange::Reconfigure { promote: replicas(change.promote), demote: replicas(change.demote) }
+            MembershipChange::Reconfigure { promote: replicas(change.promote)?, demote: replicas(change.demote)? }
         }
-        Change::RemoveLearner(remove) => MembershipChange::RemoveLearner { replica: ReplicaId(remove.replica_id) },
+        Change::RemoveLearner(remove) => {
+            MembershipChange::RemoveLearner { replica: bounded(ReplicaId::bounded(remove.replica_id))? }
+        }
     })
 }
 
@@ -214,8 +224,7 @@ fn heir(
 ) -> Result<ReplicaId, Status> {
     let range = descriptor.range;
     let lives = |store: StoreId| store == running.store_id || running.incoming.reaches(store);
-    let known = running.store.ranges();
-    let led = |store: StoreId| known.iter().filter(|found| found.leader == Some(store)).count();
+    let led = |store: StoreId| running.store.counts(store).led;
     let voters = descriptor.voters().filter(|replica| replica.role == Role::Voter && is_wanted(replica));
     let live = voters.filter(|replica| lives(replica.store));
     live.min_by_key(|replica| (led(replica.store), replica.store)).map(|replica| replica.replica).ok_or_else(|| {

@@ -7,6 +7,11 @@
 //! The condition is on the records of all members, so two drains that are asked for at the same moment are judged one after the other: the
 //! second one sees the mark of the first.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_kv::core::records;
@@ -15,6 +20,7 @@ use holdfast_placement::{CannotLeave, FleetView, Policies, RangeView, StateKey, 
 use holdfast_proto::convert::status::{cannot_leave, to_status};
 use holdfast_proto::v1;
 use holdfast_proto::v1::CannotLeaveReason as Reason;
+use holdfast_types::bounds::cut;
 use holdfast_types::{Condition, Expected, Moment, RangeDescriptor, Rejected, StoreId, Timestamp, limits};
 use tonic::Status;
 
@@ -68,10 +74,10 @@ impl Look {
 
     fn told(&self, record: &StoreRecord, changed: bool) -> v1::DrainedStore {
         let here = self.ranges.iter().filter(|(descriptor, ..)| descriptor.replica_on(record.store).is_some());
-        let (mut ranges_left, mut bytes_left) = (0, 0);
+        let (mut ranges_left, mut bytes_left) = (0_u64, 0_u64);
         for (_, _, bytes) in here {
-            ranges_left += 1;
-            bytes_left += bytes;
+            ranges_left = u64::saturating_add(ranges_left, 1);
+            bytes_left = u64::saturating_add(bytes_left, *bytes);
         }
         v1::DrainedStore {
             store_id: record.store.0,
@@ -92,10 +98,10 @@ fn store_view(record: &StoreRecord, said: Option<&v1::StoreStatus>) -> StoreView
     StoreView {
         alive: true,
         draining: said.draining,
-        capacity_millicores: u64::from(said.cores.max(1)) * 1_000,
-        used_millicores: said.used_millicores,
-        disk_total_bytes: said.disk_total_bytes,
-        disk_free_bytes: said.disk_free_bytes,
+        capacity_millicores: u64::from(said.cores.max(1)).saturating_mul(1_000),
+        used_millicores: cut(said.used_millicores, limits::MAX_REPORTED_RATE),
+        disk_total_bytes: cut(said.disk_total_bytes, limits::MAX_REPORTED_BYTES),
+        disk_free_bytes: cut(said.disk_free_bytes, limits::MAX_REPORTED_BYTES),
         disk_ok: !said.complaints.iter().any(|complaint| unfit.contains(&complaint.kind())),
         ..silent
     }
@@ -129,7 +135,8 @@ impl AdminService {
         running: &Running,
         request: v1::DrainStoresRequest,
     ) -> Result<v1::DrainStoresResponse, Status> {
-        let wanted: BTreeSet<StoreId> = request.store_ids.iter().copied().map(StoreId).collect();
+        let wanted = request.store_ids.iter().map(|store| super::bounded(StoreId::bounded(*store)));
+        let wanted = wanted.collect::<Result<BTreeSet<StoreId>, Status>>()?;
         if wanted.is_empty() || wanted.contains(&StoreId::NONE) {
             return Err(super::invalid("name the stores that are to leave"));
         }
@@ -137,7 +144,7 @@ impl AdminService {
             let known = system::all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store);
             let known = known.await.map_err(to_status)?;
             let named = named(&known, &wanted)?;
-            let look = self.look_for_drain(running).await;
+            let look = self.look_for_drain(running).await?;
             let other: Vec<_> = named.iter().copied().filter(|record| record.is_leaving() == request.cancel).collect();
             if !request.cancel && !other.is_empty() {
                 self.judge(running, &known, &look, &other).await?;
@@ -160,7 +167,7 @@ impl AdminService {
                 look.told(changed.unwrap_or(record), changed.is_some())
             });
             let mut silent = look.silent.clone();
-            silent.retain(|silent| !wanted.contains(&StoreId(silent.store_id)));
+            silent.retain(|silent| super::store_of(silent.store_id).is_none_or(|store| !wanted.contains(&store)));
             return Ok(v1::DrainStoresResponse { stores: told.collect(), silent });
         }
         Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }))
@@ -186,7 +193,10 @@ impl AdminService {
         let policies = Policies::default().overlaid(&policies.collect());
         let members: Vec<_> = known.iter().filter(|record| !record.is_forgotten()).cloned().collect();
         let stores: BTreeSet<_> = leaving.iter().map(|record| record.store).collect();
-        judge_leaving(&look.view(&members), &policies, &stores).map_err(|why| {
+        // One at a time, and not in the way of other tasks: it goes through all ranges.
+        let _turn = self.judging.lock().await;
+        let judged = tokio::task::block_in_place(|| judge_leaving(&look.view(&members), &policies, &stores));
+        judged.map_err(|why| {
             let reason = match &why {
                 CannotLeave::Places { .. } => Reason::Places,
                 CannotLeave::Disk { .. } => Reason::Disk,
@@ -198,22 +208,22 @@ impl AdminService {
     }
 
     /// Asks every store how it is and what it holds.
-    async fn look_for_drain(&self, running: &Running) -> Look {
-        let asked = self.others.ask_all(running, |mut client| async move {
-            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
-        });
-        let (gathered, (ranges, _)) = tokio::join!(asked, self.all_ranges(running));
+    async fn look_for_drain(&self, running: &Running) -> Result<Look, Status> {
+        let (gathered, (ranges, _)) = tokio::try_join!(self.statuses(running), self.all_ranges(running))?;
         let mut stores = BTreeMap::from([(running.store_id, self.own_status(running))]);
         for (store, answer) in gathered.answers {
             // Whoever answers at the address of a store that is gone is not that store.
             stores.extend(answer.stores.into_iter().find(|said| said.store_id == store.0).map(|said| (store, said)));
         }
-        let heard = stores.values().flat_map(|said| said.hears.iter().copied().map(StoreId)).collect();
+        let heard =
+            stores.values().flat_map(|said| said.hears.iter().filter_map(|heard| super::store_of(*heard))).collect();
         let understood = |range: v1::RangeStatus| {
-            let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
-            Some((RangeDescriptor::try_from(range.descriptor?).ok()?, leader, range.approximate_bytes))
+            let leader = super::store_of(range.leader_store);
+            let bytes = cut(range.approximate_bytes, limits::MAX_REPORTED_RANGE_BYTES);
+            Some((RangeDescriptor::try_from(range.descriptor?).ok()?, leader, bytes))
         };
-        Look { stores, heard, ranges: ranges.into_iter().filter_map(understood).collect(), silent: gathered.silent }
+        let ranges = ranges.into_iter().filter_map(understood).collect();
+        Ok(Look { stores, heard, ranges, silent: gathered.silent })
     }
 }
 

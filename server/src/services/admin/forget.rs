@@ -12,7 +12,12 @@
 //! moment, counts for nothing: the store is refused at its next handshake, and placement takes the replica away at once, because the
 //! store is no member.
 
-use std::collections::BTreeMap;
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_kv::core::records;
 use holdfast_placement::{StateKey, StoreRecord};
@@ -67,7 +72,7 @@ enum Refusal {
 
 pub(super) fn named<T: std::fmt::Display>(all: &[T]) -> String {
     let names: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = all.len() - names.len();
+    let more = all.len().saturating_sub(names.len());
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
@@ -143,7 +148,7 @@ impl AdminService {
         running: &Running,
         request: v1::ForgetStoreRequest,
     ) -> Result<v1::ForgetStoreResponse, Status> {
-        let store = StoreId(request.store_id);
+        let store = super::bounded(StoreId::bounded(request.store_id))?;
         if store == StoreId::NONE {
             return Err(super::invalid("name the store that is to be forgotten"));
         }
@@ -158,7 +163,7 @@ impl AdminService {
                 running.directory.learn(std::slice::from_ref(&record));
                 return Ok(answer(&record, false, Vec::new()));
             }
-            let look = self.look_at(running, store).await.map_err(to_status)?;
+            let look = self.look_at(running, store).await?;
             look.judge(&record)?;
             if let Some(record) = mark(running, record, &found).await.map_err(to_status)? {
                 tracing::info!(%store, site = %record.site, "a store was forgotten");
@@ -170,38 +175,44 @@ impl AdminService {
     }
 
     /// Asks every store what it knows of one of them.
-    async fn look_at(&self, running: &Running, store: StoreId) -> Result<Look, Rejected> {
-        let asked = self.others.ask_all(running, |mut client| async move {
-            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
-        });
+    async fn look_at(&self, running: &Running, store: StoreId) -> Result<Look, Status> {
         let recorded = system::all(running, StateKey::all_ranges(), system::PATIENCE, records::decode_range);
-        let (gathered, held, recorded) = tokio::join!(asked, self.all_descriptors(running), recorded);
+        let looked = async { tokio::try_join!(self.statuses(running), self.all_descriptors(running)) };
+        let (looked, recorded) = tokio::join!(looked, recorded);
+        let (gathered, held) = looked?;
+        let recorded = recorded.map_err(to_status)?;
         let mut look = Look { heard_by: heard_by(store, &gathered.answers), ..Look::default() };
         if running.hears(store) {
             look.heard_by.insert(0, running.store_id);
         }
-        look.ranges = ranges_on(store, held.into_iter().chain(recorded?));
+        look.ranges = ranges_on(store, held.into_iter().chain(recorded));
         look.silent = gathered.silent;
         look.silent.retain(|silent| silent.store_id != store.0);
         Ok(look)
     }
 
     /// All ranges, each by the newest that any store that answers knows of it.
-    async fn all_descriptors(&self, running: &Running) -> Vec<RangeDescriptor> {
-        let ranges = self.all_ranges(running).await.0.into_iter().filter_map(|range| range.descriptor);
-        ranges.filter_map(|descriptor| RangeDescriptor::try_from(descriptor).ok()).collect()
+    async fn all_descriptors(&self, running: &Running) -> Result<Vec<RangeDescriptor>, Status> {
+        let ranges = self.all_ranges(running).await?.0.into_iter().filter_map(|range| range.descriptor);
+        Ok(ranges.filter_map(|descriptor| RangeDescriptor::try_from(descriptor).ok()).collect())
     }
 
-    /// The same as they are told, and who did not answer.
-    pub(super) async fn all_ranges(&self, running: &Running) -> (Vec<v1::RangeStatus>, Vec<v1::SilentStore>) {
+    /// The same as they are told, and who did not answer. Who did not answer once is asked no more: a dead store would be waited for with
+    /// every page.
+    pub(super) async fn all_ranges(
+        &self,
+        running: &Running,
+    ) -> Result<(Vec<v1::RangeStatus>, Vec<v1::SilentStore>), Status> {
         let mut wanted = Wanted { bounds: KeyRange::all(), only: None, limit: RANGES_AT_A_TIME };
-        let mut found = Vec::new();
+        let (mut found, mut silent, mut spared) = (Vec::new(), Vec::new(), BTreeSet::new());
         loop {
-            let (ranges, resume, silent) = self.merged(running, &wanted).await;
-            found.extend(ranges);
-            match resume {
+            let page = self.merged(running, &wanted, &spared).await?;
+            found.extend(page.ranges);
+            spared.extend(page.silent.iter().filter_map(|silent| super::store_of(silent.store_id)));
+            silent.extend(page.silent);
+            match page.resume {
                 Some(resume) => wanted.bounds.start = resume,
-                None => return (found, silent),
+                None => return Ok((found, silent)),
             }
         }
     }

@@ -1,5 +1,10 @@
 //! Keyspaces by name: records in the system range, ids from a counter, both by compare-and-set.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +74,10 @@ async fn try_create(running: &Running, name: KeyspaceName) -> Result<Option<Keys
     };
     let id = u32::try_from(next).map_err(|_| Rejected::Unavailable("all ids of keyspaces are given away".into()))?;
     let created_at = running.fleet_now().max(Timestamp(1));
+    if id.saturating_sub(KeyspaceId::FIRST_NAMED.0) >= limits::MAX_KEYSPACES {
+        let most = limits::MAX_KEYSPACES;
+        return Err(Rejected::Unavailable(format!("the fleet has {most} keyspaces with a name, the most that it may")));
+    }
     let record = KeyspaceRecord { id: KeyspaceId(id), name: name.clone(), created_at };
     let key = StateKey::Keyspace(name).key();
     let conditions = vec![
@@ -79,7 +88,7 @@ async fn try_create(running: &Running, name: KeyspaceName) -> Result<Option<Keys
         Condition { key: key.clone(), expected: Expected::Absent },
     ];
     let mutations = vec![
-        system::put(next_key, records::encode_next_id(next + 1)),
+        system::put(next_key, records::encode_next_id(next.saturating_add(1))),
         system::put(key, records::encode_keyspace(&record)),
     ];
     Ok(system::write(running, conditions, mutations).await?.then_some(record))

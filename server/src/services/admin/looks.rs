@@ -1,6 +1,15 @@
 //! Events of all stores, and the settings of one.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+use std::collections::BTreeSet;
+
+use holdfast_proto::careful::Careful;
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_types::{StoreId, Timestamp, limits};
 use tonic::Status;
 
@@ -13,22 +22,29 @@ const EVENTS_DEFAULT: u32 = 100;
 
 impl AdminService {
     /// The newest events, of this store or of all.
-    pub(super) async fn events(&self, running: &Running, request: v1::ListEventsRequest) -> v1::ListEventsResponse {
+    pub(super) async fn events(
+        &self,
+        running: &Running,
+        request: v1::ListEventsRequest,
+    ) -> Result<v1::ListEventsResponse, Status> {
         let limit = if request.limit == 0 { EVENTS_DEFAULT } else { request.limit };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(limits::EVENTS_KEPT);
-        let (mut events, mut more) = running.events.newest(limit, Timestamp(request.since));
+        let (mut events, mut more) = running.events.newest(limit, Timestamp::compared(request.since));
         if request.only_this_store {
-            return v1::ListEventsResponse { events, more, silent: Vec::new() };
+            return Ok(v1::ListEventsResponse { events, more, silent: Vec::new() });
         }
         let asked = v1::ListEventsRequest { only_this_store: true, ..request };
-        let gathered =
-            self.others.ask_all(running, move |mut client| async move { client.list_events(asked).await }).await;
-        for answer in gathered.answers.into_values() {
-            more |= answer.more;
-            events.extend(answer.events);
-        }
+        let call = move |mut client: AdminClient<Careful>| async move { client.list_events(asked).await };
+        // Each answer may be large, and there may be many: what is beyond the limit is let go as they come.
+        let take = |_, answer: v1::ListEventsResponse| {
+            events.extend(answer.events.into_iter().take(limit));
+            let (merged, left_out) = merge(std::mem::take(&mut events), limit);
+            events = merged;
+            more |= answer.more || left_out;
+        };
+        let silent = self.others.ask_each(running, &BTreeSet::new(), call, take).await?;
         let (events, left_out) = merge(events, limit);
-        v1::ListEventsResponse { events, more: more || left_out, silent: gathered.silent }
+        Ok(v1::ListEventsResponse { events, more: more || left_out, silent })
     }
 
     /// The configuration of one store.
@@ -37,7 +53,7 @@ impl AdminService {
         running: &Running,
         request: v1::ListSettingsRequest,
     ) -> Result<v1::ListSettingsResponse, Status> {
-        let store = StoreId(request.store_id);
+        let store = super::bounded(StoreId::bounded(request.store_id))?;
         if store == StoreId::NONE || store == running.store_id {
             let (store_id, site) = (running.store_id.0, running.site.to_string());
             return Ok(v1::ListSettingsResponse { settings: self.settings.clone(), store_id, site });

@@ -9,6 +9,11 @@
 //! Kubernetes cluster that was only cut off hears that at its next look, and ends. While one of them answers or is heard nothing is
 //! written, since the label would stand for two Kubernetes clusters at once.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 
 use holdfast_kv::core::records;
@@ -130,12 +135,10 @@ impl AdminService {
         label: &SiteName,
         bound: &str,
     ) -> Result<Vec<v1::SilentStore>, Status> {
-        let asked = self.others.ask_all(running, |mut client| async move {
-            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
-        });
+        let asked = self.statuses(running);
         let recorded = system::all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store);
         let (gathered, recorded) = tokio::join!(asked, recorded);
-        let recorded = recorded.map_err(to_status)?;
+        let (gathered, recorded) = (gathered?, recorded.map_err(to_status)?);
         let hears = |store| store == running.store_id || running.hears(store);
         let living = living(label, recorded.iter(), &gathered.answers, hears);
         if !living.is_empty() {

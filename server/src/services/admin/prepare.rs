@@ -3,6 +3,11 @@
 //! What SIGTERM does at once is begun before it: leaders go to other stores, and probes say that nobody should come here. Nothing is put
 //! at stake by it. What nobody else can lead stays led here, and should nobody stop the store, it goes on after a while.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,16 +1,22 @@
 //! Ranges as the stores of the fleet know them together.
 
-use std::collections::BTreeMap;
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_kv::Found;
 use holdfast_kv::core::message::RangeHint;
-use holdfast_kv::core::routing::RangeMap;
+use holdfast_kv::core::routing::{Page, RangeMap};
 use holdfast_proto::convert::common::key;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::list_ranges_request::Which;
-use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term};
+use holdfast_types::bounds;
+use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term, limits};
 use tonic::Status;
 
 use super::AdminService;
@@ -20,8 +26,6 @@ use crate::running::Running;
 /// Ranges of one answer when the caller names no limit, and at most.
 const RANGES_DEFAULT: u32 = 100;
 const RANGES_MAX: u32 = 1_000;
-/// Bounds of ranges in one answer: keys may be long, and a message is limited.
-const PAGE_BYTES: usize = 2 << 20;
 
 /// What is asked for, understood.
 pub(super) struct Wanted {
@@ -34,6 +38,33 @@ impl Wanted {
     fn has(&self, descriptor: &RangeDescriptor) -> bool {
         descriptor.bounds.overlaps(&self.bounds) && self.only.is_none_or(|range| range == descriptor.range)
     }
+
+    /// A page of what is known here, and where to go on.
+    fn known(&self, running: &Running, which: impl Fn(&Found) -> bool) -> (Vec<Found>, Option<Key>) {
+        if let Some(range) = self.only {
+            let found = running.store.range(range).filter(|found| which(found) && self.has(&found.descriptor));
+            return (found.into_iter().collect(), None);
+        }
+        let page = Page { reverse: false, limit: self.limit, max_bytes: limits::RANGES_PAGE_BYTES };
+        running.store.ranges_within(&self.bounds, page, which)
+    }
+}
+
+/// Where the first of two pages ends, if any does.
+fn earlier(left: Option<Key>, right: Option<Key>) -> Option<Key> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
+    }
+}
+
+/// A page of ranges, by the newest that the stores know.
+pub(super) struct Merged {
+    pub(super) ranges: Vec<v1::RangeStatus>,
+    /// Where the next page begins, if there is one.
+    pub(super) resume: Option<Key>,
+    /// Who was asked and did not answer.
+    pub(super) silent: Vec<v1::SilentStore>,
 }
 
 /// What the stores that answered say beyond descriptors and leaders.
@@ -60,8 +91,9 @@ impl AdminService {
             let (ranges, resume) = own(running, &wanted).await;
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
-        let ((mut ranges, resume, silent), names) =
-            tokio::join!(self.merged(running, &wanted), self.names.by_id(running));
+        let everybody = BTreeSet::new();
+        let (merged, names) = tokio::join!(self.merged(running, &wanted, &everybody), self.names.by_id(running));
+        let Merged { mut ranges, resume, silent } = merged?;
         for range in &mut ranges {
             let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
             let keyspace = start.and_then(|bounds| key(bounds.start.clone()).ok()).map(|start| start.keyspace());
@@ -71,23 +103,25 @@ impl AdminService {
     }
 
     /// One range, by the newest that the stores know of it.
-    pub(super) async fn range(&self, running: &Running, range: RangeId) -> Option<v1::RangeStatus> {
+    pub(super) async fn range(&self, running: &Running, range: RangeId) -> Result<Option<v1::RangeStatus>, Status> {
         let wanted = Wanted { bounds: KeyRange::all(), only: Some(range), limit: 1 };
-        self.merged(running, &wanted).await.0.into_iter().next()
+        Ok(self.merged(running, &wanted, &BTreeSet::new()).await?.ranges.into_iter().next())
     }
 
     /// The range that holds a key, by the newest that the stores know.
-    pub(super) async fn range_of(&self, running: &Running, key: &Key) -> Option<v1::RangeStatus> {
+    pub(super) async fn range_of(&self, running: &Running, key: &Key) -> Result<Option<v1::RangeStatus>, Status> {
         let bounds = KeyRange { start: key.clone(), end: Some(key.next()) };
-        self.merged(running, &Wanted { bounds, only: None, limit: 1 }).await.0.into_iter().next()
+        let wanted = Wanted { bounds, only: None, limit: 1 };
+        Ok(self.merged(running, &wanted, &BTreeSet::new()).await?.ranges.into_iter().next())
     }
 
-    /// Asks everybody. What nobody that answered holds is told from hearsay.
+    /// Asks everybody but those that are to be spared. What nobody that answered holds is told from hearsay.
     pub(super) async fn merged(
         &self,
         running: &Running,
         wanted: &Wanted,
-    ) -> (Vec<v1::RangeStatus>, Option<Key>, Vec<v1::SilentStore>) {
+        spared: &BTreeSet<StoreId>,
+    ) -> Result<Merged, Status> {
         let asked = v1::ListRangesRequest {
             which: Some(match wanted.only {
                 Some(range) => Which::RangeId(range.0),
@@ -97,24 +131,23 @@ impl AdminService {
             only_this_store: true,
             ..v1::ListRangesRequest::default()
         };
-        let gathered = self.others.ask_all(running, move |mut client| {
+        let gathered = self.others.ask_all(running, spared, move |mut client| {
             let asked = asked.clone();
             async move { client.list_ranges(asked).await }
         });
-        let gathered = gathered.await;
+        let gathered = gathered.await?;
         let (mine, my_resume) = own(running, wanted).await;
         // Beyond the first place where some store stopped nothing is known for sure.
-        let mut resume = my_resume;
+        let (heard, heard_resume) = wanted.known(running, |_| true);
+        let mut resume = earlier(my_resume, heard_resume);
         let mut map = RangeMap::new();
-        for found in running.store.ranges().iter().filter(|found| wanted.has(&found.descriptor)) {
+        for found in heard {
             map.learn(found.hint());
         }
         let mut details = Details::default();
         details.take(running.store_id, mine, &mut map);
         for (store, answer) in gathered.answers {
-            if let Some(stopped) = answer.resume.and_then(|resume| key(resume).ok()) {
-                resume = Some(resume.map_or(stopped.clone(), |known: Key| known.min(stopped)));
-            }
+            resume = earlier(resume, answer.resume.and_then(|resume| key(resume).ok()));
             details.take(store, answer.ranges, &mut map);
         }
         let mut all = map.all();
@@ -123,7 +156,8 @@ impl AdminService {
             all.retain(|found| found.descriptor.bounds.start < *resume);
         }
         resume = cut(&mut all, wanted.limit).or(resume);
-        (all.into_iter().map(|found| details.status(found)).collect(), resume, gathered.silent)
+        let ranges = all.into_iter().map(|found| details.status(found)).collect();
+        Ok(Merged { ranges, resume, silent: gathered.silent })
     }
 }
 
@@ -131,18 +165,19 @@ impl Details {
     fn take(&mut self, store: StoreId, ranges: Vec<v1::RangeStatus>, map: &mut RangeMap) {
         for range in ranges {
             let Some(Ok(descriptor)) = range.descriptor.map(RangeDescriptor::try_from) else { continue };
-            let (id, term) = (descriptor.range, Term(range.term));
+            let (id, term) = (descriptor.range, Term::bounded(range.term).unwrap_or_default());
             let leads = range.confirmed && range.leader_store == store.0;
             if leads && self.leads.get(&id).is_none_or(|(known, _)| *known < term) {
                 self.leads.insert(id, (term, store));
             }
             let bytes = self.bytes.entry(id).or_default();
             if leads || !bytes.0 {
-                *bytes = (leads, range.approximate_bytes.max(if leads { 0 } else { bytes.1 }));
+                let told = bounds::cut(range.approximate_bytes, limits::MAX_REPORTED_RANGE_BYTES);
+                *bytes = (leads, told.max(if leads { 0 } else { bytes.1 }));
             }
             let said = range.progress.iter().filter(|progress| progress.store_id == store.0);
             self.progress.entry(id).or_default().extend(said.map(|progress| (store, progress.applied_index)));
-            let leader = (range.leader_store != 0).then_some(StoreId(range.leader_store));
+            let leader = super::store_of(range.leader_store);
             map.learn(RangeHint { descriptor, term, leader });
         }
     }
@@ -189,11 +224,11 @@ fn replica_progress(store: StoreId, applied_index: u64) -> v1::ReplicaProgress {
 
 /// Ranges with a replica here, and where to go on.
 async fn own(running: &Running, wanted: &Wanted) -> (Vec<v1::RangeStatus>, Option<Key>) {
-    let mut found = running.store.ranges();
-    found.retain(|found| found.own && wanted.has(&found.descriptor));
-    let resume = cut(&mut found, wanted.limit);
+    let (found, resume) = wanted.known(running, |found| found.own);
     let sizes = running.store.measured();
-    let sizes: BTreeMap<RangeId, u64> = sizes.range_bytes.iter().copied().collect();
+    let asked: BTreeSet<_> = found.iter().map(|found| found.descriptor.range).collect();
+    let sizes = sizes.range_bytes.iter().copied().filter(|(range, _)| asked.contains(range));
+    let sizes: BTreeMap<RangeId, u64> = sizes.collect();
     let applied = applied(running, found.iter().map(|found| found.descriptor.range).collect()).await;
     let ranges = found.iter().map(|found| {
         let range = found.descriptor.range;
@@ -225,15 +260,11 @@ async fn applied(running: &Running, ranges: Vec<RangeId>) -> BTreeMap<RangeId, L
 
 /// Cuts a page to what one answer may have; gives where to go on.
 fn cut(found: &mut Vec<Found>, limit: usize) -> Option<Key> {
-    let size = |found: &Found| {
-        let bounds = &found.descriptor.bounds;
-        bounds.start.raw().len() + bounds.end.as_ref().map_or(0, |end| end.raw().len())
-    };
     let mut bytes = 0;
     let fits = found.iter().take(limit).take_while(|found| {
         let before = bytes;
-        bytes += size(found);
-        before < PAGE_BYTES
+        bytes = usize::saturating_add(bytes, found.told_bytes());
+        before < limits::RANGES_PAGE_BYTES
     });
     let count = fits.count();
     let next = found.get(count).map(|next| next.descriptor.bounds.start.clone());
@@ -255,7 +286,7 @@ async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wan
                 return Err(super::invalid("no key lies in these bounds: the start must lie before the end"));
             }
         }
-        Some(Which::RangeId(range)) => wanted.only = Some(RangeId(range)),
+        Some(Which::RangeId(range)) => wanted.only = Some(super::bounded(RangeId::bounded(range))?),
         Some(Which::Keyspace(name)) => {
             let keyspace = keyspaces::find(running, &name).await.map_err(to_status)?;
             let keyspace = keyspace.ok_or_else(|| Status::not_found(format!("there is no keyspace {name:?}")))?;
@@ -334,7 +365,7 @@ mod tests {
         let mut few = vec![found(1, b"a", b"b", 1), found(2, b"b", b"c", 1), found(3, b"c", b"d", 1)];
         assert_eq!(cut(&mut few, 2), Some(Key::bound(KeyspaceId::DEFAULT, b"c")));
         assert_eq!((few.len(), cut(&mut few, 2)), (2, None));
-        let long = vec![b'k'; PAGE_BYTES];
+        let long = vec![b'k'; limits::RANGES_PAGE_BYTES];
         let mut heavy = vec![found(1, b"a", &long, 1), found(2, &long, b"z", 1)];
         assert!(cut(&mut heavy, 9).is_some());
         assert_eq!(heavy.len(), 1, "one always fits");

@@ -1,25 +1,33 @@
 //! Stores and sites: each store by its own word, as far as it answers.
 
-use std::collections::BTreeMap;
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_kv::core::records;
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::{Headroom, MoveLimits, StateKey, StoreRecord};
 use holdfast_proto::v1;
-use holdfast_types::StoreId;
+use holdfast_types::{StoreId, limits};
+use tonic::Status;
 
 use super::AdminService;
+use crate::others::Gathered;
 use crate::running::Running;
+use crate::services::fitting::{first_of, plausible, short};
 use crate::{others, system};
 
 impl AdminService {
     /// This store by its own word.
     pub(super) fn own_status(&self, running: &Running) -> v1::StoreStatus {
-        let ranges = running.store.ranges();
-        let here = ranges.iter().filter(|found| found.own);
+        let ranges = running.store.counts(running.store_id);
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let measured = running.store.measured();
         let known = running.directory.all().get(&running.store_id).cloned();
+        let (quarantined, quarantined_replicas) = running.quarantined();
         v1::StoreStatus {
             store_id: running.store_id.0,
             site: running.site.to_string(),
@@ -27,27 +35,28 @@ impl AdminService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: running.incarnation.0,
             uptime_ms: u64::try_from(self.state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            replicas: count(here.clone().count()),
-            leaders: count(here.filter(|found| found.leader == Some(running.store_id)).count()),
+            replicas: count(ranges.own),
+            leaders: count(ranges.led),
             draining: self.state.is_draining(),
             disk_total_bytes: measured.disk_total_bytes,
             disk_free_bytes: measured.disk_free_bytes,
             cores: measured.cores,
             used_millicores: measured.used_millicores,
-            quarantined: running.quarantined(),
-            complaints: running.complaints().iter().map(complaint).collect(),
-            headroom: running.history.headroom().iter().map(lost_site).collect(),
+            quarantined,
+            quarantined_replicas,
+            complaints: running.complaints().iter().take(limits::MAX_SENTENCES).map(complaint).collect(),
+            headroom: running.history.headroom().iter().take(limits::MAX_SENTENCES).map(lost_site).collect(),
             hears: running.heard().iter().map(|store| store.0).collect(),
             ..known.map(|record| kept(&record)).unwrap_or_default()
         }
     }
 
     /// All stores, by id, and who did not answer.
-    pub(super) async fn stores(&self, running: &Running) -> (Vec<v1::StoreStatus>, Vec<v1::SilentStore>) {
-        let asked = self.others.ask_all(running, |mut client| async move {
-            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
-        });
-        let gathered = asked.await;
+    pub(super) async fn stores(
+        &self,
+        running: &Running,
+    ) -> Result<(Vec<v1::StoreStatus>, Vec<v1::SilentStore>), Status> {
+        let gathered = self.statuses(running).await?;
         let mut stores: BTreeMap<StoreId, v1::StoreStatus> =
             running.directory.all().values().map(|record| (record.store, kept(record))).collect();
         stores.insert(running.store_id, self.own_status(running));
@@ -57,32 +66,47 @@ impl AdminService {
                 stores.insert(store, status);
             }
         }
-        (stores.into_values().collect(), gathered.silent)
+        Ok((stores.into_values().collect(), gathered.silent))
+    }
+
+    /// What each of the other stores says of itself, cut to what an honest one says.
+    pub(super) async fn statuses(&self, running: &Running) -> Result<Gathered<v1::ListStoresResponse>, Status> {
+        let everybody = BTreeSet::new();
+        let asked = self.others.ask_all(running, &everybody, |mut client| async move {
+            client.list_stores(v1::ListStoresRequest { only_this_store: true }).await
+        });
+        let mut gathered = asked.await?;
+        gathered.answers.values_mut().flat_map(|answer| &mut answer.stores).for_each(plausible);
+        Ok(gathered)
     }
 
     /// All sites, by name.
-    pub(super) async fn sites(&self, running: &Running) -> v1::ListSitesResponse {
+    pub(super) async fn sites(&self, running: &Running) -> Result<v1::ListSitesResponse, Status> {
         let bounds = StateKey::all_sites();
         let identities = system::all(running, bounds, others::OTHERS_WITHIN, records::decode_site);
-        let ((stores, silent), identities) = tokio::join!(self.stores(running), identities);
+        let (stores, identities) = tokio::join!(self.stores(running), identities);
+        let (stores, silent) = stores?;
         let mut sites: BTreeMap<String, v1::SiteStatus> = BTreeMap::new();
         let (mut warnings, mut headroom) = (Vec::new(), Vec::new());
-        let limits = MoveLimits::default();
+        let of_moves = MoveLimits::default();
         for store in stores {
             let site = sites.entry(store.site.clone()).or_default();
             site.name.clone_from(&store.site);
-            site.stores += 1;
-            site.alive += u32::from(store.alive);
+            site.stores = site.stores.saturating_add(1);
+            site.alive = site.alive.saturating_add(u32::from(store.alive));
             site.draining |= store.draining;
-            site.replicas += store.replicas;
-            site.leaders += store.leaders;
-            let name = StoreId(store.store_id);
+            site.replicas = site.replicas.saturating_add(store.replicas);
+            site.leaders = site.leaders.saturating_add(store.leaders);
+            let name = super::store_of(store.store_id).unwrap_or_default();
             warnings.extend(store.complaints.iter().map(|what| format!("{name} ({}): {}", store.site, what.message)));
-            warnings.extend(short_of_disk(&store, &limits));
+            warnings.extend(short_of_disk(&store, &of_moves));
             let damaged = store.quarantined.iter();
             warnings.extend(
                 damaged.map(|q| format!("{name} ({}): r{} is quarantined: {}", store.site, q.range_id, q.reason)),
             );
+            let more = store.quarantined_replicas.saturating_sub(store.quarantined.len() as u64);
+            warnings
+                .extend((more > 0).then(|| format!("{name} ({}): {more} more replicas are quarantined", store.site)));
             headroom.extend(store.headroom);
         }
         warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
@@ -100,15 +124,15 @@ impl AdminService {
         }
         warnings.extend(unbearable(sites.len(), &headroom));
         let worst = headroom.iter().max_by_key(|lost| (!lost.enough, lost.utilisation_permille));
-        v1::ListSitesResponse {
+        Ok(v1::ListSitesResponse {
             sites: sites.into_values().collect(),
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
             now: running.fleet_now().0,
             headroom: worst.map(|worst| worst.sentence.clone()).unwrap_or_default(),
-            warnings,
+            warnings: first_of(warnings),
             silent,
-        }
+        })
     }
 }
 
@@ -119,9 +143,9 @@ fn short_of_disk(store: &v1::StoreStatus, limits: &MoveLimits) -> Option<String>
     (!is_said && limits.is_short_of_disk(free, total)).then(|| {
         format!(
             "{} ({}) gets no more replicas: {} % of its disk are free, {} % or {} GiB are wanted: make room, or add a store",
-            StoreId(store.store_id),
+            super::store_of(store.store_id).unwrap_or_default(),
             store.site,
-            free.saturating_mul(100) / total,
+            free.saturating_mul(100).checked_div(total).unwrap_or_default(),
             limits.low_space_percent,
             limits.ample_space_bytes >> 30
         )
@@ -154,6 +178,7 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
         http_address: record.addresses.http.clone(),
         leaving_at: record.leaving_at.unwrap_or_default().0,
         zone: record.zone.clone().unwrap_or_default(),
+        awaited_since: if record.is_awaited { record.joined_at.0 } else { 0 },
         ..v1::StoreStatus::default()
     }
 }
@@ -161,7 +186,7 @@ fn kept(record: &StoreRecord) -> v1::StoreStatus {
 fn lost_site(headroom: &Headroom) -> v1::SiteHeadroom {
     v1::SiteHeadroom {
         lost_site: headroom.lost.to_string(),
-        sentence: headroom.to_string(),
+        sentence: short(headroom.to_string()),
         enough: headroom.is_enough(),
         utilisation_permille: headroom.utilisation_permille,
         spreading: headroom.is_spreading(),
@@ -176,7 +201,7 @@ fn complaint(complaint: &holdfast_kv::driver::Complaint) -> v1::Complaint {
         ComplaintKind::Threads => v1::ComplaintKind::Threads,
         ComplaintKind::Streams => v1::ComplaintKind::Streams,
     };
-    v1::Complaint { kind: kind.into(), message: complaint.message.clone() }
+    v1::Complaint { kind: kind.into(), message: short(complaint.message.clone()) }
 }
 
 #[cfg(test)]

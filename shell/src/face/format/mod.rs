@@ -17,7 +17,6 @@ use std::str::FromStr;
 use self::json::Json;
 use self::separated::Separated;
 use self::table::Table;
-use super::text;
 use crate::{Column, Value};
 
 /// How results are written.
@@ -103,7 +102,7 @@ pub(super) struct Cell {
 
 impl Cell {
     fn made_visible(mut self) -> Self {
-        if let Cow::Owned(shown) = text::visible(&self.text) {
+        if let Cow::Owned(shown) = holdfast_output::visible(&self.text) {
             self.text = shown;
         }
         self

@@ -42,7 +42,7 @@ impl Table {
     pub(super) fn new(headings: &[Heading], layout: Layout) -> Self {
         let limit = layout.cell.unwrap_or(usize::MAX);
         let columns = headings.iter().map(|heading| {
-            let name = text::visible(&heading.name).into_owned();
+            let name = holdfast_output::visible(&heading.name).into_owned();
             Column { width: text::width(&name), heading: name, is_number: heading.is_number, limit }
         });
         Self { columns: columns.collect(), waiting: Some(Vec::new()), record: None, written: 0, layout, cut_cells: 0 }

@@ -1,0 +1,29 @@
+//! A listening port that strangers reach. Layer 1.
+//!
+//! Whatever arrives, a port holds a bounded number of connections, a bounded number of bytes, and nothing for longer than it was told to.
+//! Each port of a store has a [`gate::Gate`] of its own, so that no port starves another.
+//!
+//! ```text
+//! socket ─▶ gate ─▶ connection ─▶ HTTP/2 (hyper) ─▶ metered: request body ─▶ service
+//!           │ count    │ account                     │ charges what comes       │ ledger: charges answers
+//!           │          ▼                             ▼                          ▼
+//!           │        budget of the port ◀──────────────────────────── paced: response body, given back when taken
+//!           └ pauses at its limit
+//! ```
+//!
+//! - `budget`: the bytes of a port, and the share of each connection
+//! - `descriptors`: how many files may be open, and who gets how many of them
+//! - `gate`: accepts connections, up to its limit
+//! - `connection`: one accepted connection, from the first byte to the last
+//! - `ledger`: what one request holds of its connection's account
+//! - `metered`, `paced`: the bodies of requests and of responses
+//! - `layer`: puts them around a service
+
+pub mod budget;
+pub mod connection;
+pub mod descriptors;
+pub mod gate;
+pub mod layer;
+pub mod ledger;
+mod metered;
+mod paced;
