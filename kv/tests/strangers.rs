@@ -4,6 +4,8 @@
 
 mod fleet;
 
+use std::sync::atomic::Ordering;
+
 use fleet::{Fleet, REST, key, put, site_of, spread, store};
 use holdfast_kv::core::message::{CallId, RangeHint, StoreMessage};
 use holdfast_replica::RaftEnvelope;
@@ -117,7 +119,7 @@ fn nobody_makes_replicas_without_end_and_a_stranger_none() {
     }
     empty.settle();
     assert_eq!(empty.shared(store(4)).spans.awaited(), 0);
-    assert!(empty.stores[&store(4)].workers[0].of_strangers() >= 50);
+    assert!(empty.shared(store(4)).of_strangers.load(Ordering::Relaxed) >= 50);
     for number in 0..2 * u64::try_from(MAX_EMPTY_REPLICAS).unwrap() {
         empty.deliver(store(2), store(4), &invented(number, store(2), store(4)));
     }

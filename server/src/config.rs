@@ -28,7 +28,7 @@ pub const HTTP_PORT: u16 = 7500;
 /// Service endpoints are usually taken out within a second or two; a busy Kubernetes cluster takes longer.
 const READY_PAUSE_IN_POD: Duration = Duration::from_secs(5);
 /// As long as the values of Kubernetes' labels.
-const MAX_ZONE_BYTES: usize = 63;
+pub const MAX_ZONE_BYTES: usize = 63;
 
 /// The configuration file. Unknown keys are refused.
 #[derive(Deserialize, Debug, Default)]

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod announcing;
+mod bucket;
 mod cli;
 mod completions;
 mod config;

@@ -28,6 +28,7 @@ pub fn page(state: &ServerState) -> String {
         running.requests.register(&mut registry);
         register_traffic(&mut registry, &rows_of(&running));
         register_drops(&mut registry, running.transport.drops(), running.store.oversized_messages());
+        register_strangers(&mut registry, running.store.messages_of_strangers());
     }
     register_log(&mut registry, log::counters());
     let mut page = String::new();
@@ -178,6 +179,14 @@ fn figure(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// What nobody listens to: a store that is not on record, or somebody who calls himself one.
+fn register_strangers(registry: &mut Registry, messages: u64) {
+    let dropped = Counter::<u64>::default();
+    dropped.inc_by(messages);
+    let help = "Messages that were dropped because their sender is not known as a store of the fleet";
+    registry.register("messages_of_strangers", help, dropped);
+}
+
 /// Lines that are not in the log.
 fn register_log(registry: &mut Registry, counters: log::Counters) {
     let counts = [("full", counters.lost_full), ("unwritten", counters.lost_unwritten)];
@@ -226,6 +235,7 @@ mod tests {
             &of_sites(vec![row(Direction::Sent, "site-b", "site-a")], &BTreeSet::from([&a, &b])),
         );
         register_drops(&mut registry, Drops { queue_full: 3, too_large: 1, ..Drops::default() }, 1);
+        register_strangers(&mut registry, 5);
         register_ports(&mut registry, &Ports::for_tests());
         register_log(&mut registry, log::Counters { lost_full: 4, lost_unwritten: 0, held_back: 2 });
         let mut page = String::new();
@@ -254,6 +264,7 @@ mod tests {
             "holdfast_messages_dropped_total{reason=\"too_large\"} 2",
             "holdfast_log_lost_lines_total{reason=\"full\"} 4",
             "holdfast_log_held_back_lines_total 2",
+            "holdfast_messages_of_strangers_total 5",
             "holdfast_port_connections{port=\"clients\"} 0",
             "holdfast_port_refused_total{port=\"http\"} 0",
         ] {

@@ -96,8 +96,11 @@ impl Others {
         let _asking = self.turn().await?;
         let mut asked = JoinSet::new();
         let mut silent = Vec::new();
+        let known = running.directory.all();
+        // Stores that were forgotten are asked no more.
+        self.channels.lock().retain(|store, _| known.contains_key(store));
         let is_asked = |store: StoreId| store != running.store_id && !spared.contains(&store);
-        for record in running.directory.all().values().filter(|record| is_asked(record.store)) {
+        for record in known.values().filter(|record| is_asked(record.store)) {
             match self.channel(record) {
                 Ok(channel) => {
                     let client = AdminClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
@@ -138,10 +141,6 @@ impl Others {
             && known == address
         {
             return Ok(channel.clone());
-        }
-        // Stores that were forgotten are asked no more.
-        if channels.len() >= limits::MAX_MEMBERS {
-            channels.clear();
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| format!("{address:?}: {e}"))?;
         let channel = careful(endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy());

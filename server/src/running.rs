@@ -192,6 +192,14 @@ impl Reply for OneReply {
     }
 }
 
+/// True of an answer to something that was done: it is owed to whoever asked, since a refusal would say that nothing was.
+fn is_done(answer: &Response) -> bool {
+    match answer {
+        Response::Written { .. } | Response::RangeDeleted { .. } => true,
+        Response::Got { .. } | Response::Scanned { .. } | Response::ConditionFailed { .. } => false,
+    }
+}
+
 /// Charges an answer to the client that it is for, where it comes into being; returns what was charged. Who has not taken what it was
 /// answered before is told to come again: what was read is read again then, and a condition that did not hold left nothing behind.
 pub fn charged(client: &Ledger, outcome: Result<Response, Rejected>) -> (Result<Response, Rejected>, usize) {
@@ -200,7 +208,10 @@ pub fn charged(client: &Ledger, outcome: Result<Response, Rejected>) -> (Result<
     if bytes <= limits::ANSWER_OVERHEAD_BYTES {
         return (outcome, 0);
     }
-    if client.owe(bytes) {
+    if outcome.as_ref().is_ok_and(is_done) {
+        client.owe_anyway(bytes);
+        (outcome, bytes)
+    } else if client.owe(bytes) {
         (outcome, bytes)
     } else {
         (Err(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }), 0)
@@ -455,6 +466,27 @@ mod tests {
         state.set_stopping();
         assert!(!end(third) && !end(None) && state.is_draining());
         assert_eq!(begin(), None);
+    }
+
+    #[test]
+    fn what_was_done_is_never_answered_as_if_nothing_was() {
+        // It came by no gate, and has a budget to itself.
+        let client = Ledger::of(&http::Extensions::new());
+        while client.owe(1 << 20) {}
+        let timestamp = Timestamp(7);
+        for done in
+            [Response::Written { timestamp }, Response::RangeDeleted { deleted: 3, resume: Some(Key::MIN), timestamp }]
+        {
+            assert!(is_done(&done));
+            assert_eq!(charged(&client, Ok(done.clone())).0, Ok(done));
+        }
+        let value = holdfast_types::VersionedValue { value: vec![b'v'; 1 << 20].into(), timestamp, expires_at: None };
+        for read in [
+            Response::Got { values: vec![Some(value.clone())] },
+            Response::ConditionFailed { index: 0, actual: Some(value) },
+        ] {
+            assert!(matches!(charged(&client, Ok(read)).0, Err(Rejected::Busy { .. })));
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::announcing;
+use crate::bucket::Bucket;
 use crate::config::{Config, in_kubernetes};
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;
@@ -51,7 +52,7 @@ use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
 use crate::services::admin::AdminService;
 use crate::services::bounded::bounded;
-use crate::services::fleet::{Budget, FleetService, InitCommand};
+use crate::services::fleet::{FleetService, InitCommand};
 use crate::services::kv::KvService;
 use crate::services::{health, http};
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
@@ -381,9 +382,9 @@ async fn serve_clients(
         init,
         fleet_token: config.fleet_token.clone(),
         site: config.site.clone(),
-        announcements: Mutex::new(Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, std::time::Instant::now())),
-        joins: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
-        renewals: Mutex::new(Budget::new(limits::JOINS_PER_SECOND, std::time::Instant::now())),
+        announcements: Mutex::new(Bucket::new(std::time::Instant::now())),
+        joins: Mutex::new(Bucket::new(std::time::Instant::now())),
+        renewals: Mutex::new(Bucket::new(std::time::Instant::now())),
     };
     let reflected = || {
         tonic_reflection::server::Builder::configure()

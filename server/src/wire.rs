@@ -15,8 +15,8 @@ use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refus
 use holdfast_types::{Incarnation, StoreId, limits};
 use parking_lot::Mutex;
 
+use crate::bucket::Bucket;
 use crate::directory::Directory;
-use crate::log::Bucket;
 
 /// Ranges that one alarm names.
 const NAMED_RANGES: usize = 20;

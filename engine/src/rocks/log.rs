@@ -132,7 +132,7 @@ fn decode_record(mut raw: &[u8]) -> Option<ReplicaRecord> {
 }
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(size_of_val(numbers).saturating_add(4));
     numbers.iter().for_each(|number| out.put_u64(*number));
     out
 }

@@ -28,6 +28,8 @@ pub struct Shared {
     pub logs: Logs,
     /// What entries take in memory.
     pub entries: EntryMemory,
+    /// Messages that were dropped because their senders are not known here as stores of the fleet.
+    pub of_strangers: AtomicU64,
 }
 
 impl Shared {

@@ -154,8 +154,6 @@ pub struct Worker {
     directory: Arc<Vec<StoreRecord>>,
     /// Those of them that are on record.
     members: BTreeSet<StoreId>,
-    /// Messages of stores that are not known, and that are for those who are.
-    of_strangers: u64,
     /// Stores that were members, and whose identities are over.
     forgotten: BTreeSet<StoreId>,
     measured: Measurements,
@@ -238,7 +236,6 @@ impl Worker {
             map,
             directory: Arc::default(),
             members: BTreeSet::new(),
-            of_strangers: 0,
             forgotten: BTreeSet::new(),
             measured: Measurements::default(),
             retiring: false,
@@ -343,12 +340,6 @@ impl Worker {
     #[must_use]
     pub fn identity(&self) -> (StoreId, Incarnation) {
         (self.config.store, self.config.incarnation)
-    }
-
-    /// How many messages were dropped because their senders are not known here.
-    #[must_use]
-    pub fn of_strangers(&self) -> u64 {
-        self.of_strangers
     }
 
     /// One line on what the placement loop of this worker does.

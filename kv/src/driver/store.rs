@@ -506,6 +506,12 @@ impl Store {
         self.health.fleet_clock().at(self.clock.now()).unwrap_or(Timestamp::ZERO)
     }
 
+    /// Messages that were dropped because their senders are not known here as stores of the fleet, since the start.
+    #[must_use]
+    pub fn messages_of_strangers(&self) -> u64 {
+        self.shared.of_strangers.load(Ordering::Relaxed)
+    }
+
     /// Messages to other stores that were too large to be sent, since the start: each is a defect of this program, and was told.
     #[must_use]
     pub fn oversized_messages(&self) -> u64 {

@@ -24,7 +24,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::bucket::Bucket;
+use crate::bucket::Bucket;
 
 /// Letters of the first line held back that stand for all of them.
 const LIKE_LETTERS: usize = 160;

@@ -14,7 +14,6 @@
 //! The queue is written by hand: that of `tracing-appender` is bounded in lines of any length, does not count lines that could not be written,
 //! and when its reader stands still its guard prints to standard output at the end, which waits for the reader or panics.
 
-mod bucket;
 mod limit;
 mod queue;
 
@@ -34,7 +33,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use self::bucket::Bucket;
 use self::limit::{Limit, Limited};
 use self::queue::Queue;
 

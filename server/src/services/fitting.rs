@@ -14,13 +14,12 @@ use holdfast_types::{Rejected, SiteName, limits};
 use prost::Message as _;
 use tonic::{Response, Status};
 
+use crate::config::MAX_ZONE_BYTES;
+
 /// A sentence, cut where it is too long.
 pub fn short(mut sentence: String) -> String {
     if sentence.len() > limits::MAX_SENTENCE_BYTES {
-        let fits = (0..=limits::MAX_SENTENCE_BYTES.saturating_sub("...".len()))
-            .rev()
-            .find(|at| sentence.is_char_boundary(*at));
-        sentence.truncate(fits.unwrap_or(0));
+        sentence.truncate(sentence.floor_char_boundary(limits::MAX_SENTENCE_BYTES.saturating_sub("...".len())));
         sentence.push_str("...");
     }
     sentence
@@ -43,7 +42,7 @@ pub fn plausible(status: &mut v1::StoreStatus) {
         (&mut status.store_address, limits::MAX_ADDRESS_BYTES),
         (&mut status.http_address, limits::MAX_ADDRESS_BYTES),
         (&mut status.version, limits::MAX_VERSION_BYTES),
-        (&mut status.zone, SiteName::MAX_BYTES),
+        (&mut status.zone, MAX_ZONE_BYTES),
     ];
     for (text, most) in texts {
         if text.len() > most {

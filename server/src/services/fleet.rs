@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use crate::announcing;
+use crate::bucket::Bucket;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
 use crate::services::fitting::{paid, short};
@@ -45,35 +46,16 @@ pub struct FleetService {
     /// This store's site, before it is a member too.
     pub site: SiteName,
     /// Bounds announcements.
-    pub announcements: Mutex<Budget>,
+    pub announcements: Mutex<Bucket>,
     /// Bounds joins.
-    pub joins: Mutex<Budget>,
+    pub joins: Mutex<Bucket>,
     /// Bounds what members say of where they are.
-    pub renewals: Mutex<Budget>,
+    pub renewals: Mutex<Bucket>,
 }
 
-/// So many calls in a second, and no more.
-pub struct Budget {
-    per_second: u32,
-    left: u32,
-    since: Instant,
-}
-
-impl Budget {
-    /// A budget of which nothing is used.
-    pub fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, left: per_second, since: now }
-    }
-
-    /// True when there is one left.
-    fn take(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.since) >= Duration::from_secs(1) {
-            *self = Self::new(self.per_second, now);
-        }
-        let has_one = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        has_one
-    }
+/// A bucket of which so many may be taken in a second.
+fn take(bucket: &Mutex<Bucket>, per_second: u32) -> bool {
+    bucket.lock().admits(per_second, Duration::from_secs(1) / per_second, Instant::now())
 }
 
 impl FleetService {
@@ -207,7 +189,7 @@ impl Fleet for FleetService {
         let applicant = Applicant::of(request).map_err(to_status)?;
         // Those who want to become members do not keep members from starting.
         let budget = if applicant.store == StoreId::NONE { &self.joins } else { &self.renewals };
-        if !budget.lock().take(Instant::now()) {
+        if !take(budget, limits::JOINS_PER_SECOND) {
             return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
         }
         let (store, records) = join(&running, &applicant).await.map_err(|refusal| to_status(refusal.into()))?;
@@ -228,7 +210,7 @@ impl Fleet for FleetService {
                 limits::ANNOUNCED_PLACES
             )));
         }
-        if !self.announcements.lock().take(Instant::now()) {
+        if !take(&self.announcements, limits::ANNOUNCEMENTS_PER_SECOND) {
             return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
         }
         let said = request.speaker.into_iter().chain(request.known);
@@ -262,10 +244,8 @@ mod tests {
 
     #[test]
     fn announcements_are_bounded() {
-        let start = Instant::now();
-        let mut budget = Budget::new(limits::ANNOUNCEMENTS_PER_SECOND, start);
-        let taken = (0..10_000).filter(|_| budget.take(start)).count();
-        assert_eq!(taken, usize::try_from(limits::ANNOUNCEMENTS_PER_SECOND).unwrap());
-        assert!(budget.take(start + Duration::from_secs(1)));
+        let bucket = Mutex::new(Bucket::new(Instant::now()));
+        let taken = (0..10_000).take_while(|_| take(&bucket, 256)).count();
+        assert!((256..10_000).contains(&taken), "{taken}");
     }
 }

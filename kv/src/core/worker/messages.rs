@@ -1,6 +1,7 @@
 //! Messages of other stores.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use holdfast_replica::{Input, RaftEnvelope, Replica, may_create};
 use holdfast_types::storage::LogOp;
@@ -62,7 +63,7 @@ impl Worker {
 
     /// What only stores of the fleet may say. Somebody who waits for an answer is told to come again: it may have joined a moment ago.
     fn take_of_stranger(&mut self, from: StoreId, message: StoreMessage) {
-        self.of_strangers += 1;
+        self.shared.of_strangers.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(store = %from, what = message.name(), "dropped: the store is not known here");
         let rejected = || Rejected::Unavailable(format!("{from} is not known here yet as a store of the fleet"));
         match message {
