@@ -49,9 +49,11 @@ impl Stage {
         self.object(&pod.site, "pod", &pod.name).ok().flatten()
     }
 
-    /// Whether a pod is ready.
+    /// Whether a pod is ready, and stays: one that was told to go is ready on until its probe is asked the next time.
     pub fn is_ready(&self, pod: &Pod) -> bool {
-        let Some(seen) = self.seen(pod) else { return false };
+        let Some(seen) = self.seen(pod).filter(|seen| seen["metadata"]["deletionTimestamp"].is_null()) else {
+            return false;
+        };
         let conditions = seen["status"]["conditions"].as_array().cloned().unwrap_or_default();
         conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
     }
