@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use holdfast_types::limits;
 use parking_lot::Mutex;
 
+use crate::frames::{Allowance, PRICE_OF_A_CONNECTION};
+
 /// The bytes of one port: those that all connections share. Each has [`limits::CONNECTION_OWN_BYTES`] in any case.
 #[derive(Debug)]
 pub struct Budget {
@@ -27,11 +29,12 @@ pub struct Budget {
     addresses: Mutex<HashMap<IpAddr, Weak<Address>>>,
 }
 
-/// What all connections from one address hold.
-#[derive(Default, Debug)]
+/// What all connections from one address hold, and may send unpaid.
+#[derive(Debug)]
 struct Address {
     held_bytes: AtomicUsize,
     windows_bytes: AtomicUsize,
+    frames: Mutex<Allowance>,
 }
 
 /// The address that stands for all that one stranger may have: 64 bits of IPv6 are his to choose.
@@ -81,7 +84,8 @@ impl Budget {
         let mut addresses = self.addresses.lock();
         let known = addresses.entry(address).or_default();
         known.upgrade().unwrap_or_else(|| {
-            let new = Arc::default();
+            let frames = Mutex::new(Allowance::new(Instant::now()));
+            let new = Arc::new(Address { held_bytes: AtomicUsize::new(0), windows_bytes: AtomicUsize::new(0), frames });
             *known = Arc::downgrade(&new);
             new
         })
@@ -98,6 +102,8 @@ pub struct Account {
     began: Instant,
     /// Milliseconds from `began` until a message came or an answer was taken for the last time.
     moved_after_ms: AtomicU64,
+    /// Frames that it may send because of messages that came and answers that were taken.
+    earned_frames: AtomicU64,
 }
 
 impl Account {
@@ -113,6 +119,7 @@ impl Account {
             held_bytes: AtomicUsize::new(0),
             began: Instant::now(),
             moved_after_ms: AtomicU64::new(0),
+            earned_frames: AtomicU64::new(0),
         })
     }
 
@@ -163,8 +170,44 @@ impl Account {
         debug_assert!(mine >= bytes && address >= bytes && all >= bytes, "more was given back than was taken");
     }
 
-    /// A message came, or something of an answer was taken.
-    pub(crate) fn note_moved(&self) {
+    /// The connection was accepted. Where its address has used up what it may send unpaid, it has nothing of its own either: who comes again
+    /// and again would live on that.
+    pub(crate) fn begin_frames(&self, now: Instant) {
+        if self.address.frames.lock().take(PRICE_OF_A_CONNECTION, now) == 0 {
+            self.earn_frames(limits::FRAMES_OF_A_CONNECTION);
+        }
+    }
+
+    fn earn_frames(&self, frames: u64) {
+        let earn = |earned: u64| Some(earned.saturating_add(frames).min(limits::FRAMES_EARNED));
+        // It never fails: there is always a sum.
+        let _ = self.earned_frames.fetch_update(Ordering::AcqRel, Ordering::Acquire, earn);
+    }
+
+    /// Pays for frames out of what was earned, and then of what the address may send unpaid; returns what is owed on.
+    pub(crate) fn pay_frames(&self, owed: u64, now: Instant) -> u64 {
+        let pay = |earned: u64| Some(earned.saturating_sub(owed));
+        let earned = self.earned_frames.fetch_update(Ordering::AcqRel, Ordering::Acquire, pay).unwrap_or(0);
+        match owed.saturating_sub(earned) {
+            0 => 0,
+            missing => self.address.frames.lock().take(missing, now),
+        }
+    }
+
+    /// A message of this size came.
+    pub(crate) fn note_message(&self, bytes: usize) {
+        let by_size = bytes / limits::FRAME_WORTH_READING_BYTES;
+        self.earn_frames(limits::FRAMES_OF_A_MESSAGE.saturating_add(by_size as u64));
+        self.note_moved();
+    }
+
+    /// A frame of an answer was taken.
+    pub(crate) fn note_taken(&self) {
+        self.earn_frames(limits::FRAMES_OF_AN_ANSWER);
+        self.note_moved();
+    }
+
+    fn note_moved(&self) {
         let after_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved_after_ms.fetch_max(after_ms, Ordering::Relaxed);
     }
@@ -304,6 +347,35 @@ mod tests {
         assert!(account.held_bytes().abs_diff(fifth) <= MIB / 8, "{}", account.held_bytes());
         account.give_back(account.held_bytes());
         assert_eq!(budget.held_bytes(), 0);
+    }
+
+    #[test]
+    fn frames_are_paid_by_messages_and_then_out_of_what_the_address_may_send_unpaid() {
+        let budget = Budget::new(100 * MIB);
+        let (first, stranger, now) = (account(&budget, 1), account(&budget, 2), Instant::now());
+        first.begin_frames(now);
+        let unpaid = limits::FRAMES_OF_A_CONNECTION + limits::FRAMES_BURST - PRICE_OF_A_CONNECTION;
+        assert_eq!(first.pay_frames(unpaid + 7, now), 7, "its own, and all that the address has");
+        let second = account(&budget, 1);
+        second.begin_frames(now);
+        assert_eq!(second.pay_frames(1, now), 1, "who comes again has nothing of his own");
+        second.note_message(4 << 10);
+        assert_eq!(second.pay_frames(100, now), 100 - limits::FRAMES_OF_A_MESSAGE - 4);
+        first.note_taken();
+        assert_eq!(first.pay_frames(limits::FRAMES_OF_AN_ANSWER, now), 0);
+        let later = now + Duration::from_millis(10);
+        assert_eq!(second.pay_frames(100, later), 100 - limits::FRAMES_PER_SECOND / 100);
+        assert_eq!(first.pay_frames(1, later), 1, "that was for both");
+        stranger.begin_frames(now);
+        assert_eq!(stranger.pay_frames(limits::FRAMES_OF_A_CONNECTION, now), 0);
+    }
+
+    #[test]
+    fn what_is_earned_does_not_add_up_for_ever() {
+        let (budget, now) = (Budget::new(100 * MIB), Instant::now());
+        let account = account(&budget, 1);
+        (0..10_000).for_each(|_| account.note_message(1 << 20));
+        assert_eq!(account.pay_frames(u64::MAX, now), u64::MAX - limits::FRAMES_EARNED - limits::FRAMES_BURST);
     }
 
     #[test]

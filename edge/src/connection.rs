@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 use crate::budget::Account;
+use crate::frames::{self, Frames};
 use crate::gate::{Port, Seat};
 use crate::paced::Held;
 
@@ -149,6 +150,11 @@ pub struct Socket {
     last: Option<Pin<Box<Sleep>>>,
     /// Read without a pause.
     turn_bytes: usize,
+    /// `None`: this port speaks something else than HTTP/2.
+    frames: Option<Frames>,
+    owed_frames: u64,
+    /// It is not read before: it owes frames.
+    pause: Option<Pin<Box<Sleep>>>,
     _seat: Seat,
 }
 
@@ -156,7 +162,36 @@ impl Socket {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>, port: &Port, seat: Seat) -> Self {
         let timer = |after: Option<Duration>| after.map(|after| Box::pin(tokio::time::sleep(after)));
         let (first_request, last) = (timer(port.limits.first_request_within), timer(port.limits.lives_for));
-        Self { stream, connection, first_request, last, turn_bytes: 0, _seat: seat }
+        let frames = port.limits.speaks_http2.then(Frames::new);
+        if frames.is_some() {
+            connection.account.begin_frames(Instant::now());
+        }
+        Self {
+            stream,
+            connection,
+            first_request,
+            last,
+            turn_bytes: 0,
+            frames,
+            owed_frames: 0,
+            pause: None,
+            _seat: seat,
+        }
+    }
+
+    /// Waits until what is owed was paid.
+    fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.owed_frames > 0 {
+            if let Some(pause) = self.pause.as_mut() {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            self.owed_frames = self.connection.account.pay_frames(self.owed_frames, Instant::now());
+            if self.owed_frames > 0 {
+                self.pause = Some(Box::pin(tokio::time::sleep(frames::pause(self.owed_frames))));
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Where it came from.
@@ -193,9 +228,13 @@ impl AsyncRead for Socket {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        std::task::ready!(self.poll_paid(cx));
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.turn_bytes = if read.is_ready() { self.turn_bytes + buf.filled().len() - before } else { 0 };
+        if let Some(frames) = self.frames.as_mut() {
+            self.owed_frames = frames.price(&buf.filled()[before..]);
+        }
         read
     }
 }

@@ -39,6 +39,8 @@ pub struct PortLimits {
     pub idle_before_making_room: Duration,
     /// Bytes held for all connections.
     pub bytes: usize,
+    /// Frames of HTTP/2 come, and are paid for.
+    pub speaks_http2: bool,
 }
 
 /// A port, as its connections and its metrics see it.
@@ -267,7 +269,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tonic::transport::server::Connected as _;
 
     use super::*;
@@ -279,6 +281,7 @@ mod tests {
         lives_for: None,
         idle_before_making_room: Duration::from_secs(1),
         bytes: 1 << 20,
+        speaks_http2: true,
     };
 
     async fn gate(limits: PortLimits) -> (Gate, SocketAddr, Arc<Port>) {
@@ -293,6 +296,41 @@ mod tests {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
         socket.connect(to).await.unwrap()
+    }
+
+    /// Reads what comes within a moment; returns how much.
+    async fn read_for(socket: &mut Socket, within: Duration) -> usize {
+        let mut buffer = vec![0; 4 << 10];
+        let (mut read, until) = (0, tokio::time::Instant::now() + within);
+        while let Ok(more) = tokio::time::timeout_at(until, socket.read(&mut buffer)).await {
+            read += more.unwrap();
+        }
+        read
+    }
+
+    #[tokio::test]
+    async fn who_sends_frames_and_says_nothing_is_read_later_and_strangers_are_not() {
+        let (mut gate, address, port) = gate(LIMITS).await;
+        let mut flooding = connect(address, 2).await;
+        let mut flooded = gate.accept().await;
+        let preface = [0; 24];
+        // Settings without a setting.
+        let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(limits::FRAMES_BURST as usize * 2);
+        let flood = tokio::spawn(async move {
+            flooding.write_all(&preface).await.unwrap();
+            // It may not come to its end.
+            let _ = flooding.write_all(&frames).await;
+            flooding
+        });
+        let second = Duration::from_secs(1);
+        let read = read_for(&mut flooded, second).await / 9;
+        let burst = limits::FRAMES_BURST as usize;
+        assert!(read >= burst && read < 2 * burst, "{read} frames were read");
+        let mut stranger = connect(address, 3).await;
+        let mut served = gate.accept().await;
+        stranger.write_all(&[0; 24 + 64 * 9]).await.unwrap();
+        assert_eq!(read_for(&mut served, second).await, 24 + 64 * 9);
+        drop((flood.await, port));
     }
 
     #[tokio::test]

@@ -118,10 +118,6 @@ impl Ledger {
         self.received.lock().join(message);
     }
 
-    pub(crate) fn note_moved(&self) {
-        self.account.note_moved();
-    }
-
     pub(crate) fn account(&self) -> &Arc<Account> {
         &self.account
     }
@@ -288,7 +284,7 @@ impl Drop for Framed {
         answers.moved_at = Instant::now();
         answers.taken_bytes = answers.taken_bytes.saturating_add(bytes);
         drop(answers);
-        self.ledger.note_moved();
+        self.ledger.account.note_taken();
         self.ledger.taken.notify_one();
     }
 }

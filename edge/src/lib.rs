@@ -15,6 +15,7 @@
 //! - `descriptors`: how many files may be open, and who gets how many of them
 //! - `gate`: accepts connections, up to its limit
 //! - `connection`: one accepted connection, from the first byte to the last
+//! - `frames`: what the frames of a connection cost, and who pays for them
 //! - `ledger`: what one request holds of its connection's account
 //! - `metered`, `paced`: the bodies of requests and of responses
 //! - `layer`: puts them around a service
@@ -22,6 +23,7 @@
 pub mod budget;
 pub mod connection;
 pub mod descriptors;
+mod frames;
 pub mod gate;
 pub mod layer;
 pub mod ledger;

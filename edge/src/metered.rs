@@ -152,7 +152,7 @@ impl Metered {
     }
 
     fn end_message(&mut self, message: Charge) {
-        self.ledger.note_moved();
+        self.ledger.account().note_message(message.bytes());
         if self.terms.is_stream {
             self.due = None;
         }

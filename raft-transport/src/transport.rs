@@ -72,6 +72,7 @@ const PORT: PortLimits = PortLimits {
     lives_for: None,
     idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
     bytes: limits::STORE_PORT_BYTES,
+    speaks_http2: true,
 };
 
 /// Why a message was not queued. It is gone and counted: whoever sent it sends again.

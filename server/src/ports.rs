@@ -31,11 +31,13 @@ impl Ports {
             lives_for: None,
             idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
             bytes,
+            speaks_http2: true,
         };
         let http = PortLimits {
             first_request_within: None,
             lives_for: Some(limits::HTTP_CONNECTION_LIVES),
             idle_before_making_room: limits::HTTP_IDLE_BEFORE_MAKING_ROOM,
+            speaks_http2: false,
             ..of(shares.probes, 0)
         };
         Self {

@@ -369,6 +369,25 @@ pub const MESSAGE_STEP_BYTES: usize = 64 << 10;
 pub const STORE_HELLO_BYTES: usize = 16 << 10;
 /// Bytes that one connection is read for before others have their turn: what it sent waits for whoever takes it and charges it.
 pub const READ_TURN_BYTES: usize = 256 << 10;
+/// Frames of HTTP/2 that all connections from one address may send in a second without bringing a message: pings, settings, resets, headers
+/// of requests that say nothing. What comes faster is read later.
+pub const FRAMES_PER_SECOND: u64 = 2_000;
+/// So many of them at once.
+pub const FRAMES_BURST: u64 = 10_000;
+/// Of its own every connection has so many: enough for its first request.
+pub const FRAMES_OF_A_CONNECTION: u64 = 64;
+/// A message that came pays for so many frames beside it, and so does each [`FRAME_WORTH_READING_BYTES`] of it.
+pub const FRAMES_OF_A_MESSAGE: u64 = 32;
+/// A frame of an answer that was taken pays for so many: those that open the window again.
+pub const FRAMES_OF_AN_ANSWER: u64 = 4;
+/// What a connection has earned by messages and not spent, at most.
+pub const FRAMES_EARNED: u64 = 10_000;
+/// A frame that carries so much of a message costs nothing: that is bounded by what may be held.
+pub const FRAME_WORTH_READING_BYTES: usize = 1 << 10;
+/// A connection that owes frames is read again after this at least, and after that at most.
+pub const FRAMES_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// See [`FRAMES_PAUSE_MIN`].
+pub const FRAMES_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a connection that the kernel holds and has not sent: what is counted as taken is at most so far from it.
 pub const UNSENT_BYTES: u32 = 128 << 10;
 /// Counted for an open request beyond its messages: buffers for reading and writing, and what serves it.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::ResponseFuture;
 use holdfast_proto::v1;
 use holdfast_proto::v1::range_request::Body;
 use holdfast_tests::attacker::{Attacker, Begun, framed, status_of};
 use holdfast_tests::raw::{self, raw_key};
+use holdfast_tests::wait;
 
 use crate::{Attacked, LARGE};
 
@@ -158,4 +160,49 @@ async fn what_is_told_of_the_fleet_is_counted_like_any_answer() {
         .await;
     attacked.until_let_go(1e6).await;
     drop(attackers);
+}
+
+/// Takes an answer by and by: 16 KiB each second.
+async fn drip(answer: ResponseFuture) {
+    let Ok(head) = answer.await else { return };
+    let mut body = head.into_body();
+    while let Some(Ok(data)) = body.data().await {
+        for part in data.chunks(DRIP_BYTES) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if body.flow_control().release_capacity(part.len()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What is taken by the drop in a second.
+const DRIP_BYTES: usize = 16 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_his_answers_by_the_drop_is_ended() {
+    let Some(mut attacked) = Attacked::start(None).await else { return };
+    let streams = attacked
+        .by("answers taken by the drop", async |attacked| {
+            let mut streams = Vec::new();
+            for _ in 0..8 {
+                let mut attacker =
+                    Attacker::connect(attacked.client_port(), 2, u32::try_from(DRIP_BYTES).unwrap()).await.unwrap();
+                let mut begun = attacker.begin(STREAM, None).await.unwrap();
+                // Together less than the share of their address: none is refused.
+                begun.body.send_data(reads(0..2), false).unwrap();
+                streams.push((attacker, begun.body, tokio::spawn(drip(begun.answer))));
+            }
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let held = attacked.metric("holdfast_port_held_bytes").await;
+            assert!(held > 12e6, "{held} bytes are held: this test tests nothing");
+            streams
+        })
+        .await;
+    // Though something of each is taken every second.
+    attacked.until_let_go(1e6).await;
+    wait::until("the connections are ended", async || {
+        streams.iter().all(|(attacker, _, _)| attacker.is_ended()).then_some(())
+    })
+    .await;
 }

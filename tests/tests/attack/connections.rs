@@ -6,8 +6,12 @@ use holdfast_tests::attacker::{PREFACE, connect_from};
 use holdfast_tests::load::Background;
 use holdfast_tests::raw;
 use holdfast_tests::{wait, watched};
+use holdfast_types::limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::{Attacked, SMALL};
 
@@ -92,4 +96,25 @@ async fn the_soft_limit_on_files_is_raised_to_the_hard_one() {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", attacked.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["700", "700"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_four_conversations_and_begins_another_when_one_has_ended() {
+    let Some(attacked) = Attacked::start(None).await else { return };
+    let mut health = HealthClient::new(raw::channel(attacked.client_port()).await);
+    let watch = HealthCheckRequest { service: String::new() };
+    let mut watches = Vec::new();
+    for _ in 0..limits::CONVERSATIONS_PER_CONNECTION {
+        let mut watched = health.watch(watch.clone()).await.unwrap().into_inner();
+        assert!(watched.message().await.unwrap().is_some());
+        watches.push(watched);
+    }
+    let refused = health.watch(watch.clone()).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    // Other requests of the connection, and other connections, are not concerned.
+    assert!(health.check(watch.clone()).await.is_ok());
+    let mut other = HealthClient::new(raw::channel(attacked.client_port()).await);
+    assert!(other.watch(watch.clone()).await.is_ok());
+    watches.pop();
+    wait::until("another conversation may begin", async || health.watch(watch.clone()).await.ok()).await;
 }

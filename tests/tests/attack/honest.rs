@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdfast_tests::raw::{self, get};
+use holdfast_tests::raw::{self, get, put};
 use holdfast_tests::watched;
 use tokio::task::JoinSet;
 
@@ -52,4 +52,18 @@ async fn large_unary_gets_at_once_on_one_channel_see_no_error() {
     }
     all_well("64 unary gets", gets).await;
     println!("large unary values: peak {} MiB", watched::peak_rss_bytes(attacked.pid()) >> 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_unary_puts_at_once_on_one_channel_see_no_error() {
+    let Some(attacked) = Attacked::start(None).await else { return };
+    let kv = raw::kv(attacked.client_port()).await;
+    let value = "v".repeat(MIB);
+    let mut puts = JoinSet::new();
+    for number in 0..64 {
+        let (mut kv, put) = (kv.clone(), put(&format!("honest/{number}"), &value, None));
+        puts.spawn(async move { kv.put(put).await });
+    }
+    all_well("64 unary puts", puts).await;
+    println!("large unary puts: peak {} MiB", watched::peak_rss_bytes(attacked.pid()) >> 20);
 }

@@ -19,6 +19,7 @@ use holdfast_tests::raw::{self, put};
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
 use holdfast_tests::watched::{self, Probes, Reader};
+use tokio::runtime::Runtime;
 
 /// What no attack makes a store take.
 const MOST_RSS_BYTES: u64 = 400 << 20;
@@ -33,6 +34,24 @@ const SMALL: &str = "attack/small";
 struct Attacked {
     scene: Scene,
     store: usize,
+    /// Attackers run here, and give way to everybody else: on this machine they would take the processors that the store and its clients need,
+    /// which those of other machines don't.
+    attackers: Option<Runtime>,
+}
+
+impl Drop for Attacked {
+    fn drop(&mut self) {
+        if let Some(attackers) = self.attackers.take() {
+            attackers.shutdown_background();
+        }
+    }
+}
+
+/// A runtime whose threads run when nobody else wants to.
+fn giving_way() -> Runtime {
+    let give_way = || rustix::process::setpriority_process(None, 19).expect("a thread may always give way");
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().on_thread_start(give_way).build().unwrap()
 }
 
 impl Attacked {
@@ -49,7 +68,7 @@ impl Attacked {
         kv.put(put(SMALL, "small", None)).await.unwrap();
         kv.put(put(LARGE, &"v".repeat(1 << 20), None)).await.unwrap();
         let store = scene.leader_of(0, LARGE).await;
-        Some(Self { scene, store })
+        Some(Self { scene, store, attackers: Some(giving_way()) })
     }
 
     fn client_port(&self) -> std::net::SocketAddr {
@@ -88,7 +107,8 @@ impl Attacked {
         let (before, errors) = calm.end().await;
         assert!(errors.is_empty(), "before the attack: {errors:?}");
         let (probes, beside) = (Probes::begin(self.http_port()), reader().await);
-        let left = attack(self).await;
+        let attackers = self.attackers.as_ref().expect("it is there until the end");
+        let left = tokio::task::block_in_place(|| attackers.block_on(attack(self)));
         let ((during, errors), (answered, failed)) = (beside.end().await, probes.end());
         let (pid, store) = (self.pid(), self.store);
         let (peak, files) = (watched::peak_rss_bytes(pid), watched::open_files(pid));
