@@ -22,6 +22,11 @@
 //!
 //! Any store answers any call. A store that does not answer is named in the answer (`silent`), and costs a second at most.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 mod answers;
 mod error;
 mod events;
@@ -348,11 +353,11 @@ impl Admin {
         call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         let shared = &self.shared;
-        let (first, count) = (shared.current.load(Ordering::Relaxed), shared.addresses.len());
+        let first = shared.current.load(Ordering::Relaxed);
+        let all = || shared.addresses.iter().zip(&shared.channels).enumerate();
         let (mut tried, mut refused) = (Vec::new(), None);
-        for index in (0..count).map(|step| (first + step) % count) {
-            let address = &shared.addresses[index];
-            let channel = match shared.channel(index) {
+        for (index, (address, kept)) in all().skip(first).chain(all().take(first)) {
+            let channel = match channel(address, kept) {
                 Ok(channel) => channel,
                 Err(error) => {
                     tried.push(format!("{address}: {error}"));
@@ -384,14 +389,13 @@ impl Admin {
     }
 }
 
-impl Shared {
-    fn channel(&self, index: usize) -> Result<Careful, String> {
-        if let Some(channel) = self.channels[index].get() {
-            return Ok(channel.clone());
-        }
-        let channel = link::channel(&self.addresses[index])?;
-        Ok(self.channels[index].get_or_init(|| channel).clone())
+/// The channel to an address, made when it is first asked for.
+fn channel(address: &str, kept: &OnceLock<Careful>) -> Result<Careful, String> {
+    if let Some(channel) = kept.get() {
+        return Ok(channel.clone());
     }
+    let channel = link::channel(address)?;
+    Ok(kept.get_or_init(|| channel).clone())
 }
 
 /// True when another store should be asked: this one is not there, or can do nothing for anybody.

@@ -1,5 +1,10 @@
 //! The one task of a client: it owns the core, carries its actions out and tells it what happens.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -219,11 +224,11 @@ impl Driver {
 
     /// Asks for the stores of the fleet, away from this task.
     fn refresh(&self) {
-        let mut addresses: Vec<String> = self.addresses.values().cloned().collect();
         // Not every client asks the same store.
-        let first = usize::try_from(self.seed % (addresses.len() as u64).max(1)).unwrap_or_default();
-        addresses.rotate_left(first);
-        addresses.extend(self.seeds.iter().cloned());
+        let first = self.seed.checked_rem(self.addresses.len() as u64).unwrap_or_default();
+        let first = usize::try_from(first).unwrap_or_default();
+        let in_turn = self.addresses.values().skip(first).chain(self.addresses.values().take(first));
+        let addresses: Vec<String> = in_turn.chain(&self.seeds).cloned().collect();
         let inbound = self.inbound.clone();
         tokio::spawn(async move {
             let _ = inbound.send(Inbound::Fleet(fleet::describe_any(&addresses).await)).await;

@@ -1,5 +1,10 @@
 //! Learning the fleet: its stores and where they are, and which ranges hold what.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,7 +43,7 @@ pub(super) async fn describe_any(addresses: &[String]) -> Result<FleetPicture, S
 /// The same, again and again for as long as `patience`: stores may be starting.
 pub(super) async fn describe_patiently(addresses: &[String], patience: Duration) -> Result<FleetPicture, ClientError> {
     let give_up = tokio::time::Instant::now() + patience;
-    let mut failures = 0;
+    let mut failures = 0_u32;
     loop {
         let error = match describe_any(addresses).await {
             Ok(picture) => return Ok(picture),
@@ -48,7 +53,7 @@ pub(super) async fn describe_patiently(addresses: &[String], patience: Duration)
         if next >= give_up {
             return Err(ClientError::Unreachable(error));
         }
-        failures += 1;
+        failures = failures.saturating_add(1);
         tokio::time::sleep_until(next).await;
     }
 }

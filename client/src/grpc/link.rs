@@ -1,5 +1,10 @@
 //! The link to one store: connects, keeps one stream open, connects again.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +40,7 @@ impl Drop for Link {
 pub(super) fn channel(address: &str) -> Result<Careful, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| "this is no address like 10.0.1.5:7300".to_owned())?;
-    let window = u32::try_from(limits::MAX_MESSAGE_BYTES).expect("a few MiB");
+    let window = u32::try_from(limits::MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
     let channel = endpoint
         .connect_timeout(limits::CLIENT_CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -116,7 +121,8 @@ async fn run_stream(
 
 /// Doubling, and up to half as much again by hash, so that clients do not come back all at once.
 pub(super) fn backoff(seed: u64, failures: u32) -> Duration {
-    let wait = limits::CLIENT_RECONNECT_MIN.saturating_mul(1 << failures.min(16)).min(limits::CLIENT_RECONNECT_MAX);
+    let doubled = limits::CLIENT_RECONNECT_MIN.saturating_mul(2_u32.saturating_pow(failures));
+    let wait = doubled.min(limits::CLIENT_RECONNECT_MAX);
     let spread = crate::core::mix(seed.wrapping_add(u64::from(failures))) % 50;
-    wait + wait * u32::try_from(spread).expect("below 50") / 100
+    wait + wait * u32::try_from(spread).unwrap_or_default() / 100
 }

@@ -1,6 +1,11 @@
 //! What waits to be sent to one store. The stream takes all of it as one message whenever the connection has room, so calls are
 //! batched exactly as much as they queue.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +66,7 @@ impl Outbox {
     /// The messages of a new stream, which begins with `hello`. Streams opened before end.
     pub(super) fn open(self: &Arc<Self>, hello: v1::StreamHello) -> Messages {
         let mut waiting = self.lock();
-        waiting.stream += 1;
+        waiting.stream = waiting.stream.saturating_add(1);
         waiting.hello = Some(hello);
         Messages { outbox: Arc::clone(self), stream: waiting.stream }
     }
@@ -97,10 +102,10 @@ impl Waiting {
             return None;
         }
         let mut calls = Vec::with_capacity(self.calls.len().min(limits::CLIENT_MESSAGE_CALLS));
-        let mut size = 0;
+        let mut size = 0_usize;
         while calls.len() < limits::CLIENT_MESSAGE_CALLS && size < limits::CLIENT_MESSAGE_BYTES {
             let Some((call, call_size)) = self.calls.pop_front() else { break };
-            size += call_size;
+            size = size.saturating_add(call_size);
             calls.push(call);
         }
         Some(v1::StreamRequest { hello: self.hello.take(), calls, cancel: std::mem::take(&mut self.cancel) })

@@ -1,12 +1,19 @@
 //! What the admin API answers, in plain types.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
+use holdfast_types::bounds::cut;
 use holdfast_types::{
     FleetId, Incarnation, Key, KeyspaceId, LogIndex, RangeDescriptor, RangeId, SiteName, StoreId, Term, Timestamp,
+    limits,
 };
 
 use super::AdminError;
@@ -387,6 +394,11 @@ fn progress(progress: &v1::ReplicaProgress) -> Result<(StoreId, LogIndex), BadMe
     Ok((store(progress.store_id)?, LogIndex::bounded(progress.applied_index)?))
 }
 
+/// Ranges or replicas that a store counted, no more than there can be.
+fn counted(raw: u64) -> u64 {
+    cut(raw, limits::MAX_RANGES_MADE)
+}
+
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
@@ -430,8 +442,8 @@ impl TryFrom<v1::SiteStatus> for SiteStatus {
             stores: status.stores,
             alive: status.alive,
             draining: status.draining,
-            replicas: status.replicas,
-            leaders: status.leaders,
+            replicas: counted(status.replicas),
+            leaders: counted(status.leaders),
             headroom: some(status.headroom),
             former: former(status.former),
         })
@@ -439,7 +451,9 @@ impl TryFrom<v1::SiteStatus> for SiteStatus {
 }
 
 fn former(all: Vec<v1::FormerSiteIdentity>) -> Vec<FormerIdentity> {
-    all.into_iter().map(|was| FormerIdentity { identity: was.identity, until: Timestamp(was.until) }).collect()
+    all.into_iter()
+        .map(|was| FormerIdentity { identity: was.identity, until: Timestamp::compared(was.until) })
+        .collect()
 }
 
 impl TryFrom<v1::MoveSiteResponse> for MovedSite {
@@ -478,16 +492,16 @@ impl TryFrom<v1::StoreStatus> for StoreStatus {
             alive: status.alive,
             version: status.version,
             incarnation: Incarnation::bounded(status.incarnation)?,
-            uptime: Duration::from_millis(status.uptime_ms),
-            replicas: status.replicas,
-            leaders: status.leaders,
+            uptime: Duration::from_millis(cut(status.uptime_ms, limits::MAX_WALL_MS)),
+            replicas: counted(status.replicas),
+            leaders: counted(status.leaders),
             draining: status.draining,
-            disk_total_bytes: status.disk_total_bytes,
-            disk_free_bytes: status.disk_free_bytes,
+            disk_total_bytes: cut(status.disk_total_bytes, limits::MAX_REPORTED_BYTES),
+            disk_free_bytes: cut(status.disk_free_bytes, limits::MAX_REPORTED_BYTES),
             cores: status.cores,
-            used_millicores: status.used_millicores,
+            used_millicores: cut(status.used_millicores, limits::MAX_REPORTED_RATE),
             // Older stores name all and count none.
-            quarantined_replicas: status.quarantined_replicas.max(quarantined.len() as u64),
+            quarantined_replicas: counted(status.quarantined_replicas.max(quarantined.len() as u64)),
             quarantined: quarantined
                 .map(|q| Ok(QuarantinedRange { range: RangeId::bounded(q.range_id)?, reason: q.reason }))
                 .collect::<Result<_, BadMessage>>()?,
@@ -522,7 +536,7 @@ impl TryFrom<v1::SiteHeadroom> for SiteHeadroom {
             lost_site: site(&headroom.lost_site)?,
             sentence: headroom.sentence,
             enough: headroom.enough,
-            utilisation_permille: headroom.utilisation_permille,
+            utilisation_permille: cut(headroom.utilisation_permille, limits::MAX_REPORTED_RATE),
             spreading: headroom.spreading,
         })
     }
@@ -547,7 +561,8 @@ impl TryFrom<v1::RangeStatus> for RangeStatus {
             leader: Some(store(status.leader_store)?).filter(|leader| *leader != StoreId::NONE),
             leader_site: some(status.leader_site).map(|name| site(&name)).transpose()?,
             term: Term::bounded(status.term)?,
-            approximate_bytes: (status.approximate_bytes != 0).then_some(status.approximate_bytes),
+            approximate_bytes: (status.approximate_bytes != 0)
+                .then(|| cut(status.approximate_bytes, limits::MAX_REPORTED_RANGE_BYTES)),
             keyspace: some(status.keyspace),
             confirmed: status.confirmed,
             applied: status.progress.iter().map(progress).collect::<Result<_, BadMessage>>()?,
@@ -589,7 +604,7 @@ impl From<v1::Keyspace> for Keyspace {
         Self {
             name: keyspace.name,
             id: KeyspaceId(keyspace.id),
-            created_at: (keyspace.created_at != 0).then_some(Timestamp(keyspace.created_at)),
+            created_at: (keyspace.created_at != 0).then_some(Timestamp::compared(keyspace.created_at)),
             writable: keyspace.writable,
         }
     }
@@ -636,8 +651,8 @@ impl TryFrom<v1::DrainedStore> for DrainedStore {
             site: site(&drained.site)?,
             leaving_at: moment(drained.leaving_at),
             changed: drained.changed,
-            ranges_left: drained.ranges_left,
-            bytes_left: drained.bytes_left,
+            ranges_left: counted(drained.ranges_left),
+            bytes_left: cut(drained.bytes_left, limits::MAX_REPORTED_BYTES),
         })
     }
 }
@@ -649,15 +664,15 @@ impl TryFrom<v1::PrepareToStopResponse> for Prepared {
         Ok(Self {
             store: store(answer.store_id)?,
             site: site(&answer.site)?,
-            led_before: answer.led_before,
-            leads: answer.leads,
+            led_before: counted(answer.led_before),
+            leads: counted(answer.leads),
         })
     }
 }
 
 /// A moment that may be missing.
 fn moment(timestamp: u64) -> Option<Timestamp> {
-    (timestamp != 0).then_some(Timestamp(timestamp))
+    (timestamp != 0).then_some(Timestamp::compared(timestamp))
 }
 
 impl TryFrom<v1::TransferLeaderResponse> for Transferred {

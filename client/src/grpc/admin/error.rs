@@ -1,5 +1,10 @@
 //! What an operator is told when a call of the admin API did not succeed.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::status::{from_status, why_cannot_leave};
 use holdfast_types::Rejected;

@@ -1,8 +1,14 @@
 //! What happened in a fleet, in plain types.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
-use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp};
+use holdfast_types::bounds::cut;
+use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp, limits};
 
 use super::answers::{all, site, store};
 use super::{AdminError, SilentStore};
@@ -131,7 +137,7 @@ impl TryFrom<v1::Event> for Event {
             other_store: Some(store(event.other_store)?).filter(|other| *other != StoreId::NONE),
             message: event.message,
             incarnation: Incarnation::bounded(event.incarnation)?,
-            sequence: event.sequence,
+            sequence: cut(event.sequence, limits::MAX_COUNTED),
         })
     }
 }
