@@ -17,6 +17,7 @@
 //! - `connection`: one accepted connection, from the first byte to the last
 //! - `frames`: what the frames of a connection cost, and who pays for them
 //! - `ledger`: what one request holds of its connection's account
+//! - `header`: what a message says of its length before it comes
 //! - `metered`, `paced`: the bodies of requests and of responses
 //! - `layer`: puts them around a service
 
@@ -25,6 +26,7 @@ pub mod connection;
 pub mod descriptors;
 mod frames;
 pub mod gate;
+mod header;
 pub mod layer;
 pub mod ledger;
 mod metered;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use holdfast_proto::convert::status::to_status;
 use holdfast_types::{Rejected, limits};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -19,10 +19,8 @@ use tonic::Status;
 use tonic::body::Body;
 
 use crate::budget::{Charge, Window};
+use crate::header::{self, HEADER_BYTES};
 use crate::ledger::Ledger;
-
-/// Bytes before each message.
-const HEADER_BYTES: usize = 5;
 
 /// What a request's body is held to.
 #[derive(Clone, Copy, Debug)]
@@ -127,14 +125,8 @@ impl Metered {
 
     /// The header is complete. False: there is no room for the beginning of its message.
     fn begin_message(&mut self) -> Result<bool, Status> {
-        let length = (&self.header[1..]).get_u32() as usize;
         let most = if self.is_first { self.terms.first_bytes } else { self.terms.most_bytes };
-        if length > most {
-            // As tonic says it.
-            return Err(Status::out_of_range(format!(
-                "Error, decoded message length too large: found {length} bytes, the limit is: {most} bytes"
-            )));
-        }
+        let length = header::length(&self.header, most)?;
         let beginning = length.min(limits::MESSAGE_STEP_BYTES);
         let Some(charge) = self.ledger.charge(beginning) else { return Ok(false) };
         (self.arriving, self.missing_bytes, self.uncharged_bytes) = (Some(charge), length, length - beginning);
