@@ -1,5 +1,10 @@
 //! Amounts and networks as people write them. They keep their text, so that a check can point at one that does not parse.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -23,6 +28,9 @@ const SUFFIXES: [(&str, u128); 13] = [
     ("P", 1_000_000_000_000_000_000),
     ("E", 1_000_000_000_000_000_000_000),
 ];
+
+/// Thousandths of the largest amount: Kubernetes itself holds 64 bits of units. As many as there can be of stores can be added.
+const MOST_MILLI: u128 = 1_000 << 64;
 
 /// An amount as Kubernetes writes it: `200Gi`, `4`, `1500m`, `0.5`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +82,8 @@ fn parse_milli(text: &str) -> Option<u128> {
     }
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let digits = whole.parse::<u128>().ok()?.checked_mul(scale)?.checked_add(fraction.parse().ok()?)?;
-    Some(digits.checked_mul(unit)?.div_ceil(scale))
+    let milli = digits.checked_mul(unit)?.checked_next_multiple_of(scale)?.checked_div(scale)?;
+    (milli <= MOST_MILLI).then_some(milli)
 }
 
 impl fmt::Display for Quantity {

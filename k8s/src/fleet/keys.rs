@@ -1,5 +1,10 @@
 //! Keys and choices of the file against the schema: all that are unknown or missing, each at its place, with the name that was meant.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use serde_json::Value as Json;
 use serde_saphyr::Spanned;
 

@@ -3,6 +3,11 @@
 //! A site may differ from the fleet in what [`Overrides`] names, and in nothing else: that no site is less secure than another is so by
 //! type, because security has no field there.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 

@@ -1,5 +1,10 @@
 //! The file as a tree of values, each with its place: where findings point to.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 
