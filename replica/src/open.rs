@@ -157,7 +157,9 @@ pub fn describe_entry(entry: &LogEntry) -> String {
 /// A raft message in a few words, for tools that print what stores say to each other.
 #[must_use]
 pub fn describe_message(envelope: &RaftEnvelope) -> String {
-    let Some(raw) = convert::decode_message(&envelope.message) else {
+    // raft's own look at the type panics on one that it does not know.
+    let raw = convert::decode_message(&envelope.message).and_then(|raw| Some((convert::message_type(&raw)?, raw)));
+    let Some((kind, raw)) = raw else {
         return format!("{} {}->{} not readable", envelope.range, envelope.from, envelope.to);
     };
     format!(
@@ -165,7 +167,7 @@ pub fn describe_message(envelope: &RaftEnvelope) -> String {
         envelope.range,
         envelope.from,
         envelope.to,
-        raw.msg_type(),
+        kind,
         raw.term,
         raw.index,
         raw.log_term,
