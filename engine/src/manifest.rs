@@ -46,7 +46,7 @@ impl SnapshotManifest {
     /// Length of all files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes).sum()
+        self.files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add)
     }
 
     /// Format version, everything, checksum.
@@ -68,7 +68,8 @@ impl SnapshotManifest {
             put_bytes(&mut out, end.raw());
         }
         put_bytes(&mut out, &self.range_state);
-        out.put_u32(u32::try_from(self.files.len()).expect("snapshots have few files"));
+        // More than that is refused when it is read.
+        out.put_u32(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         for file in &self.files {
             out.put_u64(file.size_bytes);
             out.put_u64(file.checksum);
@@ -96,11 +97,13 @@ fn broken(detail: &str) -> Fault {
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.put_u32(u32::try_from(bytes.len()).expect("keys and range states are small"));
+    // What is longer is refused when it is read.
+    out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     out.put_slice(bytes);
 }
 
-fn take_bytes(rest: &mut Bytes) -> Option<Bytes> {
+/// Bytes that their length comes before.
+pub(crate) fn take_bytes(rest: &mut Bytes) -> Option<Bytes> {
     let len = rest.try_get_u32().ok()? as usize;
     (rest.len() >= len).then(|| rest.split_to(len))
 }

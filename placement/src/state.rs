@@ -13,6 +13,11 @@
 //!
 //! Ids are written as 16 (keyspaces: 8) hexadecimal digits, so that keys sort by number.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_types::{
     Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, SiteName, StoreId, Timestamp, limits,
 };
@@ -134,7 +139,7 @@ fn hex(digits: &str) -> Option<u64> {
 fn all(prefix: &str) -> KeyRange {
     let mut end = prefix.as_bytes().to_vec();
     if let Some(last) = end.last_mut() {
-        *last += 1;
+        *last = last.saturating_add(1);
     }
     let bound = |name: &[u8]| Key::bound(KeyspaceId::SYSTEM, name);
     KeyRange { start: bound(prefix.as_bytes()), end: Some(bound(&end)) }

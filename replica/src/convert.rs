@@ -1,5 +1,10 @@
 //! Between raft's raw integers and messages and our newtypes: the only place. raft's messages are encoded with its own prost.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_proto::fields;
 use holdfast_types::storage::{HardState, LogEntry};
@@ -36,7 +41,7 @@ pub(crate) fn from_log_entry(entry: &LogEntry) -> Option<Entry> {
 }
 
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
-    entry.data.len() + entry.context.len() + ENTRY_OVERHEAD_BYTES
+    entry.data.len().saturating_add(entry.context.len()).saturating_add(ENTRY_OVERHEAD_BYTES)
 }
 
 pub(crate) fn to_hard_state(raw: &RawHardState) -> HardState {

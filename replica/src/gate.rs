@@ -1,6 +1,11 @@
 //! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
 //! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use holdfast_types::{RangeDescriptor, ReplicaId, Role, StoreId, limits};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 

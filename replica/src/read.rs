@@ -175,12 +175,13 @@ impl Replica {
     /// A read that needs a quorum.
     pub(crate) fn confirm_read(&mut self, read: WaitingRead, view: &StoreView<'_>) {
         self.wake(view.now);
-        if !self.leads() {
+        let leads = self.leads();
+        let Some(leading) = self.leading.as_mut().filter(|_| leads) else {
             let rejected = self.not_leader();
             self.refuse_waiting(read, rejected);
             return;
-        }
-        let reads = &mut self.leading.as_mut().expect("it leads").reads;
+        };
+        let reads = &mut leading.reads;
         if reads.len() >= MAX_WAITING_READS {
             self.refuse_waiting(read, Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER });
             return;
@@ -201,7 +202,7 @@ impl Replica {
             .map(|(number, _)| *number)
             .collect();
         for number in late {
-            let round = reads.rounds.remove(&number).expect("just seen");
+            let Some(round) = reads.rounds.remove(&number) else { continue };
             reads.forming.extend(round.reads);
         }
         let (expired, waiting) = reads.forming.drain(..).partition(|r| r.deadline <= view.now);
@@ -215,7 +216,7 @@ impl Replica {
         }
         let mut ready = Vec::new();
         while reads.confirmed.front().is_some_and(|(index, _)| *index <= applied) {
-            ready.extend(reads.confirmed.pop_front().expect("just seen").1);
+            ready.extend(reads.confirmed.pop_front().into_iter().flat_map(|(_, reads)| reads));
         }
         let expired: Vec<WaitingRead> = expired;
         for read in ready {

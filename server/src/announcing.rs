@@ -106,8 +106,9 @@ impl Announcer {
         let mut seen = BTreeSet::from([directory.own_claim().client]);
         targets.retain(|address| seen.insert(address.clone()));
         let count = targets.len();
-        targets.rotate_left(if count > ANNOUNCE_TO { self.offset.checked_rem(count).unwrap_or(0) } else { 0 });
-        targets.truncate(ANNOUNCE_TO);
+        let first = if count > ANNOUNCE_TO { self.offset.checked_rem(count).unwrap_or(0) } else { 0 };
+        let in_turn = targets.iter().skip(first).chain(targets.iter().take(first));
+        let targets: Vec<_> = in_turn.take(ANNOUNCE_TO).cloned().collect();
         self.offset = self.offset.wrapping_add(ANNOUNCE_TO);
         let request = v1::AnnounceRequest {
             fleet: Some(self.running.fleet.into()),

@@ -69,7 +69,7 @@ pub fn listen_of(config: Option<&Path>, listen: Option<&str>) -> anyhow::Result<
 pub fn check_zone(name: &str) -> anyhow::Result<()> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.is_empty() || name.len() > MAX_ZONE_BYTES || !name.chars().all(is_legal) {
-        let shown = &name[..name.floor_char_boundary(2 * MAX_ZONE_BYTES)];
+        let shown = name.get(..name.floor_char_boundary(2 * MAX_ZONE_BYTES)).unwrap_or_default();
         bail!(
             "zone {shown:?} is no name of a zone: use 1 to {MAX_ZONE_BYTES} letters, digits, dots, dashes and underscores"
         );

@@ -264,7 +264,7 @@ fn start_store(
 
 /// What this process says of itself in every handshake. `started_at`: how far the log had come.
 fn introduce(identity: &Identity, own: &StoreRecord, started_at: u64) -> anyhow::Result<StreamIdentity> {
-    let number = u64::try_from(random_128()? >> 64).expect("the upper half of 128 bits");
+    let number = u64::try_from(random_128()? >> 64).unwrap_or(u64::MAX);
     Ok(StreamIdentity {
         fleet: identity.fleet,
         store: identity.store,

@@ -9,6 +9,11 @@
 //!
 //! so that versions sort by key, then newest first. The escape is the one of FoundationDB's tuple layer with an explicit end mark.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -46,7 +51,7 @@ impl Key {
     /// A bound of a range: the user part may be empty or longer than a key.
     #[must_use]
     pub fn bound(keyspace: KeyspaceId, user_key: &[u8]) -> Self {
-        let mut raw = BytesMut::with_capacity(4 + user_key.len());
+        let mut raw = BytesMut::with_capacity(user_key.len().saturating_add(4));
         raw.put_u32(keyspace.0);
         raw.put_slice(user_key);
         Self(raw.freeze())
@@ -96,7 +101,7 @@ impl Key {
     /// The smallest key that is greater than this one.
     #[must_use]
     pub fn next(&self) -> Self {
-        let mut raw = BytesMut::with_capacity(self.0.len() + 5);
+        let mut raw = BytesMut::with_capacity(self.0.len().saturating_add(5));
         raw.put_slice(&self.0);
         if raw.is_empty() {
             raw.put_u32(0);
@@ -134,7 +139,7 @@ impl fmt::Debug for Key {
 /// What all versions of `key` begin with, and nothing else does: `keyspace | escaped user key | end mark`.
 #[must_use]
 pub fn encode_prefix(key: &Key) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4 + key.user_key().len() + 2 + 8 + 4);
+    let mut out = Vec::with_capacity(key.user_key().len().saturating_add(4 + 2 + 8 + 4));
     put_prefix(&mut out, key);
     out
 }
@@ -153,7 +158,7 @@ pub fn encode_bound(bound: &Key) -> Vec<u8> {
     if bound.raw().is_empty() {
         return Vec::new();
     }
-    let mut out = Vec::with_capacity(4 + bound.user_key().len() + 2);
+    let mut out = Vec::with_capacity(bound.user_key().len().saturating_add(4 + 2));
     put_prefix(&mut out, bound);
     out
 }
@@ -174,7 +179,7 @@ fn put_prefix(out: &mut Vec<u8>, key: &Key) {
 #[must_use]
 pub fn decode_version(encoded: &[u8]) -> Option<(Key, Timestamp)> {
     let (prefix, timestamp) = encoded.split_last_chunk::<8>()?;
-    Some((decode_prefix(prefix)?, Timestamp(!u64::from_be_bytes(*timestamp))))
+    Some((decode_prefix(prefix)?, Timestamp::compared(!u64::from_be_bytes(*timestamp))))
 }
 
 /// Reads what [`encode_prefix`] wrote.

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use holdfast_types::{ClientId, KeyRange, RangeId, Slot, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,6 +16,7 @@ use super::data::MemoryData;
 use super::disk::{damage, io};
 use crate::contract::{DataOp, DataSnapshot, Fault, SnapshotFile, SnapshotId, SnapshotManifest};
 use crate::layout::{self, DataKey};
+use crate::manifest::take_bytes;
 
 /// Small, so that tests have snapshots of several files.
 const FILE_BYTES: usize = 16 << 10;
@@ -136,14 +137,13 @@ struct Writer {
 
 impl Writer {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        if self.files.last().is_none_or(|file| file.len() >= FILE_BYTES) {
-            self.files.push(Vec::new());
-        }
-        let file = self.files.last_mut().expect("one was just pushed");
+        let mut file = self.files.pop_if(|file| file.len() < FILE_BYTES).unwrap_or_default();
         for part in [key, value] {
-            file.put_u32(u32::try_from(part.len()).expect("keys and values are small"));
+            // What is longer is damage when it is read.
+            file.put_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
             file.put_slice(part);
         }
+        self.files.push(file);
     }
 
     fn completions(&mut self, view: &dyn DataSnapshot, range: RangeId) -> Result<(), Fault> {
@@ -175,13 +175,9 @@ impl Writer {
 /// The writes that a file stands for; `None` is damage.
 fn decode(file: &[u8]) -> Option<Vec<DataOp>> {
     let mut rest = Bytes::copy_from_slice(file);
-    let take = |rest: &mut Bytes| {
-        let len = rest.try_get_u32().ok()? as usize;
-        (rest.len() >= len).then(|| rest.split_to(len))
-    };
     let mut ops = Vec::new();
     while !rest.is_empty() {
-        let (key, value) = (take(&mut rest)?, take(&mut rest)?);
+        let (key, value) = (take_bytes(&mut rest)?, take_bytes(&mut rest)?);
         ops.push(match layout::decode_key(&key)? {
             DataKey::State(range) => DataOp::SetRangeState { range, state: value },
             DataKey::Completion(range, client, slot) => DataOp::PutCompletion { range, client, slot, record: value },

@@ -40,7 +40,8 @@ impl CallId {
     /// The worker that asked.
     #[must_use]
     pub fn worker(self) -> u16 {
-        u16::try_from(self.0 >> 48).expect("16 bits are left")
+        let [high, low, ..] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
     }
 
     /// Its number within the worker.

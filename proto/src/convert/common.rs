@@ -54,7 +54,7 @@ impl From<BadMessage> for Rejected {
 
 impl From<u128> for v1::Id128 {
     fn from(id: u128) -> Self {
-        let [high, low] = [id >> 64, id & u128::from(u64::MAX)].map(|half| u64::try_from(half).expect("64 bits"));
+        let [high, low] = [id >> 64, id & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(u64::MAX));
         Self { high, low }
     }
 }

@@ -157,7 +157,7 @@ fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let (kept, _) = text.split_at(text.floor_char_boundary(most.saturating_sub(CUT.len())));
+    let kept = text.get(..text.floor_char_boundary(most.saturating_sub(CUT.len()))).unwrap_or_default();
     format!("{kept}{CUT}")
 }
 

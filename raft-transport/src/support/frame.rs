@@ -37,11 +37,10 @@ impl FrameReader {
         if bytes > limits::SUPPORT_FRAME_BYTES {
             return Err(Oversized { bytes });
         }
-        if self.buffer.len() < LENGTH_BYTES.saturating_add(bytes) {
-            return Ok(None);
-        }
-        self.buffer.advance(LENGTH_BYTES);
-        Ok(Some(Bytes::copy_from_slice(&self.buffer.split_to(bytes))))
+        let whole = LENGTH_BYTES.saturating_add(bytes);
+        let Some(frame) = self.buffer.get(LENGTH_BYTES..whole).map(Bytes::copy_from_slice) else { return Ok(None) };
+        self.buffer.advance(whole);
+        Ok(Some(frame))
     }
 }
 
@@ -59,7 +58,7 @@ impl FrameWriter {
         let bytes = payload.len();
         let length = u32::try_from(bytes).ok().filter(|_| bytes <= limits::SUPPORT_FRAME_BYTES);
         let length = length.ok_or(Oversized { bytes })?;
-        let mut frame = BytesMut::with_capacity(LENGTH_BYTES.saturating_add(bytes));
+        let mut frame = BytesMut::with_capacity(payload.len().saturating_add(LENGTH_BYTES));
         frame.put_u32(length);
         frame.extend_from_slice(payload);
         if self.waiting.len() == limits::SUPPORT_QUEUE_FRAMES {

@@ -1,5 +1,10 @@
 //! The address book on disk: `directory.json`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

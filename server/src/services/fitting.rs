@@ -79,7 +79,7 @@ pub fn first_of(sentences: Vec<String>) -> Vec<String> {
 /// Stores as they are listed together. Where all that they say is too much, each keeps the first of everything; asked alone
 /// (`only_this_store`) it says the rest.
 pub fn listed(mut stores: Vec<v1::StoreStatus>) -> Vec<v1::StoreStatus> {
-    let bytes: usize = stores.iter().map(|store| store.encoded_len()).sum();
+    let bytes: usize = stores.iter().map(|store| store.encoded_len()).fold(0, usize::saturating_add);
     if bytes > limits::STORES_LIST_BYTES {
         for store in &mut stores {
             store.quarantined.truncate(1);

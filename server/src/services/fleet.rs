@@ -87,9 +87,9 @@ fn store_info(running: &Running, record: &StoreRecord) -> v1::StoreInfo {
 fn site_infos(stores: &[v1::StoreInfo]) -> Vec<v1::SiteInfo> {
     let mut sites: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for store in stores {
-        let counts = sites.entry(&store.site).or_default();
-        counts.0 = u32::saturating_add(counts.0, 1);
-        counts.1 = u32::saturating_add(counts.1, store.alive.into());
+        let (stores, alive) = sites.entry(&store.site).or_default();
+        *stores = stores.saturating_add(1);
+        *alive = alive.saturating_add(store.alive.into());
     }
     let info = |(name, (stores, alive)): (&str, (u32, u32))| v1::SiteInfo { name: name.to_owned(), stores, alive };
     sites.into_iter().map(info).collect()
@@ -125,7 +125,7 @@ impl Fleet for FleetService {
             None => KeyRange::all(),
         };
         let limit = if request.limit == 0 { LOCATE_DEFAULT } else { request.limit.min(LOCATE_MAX) };
-        let limit = usize::try_from(limit).expect("a limit of a thousand fits");
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = Page { reverse: request.reverse, limit, max_bytes: limits::RANGES_PAGE_BYTES };
         let (found, resume) = running.store.ranges_within(&bounds, page, |_| true);
         let ranges = found

@@ -185,7 +185,8 @@ async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanReque
         let (Ok(mut message), Ok(rows)) = (message, rows) else {
             return place.send(Err(Status::internal("a page of rows was expected")));
         };
-        let size: usize = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]).sum();
+        let sizes = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]);
+        let size = sizes.fold(0, usize::saturating_add);
         bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
         if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
             message.resume = None;

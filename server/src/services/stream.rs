@@ -212,7 +212,7 @@ async fn room<T>(session: &Session, within: Option<Duration>, look: impl Fn() ->
 
 fn halves(id: u128) -> (u64, u64) {
     let low = id & u128::from(u64::MAX);
-    (u64::try_from(id >> 64).expect("64 bits are left"), u64::try_from(low).expect("64 bits are kept"))
+    (u64::try_from(id >> 64).unwrap_or(u64::MAX), u64::try_from(low).unwrap_or(u64::MAX))
 }
 
 impl Session {
@@ -454,7 +454,7 @@ async fn send(
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
     telling: &mut Telling,
 ) -> bool {
-    let told_bytes = message.notices.iter().map(prost::Message::encoded_len).sum();
+    let told_bytes = message.notices.iter().map(prost::Message::encoded_len).fold(0, usize::saturating_add);
     if told_bytes > 0 && !session.client.owe(told_bytes) {
         message.notices.clear();
         *telling = Telling::later();

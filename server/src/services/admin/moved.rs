@@ -113,7 +113,8 @@ impl AdminService {
         let sites = sites.await.map_err(to_status)?;
         let now = running.fleet_now().max(Timestamp(1));
         let Some(record) = move_site(&sites, label, identity, now).map_err(refused)? else {
-            let known = sites.iter().find(|site| site.label == *label).expect("it was found to be bound");
+            let known = sites.iter().find(|site| site.label == *label);
+            let known = known.ok_or_else(|| Status::internal("the site was found to be bound"))?;
             return Ok(Some(answer(known, false, Vec::new())));
         };
         let was = record.former.last().map(|was| was.identity.clone()).unwrap_or_default();

@@ -277,7 +277,7 @@ async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wan
     let bad = |bad: holdfast_proto::convert::BadMessage| super::invalid(bad.to_string());
     let limit = if request.limit == 0 { RANGES_DEFAULT } else { request.limit.min(RANGES_MAX) };
     let mut wanted =
-        Wanted { bounds: KeyRange::all(), only: None, limit: usize::try_from(limit).expect("a thousand fits") };
+        Wanted { bounds: KeyRange::all(), only: None, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
     match request.which {
         None => {}
         Some(Which::Bounds(bounds)) => {
