@@ -1,41 +1,45 @@
 //! Numbers from a socket or a disk are bounded where they are decoded, before anything is computed with them or asserted of them.
 //!
-//! What can be left to the compiler is: a file that sees raw numbers carries [`GUARD`], by which clippy refuses every sum, product,
-//! index and panic in it. What remains is for this check:
+//! What can be left to the compiler is: a file that sees raw numbers ([`raw`]) carries [`GUARD`], by which clippy refuses every sum, product,
+//! index and panic in it. What remains is for this check, which reads the syntax tree:
 //!
-//! - a file that names generated messages, or reads integers from bytes, carries the guard, or stands in [`UNGUARDED`] with a reason
-//! - such a file asserts nothing
-//! - in such a file a bounded newtype is made by `bounded`, never by its constructor, unless [`MADE`] says why that number is not raw
+//! - a file that names generated messages, or reads numbers from bytes or text, carries the guard, or stands in [`UNGUARDED`] with a reason
+//! - nothing in a guarded file is freed from it ([`guard`])
+//! - such a file asserts nothing, unwraps nothing, and does not compute, index or take memory by functions that clippy does not know for
+//!   it ([`offences`])
+//! - in such a file a bounded newtype is made by `bounded`, never by its constructor, by whatever name or path, except of a constant
+//! - [`EXCUSED`] says of single lines why they may
+//! - a file that is named like tests is compiled for tests only: nothing in it is looked at
 //!
-//! So what leaves the file is bounded, and all other files see nothing else.
+//! So what leaves the file is bounded, and all other files see nothing else. What a syntax tree cannot tell: that a number is raw. A file
+//! that hands raw numbers to functions of others that take integers passes.
+
+mod code;
+mod guard;
+mod offences;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use syn::visit::Visit;
 
 use crate::Problem;
 use crate::tree::File;
 
-/// The first lines of code of a file that sees raw numbers. Its tests may fail on them.
-const GUARD: &str = "#![cfg_attr(
-    not(test),
-    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
-)]
-";
-/// Where what runs in a store lies.
-const FOLDERS: &[&str] =
-    &["proto/src/", "raft-transport/src/", "engine/src/", "replica/src/", "placement/src/", "kv/src/", "server/src/"];
-/// By these a file sees raw numbers.
-const RAW: &[&str] = &["v1::", "from_be_bytes", "from_le_bytes", "try_get_u"];
-/// The newtypes that have a bound. Of [`Moment`](../../types/src/time.rs) every value is legal.
-const BOUNDED: &[&str] = &[
-    "StoreId",
-    "RangeId",
-    "ReplicaId",
-    "Term",
-    "LogIndex",
-    "Incarnation",
-    "Generation",
-    "Slot",
-    "Sequence",
-    "LogCounter",
-    "Timestamp",
+use self::guard::GUARD;
+use self::offences::{Aliases, Offence};
+
+/// Folders whose programs see no strangers and none of their data, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("tests/", "it starts stores and asks them; what it asserts of answers are its tests"),
+    ("hostile/", "it says what must not be believed, and asserts what must hold of the answers"),
+    ("sim/", "its network and its disks are its own memory"),
+    ("benches/", "it measures stores that it has started; a run that ends with a panic measured nothing"),
+    ("client/src/mock/", "a fleet within a test of somebody's program, which asks it"),
+    ("tidy/", "it reads the checkout"),
+    ("k8s/image/", "it packs programs that were built beside it"),
+    ("k8s/testkit/", "it boots Kubernetes clusters on the machine of a developer"),
+    ("k8s/stage/", "it shows a fleet on the machine of a developer"),
 ];
 /// Files that see raw numbers and are not guarded, and why that does no harm.
 const UNGUARDED: &[(&str, &str)] = &[
@@ -56,9 +60,24 @@ const UNGUARDED: &[(&str, &str)] = &[
         "it reckons with places in the bytes that it has, and lengths of two bytes; counters it only compares",
     ),
     ("server/src/directory.rs", "of all messages it only names the one that a hint for clients becomes"),
+    (
+        "server/src/import/mod.rs",
+        "of its own notes it takes the line that it came to, compares lines with it and shows it",
+    ),
+    (
+        "replica/src/open.rs",
+        "its records were bounded as they were read; an entry or a message it decodes only to show it",
+    ),
+    ("client/src/grpc/client.rs", "its own random bytes become its id"),
+    ("k8s/control/src/diff.rs", "it shows where two objects differ, and computes nothing with what differs"),
+    ("k8s/control/src/views.rs", "it cuts the numbers of an object; a key that is not there is null, as JSON has it"),
+    (
+        "shell/src/lang/literal.rs",
+        "whoever typed a number is who is told of it; of hexadecimal ones it reads two digits",
+    ),
 ];
-/// Newtypes that are made of something else than a raw number: file, code, reason.
-const MADE: &[(&str, &str, &str)] = &[
+/// Lines of files that see raw numbers which do what is not done there, to numbers that are not raw: file, code, reason.
+const EXCUSED: &[(&str, &str, &str)] = &[
     ("raft-transport/src/hostile.rs", "StoreId(store)", "a number that this program wrote itself"),
     ("raft-transport/src/hostile.rs", "StoreId(if of_a_stranger", "one of two numbers that this program wrote itself"),
     (
@@ -67,6 +86,34 @@ const MADE: &[(&str, &str, &str)] = &[
         "it was bounded when the log was opened, and has been counted on from since",
     ),
     ("engine/src/rocks/log.rs", "LogIndex(index)", "an index between two of the log's own, bounded as they were read"),
+    ("engine/src/manifest.rs", "rest.split_to(len)", "the line begins with the question whether so much is there"),
+    ("engine/src/memory/snapshot.rs", "file.slice(start..", "both ends were cut to the length of the file"),
+    (
+        "kv/src/core/identity.rs",
+        ".expect(\"a store has no more workers",
+        "its own worker, of which the configuration bounds the number",
+    ),
+    ("proto/src/convert/kv.rs", "slice_ref(key.user_key())", "a part of the very bytes that it is cut from"),
+    ("proto/src/fields.rs", ".expect(\"the descriptors that were compiled in\")", "bytes of the program itself"),
+    ("raft-transport/src/support/frame.rs", "self.buffer.advance(whole)", "so much was just copied from it"),
+    (
+        "raft-transport/src/support/frame.rs",
+        "self.begun.advance(bytes)",
+        "the system never wrote more than it was given",
+    ),
+    (
+        "replica/src/convert.rs",
+        "LogIndex(entry.index)",
+        "raft has only what the gate let in, or what it counted itself",
+    ),
+    ("replica/src/convert.rs", "Term(raw.term)", "raft has only what the gate let in, or what it counted itself"),
+    (
+        "replica/src/slots.rs",
+        "unreachable!(\"a write is not answered like a read\")",
+        "what a write of its own came to; nothing of it was decoded",
+    ),
+    ("server/src/start.rs", ".expect(\"bounded by the configuration\")", "its own configuration was checked before"),
+    ("server/src/start.rs", ".expect(\"the descriptors are those", "bytes of the program itself"),
     (
         "engine/src/rocks/wal_check.rs",
         "newest.map(LogCounter)",
@@ -76,115 +123,102 @@ const MADE: &[(&str, &str, &str)] = &[
 
 /// Checks every file that may see raw numbers.
 pub(crate) fn check(files: &[File]) -> Vec<Problem> {
-    let mut problems: Vec<_> = files.iter().filter(|file| sees_raw(file)).flat_map(check_file).collect();
-    problems.extend(stale(files));
+    let parsed: Vec<Parsed<'_>> = files.iter().filter(|file| is_looked_at(file)).map(Parsed::of).collect();
+    let mut aliases = Aliases::default();
+    parsed.iter().filter_map(|file| file.code.as_ref().ok()).for_each(|code| aliases.learn(code));
+    let mut excused = vec![false; EXCUSED.len()];
+    let mut problems: Vec<_> = parsed.iter().flat_map(|file| check_file(file, &aliases, &mut excused)).collect();
+    problems.extend(stale(&parsed, &excused));
     problems
 }
 
-fn sees_raw(file: &File) -> bool {
-    let is_ours = file.is_rust() && !file.is_tests() && FOLDERS.iter().any(|folder| file.path.starts_with(folder));
-    is_ours && code(file).any(|(_, line)| RAW.iter().any(|raw| line.contains(raw)))
+fn is_looked_at(file: &File) -> bool {
+    let is_code = file.is_rust() && !file.is_tests() && file.path.contains("src/");
+    is_code && !ELSEWHERE.iter().any(|(folder, _)| file.path.starts_with(folder))
 }
 
-/// The lines of code, without comments.
-fn code(file: &File) -> impl Iterator<Item = (usize, &str)> {
-    file.lines_without_tests().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+/// A file and its syntax tree.
+struct Parsed<'a> {
+    file: &'a File,
+    code: Result<syn::File, String>,
 }
 
-fn check_file(file: &File) -> Vec<Problem> {
-    let path = &file.path;
+impl<'a> Parsed<'a> {
+    fn of(file: &'a File) -> Self {
+        Self { file, code: code::parse(&file.text) }
+    }
+
+    fn sees_raw(&self) -> bool {
+        self.code.as_ref().is_ok_and(raw::sees_raw)
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.code.as_ref().is_ok_and(guard::is_guarded)
+    }
+}
+
+fn check_file(parsed: &Parsed<'_>, aliases: &Aliases, excused: &mut [bool]) -> Vec<Problem> {
+    let path = &parsed.file.path;
+    let code = match &parsed.code {
+        Ok(code) => code,
+        Err(error) => return vec![format!("{path}: it cannot be read as Rust: {error}")],
+    };
+    let (sees_raw, is_guarded) = (parsed.sees_raw(), parsed.is_guarded());
     let mut problems = Vec::new();
-    let is_guarded = file.text.contains(GUARD);
-    if !is_guarded && !UNGUARDED.iter().any(|(unguarded, _)| unguarded == path) {
-        problems.push(format!(
-            "{path}: it sees numbers from a socket or a disk: decode them in a file of their own that begins with the guard of tidy/src/outside.rs"
-        ));
+    if sees_raw && !is_guarded && !UNGUARDED.iter().any(|(unguarded, _)| unguarded == path) {
+        let says =
+            "it sees numbers from a socket or a disk: decode them in a file of their own that begins with this guard";
+        problems.push(format!("{path}: {says}\n{GUARD}"));
     }
-    for (number, line) in code(file) {
-        if is_guarded && line.contains("assert") {
-            problems.push(format!("{path}:{number}: an assertion where raw numbers are: refuse the message instead"));
-        }
-        let made = BOUNDED.iter().filter(|name| makes(line, name));
-        let excused =
-            |name: &str| MADE.iter().any(|(file, code, _)| file == path && line.contains(code) && code.contains(name));
-        for name in made.filter(|name| !excused(name)) {
-            problems.push(format!("{path}:{number}: {name} made of a raw number: use {name}::bounded"));
-        }
+    let mut offences = misnamed(code);
+    if is_guarded {
+        offences.extend(guard::undone(code));
     }
+    if sees_raw || is_guarded {
+        offences.extend(offences::find(code, aliases, is_guarded));
+    }
+    offences.sort_by_key(|offence| offence.line);
+    offences.retain(|offence| !is_excused(parsed.file, offence, excused));
+    problems.extend(offences.into_iter().map(|Offence { line, says }| format!("{path}:{line}: {says}")));
     problems
 }
 
-/// True when a line makes a newtype by its constructor, of anything but a literal; or maps raw numbers to it.
-fn makes(line: &str, name: &str) -> bool {
-    let is_name = |at: usize| line[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
-    line.match_indices(name).filter(|(at, _)| is_name(*at)).any(|(at, _)| {
-        let (before, rest) = (&line[..at], &line[at + name.len()..]);
-        let of_something =
-            rest.strip_prefix('(').is_some_and(|inside| !inside.starts_with(|c: char| c.is_ascii_digit()));
-        let mapped = before.ends_with("map(") && rest.starts_with(')');
-        // `To::StoreId(store)` is a variant of a message.
-        !before.ends_with("::") && (of_something || mapped)
-    })
+/// Notes the exceptions that are needed.
+fn is_excused(file: &File, offence: &Offence, excused: &mut [bool]) -> bool {
+    let line = file.text.lines().nth(offence.line.saturating_sub(1)).unwrap_or_default();
+    let fitting =
+        EXCUSED.iter().enumerate().filter(|(_, (path, snippet, _))| *path == file.path && line.contains(snippet));
+    let fitting: Vec<usize> = fitting.map(|(at, _)| at).collect();
+    fitting.iter().for_each(|at| excused[*at] = true);
+    !fitting.is_empty()
+}
+
+/// Modules that are taken for tests by the names of their files, and are not.
+fn misnamed(code: &syn::File) -> Vec<Offence> {
+    struct Looking(Vec<Offence>);
+    impl Visit<'_> for Looking {
+        fn visit_item_mod(&mut self, module: &syn::ItemMod) {
+            let name = module.ident.to_string();
+            if module.content.is_none() && (name == "tests" || name.ends_with("_tests")) {
+                let says = "a module of this name is taken for tests: put `#[cfg(test)]` before it".to_owned();
+                self.0.push(Offence { line: module.ident.span().start().line, says });
+            }
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+    let mut looking = Looking(Vec::new());
+    looking.visit_file(code);
+    looking.0
 }
 
 /// Exceptions that nothing needs any more.
-fn stale(files: &[File]) -> Vec<Problem> {
-    let text = |path: &str| files.iter().find(|file| file.path == path);
+fn stale(files: &[Parsed<'_>], excused: &[bool]) -> Vec<Problem> {
+    let of = |path: &str| files.iter().find(|parsed| parsed.file.path == path);
     let unguarded =
-        UNGUARDED.iter().filter(|(path, _)| text(path).is_none_or(|file| !sees_raw(file) || file.text.contains(GUARD)));
-    let made = MADE
-        .iter()
-        .filter(|(path, snippet, _)| text(path).is_none_or(|file| !code(file).any(|(_, line)| line.contains(snippet))));
+        UNGUARDED.iter().filter(|(path, _)| of(path).is_none_or(|file| !file.sees_raw() || file.is_guarded()));
     let unguarded = unguarded.map(|(path, _)| format!("tidy/src/outside.rs: {path} needs no exception"));
-    let made = made.map(|(path, snippet, _)| format!("tidy/src/outside.rs: {path} has no `{snippet}`"));
-    unguarded.chain(made).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(path: &str, text: &str) -> File {
-        File { path: path.to_owned(), text: text.to_owned() }
-    }
-
-    #[test]
-    fn who_sees_raw_numbers_is_guarded() {
-        let text = "fn f(m: v1::Forward) {\n}\n";
-        assert_eq!(check(&[file("kv/src/core/new.rs", text)]).iter().filter(|p| p.contains("new.rs")).count(), 1);
-        let guarded = format!("{GUARD}{text}");
-        assert!(check_file(&file("kv/src/core/new.rs", &guarded)).is_empty());
-        assert!(sees_raw(&file("engine/src/new.rs", "let at = u64::from_be_bytes(raw);")));
-        assert!(!sees_raw(&file("kv/src/core/new.rs", "// v1::Forward\nfn f() {}\n")));
-        assert!(!sees_raw(&file("kv/src/core/new_tests.rs", text)) && !sees_raw(&file("shell/src/new.rs", text)));
-    }
-
-    #[test]
-    fn newtypes_are_made_by_their_bound() {
-        let problems = |line: &str| check_file(&file("kv/src/core/new.rs", &format!("{GUARD}{line}\n"))).len();
-        assert_eq!(problems("let store = StoreId(m.store_id);"), 1);
-        assert_eq!(problems("let ids = ids.into_iter().map(ReplicaId).collect();"), 1);
-        assert_eq!(problems("let at = Timestamp(u64::MAX);"), 1, "no more than any other");
-        assert_eq!(problems("let store = StoreId::bounded(m.store_id)?;"), 0);
-        assert_eq!(problems("let right = RangeId(0);"), 0, "a literal");
-        assert_eq!(problems("let raw = store.0; To::StoreId(raw)"), 0, "a variant of a message");
-        assert_eq!(problems("let other = MyStoreId(raw);"), 0);
-        assert_eq!(problems("// StoreId(raw)"), 0);
-    }
-
-    #[test]
-    fn nothing_is_asserted_of_a_raw_number() {
-        let text = format!("{GUARD}assert!(m.file < 4);\n");
-        assert_eq!(check_file(&file("kv/src/core/new.rs", &text)).len(), 1);
-        let in_tests = format!("{GUARD}#[cfg(test)]\nmod tests {{\nassert!(true);\n}}\n");
-        assert!(check_file(&file("kv/src/core/new.rs", &in_tests)).is_empty());
-    }
-
-    #[test]
-    fn every_exception_has_a_reason_and_is_needed() {
-        assert!(UNGUARDED.iter().all(|(_, reason)| reason.len() > 20));
-        assert!(MADE.iter().all(|(_, _, reason)| reason.len() > 20));
-        let missing = stale(&[]);
-        assert_eq!(missing.len(), UNGUARDED.len() + MADE.len());
-    }
+    let lines = EXCUSED.iter().zip(excused).filter(|(_, is_needed)| !**is_needed);
+    let lines =
+        lines.map(|((path, snippet, _), _)| format!("tidy/src/outside.rs: {path} needs no exception for `{snippet}`"));
+    unguarded.chain(lines).collect()
 }
