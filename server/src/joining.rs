@@ -5,6 +5,8 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+mod application;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,11 +43,11 @@ pub async fn become_member(
     clock: &dyn Clock,
 ) -> anyhow::Result<Vec<StoreRecord>> {
     let mut said = String::new();
-    let application = random_128()?;
     if config.join.is_empty() {
         tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
     }
     loop {
+        let asking = async { anyhow::Ok(ask_to_join(config, application::keep(&config.data_dir)?).await) };
         tokio::select! {
             Some(answer) = inits.recv() => {
                 let outcome = found(config, engines, clock);
@@ -54,12 +56,17 @@ pub async fn become_member(
                 let _ = answer.send(told);
                 return outcome.map(|(_, record)| vec![record]);
             }
-            asked = ask_to_join(config, application), if !config.join.is_empty() => match asked {
+            asked = asking, if !config.join.is_empty() => match asked? {
                 Ok((fleet, record, stores)) => {
                     recovery::join(engines, fleet, &record)?;
+                    application::forget(&config.data_dir);
                     return Ok(stores);
                 }
-                Err(error) => {
+                Err(NotJoined { error, is_refused }) => {
+                    if is_refused {
+                        // As it is, this application leads nowhere; the next one may be for another site.
+                        application::forget(&config.data_dir);
+                    }
                     let text = format!("{error:#}");
                     if text != said {
                         tracing::info!("not a member yet: {text}");
@@ -95,8 +102,24 @@ pub fn request(config: &Config) -> v1::JoinRequest {
     }
 }
 
+/// Why a store was not let in.
+struct NotJoined {
+    error: anyhow::Error,
+    /// The fleet has looked at the application, and says no.
+    is_refused: bool,
+}
+
+impl From<anyhow::Error> for NotJoined {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, is_refused: false }
+    }
+}
+
 /// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
-async fn ask_to_join(config: &Config, application: u128) -> anyhow::Result<(FleetId, StoreRecord, Vec<StoreRecord>)> {
+async fn ask_to_join(
+    config: &Config,
+    application: u128,
+) -> Result<(FleetId, StoreRecord, Vec<StoreRecord>), NotJoined> {
     let request = v1::JoinRequest { application: Some(application.into()), ..request(config) };
     let mut asked = JoinSet::new();
     for address in config.join.clone() {
@@ -112,16 +135,22 @@ async fn ask_to_join(config: &Config, application: u128) -> anyhow::Result<(Flee
             (address.clone(), answered.unwrap_or_else(silent))
         });
     }
-    let mut last = anyhow::anyhow!("no address to join by");
+    let mut last = NotJoined::from(anyhow::anyhow!("no address to join by"));
     while let Some(answered) = asked.join_next().await {
-        let (address, fleet) = answered?;
-        let joined_by = async {
-            let answer = fleet?.join(request.clone()).await;
-            answer.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))
+        let (address, fleet) = answered.context("asking a store")?;
+        let mut fleet = match fleet {
+            Ok(fleet) => fleet,
+            Err(error) => {
+                last = error.into();
+                continue;
+            }
         };
-        match joined_by.await {
-            Ok(answer) => return joined(config, answer.into_inner()),
-            Err(error) => last = error,
+        match fleet.join(request.clone()).await {
+            Ok(answer) => return Ok(joined(config, answer.into_inner())?),
+            Err(status) => {
+                let is_refused = status.code() == tonic::Code::InvalidArgument;
+                last = NotJoined { error: anyhow::anyhow!("{address}: {}", status.message()), is_refused };
+            }
         }
     }
     Err(last)
