@@ -132,9 +132,7 @@ fn decode_record(mut raw: &[u8]) -> Option<ReplicaRecord> {
 }
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(size_of_val(numbers).saturating_add(4));
-    numbers.iter().for_each(|number| out.put_u64(*number));
-    out
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
 /// Adds what one operation writes, but for the entries that it removes.

@@ -51,6 +51,14 @@ impl Mailboxes {
         }
     }
 
+    /// Every worker is to stop, however much waits in its mailbox.
+    pub fn stop(&self) {
+        for sender in self.senders.iter() {
+            // One that is gone has stopped.
+            let _ = sender.send(Mail::Stop);
+        }
+    }
+
     /// Something from outside; given back when the mailbox is full or the store stops.
     #[expect(clippy::result_large_err, reason = "what was refused goes back to its caller, which answers it")]
     pub fn offer(&self, worker: usize, mail: Mail) -> Result<(), Mail> {
@@ -204,5 +212,20 @@ impl PlannerThread {
             }
             self.pulse.beat(self.clock.now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_whose_mailbox_is_full_is_told_to_stop_nevertheless() {
+        let (sender, mailbox) = crossbeam_channel::unbounded();
+        let mailboxes = Mailboxes::new(vec![sender]);
+        while mailboxes.offer(0, Mail::Event(Event::Retire)).is_ok() {}
+        mailboxes.stop();
+        drop(mailboxes);
+        assert!(matches!(mailbox.iter().last(), Some(Mail::Stop)));
     }
 }

@@ -548,9 +548,7 @@ impl Store {
 
     /// Ends all threads; the data instance is flushed.
     pub fn stop(&self) {
-        for worker in 0..self.mailboxes.workers() {
-            let _ = self.mailboxes.offer(worker, Mail::Stop);
-        }
+        self.mailboxes.stop();
         let _ = self.stop_maintenance.send(());
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
