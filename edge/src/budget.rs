@@ -196,8 +196,8 @@ impl Account {
 
     /// A message of this size came.
     pub(crate) fn note_message(&self, bytes: usize) {
-        let by_size = bytes / limits::FRAME_WORTH_READING_BYTES;
-        self.earn_frames(limits::FRAMES_OF_A_MESSAGE.saturating_add(by_size as u64));
+        let by_size = bytes as u64 / limits::FRAME_WORTH_READING_BYTES;
+        self.earn_frames(limits::FRAMES_OF_A_MESSAGE.saturating_add(by_size));
         self.note_moved();
     }
 

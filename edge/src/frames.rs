@@ -5,8 +5,14 @@
 //! comes out of an allowance that all connections from one address share, and where that is used up the connection is read later: the
 //! kernel's buffers fill, and its author waits. Nothing is ended: who has frames to send and nothing to say is slow, and that is all.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::time::{Duration, Instant};
 
+use bytes::BufMut;
 use holdfast_types::limits;
 
 /// What a client says before its first frame.
@@ -46,31 +52,35 @@ impl Frames {
     pub(crate) fn price(&mut self, mut bytes: &[u8]) -> u64 {
         let mut price = 0_u64;
         loop {
-            let skipped = self.to_come.min(bytes.len());
-            self.to_come = self.to_come.saturating_sub(skipped);
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return price;
-            }
-            let missing = &mut self.header[self.header_bytes..];
-            let part = missing.len().min(bytes.len());
-            missing[..part].copy_from_slice(&bytes[..part]);
-            bytes = &bytes[part..];
-            self.header_bytes = self.header_bytes.saturating_add(part);
-            if self.header_bytes == HEADER_BYTES {
-                self.header_bytes = 0;
-                let [a, b, c, kind, ..] = self.header;
-                self.to_come = u32::from_be_bytes([0, a, b, c]) as usize;
-                price = price.saturating_add(price_of(kind, self.to_come));
-            }
+            let Some((skipped, rest)) = bytes.split_at_checked(self.to_come.min(bytes.len())) else { return price };
+            self.to_come = self.to_come.saturating_sub(skipped.len());
+            bytes = rest;
+            let Some(header) = self.next_header(&mut bytes) else { return price };
+            let [a, b, c, kind, ..] = header;
+            let length = u32::from_be_bytes([0, a, b, c]);
+            self.to_come = usize::try_from(length).unwrap_or(usize::MAX);
+            price = price.saturating_add(price_of(kind, length));
         }
+    }
+
+    /// The next header, once it is complete.
+    fn next_header(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
+        let part = HEADER_BYTES.saturating_sub(self.header_bytes).min(bytes.len());
+        let (part, rest) = bytes.split_at_checked(part)?;
+        self.header.get_mut(self.header_bytes..)?.put_slice(part);
+        *bytes = rest;
+        self.header_bytes = self.header_bytes.saturating_add(part.len());
+        (self.header_bytes == HEADER_BYTES).then(|| {
+            self.header_bytes = 0;
+            self.header
+        })
     }
 }
 
-fn price_of(kind: u8, length: usize) -> u64 {
-    let by_length = length as u64 / BYTES_OF_A_FRAME;
+fn price_of(kind: u8, length: u32) -> u64 {
+    let by_length = u64::from(length) / BYTES_OF_A_FRAME;
     match kind {
-        DATA => u64::from(length < limits::FRAME_WORTH_READING_BYTES),
+        DATA => u64::from(u64::from(length) < limits::FRAME_WORTH_READING_BYTES),
         HEADERS => PRICE_OF_HEADERS.saturating_add(by_length),
         RST_STREAM => PRICE_OF_A_RESET,
         _ => by_length.saturating_add(1),
@@ -169,7 +179,8 @@ mod tests {
         let start = Instant::now();
         let mut allowance = Allowance::new(start);
         assert_eq!(allowance.take(limits::FRAMES_BURST, start), 0);
-        let missing = (1..=10_000).map(|step| allowance.take(1, start + Duration::from_micros(step * 130))).sum::<u64>();
+        let missing =
+            (1..=10_000).map(|step| allowance.take(1, start + Duration::from_micros(step * 130))).sum::<u64>();
         assert_eq!(10_000 - missing, limits::FRAMES_PER_SECOND * 13 / 10, "as many as 1.3 seconds give");
     }
 

@@ -11,6 +11,7 @@
 //!           └ pauses at its limit
 //! ```
 //!
+//! - `bucket`: so many at once, and then one every so often
 //! - `budget`: the bytes of a port, and the share of each connection
 //! - `descriptors`: how many files may be open, and who gets how many of them
 //! - `gate`: accepts connections, up to its limit
@@ -21,6 +22,7 @@
 //! - `metered`, `paced`: the bodies of requests and of responses
 //! - `layer`: puts them around a service
 
+pub mod bucket;
 pub mod budget;
 pub mod connection;
 pub mod descriptors;

@@ -279,7 +279,9 @@ impl Incarnations {
         self.newest.lock().len()
     }
 
-    pub(crate) fn is_proved(&self, store: StoreId) -> bool {
+    /// True for a store that is on record.
+    #[must_use]
+    pub fn is_proved(&self, store: StoreId) -> bool {
         self.proved.lock().contains(&store)
     }
 

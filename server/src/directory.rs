@@ -131,6 +131,11 @@ impl Directory {
         assert!(self.incarnations.set(incarnations).is_ok(), "a directory begins once");
     }
 
+    /// True for a store that the fleet has on record, as far as was heard: anybody can say that he is one of the others.
+    pub fn is_on_record(&self, store: StoreId) -> bool {
+        self.incarnations.get().is_some_and(|incarnations| incarnations.is_proved(store))
+    }
+
     /// All stores.
     pub fn all(&self) -> Arc<BTreeMap<StoreId, StoreRecord>> {
         Arc::clone(&self.stores.read())

@@ -7,7 +7,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod announcing;
-mod bucket;
 mod cli;
 mod completions;
 mod config;

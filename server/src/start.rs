@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_edge::bucket::Bucket;
 use holdfast_edge::descriptors::{self, Shares};
 use holdfast_edge::gate::Gate;
 use holdfast_engine::{EngineOptions, Engines, Fault};
@@ -38,7 +39,6 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::announcing;
-use crate::bucket::Bucket;
 use crate::config::{Config, in_kubernetes};
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;

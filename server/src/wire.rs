@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_edge::bucket::Bucket;
 use holdfast_kv::core::addresses::Claim;
 use holdfast_kv::core::effect::TrafficCause;
 use holdfast_kv::core::seen::Outdated;
@@ -15,11 +16,12 @@ use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refus
 use holdfast_types::{Incarnation, StoreId, limits};
 use parking_lot::Mutex;
 
-use crate::bucket::Bucket;
 use crate::directory::Directory;
 
 /// Ranges that one alarm names.
 const NAMED_RANGES: usize = 20;
+/// How often it is looked whether a store has come on record.
+const STRANGER_POLL: Duration = Duration::from_millis(100);
 /// How often a congested store is looked at again.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
 
@@ -98,6 +100,8 @@ pub struct Incoming {
     alarm: OnceLock<Alarm>,
     /// By the store that the callers said they were; all that are no members share one.
     turned_away: Mutex<BTreeMap<StoreId, TurnedAway>>,
+    /// Of what stores send that are on no record.
+    strangers: Mutex<Bucket>,
 }
 
 /// How many alarms were raised about callers that were turned away. What they claim cannot be proved, so it must not fill what is kept of events.
@@ -137,7 +141,22 @@ impl Incoming {
             refusals: Mutex::default(),
             alarm: OnceLock::new(),
             turned_away: Mutex::default(),
+            strangers: Mutex::new(Bucket::new(Instant::now())),
         }
+    }
+
+    /// For how long nothing more is read of a store that has just sent this: of one on record not at all. What others say is looked at, and
+    /// mostly dropped: that must not keep those who look from what members say.
+    fn pause_after(&self, from: StoreId, payloads: &[Bytes], now: Instant) -> Duration {
+        if self.directory.is_on_record(from) {
+            return Duration::ZERO;
+        }
+        let least = limits::STRANGERS_MESSAGE_BYTES;
+        let parts = |payload: &Bytes| u32::try_from(payload.len().div_ceil(least)).unwrap_or(u32::MAX).max(1);
+        let parts = payloads.iter().map(parts).fold(0, u32::saturating_add);
+        let burst = u32::try_from(limits::STRANGERS_BURST_BYTES / least).unwrap_or(u32::MAX);
+        let per_second = u32::try_from(limits::STRANGERS_BYTES_PER_SECOND / least).unwrap_or(u32::MAX);
+        self.strangers.lock().owe(parts, burst, Duration::from_secs(1) / per_second, now)
     }
 
     /// True while the control stream to a store is open: as far as this store knows it lives.
@@ -170,11 +189,16 @@ impl Inbound for Incoming {
         for payload in &payloads {
             store.receive(from, incarnation, payload);
         }
-        if !store.is_congested() {
+        let pause = self.pause_after(from, &payloads, Instant::now());
+        if pause.is_zero() && !store.is_congested() {
             return Intake::Ready;
         }
-        let store = Arc::clone(store);
+        let (store, directory) = (Arc::clone(store), Arc::clone(&self.directory));
         Intake::Wait(Box::pin(async move {
+            let until = tokio::time::Instant::now() + pause;
+            while tokio::time::Instant::now() < until && !directory.is_on_record(from) {
+                tokio::time::sleep_until(until.min(tokio::time::Instant::now() + STRANGER_POLL)).await;
+            }
             while store.is_congested() {
                 // It is this store that keeps the stream waiting.
                 store.stream_lives(from, class);
@@ -271,6 +295,11 @@ pub fn support_address(store_to_store: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_kv::driver::SystemClock;
+    use holdfast_placement::StoreRecord;
+    use holdfast_raft_transport::Incarnations;
+    use holdfast_types::SiteName;
+
     use super::*;
 
     #[test]
@@ -281,6 +310,26 @@ mod tests {
         assert_eq!(told, limits::TURNED_AWAY_BURST as usize);
         let next = turned_away.tell("the next".into(), start + limits::TURNED_AWAY_EVERY).unwrap();
         assert_eq!(next, "the next (and 9992 more callers were turned away before)");
+    }
+
+    #[test]
+    fn what_strangers_send_is_read_at_a_rate_that_they_share_and_what_members_send_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = StoreRecord::new(StoreId(1), SiteName::new("a").unwrap());
+        let directory = Directory::open(dir.path(), own, Incarnation(1), Arc::new(SystemClock));
+        let incarnations = Incarnations::default();
+        incarnations.prove(StoreId(2));
+        directory.prove_to(incarnations);
+        let incoming = Incoming::new(Arc::new(directory));
+        let (start, large, small) = (Instant::now(), vec![0; limits::STRANGERS_BURST_BYTES], Bytes::from_static(b"x"));
+        let large = [Bytes::from(large)];
+        assert_eq!(incoming.pause_after(StoreId(9), &large, start), Duration::ZERO);
+        let pause = incoming.pause_after(StoreId(10), &large, start);
+        assert!(pause > Duration::from_millis(900) && pause < Duration::from_millis(1_100), "{pause:?}");
+        let many: Vec<_> = std::iter::repeat_n(small, 1_024).collect();
+        let longer = incoming.pause_after(StoreId(11), &many, start) - pause;
+        assert!(longer > Duration::from_millis(900), "small ones cost something too: {longer:?}");
+        assert_eq!(incoming.pause_after(StoreId(2), &large, start), Duration::ZERO);
     }
 
     #[test]

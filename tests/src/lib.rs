@@ -3,7 +3,7 @@
 //! - [`scene`]: one fleet at a time, and the `holdfast` program
 //! - [`load`]: a load in the background, and what must hold when it ends
 //! - [`raw`]: requests as a client would send them that is not ours
-//! - [`attacker`]: connections that do what no honest client does; [`watched`]: what a store takes meanwhile
+//! - [`attacker`]: connections that do what no honest client does; [`links`]: what stores say; [`watched`]: what a store takes meanwhile
 //! - [`terminal`]: a program in a real terminal; [`golden`]: transcripts that are kept
 //! - [`wait`]: waiting for what another process must do
 //!
@@ -14,6 +14,7 @@
 
 pub mod attacker;
 pub mod golden;
+pub mod links;
 pub mod load;
 pub mod raw;
 pub mod scene;

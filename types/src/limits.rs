@@ -383,7 +383,7 @@ pub const FRAMES_OF_AN_ANSWER: u64 = 4;
 /// What a connection has earned by messages and not spent, at most.
 pub const FRAMES_EARNED: u64 = 10_000;
 /// A frame that carries so much of a message costs nothing: that is bounded by what may be held.
-pub const FRAME_WORTH_READING_BYTES: usize = 1 << 10;
+pub const FRAME_WORTH_READING_BYTES: u64 = 1 << 10;
 /// A connection that owes frames is read again after this at least, and after that at most.
 pub const FRAMES_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// See [`FRAMES_PAUSE_MIN`].
@@ -439,6 +439,12 @@ pub const ADDRESS_SHARE_PERCENT: usize = 60;
 pub const STORE_CONNECTIONS: usize = 4 * MAX_MEMBERS;
 /// Of these, each other store has so many: one for a class.
 pub const CONNECTIONS_OF_A_STORE: usize = 3;
+/// Bytes of messages that all stores together which are not on record send in a second: they are read, and mostly dropped.
+pub const STRANGERS_BYTES_PER_SECOND: usize = 4 << 20;
+/// So many of them at once.
+pub const STRANGERS_BURST_BYTES: usize = 4 << 20;
+/// A message of theirs counts for as much at least.
+pub const STRANGERS_MESSAGE_BYTES: usize = 4 << 10;
 /// Connections to the HTTP port: a probe's takes milliseconds.
 pub const HTTP_CONNECTIONS: usize = 256;
 /// A connection to the HTTP port is ended after this: probes and scrapers connect again.
@@ -482,6 +488,16 @@ pub const SUPPORT_MAX_INCOMING: usize = 1_024;
 pub const SUPPORT_ACCEPT_TURN: usize = 64;
 /// Bytes read from one support connection before the others have their turn.
 pub const SUPPORT_READ_TURN_BYTES: usize = 16 << 10;
+/// Bytes read from the connection of a stranger before others have their turn.
+pub const SUPPORT_STRANGER_TURN_BYTES: usize = SUPPORT_FRAME_BYTES;
+/// Connections of strangers that are read before those of other stores have their turn again.
+pub const SUPPORT_STRANGERS_TURN: usize = 16;
+/// Heartbeats over one connection: one so often in the long run. A store sends less than half as many.
+pub const SUPPORT_FRAME_EVERY: Duration = Duration::from_millis(15);
+/// And so many at once: what has gathered on the way while this store stood still. A connection that brings more is closed.
+pub const SUPPORT_FRAMES_BURST: u32 = 1_024;
+/// The same, of a store that the fleet has not on record as far as is known here.
+pub const SUPPORT_STRANGER_FRAMES_BURST: u32 = 64;
 /// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
 pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
 
@@ -584,6 +600,8 @@ const _: () = {
     assert!((MAX_ENTRY_BYTES as u64) < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(RAFT_MAX_MESSAGE_BYTES < RAFT_MAX_UNCOMMITTED_BYTES);
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
+    // A heartbeat and an answer to one, twice over.
+    assert!(SUPPORT_FRAME_EVERY.as_millis() * 4 < SUPPORT_HEARTBEAT.as_millis());
     assert!(REPORT_EVERY.as_millis() * 4 < FORGET_AFTER_SILENCE.as_millis());
     assert!(2 * REPORT_PART_BYTES < MAX_MESSAGE_BYTES);
     assert!(

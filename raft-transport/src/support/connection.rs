@@ -51,13 +51,13 @@ impl Connection {
         Self { stream, began, reader: FrameReader::default(), writer: FrameWriter::default() }
     }
 
-    /// Reads until nothing is there, or the turn is over. What came before an end of the stream is in an earlier turn, or lost.
-    pub(crate) fn read(&mut self) -> Result<Turn, Broken> {
+    /// Reads until nothing is there, or so many bytes have come and the turn is over. What came before an end of the stream is in an earlier turn, or lost.
+    pub(crate) fn read(&mut self, most_bytes: usize) -> Result<Turn, Broken> {
         let mut turn = Turn::default();
         let mut chunk = [0; limits::SUPPORT_FRAME_BYTES];
         let mut read_bytes = 0;
         loop {
-            if read_bytes >= limits::SUPPORT_READ_TURN_BYTES {
+            if read_bytes >= most_bytes {
                 turn.has_more = true;
                 return Ok(turn);
             }

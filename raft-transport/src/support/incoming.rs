@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use holdfast_edge::bucket::Bucket;
 use holdfast_proto::v1;
 use holdfast_types::{Incarnation, StoreId, limits};
 use mio::Token;
@@ -28,9 +29,16 @@ struct Incoming {
     from: SocketAddr,
     welcomed: Option<(Caller, Arc<Counters>)>,
     last_heard: Instant,
+    /// Of its heartbeats.
+    allowance: Bucket,
 }
 
 impl Incoming {
+    /// Not welcomed, or of a store that nothing on record names.
+    fn is_stranger(&self, config: &SupportConfig) -> bool {
+        self.welcomed.as_ref().is_none_or(|(caller, _)| !config.incarnations.is_proved(caller.store))
+    }
+
     fn deadline(&self, config: &SupportConfig) -> Instant {
         match self.welcomed {
             Some(_) => self.last_heard + 3 * limits::SUPPORT_CONNECTION_IDLE,
@@ -41,6 +49,8 @@ impl Incoming {
 
 /// - At most `SupportConfig::max_incoming` connections, of which each store has one that was welcomed.
 /// - At most half of them are *strangers*: not welcomed, or of a store that nothing on record names. The oldest of these makes room for the next.
+/// - Strangers are read a little at a time, and a few of them before the others have their turn again.
+/// - A connection that brings more heartbeats than any store sends is closed.
 /// - A connection that says no hello within the support interval is closed.
 #[derive(Default)]
 pub(crate) struct IncomingSet {
@@ -75,7 +85,10 @@ impl IncomingSet {
             match stream.set_nodelay(true).and_then(|()| sockets.register(&mut stream)) {
                 Ok(token) => {
                     let connection = Connection::new(stream, now);
-                    self.by_token.insert(token, Incoming { connection, from, welcomed: None, last_heard: now });
+                    self.by_token.insert(
+                        token,
+                        Incoming { connection, from, welcomed: None, last_heard: now, allowance: Bucket::new(now) },
+                    );
                 }
                 Err(error) => tracing::warn!(%from, %error, "a support connection could not be accepted"),
             }
@@ -85,10 +98,7 @@ impl IncomingSet {
 
     /// Sees to it that one more stranger can be let in; false: those who are there all have more right to it.
     fn make_room(&mut self, config: &SupportConfig) -> bool {
-        let is_stranger = |incoming: &Incoming| {
-            incoming.welcomed.as_ref().is_none_or(|(caller, _)| !config.incarnations.is_proved(caller.store))
-        };
-        let strangers = self.by_token.iter().filter(|(_, incoming)| is_stranger(incoming));
+        let strangers = self.by_token.iter().filter(|(_, incoming)| incoming.is_stranger(config));
         let is_full = self.by_token.len() >= config.max_incoming;
         if !is_full && strangers.clone().count() < (config.max_incoming / 2).max(1) {
             return true;
@@ -98,6 +108,11 @@ impl IncomingSet {
         let Some(token) = oldest.map(|(token, _)| *token) else { return false };
         self.by_token.remove(&token);
         true
+    }
+
+    /// True for the socket of a stranger.
+    pub(crate) fn is_stranger(&self, token: Token, config: &SupportConfig) -> bool {
+        self.by_token.get(&token).is_some_and(|incoming| incoming.is_stranger(config))
     }
 
     /// The socket is ready for something. Returns whether there is more to read, or none when it is not one of these.
@@ -148,10 +163,18 @@ impl IncomingSet {
 
 fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &mut Vec<Heard>) -> Result<bool, String> {
     incoming.connection.flush().map_err(|broken| broken.to_string())?;
-    let turn = incoming.connection.read().map_err(|broken| broken.to_string())?;
+    let (most_bytes, burst) = if incoming.is_stranger(config) {
+        (limits::SUPPORT_STRANGER_TURN_BYTES, limits::SUPPORT_STRANGER_FRAMES_BURST)
+    } else {
+        (limits::SUPPORT_READ_TURN_BYTES, limits::SUPPORT_FRAMES_BURST)
+    };
+    let turn = incoming.connection.read(most_bytes).map_err(|broken| broken.to_string())?;
     let mut has_heard = false;
     for frame in turn.frames {
         if let Some((caller, traffic)) = &incoming.welcomed {
+            if !incoming.allowance.admits(burst, limits::SUPPORT_FRAME_EVERY, now) {
+                return Err("it brings more heartbeats than any store sends".to_owned());
+            }
             traffic.count(Cause::Support, frame.len());
             heard.push((caller.store, caller.incarnation, frame));
             has_heard = true;

@@ -82,6 +82,8 @@ pub struct SupportLink {
     incoming: IncomingSet,
     /// Sockets whose readiness was not used up; they will not be reported again.
     unfinished: BTreeSet<Token>,
+    /// The stranger that was read last: the next one's turn comes first.
+    last_stranger: Token,
     heard: Vec<Heard>,
     counters: SupportCounters,
 }
@@ -108,6 +110,7 @@ impl SupportLink {
             outgoing: BTreeMap::new(),
             incoming: IncomingSet::default(),
             unfinished: BTreeSet::new(),
+            last_stranger: Token(FIRST_TOKEN),
             heard: Vec::new(),
             counters: SupportCounters::default(),
         })
@@ -219,7 +222,19 @@ impl SupportLink {
     fn handle_sockets(&mut self, now: Instant) {
         let mut ready = std::mem::take(&mut self.unfinished);
         ready.extend(self.events.iter().map(|event| event.token()));
-        for token in ready {
+        let mut later = ready.split_off(&self.last_stranger);
+        // That one itself comes last.
+        ready.extend(later.take(&self.last_stranger));
+        let mut strangers = 0;
+        for token in later.into_iter().chain(ready) {
+            if self.incoming.is_stranger(token, &self.config) {
+                if strangers == limits::SUPPORT_STRANGERS_TURN {
+                    self.unfinished.insert(token);
+                    continue;
+                }
+                strangers += 1;
+                self.last_stranger = token;
+            }
             match token {
                 LISTENER => {
                     if self.incoming.accept(&self.listener, &self.config, now, &mut self.sockets) {

@@ -156,7 +156,7 @@ impl Outgoing {
             return Err(error.into());
         }
         connection.flush()?;
-        let turn = match connection.read() {
+        let turn = match connection.read(limits::SUPPORT_READ_TURN_BYTES) {
             Err(Broken::Socket(error)) if error.kind() == std::io::ErrorKind::NotConnected => return Ok(false),
             turn => turn?,
         };

@@ -293,3 +293,21 @@ fn strangers_on_all_seats_keep_no_store_out_that_the_fleet_knows() {
     assert_eq!(exchange(&mut a, &mut b, 2), (StoreId(1), Incarnation(5), beat));
     assert_eq!(a.counters().opened, opened, "its connection stayed");
 }
+
+#[test]
+fn who_brings_more_heartbeats_than_any_store_sends_is_closed_and_a_store_that_catches_up_is_not() {
+    let mut link = start(identity(2, 1));
+    let mut stranger = welcomed_stranger(&mut link);
+    let empty = [0; 4].repeat(limits::SUPPORT_STRANGER_FRAMES_BURST as usize * 4);
+    stranger.write_all(&empty).unwrap();
+    until_closed(&mut link, &mut stranger);
+    // The same store once it is on record, after a stall.
+    link.config().incarnations.prove(StoreId(9));
+    let mut member = welcomed_stranger(&mut link);
+    member.write_all(&empty).unwrap();
+    let mut heard = 0;
+    until(|| {
+        heard += link.poll(TURN).len();
+        (heard == empty.len() / 4).then_some(())
+    });
+}

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use holdfast_edge::bucket::Bucket;
 use holdfast_types::limits;
 use parking_lot::{Mutex, RwLock};
 use tracing::callsite::Identifier;
@@ -23,8 +24,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
-
-use crate::bucket::Bucket;
 
 /// Letters of the first line held back that stand for all of them.
 const LIKE_LETTERS: usize = 160;

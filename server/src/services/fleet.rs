@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_edge::bucket::Bucket;
 use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::ComplaintKind;
@@ -23,7 +24,6 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use crate::announcing;
-use crate::bucket::Bucket;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
 use crate::services::fitting::{paid, short};

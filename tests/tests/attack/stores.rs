@@ -1,12 +1,18 @@
 //! The ports on which stores talk to each other.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use holdfast_tests::attacker::{Attacker, connect_from, status_of};
+use holdfast_proto::v1;
+use holdfast_proto::v1::link_frame::Body;
+use holdfast_tests::attacker::{Attacker, connect_from, framed, status_of};
+use holdfast_tests::links;
 use holdfast_tests::load::Background;
+use prost::Message as _;
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
 use crate::Attacked;
 
@@ -73,6 +79,74 @@ async fn strangers_on_the_port_for_heartbeats_end_no_support() {
                     connections.push(connection);
                 }
             }
+            load.progress().await;
+        })
+        .await;
+    assert_eq!(load.finish().await, 0, "an honest client saw an error");
+}
+
+/// Says who he is, as a store that does not exist, and then sends this, over and over.
+async fn flood(to: SocketAddr, hello: Vec<u8>, piece: Vec<u8>) {
+    loop {
+        if let Ok(mut connection) = connect_from(to, 2).await
+            && connection.write_all(&hello).await.is_ok()
+        {
+            // Until the store ends it.
+            while connection.write_all(&piece).await.is_ok() {}
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_heartbeats_ends_no_support() {
+    let Some(mut attacked) = Attacked::start(None).await else { return };
+    let load = Background::start_uncut(&attacked.scene).await;
+    let described = attacked.scene.describe(attacked.store).await;
+    let (fleet, store) = (described.fleet.unwrap(), described.store_id);
+    attacked
+        .by("heartbeats of stores that do not exist", async |attacked| {
+            let mut floods = JoinSet::new();
+            for number in 0..128 {
+                let hello = links::hello(fleet, 4_242 + number, store, v1::LinkClass::Support);
+                let hello = links::framed(&links::frame(Body::Hello(hello)).encode_to_vec());
+                floods.spawn(flood(heartbeats(attacked), hello, links::framed(&[]).repeat(4_096)));
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            load.progress().await;
+        })
+        .await;
+    assert_eq!(load.finish().await, 0, "an honest client saw an error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_messages_of_strangers_stops_no_replication() {
+    let Some(mut attacked) = Attacked::start(None).await else { return };
+    let load = Background::start_uncut(&attacked.scene).await;
+    let described = attacked.scene.describe(attacked.store).await;
+    let (fleet, store) = (described.fleet.unwrap(), described.store_id);
+    attacked
+        .by("messages of stores that do not exist", async |attacked| {
+            let mut floods = JoinSet::new();
+            for number in 0..32 {
+                let hello = links::hello(fleet, 4_242 + number, store, v1::LinkClass::Log);
+                let to = attacked.store_port();
+                floods.spawn(async move {
+                    let batch = v1::LinkBatch { messages: vec![v1::LinkMessage::default(); 4_096] };
+                    let batch = framed(&links::frame(Body::Batch(batch)));
+                    let mut attacker = Attacker::connect(to, 2, 1 << 20).await?;
+                    let mut begun = attacker.begin(OPEN, None).await.map_err(std::io::Error::other)?;
+                    let hello = framed(&links::frame(Body::Hello(hello)));
+                    begun.body.send_data(hello, false).map_err(std::io::Error::other)?;
+                    loop {
+                        begun.body.reserve_capacity(batch.len());
+                        let room = poll_fn(|cx| begun.body.poll_capacity(cx)).await;
+                        let Some(Ok(_)) = room else { return Ok::<(), std::io::Error>(()) };
+                        begun.body.send_data(batch.clone(), false).map_err(std::io::Error::other)?;
+                    }
+                });
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
             load.progress().await;
         })
         .await;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
+use holdfast_tests::links::{frame, framed, hello};
 use holdfast_tests::raw;
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
@@ -18,28 +19,6 @@ use tokio::net::{TcpListener, TcpStream};
 const MOST: u64 = u64::MAX;
 /// A store that does not exist.
 const INVENTED: u64 = 4_242;
-
-/// What a hello says, before somebody changes it.
-fn hello(scene_fleet: v1::Id128, from: u64, to: u64, class: v1::LinkClass) -> v1::LinkHello {
-    v1::LinkHello {
-        protocol_version: 1,
-        fleet_id: Some(scene_fleet),
-        from_store_id: from,
-        to_store_id: to,
-        incarnation: 1,
-        class: class.into(),
-        site: "elsewhere".into(),
-        ..v1::LinkHello::default()
-    }
-}
-
-fn frame(body: Body) -> v1::LinkFrame {
-    v1::LinkFrame { body: Some(body) }
-}
-
-fn framed(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
-}
 
 /// Says a hello on the support port and then these heartbeats, and reads what is answered until nothing more comes.
 async fn support(port: SocketAddr, hello: v1::LinkHello, heartbeats: &[v1::SupportMessage]) {

@@ -26,6 +26,13 @@ impl Bucket {
         passes
     }
 
+    /// Counts what has come already; returns for how long nothing more is to be taken, so that there are no more than `burst` at once and one
+    /// `every` so often in the long run.
+    pub fn owe(&mut self, count: u32, burst: u32, every: Duration, now: Instant) -> Duration {
+        self.full_at = self.full_at.max(now) + every * count;
+        self.full_at.duration_since(now).saturating_sub(every * burst)
+    }
+
     /// True when it is full: a new one would be the same.
     #[must_use]
     pub fn is_full(&self, now: Instant) -> bool {
@@ -49,5 +56,15 @@ mod tests {
         assert!(!bucket.is_full(start + Duration::from_secs(19)));
         assert!(bucket.is_full(start + Duration::from_secs(20)));
         assert_eq!(passed(&mut bucket, start + Duration::from_secs(60)), 3, "what was not used does not add up");
+    }
+
+    #[test]
+    fn what_has_come_already_is_waited_for() {
+        let start = Instant::now();
+        let every = Duration::from_secs(5);
+        let mut bucket = Bucket::new(start);
+        assert_eq!(bucket.owe(3, 3, every, start), Duration::ZERO);
+        assert_eq!(bucket.owe(2, 3, every, start), Duration::from_secs(10));
+        assert_eq!(bucket.owe(1, 3, every, start + Duration::from_secs(15)), Duration::ZERO);
     }
 }
