@@ -1,7 +1,8 @@
 //! What the workers of one store share: the admission budget, the ids of new ranges, the snapshot slots, which replica holds
 //! which keys, and what logs take on disk and entries in memory. No worker waits for another here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -77,21 +78,64 @@ impl<const MAX: usize> Slots<MAX> {
 #[derive(Debug, Default)]
 pub struct Spans(Mutex<Claims>);
 
+/// Invariants:
+/// - of ranges that are held no two overlap
+/// - `held_starts` and `awaited_starts` name the same ranges as `held` and `awaited`, by their first keys
 #[derive(Debug, Default)]
 struct Claims {
     held: BTreeMap<RangeId, KeyRange>,
+    held_starts: BTreeSet<(Key, RangeId)>,
     /// Where the keys begin of replicas that wait for their first snapshot. They hold none yet; but whatever has such a key strictly
     /// inside of its bounds is from before the split that made that range.
     awaited: BTreeMap<RangeId, Key>,
+    awaited_starts: BTreeSet<(Key, RangeId)>,
 }
 
 impl Claims {
+    fn hold(&mut self, range: RangeId, bounds: &KeyRange) {
+        self.let_go(range);
+        self.held_starts.insert((bounds.start.clone(), range));
+        self.held.insert(range, bounds.clone());
+    }
+
+    fn let_go(&mut self, range: RangeId) {
+        if let Some(before) = self.held.remove(&range) {
+            self.held_starts.remove(&(before.start, range));
+        }
+    }
+
+    fn wait_for(&mut self, range: RangeId, start: &Key) {
+        self.await_no_more(range);
+        self.awaited_starts.insert((start.clone(), range));
+        self.awaited.insert(range, start.clone());
+    }
+
+    fn await_no_more(&mut self, range: RangeId) {
+        if let Some(before) = self.awaited.remove(&range) {
+            self.awaited_starts.remove(&(before, range));
+        }
+    }
+
     fn holder(&self, range: RangeId, bounds: &KeyRange) -> Option<RangeId> {
-        let held = self.held.iter().find(|(other, held)| **other != range && held.overlaps(bounds)).map(|(r, _)| *r);
-        let cut_here = |start: &Key| *start > bounds.start && bounds.contains(start);
-        let awaited =
-            || self.awaited.iter().find(|(other, start)| **other != range && cut_here(start)).map(|(r, _)| *r);
+        let held = self.held_near(range, bounds).find(|other| self.held[other].overlaps(bounds));
+        let behind_start = (Bound::Excluded((bounds.start.clone(), RangeId(u64::MAX))), Bound::Unbounded);
+        let awaited = || {
+            let starts = self.awaited_starts.range(behind_start);
+            let mut inside = starts.take_while(|(start, _)| bounds.contains(start));
+            inside.find(|(_, other)| *other != range).map(|(_, other)| *other)
+        };
         held.or_else(awaited)
+    }
+
+    /// Of the other ranges that are held those that may overlap these bounds: the last one that begins before them, and the first one
+    /// that begins inside. The ones before and behind do not reach so far.
+    fn held_near(&self, range: RangeId, bounds: &KeyRange) -> impl Iterator<Item = RangeId> {
+        let start = (bounds.start.clone(), RangeId(u64::MAX));
+        let before = self.held_starts.range(..=&start).rev().find(|(_, other)| *other != range);
+        let inside = self.held_starts.range((Bound::Excluded(start), Bound::Unbounded));
+        let mut inside = inside.take_while(|(start, _)| bounds.is_before_end(start));
+        let inside = inside.find(|(_, other)| *other != range);
+        before.into_iter().chain(inside).map(|(_, other)| *other)
     }
 }
 
@@ -106,8 +150,8 @@ impl Spans {
         if let Some(other) = claims.holder(range, bounds) {
             return Err(other);
         }
-        claims.awaited.remove(&range);
-        claims.held.insert(range, bounds.clone());
+        claims.await_no_more(range);
+        claims.hold(range, bounds);
         Ok(())
     }
 
@@ -129,16 +173,16 @@ impl Spans {
         if let Some(other) = claims.holder(range, bounds) {
             return Err(other);
         }
-        claims.awaited.insert(range, bounds.start.clone());
+        claims.wait_for(range, &bounds.start);
         Ok(())
     }
 
     /// A split: the left keeps what it says, the right gets the rest, in one step.
     pub fn split(&self, left: RangeId, left_bounds: &KeyRange, right: RangeId, right_bounds: &KeyRange) {
         let mut claims = self.lock();
-        claims.awaited.remove(&right);
-        claims.held.insert(left, left_bounds.clone());
-        claims.held.insert(right, right_bounds.clone());
+        claims.await_no_more(right);
+        claims.hold(left, left_bounds);
+        claims.hold(right, right_bounds);
     }
 
     /// Who is in the way of a range that is to have these keys.
@@ -156,17 +200,24 @@ impl Spans {
     /// The range holds nothing any more, and waits for nothing.
     pub fn release(&self, range: RangeId) {
         let mut claims = self.lock();
-        claims.held.remove(&range);
-        claims.awaited.remove(&range);
+        claims.let_go(range);
+        claims.await_no_more(range);
     }
 }
 
 /// What the log of each replica takes on disk, and how much of the disk all of them may take.
 #[derive(Debug, Default)]
 pub struct Logs {
-    bytes: Mutex<BTreeMap<RangeId, u64>>,
+    bytes: Mutex<LogBytes>,
     /// 0 while the disk has not been measured.
     disk_bytes: AtomicU64,
+}
+
+/// Invariant: `total` is the sum of all.
+#[derive(Debug, Default)]
+struct LogBytes {
+    of: BTreeMap<RangeId, u64>,
+    total: u64,
 }
 
 impl Logs {
@@ -177,12 +228,16 @@ impl Logs {
 
     /// The log of a range takes so much now.
     pub fn note(&self, range: RangeId, bytes: u64) {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(range, bytes);
+        let mut logs = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = logs.of.insert(range, bytes).unwrap_or(0);
+        logs.total = logs.total - before + bytes;
     }
 
     /// The log of a range is gone, or will be.
     pub fn forget(&self, range: RangeId) {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).remove(&range);
+        let mut logs = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = logs.of.remove(&range).unwrap_or(0);
+        logs.total -= before;
     }
 
     /// The largest log that may be kept, so that all of them fit into [`limits::LOG_KEEP_DISK_PERCENT`] of the disk: what is larger
@@ -195,10 +250,10 @@ impl Logs {
         }
         let logs = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = disk / 100 * limits::LOG_KEEP_DISK_PERCENT;
-        if logs.values().sum::<u64>() <= left {
+        if logs.total <= left {
             return u64::MAX;
         }
-        let mut ascending: Vec<u64> = logs.values().copied().collect();
+        let mut ascending: Vec<u64> = logs.of.values().copied().collect();
         ascending.sort_unstable();
         let mut larger = ascending.len() as u64;
         for bytes in ascending {
@@ -295,6 +350,27 @@ mod tests {
         assert_eq!(spans.of(RangeId(1)), Some(bounds(b"a", b"m")), "what it had it has until the snapshot is in place");
         spans.claim_too(RangeId(1), &bounds(b"k", b"p")).unwrap();
         assert_eq!(spans.of(RangeId(1)), Some(bounds(b"a", b"p")));
+    }
+
+    #[test]
+    fn of_ten_thousand_ranges_two_are_looked_at_for_a_claim() {
+        const RANGES: u64 = 10_000;
+        let spans = Spans::default();
+        let bounds_of = |n: u64| bounds(format!("{n:05}").as_bytes(), format!("{:05}", n + 1).as_bytes());
+        // The ids do not follow the keys.
+        let id = |n: u64| RangeId(n * 7_919 % RANGES + 1);
+        for n in 0..RANGES {
+            spans.claim(id(n), &bounds_of(n)).unwrap();
+        }
+        for n in (1..RANGES - 1).step_by(97) {
+            let wide = bounds(format!("{:05}", n - 1).as_bytes(), format!("{:05}", n + 2).as_bytes());
+            assert!(spans.lock().held_near(id(n), &wide).count() <= 2);
+            assert!([id(n - 1), id(n + 1)].contains(&spans.claim(id(n), &wide).unwrap_err()));
+            spans.claim(id(n), &bounds_of(n)).unwrap();
+            assert_eq!(spans.holder(RangeId(0), &bounds_of(n)), Some(id(n)));
+            spans.release(id(n));
+            assert_eq!(spans.holder(RangeId(0), &bounds_of(n)), None);
+        }
     }
 
     #[test]
