@@ -228,7 +228,7 @@ pub struct Measurements {
     pub disk_free_bytes: u64,
     /// All of it.
     pub disk_total_bytes: u64,
-    /// Approximate bytes by range.
+    /// Approximate bytes by range: where there are many, of some of them each time.
     pub range_bytes: Vec<(RangeId, u64)>,
     /// Capacity of this store: cores.
     pub cores: u32,

@@ -50,6 +50,14 @@ pub struct Counts {
     pub leaderless: usize,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.own += more.own;
+        self.led += more.led;
+        self.leaderless += more.leaderless;
+    }
+}
+
 /// Who holds which keys.
 #[derive(Clone, Default, Debug)]
 pub struct RangeMap {
@@ -197,12 +205,20 @@ impl RangeMap {
     /// How many ranges `store`, whose map this is, holds and leads.
     #[must_use]
     pub fn counts(&self, store: StoreId) -> Counts {
-        let mut counts = Counts { own: self.own, ..Counts::default() };
-        for known in self.ranges.values().filter(|known| known.own) {
+        self.counts_from(store, RangeId(0), usize::MAX).0
+    }
+
+    /// The same of so many of the ranges that are known, in the order of their ids; and which one is next.
+    #[must_use]
+    pub fn counts_from(&self, store: StoreId, first: RangeId, most: usize) -> (Counts, Option<RangeId>) {
+        let mut counts = Counts::default();
+        let mut ranges = self.ranges.range(first..);
+        for (_, known) in ranges.by_ref().take(most).filter(|(_, known)| known.own) {
+            counts.own += 1;
             counts.led += usize::from(known.leader == Some(store));
             counts.leaderless += usize::from(known.leader.is_none());
         }
-        counts
+        (counts, ranges.next().map(|(range, _)| *range))
     }
 
     /// All ranges.

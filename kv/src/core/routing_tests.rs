@@ -142,4 +142,11 @@ fn pages_are_bounded_by_number_and_bytes_and_together_say_all() {
     map.learn_own(hint(4, &[4], &[5], (1, 1), 6, 2));
     assert_eq!(map.page(&all, page(false, 9, 1 << 20), |found| found.own).0.len(), 2);
     assert_eq!(map.counts(StoreId(7)), Counts { own: 2, led: 1, leaderless: 0 });
+    let (mut all, mut next, mut pages) = (Counts::default(), Some(RangeId(0)), 0);
+    while let Some(first) = next {
+        let (some, then) = map.counts_from(StoreId(7), first, 1);
+        all += some;
+        (next, pages) = (then, pages + 1);
+    }
+    assert_eq!((all, pages), (map.counts(StoreId(7)), map.iter().count()), "counted one by one");
 }

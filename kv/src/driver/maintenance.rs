@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use holdfast_engine::{DataEngine, ReadTier};
 use holdfast_replica::RangeState;
-use holdfast_types::{Moment, RangeId, limits};
+use holdfast_types::{Key, Moment, limits};
 use parking_lot::RwLock;
 
 use super::health::{Health, Pulse};
@@ -14,6 +14,7 @@ use super::load::ProcessLoad;
 use super::pools::Mailboxes;
 use super::shared::FaultSink;
 use super::shared_map::SharedMap;
+use super::sizes::{Sizes, ranges_from};
 use crate::core::event::{Event, Measurements};
 use crate::ports::{Clock, Note, PlacementLink};
 
@@ -56,6 +57,7 @@ impl Maintenance {
         let mut last_flush = self.clock.now();
         let mut last_truncation = Moment::ZERO;
         let mut load = ProcessLoad::new(last_flush);
+        let mut sizes = Sizes::new();
         let mut stalled_at: Option<Moment> = None;
         while self.stop.recv_timeout(MEASURE_EVERY) == Err(RecvTimeoutError::Timeout) {
             let now = self.clock.now();
@@ -63,7 +65,7 @@ impl Maintenance {
             if self.health.disk_stalls(now) {
                 stalled_at = Some(now);
             }
-            self.measure(&mut load, stalled_at.is_some_and(|at| now.since(at) < DISTRUST_FOR), now);
+            self.measure(&mut load, &mut sizes, stalled_at.is_some_and(|at| now.since(at) < DISTRUST_FOR), now);
             if now.since(last_flush) >= self.flush_every {
                 last_flush = now;
                 if let Err(fault) = self.data.flush() {
@@ -81,30 +83,20 @@ impl Maintenance {
         }
     }
 
-    fn ranges_here(&self) -> impl Iterator<Item = (RangeId, holdfast_types::KeyRange)> {
-        self.map
-            .all()
-            .into_iter()
-            .filter(|found| found.own)
-            .map(|found| (found.descriptor.range, found.descriptor.bounds))
-    }
-
-    fn measure(&self, load: &mut ProcessLoad, disk_stalls: bool, now: Moment) {
+    fn measure(&self, load: &mut ProcessLoad, sizes: &mut Sizes, disk_stalls: bool, now: Moment) {
         self.data.keep_reserve();
         let Ok(space) = self.data.disk_space() else { return };
-        let range_bytes = self
-            .ranges_here()
-            .filter_map(|(range, bounds)| Some((range, self.data.approximate_size(&bounds).ok()?)))
-            .collect();
+        let newly_measured = sizes.look(&self.map, |_, bounds| self.data.approximate_size(bounds).ok());
         let measured = Measurements {
             disk_free_bytes: space.free_bytes,
             disk_total_bytes: space.total_bytes,
-            range_bytes,
+            range_bytes: newly_measured,
             cores: self.cores,
             used_millicores: load.used_millicores(now),
             disk_stalls,
         };
-        let before = std::mem::replace(&mut *self.measured.write(), Arc::new(measured.clone()));
+        let all = Arc::new(Measurements { range_bytes: sizes.all(), ..measured.clone() });
+        let before = std::mem::replace(&mut *self.measured.write(), all);
         match (before.is_disk_full(), measured.is_disk_full()) {
             (false, true) => self.placement.noted(Note::DiskFull),
             (true, false) => self.placement.noted(Note::DiskOk),
@@ -115,14 +107,19 @@ impl Maintenance {
 
     fn look_for_truncation_points(&self) {
         let mut by_worker = vec![Vec::new(); self.workers.workers()];
-        for (range, _) in self.ranges_here() {
-            let persisted = self.data.range_state(range, ReadTier::Persisted).map_err(|fault| fault.to_string());
-            let decode = |state| RangeState::decode(state).map_err(|bad| bad.to_string());
-            match persisted.and_then(|state| state.map(decode).transpose()) {
-                Ok(Some(state)) => by_worker[self.map.worker_of(range)].push((range, state.applied)),
-                Ok(None) => {}
-                Err(why) => {
-                    tracing::error!(%range, why, "its log is not cut: what the data has persisted cannot be read")
+        let mut from = Some(Key::MIN);
+        while let Some(start) = from {
+            let (ranges, next) = ranges_from(&self.map, start);
+            from = next;
+            for (range, _) in ranges {
+                let persisted = self.data.range_state(range, ReadTier::Persisted).map_err(|fault| fault.to_string());
+                let decode = |state| RangeState::decode(state).map_err(|bad| bad.to_string());
+                match persisted.and_then(|state| state.map(decode).transpose()) {
+                    Ok(Some(state)) => by_worker[self.map.worker_of(range)].push((range, state.applied)),
+                    Ok(None) => {}
+                    Err(why) => {
+                        tracing::error!(%range, why, "its log is not cut: what the data has persisted cannot be read")
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@ mod maintenance;
 mod pools;
 mod shared;
 mod shared_map;
+mod sizes;
 mod store;
 mod streams;
 mod support_thread;

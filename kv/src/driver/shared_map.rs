@@ -7,6 +7,9 @@ use parking_lot::RwLock;
 use crate::core::message::RangeHint;
 use crate::core::routing::{Counts, Found, Page, RangeMap, worker_of};
 
+/// Ranges that are counted while the map is locked.
+const COUNTED_AT_A_TIME: usize = 4_096;
+
 /// A [`RangeMap`] behind a lock: written when a range changes, read by every request.
 pub struct SharedMap {
     map: RwLock<RangeMap>,
@@ -56,10 +59,16 @@ impl SharedMap {
         self.map.read().page(bounds, page, wanted)
     }
 
-    /// See [`RangeMap::counts`].
+    /// See [`RangeMap::counts`]. Workers need not wait until all are counted: a range that changes meanwhile counts as before or as after.
     #[must_use]
     pub fn counts(&self, store: StoreId) -> Counts {
-        self.map.read().counts(store)
+        let (mut counts, mut next) = (Counts::default(), Some(RangeId(0)));
+        while let Some(first) = next {
+            let (more, then) = self.map.read().counts_from(store, first, COUNTED_AT_A_TIME);
+            counts += more;
+            next = then;
+        }
+        counts
     }
 
     /// A range looks different.
