@@ -124,8 +124,10 @@ struct Took {
     bytes: usize,
     parts: usize,
     coding: Duration,
-    /// Of each beat: what reports take where they are heard.
+    /// Of each round of the worker that plans: what it takes to hear reports and take them in,
     hearing: Vec<Duration>,
+    /// and how many ranges of waiting reports it takes in at most.
+    taken: usize,
     /// The worker's share of planning,
     ticks: Vec<Duration>,
     /// and the other thread's.
@@ -159,6 +161,9 @@ impl Fleet {
     fn beat(&mut self) {
         self.now = self.now.after(limits::REPORT_EVERY);
         self.hear();
+        while self.planner.has_more() {
+            self.round();
+        }
         if let Some(task) = self.planning.take() {
             let (planned, took) = timed(|| task.run());
             self.took.plans.push(took);
@@ -171,8 +176,16 @@ impl Fleet {
         self.carry_out(tasks);
     }
 
+    /// A round of the worker that plans, in which it hears of nobody.
+    fn round(&mut self) {
+        let (taken, took) = timed(|| self.planner.begin_round());
+        self.took.taken = self.took.taken.max(taken);
+        self.took.hearing.push(took);
+    }
+
+    /// What is reported with a beat comes in one round.
     fn hear(&mut self) {
-        let mut hearing = Duration::ZERO;
+        let mut hearing = timed(|| self.planner.begin_round()).1;
         for ((store, worker), departing) in &mut self.departing {
             if departing.may_begin(self.now) {
                 assert_eq!(departing.begin(all_led(*store, *worker), self.now), 0);
@@ -229,7 +242,8 @@ fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
         took.bytes / took.parts / 1_024
     );
     println!("a beat: {} KiB, {:?} to write and read them", took.bytes / BEATS / 1_024, took.coding / beats);
-    println!("to take them in {:?} at most, of {:?}", took.hearing.iter().max(), took.hearing);
+    println!("to take them in {:?} a round at most, in {} rounds", took.hearing.iter().max(), took.hearing.len());
+    assert!((1..=1_024).contains(&took.taken), "{} ranges were taken in in one round", took.taken);
     println!("the worker's share of planning {:?} at most, of {:?}", took.ticks.iter().max(), took.ticks);
     println!("plans {:?}", took.plans);
     assert!(fleet.begun.is_empty(), "a fleet in balance is left alone: {:?}", fleet.begun.first());
@@ -252,6 +266,32 @@ fn a_hundred_thousand_small_ranges_are_reported_in_parts_and_planned_for() {
         assert!(matches!(request, AdminRequest::Transfer { .. }), "{range}: {request:?}");
         assert_eq!(led_by(range.0 - 1), 3, "{range}");
     }
+}
+
+#[test]
+fn no_plan_is_begun_while_a_report_is_taken_in_in_part() {
+    let mut fleet = Fleet::new();
+    while fleet.took.plans.is_empty() || fleet.planning.is_some() {
+        fleet.beat();
+    }
+    // Beats of which the worker finds time for nothing but to hear.
+    while !fleet.planner.has_more() {
+        fleet.now = fleet.now.after(limits::REPORT_EVERY);
+        fleet.hear();
+    }
+    let later = fleet.now.after(Duration::from_secs(60));
+    let plans = |tasks: &[PlacementTask]| tasks.iter().any(|task| matches!(task, PlacementTask::Plan(_)));
+    let mut rounds = 0;
+    while fleet.planner.has_more() {
+        let tasks = fleet.planner.tick(later);
+        assert!(!plans(&tasks), "after {rounds} rounds");
+        fleet.carry_out(tasks);
+        fleet.round();
+        rounds += 1;
+    }
+    assert!((2..100).contains(&rounds), "{rounds} rounds");
+    assert!(plans(&fleet.planner.tick(later)), "the plan does not wait for the other reports");
+    assert!(fleet.planner.has_more(), "which are taken in now");
 }
 
 #[test]

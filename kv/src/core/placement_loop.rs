@@ -10,6 +10,7 @@
 //! waits until every store had time to report, and finds in the descriptors what its predecessor left half done.
 
 mod facts;
+mod intake;
 mod planning;
 mod records;
 
@@ -191,6 +192,17 @@ impl PlacementLoop {
         }
     }
 
+    /// A round of its worker begins: goes on with reports that are not taken in yet. Returns how many ranges of them it took in.
+    pub fn begin_round(&mut self) -> usize {
+        self.leading.as_mut().map_or(0, |leading| leading.facts.begin_round())
+    }
+
+    /// True when reports wait to be taken in, so that another round should follow.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.leading.as_ref().is_some_and(|leading| leading.facts.has_more())
+    }
+
     /// A question to the system range was answered.
     pub fn answered(&mut self, call: u64, outcome: Result<Response, Rejected>, now: Moment) {
         let Some(leading) = &mut self.leading else { return };
@@ -237,7 +249,7 @@ impl PlacementLoop {
             self.directory = Arc::new(stores);
             tasks.push(PlacementTask::Directory(Arc::clone(&self.directory)));
         }
-        let is_due = leading.plan_at <= now && leading.planning.is_none();
+        let is_due = leading.plan_at <= now && leading.planning.is_none() && leading.facts.may_begin_plan();
         if is_due && leading.records.are_known() && leading.may_plan(now) {
             let delays =
                 u32::try_from(leading.facts.ranges() / RANGES_PER_DELAY).expect("there are at most MAX_RANGES");

@@ -1,9 +1,9 @@
 //! A report to placement in parts of bounded size, which count together or not at all.
 //!
-//! A worker may lead a hundred thousand ranges; what it knows of them fits into no message. It looks at all of them at one moment, cuts
-//! the result, and sends a few parts with each beat ([`Departing`]). Whoever plans keeps the parts until the last one is there, and then
-//! takes all of them in ([`Arriving`]): the ranges of a part that got lost would look as if nobody led them. A part that is lost costs
-//! the whole report.
+//! A worker may lead a hundred thousand ranges; what it knows of them fits into no message, and to look at all of them takes longer than a
+//! round may. It looks at some of them a round, cuts what it finds, and when it has looked at all sends a few parts with each beat
+//! ([`Departing`]). Whoever plans keeps the parts until the last one is there ([`Arriving`]), and then takes all of them in: the ranges of
+//! a part that got lost would look as if nobody led them. A part that is lost costs the whole report.
 //!
 //! A report leaves quickly, since whoever begins to plan waits for it, and then the worker rests: it begins the next one when a beat for
 //! each part is over. So however many ranges it leads, it sends one part a beat in the long run, and the store that plans hears so much
@@ -75,6 +75,7 @@ pub struct Departing {
     sent: u32,
     waiting: VecDeque<Ranges>,
     next_at: Moment,
+    gathered: Cut,
 }
 
 impl Departing {
@@ -84,9 +85,17 @@ impl Departing {
         self.waiting.is_empty() && self.next_at <= now
     }
 
-    /// Cuts the next report into parts. Returns how many ranges did not fit into [`limits::MAX_REPORT_PARTS`] of them, and are left out.
-    pub fn begin(&mut self, ranges: Ranges, now: Moment) -> usize {
-        let mut parts = cut(ranges);
+    /// A range for the next report.
+    pub fn gather(&mut self, range: RangeReport) {
+        self.gathered.add(range);
+    }
+
+    /// Begins to send what was gathered, and this. Returns how many ranges did not fit into [`limits::MAX_REPORT_PARTS`] parts, and are
+    /// left out.
+    pub fn begin(&mut self, rest: Ranges, now: Moment) -> usize {
+        rest.led.into_iter().for_each(|range| self.gathered.add(range));
+        rest.damaged.into_iter().for_each(|damaged| self.gathered.add_damaged(damaged));
+        let mut parts = std::mem::take(&mut self.gathered).parts;
         let left_out = parts.split_off(parts.len().min(limits::MAX_REPORT_PARTS as usize));
         self.report += 1;
         self.sent = 0;
@@ -111,25 +120,38 @@ impl Departing {
     }
 }
 
-fn cut(ranges: Ranges) -> VecDeque<Ranges> {
-    let mut parts = VecDeque::from([Ranges::default()]);
-    let mut bytes = 0;
-    let mut part_for = |parts: &mut VecDeque<Ranges>, cost: usize| {
-        if bytes > 0 && bytes + cost > limits::REPORT_PART_BYTES {
-            parts.push_back(Ranges::default());
-            bytes = 0;
+/// The parts of a report that is being gathered. There is one at least.
+#[derive(Debug)]
+struct Cut {
+    parts: VecDeque<Ranges>,
+    /// In the last one.
+    bytes: usize,
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self { parts: VecDeque::from([Ranges::default()]), bytes: 0 }
+    }
+}
+
+impl Cut {
+    /// The part that has room for so many bytes.
+    fn part_for(&mut self, bytes: usize) -> &mut Ranges {
+        if self.bytes > 0 && self.bytes + bytes > limits::REPORT_PART_BYTES {
+            self.parts.push_back(Ranges::default());
+            self.bytes = 0;
         }
-        bytes += cost;
-    };
-    for range in ranges.led {
-        part_for(&mut parts, cost_of(&range));
-        parts.back_mut().expect("there is one").led.push(range);
+        self.bytes += bytes;
+        self.parts.back_mut().expect("there is one")
     }
-    for damaged in ranges.damaged {
-        part_for(&mut parts, DAMAGED_BYTES);
-        parts.back_mut().expect("there is one").damaged.push(damaged);
+
+    fn add(&mut self, range: RangeReport) {
+        self.part_for(cost_of(&range)).led.push(range);
     }
-    parts
+
+    fn add_damaged(&mut self, damaged: (RangeId, ReplicaId)) {
+        self.part_for(DAMAGED_BYTES).damaged.push(damaged);
+    }
 }
 
 fn bytes_of(ranges: &Ranges) -> usize {
@@ -144,6 +166,15 @@ fn cost_of(range: &RangeReport) -> usize {
     let sites: usize = replicas.iter().map(|replica| replica.site.as_str().len()).sum();
     let caught_up = range.caught_up.len().saturating_sub(replicas.len());
     RANGE_OVERHEAD_BYTES + keys + sites + (replicas.len() + caught_up) * REPLICA_OVERHEAD_BYTES
+}
+
+/// A report of which all parts are there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whole {
+    /// Its parts, in their order.
+    pub parts: Vec<Ranges>,
+    /// What they take, as they are encoded.
+    pub bytes: usize,
 }
 
 /// The parts of one worker's report that are there while others are missing.
@@ -171,7 +202,7 @@ impl Arriving {
 
     /// Takes a part in; returns the whole report with its last one. Parts of an older report than the newest one heard of count for
     /// nothing any more.
-    pub fn take(&mut self, incarnation: Incarnation, part: ReportPart, ranges: Ranges) -> Option<Ranges> {
+    pub fn take(&mut self, incarnation: Incarnation, part: ReportPart, ranges: Ranges) -> Option<Whole> {
         let from = (incarnation, part.report);
         if from < self.from || !part.is_sound() || part.is_sign_of_life() {
             return None;
@@ -186,13 +217,8 @@ impl Arriving {
         if self.parts.len() < part.parts as usize {
             return None;
         }
-        self.bytes = 0;
-        let mut whole = Ranges::default();
-        for part in std::mem::take(&mut self.parts).into_values() {
-            whole.led.extend(part.led);
-            whole.damaged.extend(part.damaged);
-        }
-        Some(whole)
+        let parts = std::mem::take(&mut self.parts).into_values().collect();
+        Some(Whole { parts, bytes: std::mem::take(&mut self.bytes) })
     }
 }
 

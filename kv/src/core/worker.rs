@@ -275,6 +275,7 @@ impl Worker {
     pub fn handle(&mut self, events: &mut Vec<Event>, env: &dyn Env) -> Vec<Effect> {
         let cx = self.cx(env);
         self.last_round = cx.now;
+        self.placement.begin_round();
         for event in events.drain(..) {
             self.take(event, &cx);
             self.run_inputs(&cx);
@@ -295,7 +296,8 @@ impl Worker {
     /// When the next round is due though nothing happens.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
-        let soon = (!self.support_news.is_empty()).then_some(Moment::ZERO);
+        let goes_on = !self.support_news.is_empty() || self.placement.has_more();
+        let soon = goes_on.then_some(Moment::ZERO);
         let times = [
             soon,
             self.next_replica_timer(),
