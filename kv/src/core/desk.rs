@@ -173,6 +173,15 @@ pub enum Wait {
     Located,
 }
 
+impl Wait {
+    fn range(self) -> Option<RangeId> {
+        match self {
+            Self::Leader(range) => Some(range),
+            Self::Store(_) | Self::Located => None,
+        }
+    }
+}
+
 impl Place {
     fn wait(self) -> Option<Wait> {
         match self {
@@ -296,6 +305,15 @@ impl Desk {
     #[must_use]
     pub fn waiting_for(&self, wait: Wait) -> Vec<Ticket> {
         self.waits.range((wait, Ticket(0))..=(wait, Ticket(u64::MAX))).map(|(_, ticket)| *ticket).collect()
+    }
+
+    /// Ranges whose leader is waited for.
+    #[must_use]
+    pub fn ranges_waited_for(&self) -> Vec<RangeId> {
+        let waits = self.waits.range((Wait::Leader(RangeId(0)), Ticket(0))..);
+        let mut ranges: Vec<_> = waits.map_while(|(wait, _)| wait.range()).collect();
+        ranges.dedup();
+        ranges
     }
 
     /// Requests that a replica here has, in order of arrival. Looks at all: for a replica that died.

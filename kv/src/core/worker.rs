@@ -15,6 +15,7 @@
 
 mod absent;
 mod bounds;
+mod company;
 mod forwarding;
 mod garbage;
 mod lifecycle;
@@ -28,9 +29,11 @@ mod snapshots;
 mod splits;
 mod stepping;
 mod sweeping;
+mod walks;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use holdfast_engine::{DataSnapshot, SnapshotId};
@@ -42,11 +45,13 @@ use holdfast_replica::{
 use holdfast_types::{Incarnation, Moment, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp};
 
 use self::absent::{Absent, Unborn};
+use self::company::Company;
 use self::garbage::Versions;
 use self::log::{LogOut, Then};
 use self::requests::Located;
 use self::splits::RangeIds;
 use self::sweeping::{Sweeper, Swept};
+use self::walks::{Errand, TIMERS_PER_ROUND, Walks};
 use super::clocks::FleetClock;
 use super::desk::Desk;
 use super::effect::Effect;
@@ -59,6 +64,8 @@ use super::seen;
 use super::shared::Shared;
 use super::snapshots::{Receiving, Sending};
 use super::unled::UnledNotices;
+
+pub use self::walks::RoundWork;
 
 /// Who a worker is.
 #[derive(Clone, Debug)]
@@ -147,8 +154,9 @@ pub struct Worker {
     unborn: BTreeMap<RangeId, Unborn>,
     timers: BTreeSet<(Moment, RangeId)>,
     inputs: VecDeque<(RangeId, Input)>,
-    /// Ranges to be told that support changed, a batch a round: a store that is reborn wakes many.
-    support_news: VecDeque<RangeId>,
+    walks: Walks,
+    /// What the last round did.
+    round: RoundWork,
     map: RangeMap,
     /// The members of the fleet.
     directory: Arc<Vec<StoreRecord>>,
@@ -181,9 +189,13 @@ pub struct Worker {
     installs_again: Vec<(RangeId, SnapshotId)>,
     unled: UnledNotices,
     sweeper: Sweeper,
+    /// The range whose threshold was looked at last.
+    thresholds_up_to: RangeId,
     placement: PlacementLoop,
     report_at: Moment,
     departing: Departing,
+    /// The next report is being gathered: how far.
+    gathered_up_to: Option<Bound<RangeId>>,
     /// Ranges were left out of the last report.
     reports_cut: bool,
     damaged_asked_at: Moment,
@@ -196,7 +208,7 @@ pub struct Worker {
     placement_at: Option<(StoreId, Option<Moment>)>,
     /// Stores that were sent a report, and when last: their answers are waited for.
     reported_to: BTreeMap<StoreId, Moment>,
-    neighbours: Option<BTreeSet<StoreId>>,
+    company: Company,
     out: Vec<Effect>,
 }
 
@@ -232,7 +244,8 @@ impl Worker {
             unborn: BTreeMap::new(),
             timers: BTreeSet::new(),
             inputs: VecDeque::new(),
-            support_news: VecDeque::new(),
+            walks: Walks::default(),
+            round: RoundWork::default(),
             map,
             directory: Arc::default(),
             members: BTreeSet::new(),
@@ -256,8 +269,10 @@ impl Worker {
             installs_again: Vec::new(),
             unled: UnledNotices::default(),
             sweeper: Sweeper::default(),
+            thresholds_up_to: RangeId::default(),
             report_at: now,
             departing: Departing::default(),
+            gathered_up_to: None,
             reports_cut: false,
             damaged_asked_at: now,
             in_the_way_asked_at: now,
@@ -265,7 +280,7 @@ impl Worker {
             asked_placement: 0,
             placement_at: None,
             reported_to: BTreeMap::new(),
-            neighbours: None,
+            company: Company::new(),
             out: Vec::new(),
             config,
         }
@@ -275,6 +290,8 @@ impl Worker {
     pub fn handle(&mut self, events: &mut Vec<Event>, env: &dyn Env) -> Vec<Effect> {
         let cx = self.cx(env);
         self.last_round = cx.now;
+        self.round = RoundWork::default();
+        self.walks.begin_round();
         self.placement.begin_round();
         for event in events.drain(..) {
             self.take(event, &cx);
@@ -296,7 +313,7 @@ impl Worker {
     /// When the next round is due though nothing happens.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
-        let goes_on = !self.support_news.is_empty() || self.placement.has_more();
+        let goes_on = !self.walks.are_over() || self.gathered_up_to.is_some() || self.placement.has_more();
         let soon = goes_on.then_some(Moment::ZERO);
         let times = [
             soon,
@@ -344,6 +361,12 @@ impl Worker {
         (self.config.store, self.config.incarnation)
     }
 
+    /// What the last round did with replicas of its own accord: bounded, however many there are.
+    #[must_use]
+    pub fn round_work(&self) -> RoundWork {
+        self.round
+    }
+
     /// One line on what the placement loop of this worker does.
     #[must_use]
     pub fn placement_status(&self) -> String {
@@ -374,7 +397,7 @@ impl Worker {
             }
             held.replica.check()?;
         }
-        Ok(())
+        self.company.check(self.held.values())
     }
 
     fn take(&mut self, event: Event, cx: &Cx<'_>) {
@@ -408,7 +431,7 @@ impl Worker {
                 self.snapshot_installed(range, snapshot, range_state, cx);
             }
             Event::Cleared { range, outcome } => self.cleared(range, outcome, cx),
-            Event::AppliedPersisted { indexes } => self.cut_logs(indexes),
+            Event::AppliedPersisted { indexes } => self.cut_logs(indexes, cx),
             Event::Measured(measured) => self.measure(measured),
             Event::Directory(stores) => self.set_directory(stores),
             Event::Retire => self.retire(),
@@ -417,33 +440,32 @@ impl Worker {
         }
     }
 
-    /// Whatever a moment that has come asks for.
+    /// Whatever a moment that has come asks for. What is due beyond the bounds of a round is due in the next one.
     fn pass_time(&mut self, cx: &Cx<'_>) {
-        while let Some(&(at, range)) = self.timers.first()
-            && at <= cx.now
-        {
+        for _ in 0..TIMERS_PER_ROUND {
+            let Some(&(at, range)) = self.timers.first().filter(|(at, _)| *at <= cx.now) else { break };
             self.timers.remove(&(at, range));
             if let Some(held) = self.held.get_mut(&range) {
                 held.wake = None;
             }
             self.push(range, Input::Tick);
         }
-        self.pass_support_news();
-        self.run_inputs(cx);
+        self.walk_on(cx);
         self.requests_due(cx);
         self.parking.expire(cx.now);
         self.snapshots_due(cx);
         self.repeat_unled(cx);
         self.sweep(cx);
+        if self.gather(cx) {
+            // It leaves as soon as it would have left if one round had been enough.
+            self.report_at = cx.now;
+        }
         self.report(cx);
     }
 
     fn retire(&mut self) {
         self.retiring = true;
-        let ranges: Vec<_> = self.held.keys().copied().collect();
-        for range in ranges {
-            self.push(range, Input::Retire);
-        }
+        self.walks.begin(Errand::Retire);
     }
 
     fn prepare(&mut self, prepares: bool) {
@@ -471,22 +493,13 @@ impl Worker {
 
     /// Hands over whatever is led here, where there is somebody to take it.
     fn yield_all(&mut self) {
-        let led: Vec<_> = self.held.iter().filter(|(_, held)| held.standing.leads).map(|(range, _)| *range).collect();
-        for range in led {
-            self.push(range, Input::Yield);
-        }
+        self.walks.begin(Errand::Yield);
     }
 
     /// Hands over what is led where it should not be (the disk is full, the store is about to stop), again and again as long as that
-    /// is so: leaders may still come. Only to stores that are known to be willing, so that nothing is passed round where none is.
+    /// is so: leaders may still come.
     fn yield_to_willing(&mut self) {
-        let (me, support) = (self.config.store, &self.support.view);
-        let is_wanted =
-            |held: &Held| held.standing.descriptor.voters().any(|r| r.store != me && support.can_take_over(r.store));
-        let led = self.held.iter().filter(|(_, held)| held.standing.leads && is_wanted(held));
-        for range in led.map(|(range, _)| *range).collect::<Vec<_>>() {
-            self.push(range, Input::Yield);
-        }
+        self.walks.begin(Errand::YieldToWilling);
     }
 
     fn is_reluctant(&self) -> bool {

@@ -67,6 +67,21 @@ impl Fleet {
         self.settle();
     }
 
+    /// The same as a real store hears it: of all ranges of a worker at once.
+    pub fn persist_at_once(&mut self, id: StoreId) {
+        self.flush(id);
+        let store = self.stores.get_mut(&id).expect("it is running");
+        let mut by_worker = vec![Vec::new(); store.mailboxes.len()];
+        for (range, state) in store.engines.data.range_states().unwrap() {
+            let index = RangeState::decode(state).unwrap().applied;
+            by_worker[usize::from(worker_of(range, self.workers))].push((range, index));
+        }
+        for (mailbox, indexes) in store.mailboxes.iter_mut().zip(by_worker) {
+            mailbox.push_back(Event::AppliedPersisted { indexes });
+        }
+        self.settle();
+    }
+
     /// The next flush of the data instance fails, and with it all that is written later.
     pub fn fail_next_flush(&self, id: StoreId) {
         self.disks[&id].fail_next_flush();

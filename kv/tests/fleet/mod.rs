@@ -22,7 +22,7 @@ use holdfast_kv::core::report_parts::ReportPart;
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
-use holdfast_kv::core::worker::{Env, Worker};
+use holdfast_kv::core::worker::{Env, RoundWork, Worker};
 use holdfast_placement::{Headroom, Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
@@ -94,6 +94,9 @@ pub struct Fleet {
     pub raft_messages: usize,
     /// Rounds in which a replica's timer was due.
     pub ticks: usize,
+    /// The most that a round of a worker did of its own accord, and the sum of what all did.
+    pub most: RoundWork,
+    pub sum: RoundWork,
     /// False: workers are not checked after each round, which takes long where there are many ranges.
     pub is_checked: bool,
     /// Stores whose apply pool stands still, and what waits for it.
@@ -218,6 +221,8 @@ impl Fleet {
             directories: 0,
             raft_messages: 0,
             ticks: 0,
+            most: RoundWork::default(),
+            sum: RoundWork::default(),
             is_checked: true,
             holds_applies: BTreeSet::new(),
             held_applies: Vec::new(),
@@ -561,6 +566,11 @@ impl Fleet {
         self.ticks += usize::from(store.workers[worker].next_replica_timer().is_some_and(|at| at <= now));
         let env = TestEnv { now, engines: store.engines.clone() };
         let effects = store.workers[worker].handle(&mut events, &env);
+        let work = store.workers[worker].round_work();
+        self.most.looks = self.most.looks.max(work.looks);
+        self.most.steps = self.most.steps.max(work.steps);
+        self.sum.looks += work.looks;
+        self.sum.steps += work.steps;
         if self.is_checked {
             store.workers[worker].check().unwrap();
         }

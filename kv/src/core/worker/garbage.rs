@@ -1,9 +1,12 @@
 //! Old versions: the leader of a range raises the threshold below which they may go, every replica tells its data instance.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use holdfast_replica::{AdminRequest, RangeState};
 use holdfast_types::{KeyRange, RangeId, Timestamp, limits};
 
-use super::{Cx, Worker};
+use super::{Cx, Held, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
 
@@ -11,6 +14,8 @@ use crate::core::effect::Effect;
 const STEP_PARTS: u32 = 10;
 /// Ranges whose threshold is raised per look: spreads the entries after a start over some time.
 const RAISES_PER_LOOK: usize = 16;
+/// Ranges whose threshold is looked at per look, one after the other in turn.
+const LOOKS: usize = 1_024;
 
 /// What of a range's state concerns old versions.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,16 @@ impl Versions {
         let bounds = Some(state.descriptor.bounds.clone());
         Self { threshold: state.gc_threshold, newest: state.last_timestamp, bounds }
     }
+}
+
+/// Replicas in turn, at most so many: those behind `last` first, then from the beginning up to it.
+pub(super) fn in_turn(
+    held: &BTreeMap<RangeId, Held>,
+    last: RangeId,
+    most: usize,
+) -> impl Iterator<Item = (RangeId, &Held)> {
+    let behind = held.range((Bound::Excluded(last), Bound::Unbounded));
+    behind.chain(held.range(..=last)).take(most).map(|(range, held)| (*range, held))
 }
 
 impl Worker {
@@ -48,12 +63,21 @@ impl Worker {
         let ms = |wait: std::time::Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let wanted = Timestamp::from_ms(cx.fleet_now.ms().saturating_sub(ms(limits::GC_RETENTION)));
         let step = ms(limits::GC_RETENTION / STEP_PARTS);
-        let due = self.held.iter().filter(|(_, held)| {
+        let mut due = Vec::new();
+        let mut looked_at = self.thresholds_up_to;
+        for (range, held) in in_turn(&self.held, self.thresholds_up_to, LOOKS) {
+            if due.len() >= RAISES_PER_LOOK {
+                break;
+            }
+            looked_at = range;
+            self.round.looks += 1;
             let versions = &held.versions;
             let stirs = versions.newest > versions.threshold || held.swept.expires.is_some_and(|end| end <= wanted);
-            held.standing.leads && stirs && wanted.ms() > versions.threshold.ms() + step
-        });
-        let due: Vec<_> = due.map(|(range, _)| *range).take(RAISES_PER_LOOK).collect();
+            if held.standing.leads && stirs && wanted.ms() > versions.threshold.ms() + step {
+                due.push(range);
+            }
+        }
+        self.thresholds_up_to = looked_at;
         for range in due {
             if self.shared.admission.admit(0).is_err() {
                 return;

@@ -7,6 +7,7 @@ use holdfast_types::{KeyRange, LogSizes, RangeDescriptor, RangeId, Rejected, Rep
 use super::absent::{Absent, Unborn};
 use super::garbage::Versions;
 use super::log::Then;
+use super::walks::Errand;
 use super::{Cx, Env, Held, Worker};
 use crate::core::effect::Effect;
 use crate::core::event::Newborn;
@@ -75,11 +76,19 @@ impl Worker {
         let standing = replica.standing();
         self.map.standing(&standing);
         self.out.push(Effect::Standing(Box::new(standing.clone())));
-        self.held.insert(range, Held { versions, ..Held::new(replica, id, standing, true) });
-        self.neighbours = None;
+        self.company.join(&standing.descriptor, true);
+        let held = Held { versions, ..Held::new(replica, id, standing, true) };
+        // The right side of a split that was spoken of before it was born.
+        if let Some(awaited) = self.held.insert(range, held) {
+            self.company.leave(&awaited.standing.descriptor, awaited.recorded);
+        }
         self.carry_all(range, effects, cx);
-        // Whether it wants to stand is found out now.
-        self.push(range, holdfast_replica::Input::SupportChanged);
+        // Whether it wants to stand is found out now; at a start with all others.
+        if newborn {
+            self.push(range, holdfast_replica::Input::SupportChanged);
+        } else {
+            self.walks.begin(Errand::Support(None));
+        }
     }
 
     fn refuse_to_open(&mut self, range: RangeId, replica: ReplicaId, what: String) {
@@ -233,7 +242,7 @@ impl Worker {
         self.shared.logs.forget(range);
         self.shared.entries.change(held.entry_bytes, 0);
         self.map.gone(range);
-        self.neighbours = None;
+        self.company.leave(&held.standing.descriptor, held.recorded);
         Some(held)
     }
 
@@ -246,17 +255,6 @@ impl Worker {
             let why = "the replica that had it is gone";
             let rejected = if changes { Rejected::Ambiguous(why.into()) } else { Rejected::Unavailable(why.into()) };
             self.answer(ticket, Err(rejected), cx);
-        }
-    }
-
-    /// Tells the driver with which stores support is exchanged, when that changed.
-    pub(super) fn tell_neighbours(&mut self) {
-        if self.neighbours.is_none() {
-            let replicas = self.held.values().flat_map(|held| &held.standing.descriptor.replicas);
-            let stores: std::collections::BTreeSet<_> =
-                replicas.map(|r| r.store).filter(|store| *store != self.config.store).collect();
-            self.neighbours = Some(stores.clone());
-            self.out.push(Effect::Neighbours(stores));
         }
     }
 }

@@ -97,7 +97,9 @@ impl Worker {
             }
             Then::Recorded(range, replica) => {
                 if let Some(held) = self.held.get_mut(&range).filter(|held| held.id == replica) {
-                    held.recorded = true;
+                    if !std::mem::replace(&mut held.recorded, true) {
+                        self.company.record(&held.standing.descriptor);
+                    }
                     self.unpark(range, cx);
                 }
             }

@@ -64,9 +64,7 @@ impl Worker {
     /// then what it says is lost, and it says all of that again. It is judged here, and not where connections are accepted, because here
     /// are the descriptors: so a store that starts again believes those it shares ranges with, whoever tells it of the fleet or does not.
     pub(super) fn knows(&self, store: StoreId) -> bool {
-        let has_company =
-            || self.held.values().any(|held| held.recorded && held.standing.descriptor.replica_on(store).is_some());
-        self.is_member(store) || has_company()
+        self.is_member(store) || self.company.has(store)
     }
 
     /// A store that was forgotten gets no replica and no vote: nobody reaches it there, should it ever come back. One that leaves gets

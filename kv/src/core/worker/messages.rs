@@ -149,8 +149,8 @@ impl Worker {
         self.absent.remove(&range);
         self.log.add(ops, Then::Recorded(range, id));
         self.map.standing(&standing);
+        self.company.join(&standing.descriptor, false);
         self.held.insert(range, Held::new(replica, id, standing, false));
-        self.neighbours = None;
     }
 
     /// Gives a range what waited for it.

@@ -2,14 +2,17 @@
 //!
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_types::{Moment, RangeId, StoreId, limits};
+use holdfast_replica::StoreView;
+use holdfast_types::{LogIndex, Moment, RangeId, StoreId, limits};
 
-use super::{Cx, Worker};
+use super::{Cx, Held, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
+use crate::core::load::Rates;
 use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
 use crate::core::permit::{Authority, Permitted};
 use crate::core::placement_loop::{PlacementTask, Planned};
@@ -21,6 +24,26 @@ use crate::core::routing::worker_of;
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// Whoever answers a report does so within this time, or is asked again.
 const ANSWERED_WITHIN: Duration = limits::REPORT_EVERY.saturating_mul(20);
+
+impl Held {
+    /// What is reported of a range that is led here.
+    fn report(&self, range: RangeId, rates: Rates, view: &StoreView<'_>) -> RangeReport {
+        let status = self.replica.status(view);
+        let near = |matched: LogIndex| matched.0 + CAUGHT_UP_ENTRIES >= status.last.0 && matched.0 > 0;
+        let others = status.matched.iter().filter(|(_, matched)| near(*matched)).map(|(id, _)| *id);
+        debug_assert_eq!(self.standing.descriptor.range, range);
+        RangeReport {
+            descriptor: self.standing.descriptor.clone(),
+            term: self.standing.term,
+            has_lease: status.lease,
+            size_bytes: self.size_bytes,
+            reads_per_second: rates.reads,
+            writes_per_second: rates.writes,
+            write_bytes_per_second: rates.write_bytes,
+            caught_up: others.chain([self.id]).collect(),
+        }
+    }
+}
 
 impl Worker {
     pub(super) fn report(&mut self, cx: &Cx<'_>) {
@@ -65,13 +88,30 @@ impl Worker {
         }
     }
 
-    /// Looks at all ranges, once all of the last look has left, and as much time as it is long is over.
+    /// Begins to look at all ranges, once all of the last look has left, and as much time as it is long is over.
     fn begin_report(&mut self, cx: &Cx<'_>) {
-        if !self.departing.may_begin(cx.now) {
-            return;
+        if self.gathered_up_to.is_none() && self.departing.may_begin(cx.now) {
+            self.gathered_up_to = Some(Bound::Unbounded);
+            self.gather(cx);
         }
-        let ranges = Ranges { led: self.led_ranges(cx), damaged: self.damaged_replicas() };
-        let left_out = self.departing.begin(ranges, cx.now);
+    }
+
+    /// Looks at ranges for the next report, as far as this round may. True when it has looked at all now, and the report may leave.
+    pub(super) fn gather(&mut self, cx: &Cx<'_>) -> bool {
+        let Some(behind) = self.gathered_up_to else { return false };
+        let view = Self::view(&self.support, self.own(), cx);
+        for (range, held) in self.held.range_mut((behind, Bound::Unbounded)) {
+            if !self.walks.may_look(&mut self.round) {
+                return false;
+            }
+            self.gathered_up_to = Some(Bound::Excluded(*range));
+            let rates = held.load.look(cx.now);
+            if held.standing.leads {
+                self.departing.gather(held.report(*range, rates, &view));
+            }
+        }
+        self.gathered_up_to = None;
+        let left_out = self.departing.begin(Ranges { led: Vec::new(), damaged: self.damaged_replicas() }, cx.now);
         if left_out > 0 && !self.reports_cut {
             let most = limits::MAX_REPORT_PARTS;
             let what = format!(
@@ -80,33 +120,7 @@ impl Worker {
             self.out.push(Effect::Alarm { range: None, what });
         }
         self.reports_cut = left_out > 0;
-    }
-
-    fn led_ranges(&mut self, cx: &Cx<'_>) -> Vec<RangeReport> {
-        let view = Self::view(&self.support, self.own(), cx);
-        let mut ranges = Vec::new();
-        for (range, held) in &mut self.held {
-            let rates = held.load.look(cx.now);
-            if !held.standing.leads {
-                continue;
-            }
-            let status = held.replica.status(&view);
-            let near =
-                |matched: holdfast_types::LogIndex| matched.0 + CAUGHT_UP_ENTRIES >= status.last.0 && matched.0 > 0;
-            let others = status.matched.iter().filter(|(_, matched)| near(*matched)).map(|(id, _)| *id);
-            debug_assert_eq!(held.standing.descriptor.range, *range);
-            ranges.push(RangeReport {
-                descriptor: held.standing.descriptor.clone(),
-                term: held.standing.term,
-                has_lease: status.lease,
-                size_bytes: held.size_bytes,
-                reads_per_second: rates.reads,
-                writes_per_second: rates.writes,
-                write_bytes_per_second: rates.write_bytes,
-                caught_up: others.chain([held.id]).collect(),
-            });
-        }
-        ranges
+        true
     }
 
     fn make_report(&self, part: ReportPart, ranges: Ranges) -> StoreReport {

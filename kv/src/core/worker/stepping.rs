@@ -5,15 +5,13 @@ use holdfast_replica::{Applied, Cause, Effect as Asked, Input, Outcome, Standing
 use holdfast_types::{RangeId, Rejected, StoreId};
 
 use super::log::Then;
+use super::walks::Errand;
 use super::{Cx, Worker};
 use crate::core::effect::{AdminOutcome, Effect, TrafficCause};
 use crate::core::load::Load;
 use crate::core::message::StoreMessage;
 use crate::core::support::SupportChange;
 use crate::ports::Class;
-
-/// Ranges that are told in one round that support changed.
-const SUPPORT_NEWS_PER_ROUND: usize = 512;
 
 impl Worker {
     /// Queues an input for a replica; what does not live here gets none.
@@ -32,6 +30,7 @@ impl Worker {
 
     fn step(&mut self, range: RangeId, input: Input, cx: &Cx<'_>) {
         let own = self.own();
+        self.round.count(&input);
         let Some(held) = self.held.get_mut(&range) else { return self.refuse_input(input, cx) };
         let view = Self::view(&self.support, own, cx);
         let effects = held.replica.step(input, &view);
@@ -160,15 +159,16 @@ impl Worker {
     pub(super) fn own_standing(&mut self, standing: Standing, cx: &Cx<'_>) {
         let range = standing.descriptor.range;
         let Some(held) = self.held.get_mut(&range) else { return };
-        let moved = held.standing.descriptor.epoch != standing.descriptor.epoch;
+        let moved = held.standing.descriptor.replicas != standing.descriptor.replicas;
         if standing.leads && held.led != Some(standing.term) {
             held.led = Some(standing.term);
             held.load = Load::since(cx.now);
         }
-        held.standing = standing.clone();
         if moved {
-            self.neighbours = None;
+            self.company.join(&standing.descriptor, held.recorded);
+            self.company.leave(&held.standing.descriptor, held.recorded);
         }
+        held.standing = standing.clone();
         self.map.standing(&standing);
         self.wake_waiting(range, cx);
         self.out.push(Effect::Standing(Box::new(standing)));
@@ -193,37 +193,24 @@ impl Worker {
         let before = std::mem::replace(&mut self.support.lost, lost);
         let some_came_back = before.keys().any(|store| !self.support.lost.contains_key(store));
         let newly_lost: Vec<_> = self.support.lost.keys().filter(|s| !before.contains_key(s)).copied().collect();
-        let ranges: Vec<_> = self.held.keys().copied().collect();
-        for (store, generation) in &withdrawn {
-            for range in &ranges {
-                self.push(*range, Input::Withdrawn { store: *store, generation: *generation });
-            }
+        for (store, generation) in withdrawn {
+            self.walks.begin(Errand::Withdrawn(store, generation));
         }
         let was_off = std::mem::replace(&mut self.support.clock_ahead_ms, clock_ahead_ms).is_some();
         if clock_ahead_ms.is_some() && !was_off {
             self.yield_all();
         }
-        self.run_inputs(cx);
+        self.walk_on(cx);
         for store in newly_lost {
             self.store_lost(store, cx);
         }
-        if some_came_back && self.desk.waiting() > 0 {
-            for range in &ranges {
-                self.wake_waiting(*range, cx);
+        if some_came_back {
+            for range in self.desk.ranges_waited_for() {
+                self.wake_waiting(range, cx);
             }
         }
         if !changed.is_empty() || began {
-            let touched = self.held.iter().filter(|(_, held)| {
-                began || held.standing.descriptor.replicas.iter().any(|r| changed.contains(&r.store))
-            });
-            self.support_news.extend(touched.map(|(range, _)| *range).collect::<Vec<_>>());
-        }
-    }
-
-    pub(super) fn pass_support_news(&mut self) {
-        for _ in 0..SUPPORT_NEWS_PER_ROUND {
-            let Some(range) = self.support_news.pop_front() else { break };
-            self.push(range, Input::SupportChanged);
+            self.walks.begin(Errand::Support((!began).then_some(changed)));
         }
     }
 }

@@ -4,13 +4,13 @@
 //! have become garbage since: its threshold rose, or it was written and its completion records have had time to age. So an idle
 //! range is woken at most for what its last writes left behind.
 
-use std::ops::Bound;
 use std::time::Duration;
 
 use holdfast_engine::Fault;
 use holdfast_replica::AdminRequest;
 use holdfast_types::{Moment, RangeId, Timestamp, limits};
 
+use super::garbage::in_turn;
 use super::{Cx, Held, Worker};
 use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
@@ -18,6 +18,9 @@ use crate::core::garbage::{GarbagePage, GarbagePosition, GarbageSearch};
 
 /// After a refusal (a split, a transfer, no space) a page is looked through anew.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// Ranges that are looked at for one to walk, in one round.
+const LOOKS: usize = 1_024;
 
 /// How far a range was walked.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +39,7 @@ pub(super) struct Swept {
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
     walk: Option<Walk>,
-    /// The range that was walked last: the others have their turn first.
+    /// The range that was walked, or looked at in vain, last: the others have their turn first.
     last: RangeId,
     /// No page before.
     not_before: Moment,
@@ -113,10 +116,15 @@ impl Worker {
     }
 
     /// The next range, in turn, in which something may have become garbage.
-    fn next_walk(&self, fleet_now: Timestamp) -> Option<Walk> {
-        let after = self.held.range((Bound::Excluded(self.sweeper.last), Bound::Unbounded));
-        let others = after.chain(self.held.range(..=self.sweeper.last));
-        others.into_iter().find_map(|(range, held)| held.walk(*range, fleet_now))
+    fn next_walk(&mut self, fleet_now: Timestamp) -> Option<Walk> {
+        let mut last = self.sweeper.last;
+        let walk = in_turn(&self.held, self.sweeper.last, LOOKS).find_map(|(range, held)| {
+            self.round.looks += 1;
+            last = range;
+            held.walk(range, fleet_now)
+        });
+        self.sweeper.last = last;
+        walk
     }
 
     pub(super) fn garbage_found(&mut self, search: &GarbageSearch, page: Result<GarbagePage, Fault>, cx: &Cx<'_>) {
