@@ -409,4 +409,48 @@ mod tests {
         assert!(request.next().await.is_ok());
         assert_eq!(request.next().await, Err(Code::DeadlineExceeded));
     }
+
+    /// Whatever comes, and however it is cut: all of it is handed on, up to the first header of a message that is too long.
+    #[tokio::test(start_paused = true)]
+    async fn any_bytes_in_any_pieces_are_handed_on_or_refused_for_a_length() {
+        let terms = Terms { first_bytes: 300, most_bytes: 600, ..STREAM };
+        let mut random = 0x2545_F491_4F6C_DD1D_u64;
+        let mut below = move |most: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % u64::try_from(most).unwrap()).unwrap()
+        };
+        let mut refused = 0;
+        for round in 0..400 {
+            let mut bytes = Vec::new();
+            for _ in 0..below(6) {
+                bytes.extend(message(below(300), 0));
+                let length = bytes.len() + below(300);
+                bytes.resize(length, 0);
+            }
+            if round % 4 == 0 {
+                bytes.extend([0xff; 7]);
+            }
+            let mut request = Request::new(10 << 20, terms);
+            let (mut rest, mut handed_on) = (&bytes[..], 0);
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at((1 + below(40)).min(rest.len()));
+                rest = behind;
+                request.send(piece.to_vec());
+                match request.now().expect("there is room") {
+                    Ok(part) => handed_on += part.len(),
+                    Err(code) => {
+                        assert_eq!(code, Code::OutOfRange);
+                        refused += 1;
+                        break;
+                    }
+                }
+                assert_eq!(handed_on, bytes.len() - rest.len());
+            }
+            drop((request.ledger.take_received(), request.body));
+            assert_eq!(request.account.held_bytes(), 0);
+        }
+        assert!(refused > 50, "{refused}");
+    }
 }

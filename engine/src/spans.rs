@@ -131,13 +131,11 @@ impl LogSpans {
     }
 
     /// For what is found at opening.
-    #[cfg(feature = "rocksdb")]
     pub(crate) fn entry(&mut self, range: RangeId) -> &mut LogSpan {
         self.ranges.entry(range).or_default()
     }
 
     /// An entry found at opening.
-    #[cfg(feature = "rocksdb")]
     pub(crate) fn measure(&mut self, range: RangeId, index: LogIndex, payload_bytes: usize) {
         self.sizes.entry(range).or_default().push(index, payload_bytes);
     }

@@ -8,7 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,26 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::of(path, Readers::Owner)?;
     draft.write_all(bytes)?;
     draft.place()
+}
+
+/// The bytes of a file; `None` when there is none. One with more than `most_bytes` is refused before it takes memory: nobody wrote it here.
+///
+/// # Errors
+/// When it cannot be read, or is too large ([`io::ErrorKind::FileTooLarge`]).
+pub fn read(path: &Path, most_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    let most = u64::try_from(most_bytes).unwrap_or(u64::MAX);
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > most_bytes {
+        let text = format!("it has more than the {most_bytes} B that it can have");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(Some(bytes))
 }
 
 /// Makes names created, renamed or removed in `folder` durable.
@@ -177,6 +197,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = replace(&dir.path().join("gone/state.json"), b"").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_refused_as_too_large() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        assert_eq!(read(&path, 3).unwrap(), None);
+        fs::write(&path, b"abc").unwrap();
+        assert_eq!(read(&path, 3).unwrap(), Some(b"abc".to_vec()));
+        assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(dir.path(), 3).is_err(), "a folder is no file");
     }
 
     #[test]

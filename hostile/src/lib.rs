@@ -10,7 +10,9 @@
 //! - [`pieces`]: how one input says several things
 //! - [`store`]: one store in one thread
 //!
-//! Not here: what needs a real socket or a real disk (`tests/tests/real/hostile.rs`), and memory (`make attack`).
+//! What lies on a disk or is written by people is read within a few times its size, by the count of an allocator (`memory`).
+//!
+//! Not here: what needs a real socket or a real disk (`tests/tests/real/hostile.rs`), and the memory of whole stores (`make attack`).
 
 #![allow(
     clippy::unwrap_used,
@@ -18,8 +20,11 @@
     reason = "this crate is a test: it panics where something is wrong"
 )]
 
+mod answers;
+mod disks;
 mod heartbeats;
 mod links;
+mod memory;
 mod messages;
 mod others;
 pub mod pieces;
@@ -27,6 +32,7 @@ mod records;
 mod requests;
 pub mod seeds;
 pub mod store;
+mod texts;
 
 /// One thing that is fed with bytes.
 #[derive(Clone, Copy)]
@@ -50,6 +56,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "client_stream", run: requests::client_stream },
     Target { name: "client_requests", run: requests::client_requests },
     Target { name: "other_messages", run: others::run },
+    Target { name: "log_instance", run: disks::log_instance },
+    Target { name: "log_files", run: disks::log_files },
+    Target { name: "data_instance", run: disks::data_instance },
+    Target { name: "small_files", run: disks::small_files },
+    Target { name: "admin_answers", run: answers::run },
+    Target { name: "shell_texts", run: texts::shell_texts },
+    Target { name: "fleet_files", run: texts::fleet_files },
 ];
 
 /// Runs one target on one input.

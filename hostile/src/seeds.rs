@@ -1,5 +1,8 @@
 //! Where the fuzzer begins, and what every test run repeats: real messages, and attacks that once ended a store.
 
+mod disks;
+mod texts;
+
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
 use holdfast_kv::core::message::{CallId, SnapshotState, StoreMessage};
@@ -35,10 +38,12 @@ pub fn seeds() -> Vec<Seed> {
     messages(&mut seeds);
     raft(&mut seeds);
     manifests(&mut seeds);
-    disks(&mut seeds);
+    records(&mut seeds);
     changes_of_replicas(&mut seeds);
     clients(&mut seeds);
     others(&mut seeds);
+    disks::seeds(&mut seeds);
+    texts::seeds(&mut seeds);
     seeds
 }
 
@@ -354,7 +359,7 @@ fn raft(seeds: &mut Vec<Seed>) {
     }
 }
 
-fn disks(seeds: &mut Vec<Seed>) {
+fn records(seeds: &mut Vec<Seed>) {
     let seen = |counted| {
         let store = v1::SeenStore { store_id: 2, incarnation: counted, started_at: counted, counter: counted };
         v1::SeenStores { version: 1, stores: vec![store] }.encode_to_vec()

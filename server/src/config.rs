@@ -54,8 +54,14 @@ struct File {
 impl File {
     fn read(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+        let bytes = holdfast_files::read(path, limits::CONFIG_FILE_BYTES);
+        let bytes = bytes.with_context(|| format!("reading {}", path.display()))?;
+        let bytes = bytes.with_context(|| format!("reading {}: there is no such file", path.display()))?;
+        Self::decode(&bytes).with_context(|| format!("{} is not a valid configuration", path.display()))
+    }
+
+    fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
+        Ok(toml::from_str(std::str::from_utf8(bytes)?)?)
     }
 }
 
@@ -129,7 +135,10 @@ pub struct Explained {
 impl Config {
     /// Puts flags and environment (clap has merged those) over the file over the defaults.
     pub fn load(args: &StartArgs) -> anyhow::Result<Self> {
-        let file = File::read(args.config.as_deref())?;
+        Self::of(args, File::read(args.config.as_deref())?)
+    }
+
+    fn of(args: &StartArgs, file: File) -> anyhow::Result<Self> {
         let sources = sources(args, &file);
         let Some(site) = args.site.clone().or(file.site) else {
             bail!("no site given: pass --site NAME, set HOLDFAST_SITE, or put `site = \"NAME\"` into the file");
@@ -386,6 +395,30 @@ mod tests {
         std::fs::write(&path, "sight = \"b\"\n").unwrap();
         let error = format!("{:#}", Config::load(&args(Some(path))).unwrap_err());
         assert!(error.contains("sight"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_gives_a_configuration_that_can_be_shown() {
+        let whole = "site = \"b\"\ndata-dir = \"/d\"\nworkers = 3\nready-pause = \"5s\"\njoin = [\"h:7300\"]\n\
+             listen = \"127.0.0.1:7300\"\nadvertise-store = \"h:7400\"\nzone = \"z\"\n";
+        let load = |bytes: &[u8]| Config::of(&StartArgs::default(), File::decode(bytes)?);
+        assert!(load(whole.as_bytes()).is_ok());
+        let read = crate::damage::versions_of(whole.as_bytes()).iter().filter_map(|damaged| load(damaged).ok()).count();
+        assert!(read > 0, "a letter in a name harms nobody");
+        for (hostile, said) in [
+            ("workers = 9223372036854775807", "workers = 9223372036854775807 is out of bounds"),
+            ("workers = 18446744073709551615", "workers"),
+            ("workers = -1", "workers"),
+            ("ready-pause = \"99999999999999999999999s\"", "ready-pause"),
+            ("ready-pause = \"18446744073709551615s 18446744073709551615s\"", "ready-pause"),
+            ("listen = \"h:99999\"", "listen"),
+        ] {
+            let text = format!("site = \"b\"\ndata-dir = \"/d\"\n{hostile}\n");
+            let error = format!("{:#}", load(text.as_bytes()).unwrap_err());
+            assert!(error.contains(said), "{hostile}: {error}");
+        }
+        assert!(load("join = ".repeat(1_000).as_bytes()).is_err());
+        assert!(load(format!("join = {}", "[".repeat(100_000)).as_bytes()).is_err(), "it may lie as deep as it likes");
     }
 
     #[test]

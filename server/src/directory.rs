@@ -4,18 +4,17 @@
 //! A store that was forgotten is told of once more, as one to be let go of, and never again: neither older records nor what is said of
 //! it bring it back.
 
-mod file;
-
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use holdfast_kv::core::addresses::{AddressBook, Claim, Unreached};
+use anyhow::Context as _;
+use holdfast_kv::core::addresses::{AddressBook, Claim, Kept, Unreached};
 use holdfast_kv::ports::Clock;
 use holdfast_placement::{StoreAddresses, StoreRecord};
 use holdfast_raft_transport::Incarnations;
-use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp};
+use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp, limits};
 use parking_lot::{Mutex, RwLock};
 
 /// In the data directory.
@@ -78,7 +77,7 @@ impl Inner {
 impl Directory {
     /// Opens the directory of the store `own` in a data directory; with a warning an empty one when the file is not there or of no
     /// use. Nobody hears of the stores before [`Directory::begin`].
-    pub fn open(data_dir: &std::path::Path, own: StoreRecord, incarnation: Incarnation, clock: Arc<dyn Clock>) -> Self {
+    pub fn open(data_dir: &Path, own: StoreRecord, incarnation: Incarnation, clock: Arc<dyn Clock>) -> Self {
         let path = data_dir.join(FILE);
         let inner = Inner::new(&own);
         let directory = Self {
@@ -93,7 +92,7 @@ impl Directory {
             version: AtomicU64::new(0),
             saved: Mutex::new(0),
         };
-        match file::read(&directory.path) {
+        match read(&directory.path) {
             Ok(kept) => {
                 directory.learn(&kept.forgotten);
                 let mut inner = directory.inner.lock();
@@ -111,9 +110,9 @@ impl Directory {
     }
 
     /// Client addresses of other stores that a data directory remembers, for a store that does not run yet.
-    pub fn remembered(data_dir: &std::path::Path) -> Vec<String> {
+    pub fn remembered(data_dir: &Path) -> Vec<String> {
         // Without the file there is still what the configuration names.
-        let claims = file::read(&data_dir.join(FILE)).map(|kept| kept.claims).unwrap_or_default();
+        let claims = read(&data_dir.join(FILE)).map(|kept| kept.claims).unwrap_or_default();
         claims.into_iter().map(|claim| claim.client).filter(|client| !client.is_empty()).collect()
     }
 
@@ -260,11 +259,11 @@ impl Directory {
             let claims = inner.book.claims_to_keep();
             let is_hearsay = |store: &StoreId| !inner.book.on_record().contains(store);
             let hearsay = claims.iter().map(|claim| claim.store).filter(is_hearsay).collect();
-            file::Kept { claims, hearsay, forgotten: inner.forgotten.values().cloned().collect() }
+            Kept { claims, hearsay, forgotten: inner.forgotten.values().cloned().collect() }
         };
-        match file::write(&self.path, &kept) {
+        match holdfast_files::replace(&self.path, &kept.encode()) {
             Ok(()) => *saved = version,
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "the address book could not be kept"),
+            Err(error) => tracing::warn!(%error, "the address book could not be kept in {}", self.path.display()),
         }
     }
 
@@ -309,6 +308,19 @@ impl Directory {
     }
 }
 
+/// What was written down; nothing when there is no file.
+fn read(path: &Path) -> anyhow::Result<Kept> {
+    let shown = || format!("reading {}", path.display());
+    let Some(bytes) = holdfast_files::read(path, limits::ADDRESS_FILE_BYTES).with_context(shown)? else {
+        return Ok(Kept::default());
+    };
+    let (kept, left_out) = Kept::decode(&bytes).with_context(shown)?;
+    for why in left_out {
+        tracing::warn!("{} is wrong in a line, and others are asked instead: {why}", path.display());
+    }
+    Ok(kept)
+}
+
 fn claim_of(record: &StoreRecord, incarnation: Incarnation) -> Claim {
     Claim {
         store: record.store,
@@ -348,7 +360,7 @@ mod tests {
         })
     }
 
-    fn open(dir: &std::path::Path) -> Directory {
+    fn open(dir: &Path) -> Directory {
         Directory::open(dir, record(1, "own"), Incarnation(3), Arc::new(SystemClock))
     }
 

@@ -12,15 +12,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use holdfast_kv::ports::Clock;
+use holdfast_proto::convert::admin::{decode_events, encode_events};
 use holdfast_proto::v1::{self, EventKind};
 use holdfast_types::{Incarnation, RangeId, SiteName, StoreId, Timestamp, limits};
 use parking_lot::Mutex;
-use prost::Message as _;
 
 use crate::services::fitting::short;
 
-/// The version of the file that this program writes.
-const VERSION: u32 = 1;
 /// How often what is new goes to the file.
 pub const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -109,9 +107,9 @@ impl EventLog {
             }
             (ring.events.iter().cloned().collect(), ring.next_sequence)
         };
-        match write(&self.path, v1::StoredEvents { version: VERSION, events }) {
+        match holdfast_files::replace(&self.path, &encode_events(events)) {
             Ok(()) => self.ring.lock().saved = next,
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "events could not be kept"),
+            Err(error) => tracing::warn!(%error, "events could not be kept in {}", self.path.display()),
         }
     }
 }
@@ -125,18 +123,9 @@ pub fn merge(mut events: Vec<v1::Event>, limit: usize) -> (Vec<v1::Event>, bool)
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<v1::Event>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let stored = v1::StoredEvents::decode(&bytes[..]).with_context(|| format!("{} is damaged", path.display()))?;
-    let found = stored.version;
-    anyhow::ensure!(found == VERSION, "{} has version {found}, this program knows {VERSION}", path.display());
-    Ok(stored.events)
-}
-
-fn write(path: &Path, stored: v1::StoredEvents) -> anyhow::Result<()> {
-    holdfast_files::replace(path, &stored.encode_to_vec()).with_context(|| format!("writing {}", path.display()))
+    let shown = || format!("reading {}", path.display());
+    let bytes = holdfast_files::read(path, limits::EVENTS_FILE_BYTES).with_context(shown)?;
+    bytes.map_or(Ok(Vec::new()), |bytes| decode_events(&bytes).with_context(shown))
 }
 
 #[cfg(test)]

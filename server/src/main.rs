@@ -10,6 +10,8 @@ mod announcing;
 mod cli;
 mod completions;
 mod config;
+#[cfg(test)]
+mod damage;
 mod demo;
 mod dev;
 mod directory;

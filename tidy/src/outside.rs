@@ -56,7 +56,7 @@ const UNGUARDED: &[(&str, &str)] = &[
     ),
     ("raft-transport/src/support/outgoing.rs", "it hands answers to the handshake, and reckons with its own clock"),
     (
-        "engine/src/rocks/wal_check.rs",
+        "engine/src/wal.rs",
         "it reckons with places in the bytes that it has, and lengths of two bytes; counters it only compares",
     ),
     ("server/src/directory.rs", "of all messages it only names the one that a hint for clients becomes"),
@@ -115,7 +115,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     ("server/src/start.rs", ".expect(\"bounded by the configuration\")", "its own configuration was checked before"),
     ("server/src/start.rs", ".expect(\"the descriptors are those", "bytes of the program itself"),
     (
-        "engine/src/rocks/wal_check.rs",
+        "engine/src/wal.rs",
         "newest.map(LogCounter)",
         "it is compared with the counter that the log itself has, and nothing else",
     ),

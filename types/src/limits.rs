@@ -256,6 +256,16 @@ pub const GC_PAGE_EVERY: Duration = Duration::from_millis(50);
 pub const GC_RECORDS_EVERY: Duration = Duration::from_secs(120);
 /// A range larger than this is split.
 pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
+/// The file of a store's address book is at most this large: all places of all stores that it may name, with every letter escaped, and all
+/// that were forgotten.
+pub const ADDRESS_FILE_BYTES: usize = 16 << 20;
+/// A configuration file is at most this large, and so is the file in which an import keeps how far it got: people write the one by hand, and
+/// the other has three numbers.
+pub const CONFIG_FILE_BYTES: usize = 1 << 20;
+/// The file of a store's events is at most this large: all that it remembers, each with the longest sentence.
+pub const EVENTS_FILE_BYTES: usize = MAX_MESSAGE_BYTES;
+/// Fields in that file, those of its events counted: each has nine, and later versions may add some.
+pub const EVENTS_FILE_FIELDS: usize = 16 * EVENTS_KEPT;
 /// Events that one store remembers of what happened there: a few days of a quiet fleet, and all of the loss of a site.
 pub const EVENTS_KEPT: usize = 4_096;
 /// Sites that metrics tell apart; those beyond are told as one. More than any fleet has, and few enough for a page.
@@ -594,6 +604,11 @@ const _: () = {
     assert!(MAX_MEMBERS <= ADDRESSED_STORES);
     assert!(CONNECTIONS_OF_A_STORE * MAX_MEMBERS <= STORE_CONNECTIONS && MAX_MEMBERS <= SUPPORT_MAX_INCOMING);
     assert!(EVENTS_KEPT * (MAX_SENTENCE_BYTES + 256) < MAX_MESSAGE_BYTES);
+    assert!(EVENTS_KEPT * (MAX_SENTENCE_BYTES + 256) < EVENTS_FILE_BYTES);
+    assert!(
+        ADDRESSED_STORES * ADDRESSES_PER_STORE * (4 * MAX_ADDRESS_BYTES + 320) + MAX_STORE_RECORDS * 192
+            < ADDRESS_FILE_BYTES
+    );
     assert!((MAX_KEYSPACES as usize) * 96 < MAX_MESSAGE_BYTES);
     assert!(MAX_MEMBERS * STORE_RECORD_BYTES + MAX_STORE_RECORDS * FORGOTTEN_STORE_BYTES < MAX_MESSAGE_BYTES);
     assert!(ANNOUNCED_PLACES * (2 * MAX_ADDRESS_BYTES + 128) < MAX_MESSAGE_BYTES);

@@ -1,16 +1,5 @@
-//! The log instance, format version 1.
-//!
-//! ```text
-//! 0x00                                        -> counter of the newest batch; first operation of every batch
-//! 0x01 | range id (8) | 0x00                  -> record of the replica
-//! 0x01 | range id (8) | 0x01                  -> hard state
-//! 0x01 | range id (8) | 0x02                  -> log start
-//! 0x01 | range id (8) | 0x03 | index (8)      -> term (8) | entry
-//! 0x02 | name                                 -> record of the store
-//! ```
-//!
-//! Integers are big-endian. Every value ends with crc32c (4) over key and value. Truncation deletes point by point: range
-//! tombstones make every later read slower.
+//! The log instance: its keys and values are those of [`crate::log_layout`]. Truncation deletes point by point: range tombstones make
+//! every later read slower.
 
 #![cfg_attr(
     not(test),
@@ -22,23 +11,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Buf, BufMut, Bytes};
-use holdfast_types::{LogCounter, LogIndex, OutOfBounds, RangeId, ReplicaId, Term};
+use bytes::Bytes;
+use holdfast_types::{LogCounter, LogIndex, RangeId};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
 use super::fault;
 use super::view::{RocksCursor, scan_options};
-use super::wal_check::COUNTER_KEY;
-use crate::contract::{Fault, HardState, LoadedLog, LogEngine, LogEntry, LogOp, LogStart, ReplicaRecord, SnapshotId};
-use crate::spans::{self, LogSpan, LogSpans};
+use crate::contract::{Fault, LoadedLog, LogEngine, LogEntry, LogOp, ReplicaRecord};
+use crate::log_layout::{
+    LogRow, Pair, counter_pair, decode_counter, entry_key, open_value, ranges_span, record_key, sealed, state_keys,
+    store_key, take_in, unreadable,
+};
+use crate::spans::{self, LogSpans};
+use crate::wal::COUNTER_KEY;
 
-const RANGE: u8 = 1;
-const STORE: u8 = 2;
-const RECORD: u8 = 0;
-const HARD_STATE: u8 = 1;
-const START: u8 = 2;
-const ENTRY: u8 = 3;
 const READAHEAD_BYTES: usize = 2 << 20;
 
 /// The log instance of one store.
@@ -54,85 +41,8 @@ pub struct RocksLog {
     _lock: Arc<File>,
 }
 
-fn range_key(range: RangeId, kind: u8) -> Vec<u8> {
-    let mut out = Vec::with_capacity(18);
-    out.put_u8(RANGE);
-    out.put_u64(range.0);
-    out.put_u8(kind);
-    out
-}
-
-fn entry_key(range: RangeId, index: LogIndex) -> Vec<u8> {
-    let mut out = range_key(range, ENTRY);
-    out.put_u64(index.0);
-    out
-}
-
-fn store_key(name: &str) -> Vec<u8> {
-    let mut out = vec![STORE];
-    out.extend_from_slice(name.as_bytes());
-    out
-}
-
-fn crc(key: &[u8], value: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(key), value)
-}
-
-fn put(batch: &mut WriteBatch, key: &[u8], mut value: Vec<u8>) {
-    let sum = crc(key, &value);
-    value.put_u32(sum);
+fn put(batch: &mut WriteBatch, (key, value): Pair) {
     batch.put(key, value);
-}
-
-/// Checks a value's checksum and takes it off.
-fn open_value<'a>(key: &[u8], raw: &'a [u8]) -> Result<&'a [u8], Fault> {
-    let sound = raw.split_last_chunk::<4>().filter(|(value, sum)| crc(key, value) == u32::from_be_bytes(**sum));
-    sound.map(|(value, _)| value).ok_or_else(|| unreadable(key, "its checksum does not match"))
-}
-
-fn unreadable(key: &[u8], detail: &str) -> Fault {
-    Fault::Damage { doing: "reading the log".to_owned(), detail: format!("{}: {detail}", key.escape_ascii()) }
-}
-
-fn encode_record(record: &ReplicaRecord) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32);
-    match record {
-        ReplicaRecord::Live { replica } => {
-            out.put_u8(0);
-            out.put_u64(replica.0);
-        }
-        ReplicaRecord::Installing { replica, snapshot } => {
-            out.put_u8(1);
-            out.put_u64(replica.0);
-            out.put_u128(snapshot.0);
-        }
-        ReplicaRecord::Tombstone { next, clearing } => {
-            out.put_u8(if *clearing { 3 } else { 2 });
-            out.put_u64(next.0);
-        }
-        ReplicaRecord::Quarantined { replica } => {
-            out.put_u8(4);
-            out.put_u64(replica.0);
-        }
-    }
-    out
-}
-
-fn decode_record(mut raw: &[u8]) -> Option<ReplicaRecord> {
-    let kind = raw.try_get_u8().ok()?;
-    let replica = ReplicaId::bounded(raw.try_get_u64().ok()?).ok()?;
-    let record = match kind {
-        0 => ReplicaRecord::Live { replica },
-        1 => ReplicaRecord::Installing { replica, snapshot: SnapshotId(raw.try_get_u128().ok()?) },
-        2 | 3 => ReplicaRecord::Tombstone { next: replica, clearing: kind == 3 },
-        4 => ReplicaRecord::Quarantined { replica },
-        _ => return None,
-    };
-    raw.is_empty().then_some(record)
-}
-
-fn numbers(numbers: &[u64]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
 /// Adds what one operation writes, but for the entries that it removes.
@@ -140,30 +50,27 @@ fn add(batch: &mut WriteBatch, op: &LogOp) {
     match op {
         LogOp::Append { range, entries } => {
             for entry in entries {
-                let mut value = Vec::with_capacity(entry.data.len().saturating_add(8 + 4));
-                value.put_u64(entry.term.0);
-                value.put_slice(&entry.data);
-                put(batch, &entry_key(*range, entry.index), value);
+                let row = LogRow::Entry { index: entry.index, term: entry.term, payload: &entry.data };
+                put(batch, row.encode(*range));
             }
         }
-        LogOp::SetHardState { range, state } => {
-            let value = numbers(&[state.term.0, state.vote.0, state.commit.0]);
-            put(batch, &range_key(*range, HARD_STATE), value);
-        }
-        LogOp::SetStart { range, start } => {
-            put(batch, &range_key(*range, START), numbers(&[start.index.0, start.term.0]));
-        }
+        LogOp::SetHardState { range, state } => put(batch, LogRow::HardState(*state).encode(*range)),
+        LogOp::SetStart { range, start } => put(batch, LogRow::Start(*start).encode(*range)),
         LogOp::SetReplica { range, record } => {
             if let ReplicaRecord::Tombstone { clearing: false, .. } = record {
-                batch.delete(range_key(*range, HARD_STATE));
-                batch.delete(range_key(*range, START));
+                state_keys(*range).into_iter().for_each(|key| batch.delete(key));
             }
-            put(batch, &range_key(*range, RECORD), encode_record(record));
+            put(batch, LogRow::Record(*record).encode(*range));
         }
         LogOp::Forget { range } => {
-            [RECORD, HARD_STATE, START].iter().for_each(|kind| batch.delete(range_key(*range, *kind)));
+            batch.delete(record_key(*range));
+            state_keys(*range).into_iter().for_each(|key| batch.delete(key));
         }
-        LogOp::SetStoreRecord { name, value } => put(batch, &store_key(name), value.to_vec()),
+        LogOp::SetStoreRecord { name, value } => {
+            let key = store_key(name);
+            let value = sealed(&key, value.to_vec());
+            put(batch, (key, value));
+        }
     }
 }
 
@@ -178,43 +85,6 @@ fn range_of(op: &LogOp) -> RangeId {
     }
 }
 
-/// Takes one stored key of a range into its span.
-fn take_in(spans: &mut LogSpans, key: &[u8], raw: &[u8]) -> Result<(), Fault> {
-    let mut value = open_value(key, raw)?;
-    let broken = || unreadable(key, "it cannot be read");
-    let (range, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk::<8>).ok_or_else(broken)?;
-    let out = |bad: OutOfBounds| unreadable(key, &bad.to_string());
-    let range = RangeId::bounded(u64::from_be_bytes(*range)).map_err(out)?;
-    let (kind, mut rest) = rest.split_first().ok_or_else(broken)?;
-    let span: &mut LogSpan = spans.entry(range);
-    let mut number = || value.try_get_u64().map_err(|_| broken());
-    match *kind {
-        RECORD => span.record = Some(decode_record(value).ok_or_else(broken)?),
-        HARD_STATE => {
-            span.hard_state = HardState {
-                term: Term::bounded(number()?).map_err(out)?,
-                vote: ReplicaId::bounded(number()?).map_err(out)?,
-                commit: LogIndex::bounded(number()?).map_err(out)?,
-            };
-        }
-        START => {
-            span.start = LogStart {
-                index: LogIndex::bounded(number()?).map_err(out)?,
-                term: Term::bounded(number()?).map_err(out)?,
-            };
-            span.last = span.start.index;
-        }
-        ENTRY => {
-            let index = LogIndex::bounded(rest.try_get_u64().map_err(|_| broken())?).map_err(out)?;
-            let term = Term::bounded(number()?).map_err(out)?;
-            span.push(index, term).map_err(|detail| spans::damage(range, detail))?;
-            spans.measure(range, index, value.len());
-        }
-        _ => return Err(broken()),
-    }
-    Ok(())
-}
-
 impl RocksLog {
     /// Opens the instance; `tail` is the counter of the newest batch in its write-ahead log.
     pub(super) fn open(
@@ -224,20 +94,15 @@ impl RocksLog {
         lock: Arc<File>,
     ) -> Result<Self, Fault> {
         let db = DB::open(options, dir).map_err(|error| fault("opening the log instance", &error))?;
-        let counter = match read_value(&db, COUNTER_KEY)? {
-            Some(mut raw) => {
-                let raw = raw.try_get_u64().map_err(|_| unreadable(COUNTER_KEY, "it is too short"))?;
-                LogCounter::bounded(raw).map_err(|bad| unreadable(COUNTER_KEY, &bad.to_string()))?.0
-            }
-            None => 0,
-        };
-        if tail.is_some_and(|tail| tail.0 != counter) {
+        let found = db.get(COUNTER_KEY).map_err(|error| fault("reading the log", &error))?;
+        let counter = found.map(|raw| decode_counter(&raw)).transpose()?.unwrap_or_default();
+        if tail.is_some_and(|tail| tail != counter) {
             return Err(unreadable(COUNTER_KEY, &format!("it is {counter}, the write-ahead log ends at {tail:?}")));
         }
         let spans = RwLock::new(load_spans(&db)?);
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, writer: Mutex::new(None), spans, counter: AtomicU64::new(counter), synced, _lock: lock })
+        Ok(Self { db, writer: Mutex::new(None), spans, counter: AtomicU64::new(counter.0), synced, _lock: lock })
     }
 
     /// Moves what is in memory to files: for tests of the write-ahead log's boundaries.
@@ -260,11 +125,9 @@ impl RocksLog {
         while index <= last {
             let key = entry_key(range, index);
             let Some((_, raw)) = cursor.raw().filter(|(found, _)| *found == key.as_slice()) else { return Ok(None) };
-            let mut value = open_value(&key, raw)?;
-            let term = value.try_get_u64().map_err(|_| unreadable(&key, "it is too short"))?;
-            bytes = bytes.saturating_add(value.len());
-            let term = Term::bounded(term).map_err(|bad| unreadable(&key, &bad.to_string()))?;
-            found.push(LogEntry { index, term, data: Bytes::copy_from_slice(value) });
+            let (_, LogRow::Entry { term, payload, .. }) = LogRow::decode(&key, raw)? else { return Ok(None) };
+            bytes = bytes.saturating_add(payload.len());
+            found.push(LogEntry { index, term, data: Bytes::copy_from_slice(payload) });
             if bytes >= max_bytes {
                 break;
             }
@@ -288,12 +151,13 @@ fn read_value(db: &DB, key: &[u8]) -> Result<Option<Bytes>, Fault> {
 }
 
 fn load_spans(db: &DB) -> Result<LogSpans, Fault> {
-    let mut options = scan_options((vec![RANGE], vec![RANGE + 1]));
+    let (start, end) = ranges_span();
+    let mut options = scan_options((start.clone(), end));
     options.fill_cache(false);
     options.set_readahead_size(READAHEAD_BYTES);
     let mut cursor = RocksCursor::over(db.raw_iterator_opt(options));
     let mut spans = LogSpans::default();
-    cursor.seek_raw(&[RANGE])?;
+    cursor.seek_raw(&start)?;
     while let Some((key, raw)) = cursor.raw() {
         take_in(&mut spans, key, raw)?;
         cursor.next_raw()?;
@@ -310,7 +174,7 @@ impl LogEngine for RocksLog {
         let planned = self.spans.read().plan(ops)?;
         let counter = LogCounter(self.counter.load(Ordering::Acquire)).next();
         let mut batch = WriteBatch::default();
-        put(&mut batch, COUNTER_KEY, numbers(&[counter.0]));
+        put(&mut batch, counter_pair(counter));
         for (op, removed) in ops.iter().zip(&planned.removed) {
             add(&mut batch, op);
             for index in removed.iter().flat_map(|removed| removed.first.0..=removed.last.0) {

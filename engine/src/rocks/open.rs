@@ -12,10 +12,8 @@ use super::gc::GcFactory;
 use super::log::RocksLog;
 use super::{fault, reserve, wal_check};
 use crate::contract::{EngineOptions, Engines, Fault};
-use crate::layout;
+use crate::{format, layout};
 
-/// The format of a store's directory that this program writes.
-pub(super) const FORMAT: u32 = 1;
 /// Memory for log writes before they become a file: also bounds the write-ahead log that an opening reads.
 const LOG_MEMTABLE_BYTES: usize = 32 << 20;
 /// Bits of bloom filter a key: 1 % false positives.
@@ -88,21 +86,11 @@ fn check_format(dir: &Path) -> Result<(), Fault> {
     let path = dir.join("FORMAT");
     let Some(raw) = read_whole(&path)? else {
         if dir.join("log").exists() || dir.join("data").exists() {
-            return Err(damaged_format("it is missing, and the directory is not empty"));
+            return Err(format::damaged("it is missing, and the directory is not empty"));
         }
-        return write_whole(&path, format!("holdfast {FORMAT}\n").as_bytes());
+        return write_whole(&path, format::encode().as_bytes());
     };
-    let text = String::from_utf8_lossy(&raw);
-    let version = text.trim().strip_prefix("holdfast ").and_then(|version| version.parse::<u32>().ok());
-    match version {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(Fault::UnknownVersion { what: "data directory", found, known: FORMAT }),
-        None => Err(damaged_format("it cannot be read")),
-    }
-}
-
-fn damaged_format(detail: &str) -> Fault {
-    Fault::Damage { doing: "reading the file FORMAT".to_owned(), detail: detail.to_owned() }
+    format::check(&raw)
 }
 
 /// What both instances share. A background error is final: nothing is tried again behind our back.

@@ -11,8 +11,8 @@
 //! from there; when it is lost, its places are tried one after the other, those of the newest claimed incarnation first. No quorum and
 //! no system range is needed: stores that all moved at once find each other as soon as one path exists.
 //!
-//! Not done here: sockets, the file, and who belongs to the fleet. A stranger who knows the fleet's secret can make stores try
-//! addresses in vain; he cannot make them leave one that works.
+//! Not done here: sockets, disks (what is written down is a [`Kept`]), and who belongs to the fleet. A stranger who knows the fleet's
+//! secret can make stores try addresses in vain; he cannot make them leave one that works.
 //!
 //! Invariants:
 //! - a store has at least one place, at most [`limits::ADDRESSES_PER_STORE`], no two with the same address for stores
@@ -21,10 +21,14 @@
 //! - this store is never in it, and at most [`limits::ADDRESSED_STORES`] others are, of which at most [`limits::UNPROVED_STORES`] are on
 //!   no record of the fleet
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_types::{Incarnation, Moment, SiteName, StoreId, limits};
+
+pub use file::{BadFile, Kept};
 
 /// Where somebody says that a store is.
 #[derive(Clone, PartialEq, Eq, Debug)]

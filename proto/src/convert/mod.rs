@@ -2,6 +2,7 @@
 //!
 //! Every number of a message is bounded here, where it becomes a type (see `holdfast_types::bounds`).
 
+pub mod admin;
 pub mod common;
 pub mod fleet;
 pub mod kv;

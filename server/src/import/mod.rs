@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, ValueHint};
 use holdfast_client::Client;
 use holdfast_output::{errln, outln, visible};
-use holdfast_types::KeyspaceName;
+use holdfast_types::{KeyspaceName, limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -170,13 +170,28 @@ fn progress_file(file: &Path) -> PathBuf {
 
 /// Where an earlier import of the same file stopped; 0 when there was none or the file has changed.
 fn reached(kept: &Path, size_bytes: u64) -> anyhow::Result<u64> {
-    if !kept.exists() {
-        return Ok(0);
+    let bytes = holdfast_files::read(kept, limits::CONFIG_FILE_BYTES);
+    let Some(bytes) = bytes.with_context(|| format!("reading {}", kept.display()))? else { return Ok(0) };
+    Progress::decode(&bytes, size_bytes).with_context(|| format!("{}: remove it or pass --restart", kept.display()))
+}
+
+impl Progress {
+    /// How far an import of a file of this size got.
+    fn decode(bytes: &[u8], size_bytes: u64) -> anyhow::Result<u64> {
+        let progress: Self = serde_json::from_slice(bytes).context("it is damaged")?;
+        let version = progress.version;
+        anyhow::ensure!(version == VERSION, "it has version {version}, this program knows {VERSION}");
+        if progress.size_bytes != size_bytes {
+            return Ok(0);
+        }
+        // All rows would be left out, and none missed.
+        anyhow::ensure!(
+            progress.line <= size_bytes,
+            "it is damaged: a file of {size_bytes} B has no line {}",
+            progress.line
+        );
+        Ok(progress.line)
     }
-    let progress: Progress = serde_json::from_str(&std::fs::read_to_string(kept)?)
-        .with_context(|| format!("{} is damaged: remove it or pass --restart", kept.display()))?;
-    anyhow::ensure!(progress.version == VERSION, "{} has version {}: pass --restart", kept.display(), progress.version);
-    Ok(if progress.size_bytes == size_bytes { progress.line } else { 0 })
 }
 
 fn keep(kept: &Path, size_bytes: u64, line: u64) -> anyhow::Result<()> {
@@ -196,6 +211,25 @@ mod tests {
         keep(&kept, 10, 7).unwrap();
         assert_eq!(reached(&kept, 10).unwrap(), 7);
         assert_eq!(reached(&kept, 11).unwrap(), 0);
+    }
+
+    #[test]
+    fn damaged_progress_is_refused_or_lies_within_the_file() {
+        let whole = br#"{"version":1,"size_bytes":100,"line":77}"#;
+        assert_eq!(Progress::decode(whole, 100).unwrap(), 77);
+        for damaged in crate::damage::versions_of(whole) {
+            assert!(
+                Progress::decode(&damaged, 100).is_ok_and(|line| line <= 100)
+                    || Progress::decode(&damaged, 100).is_err()
+            );
+        }
+        let refused = |text: &str| format!("{:#}", Progress::decode(text.as_bytes(), 100).unwrap_err());
+        let largest = format!(r#"{{"version":1,"size_bytes":100,"line":{}}}"#, u64::MAX);
+        assert!(
+            refused(&largest).contains("has no line 18446744073709551615"),
+            "nothing would be loaded, and nothing said"
+        );
+        assert!(refused(r#"{"version":2,"size_bytes":100,"line":7}"#).contains("version 2"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The key is one column; the value is the whole row as a JSON object, so that nothing of it is lost.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -38,8 +38,17 @@ pub struct Rows {
 }
 
 enum Source {
-    Separated { reader: Box<csv::Reader<File>>, heading: csv::StringRecord, key: usize },
-    JsonLines { reader: BufReader<File>, line: u64 },
+    Separated {
+        reader: Box<csv::Reader<File>>,
+        heading: csv::StringRecord,
+        key: usize,
+    },
+    JsonLines {
+        reader: BufReader<File>,
+        line: u64,
+    },
+    /// The file could not be read any further.
+    Failed,
 }
 
 impl Rows {
@@ -78,7 +87,15 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
             Source::Separated { reader, heading, key } => next_separated(reader, heading, *key),
-            Source::JsonLines { reader, line } => next_json(reader, line, self.key.as_deref()),
+            Source::JsonLines { reader, line } => match next_json(reader, line, self.key.as_deref()) {
+                Ok(row) => row,
+                Err(error) => {
+                    let row = BadRow { line: *line, reason: format!("the file cannot be read any further: {error}") };
+                    self.source = Source::Failed;
+                    Some(Err(row))
+                }
+            },
+            Source::Failed => None,
         }
     }
 }
@@ -106,19 +123,28 @@ fn next_separated(
     Some(loadable(line, key, &row))
 }
 
-fn next_json(reader: &mut BufReader<File>, line: &mut u64, key: Option<&str>) -> Option<Result<LoadableRow, BadRow>> {
+/// The next row; an error is that of the file, behind which there is no row.
+fn next_json(
+    reader: &mut BufReader<File>,
+    line: &mut u64,
+    key: Option<&str>,
+) -> io::Result<Option<Result<LoadableRow, BadRow>>> {
     let mut text = String::new();
     loop {
         text.clear();
         *line += 1;
         match reader.read_line(&mut text) {
-            Ok(0) => return None,
+            Ok(0) => return Ok(None),
             Ok(_) if text.trim().is_empty() => {}
             Ok(_) => break,
-            Err(error) => return Some(Err(BadRow { line: *line, reason: error.to_string() })),
+            // The line is read, and is no text.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok(Some(Err(BadRow { line: *line, reason: error.to_string() })));
+            }
+            Err(error) => return Err(error),
         }
     }
-    let bad = |reason: String| Some(Err(BadRow { line: *line, reason }));
+    let bad = |reason: String| Ok(Some(Err(BadRow { line: *line, reason })));
     let row: Map<String, Value> = match serde_json::from_str(&text) {
         Ok(row) => row,
         Err(error) => return bad(format!("not a JSON object: {error}")),
@@ -128,8 +154,8 @@ fn next_json(reader: &mut BufReader<File>, line: &mut u64, key: Option<&str>) ->
         None => row.values().next(),
     };
     match found {
-        Some(Value::String(text)) => Some(loadable(*line, Bytes::copy_from_slice(text.as_bytes()), &row)),
-        Some(Value::Number(number)) => Some(loadable(*line, Bytes::from(number.to_string()), &row)),
+        Some(Value::String(text)) => Ok(Some(loadable(*line, Bytes::copy_from_slice(text.as_bytes()), &row))),
+        Some(Value::Number(number)) => Ok(Some(loadable(*line, Bytes::from(number.to_string()), &row))),
         Some(_) => bad("the key is neither text nor a number".into()),
         None => bad(format!("no field {:?}", key.unwrap_or("(first)"))),
     }
@@ -185,5 +211,42 @@ mod tests {
         let rows = rows("a.jsonl", "{\"k\":1}\n\nnonsense\n{\"x\":2}\n{\"k\":\"b\"}\n", Some("k"));
         let lines: Vec<_> = rows.iter().map(|row| row.as_ref().map(|row| row.line).map_err(|bad| bad.line)).collect();
         assert_eq!(lines, [Ok(1), Err(3), Err(4), Ok(5)]);
+    }
+
+    #[test]
+    fn whatever_is_in_a_file_its_rows_come_to_an_end_and_can_be_loaded_or_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a.csv", "id,name\n1,\"a \"\"b\"\"\"\n2,two\n"),
+            ("a.tsv", "id\tname\n1\tone\n"),
+            ("a.jsonl", "{\"k\":1,\"v\":[\"\\u00eb\"]}\n{\"k\":\"b\"}\n"),
+        ] {
+            let path = dir.path().join(name);
+            for damaged in crate::damage::versions_of(text.as_bytes()) {
+                std::fs::write(&path, &damaged).unwrap();
+                let Ok(rows) = Rows::open(&path, None) else { continue };
+                let rows: Vec<_> = rows.take(damaged.len() + 1).collect();
+                assert!(rows.len() <= damaged.len(), "{}", damaged.escape_ascii());
+                for row in rows {
+                    match row {
+                        Ok(row) => {
+                            assert!((1..=limits::MAX_KEY_BYTES).contains(&row.key.len()));
+                            assert!(serde_json::from_slice::<Map<String, Value>>(&row.value).is_ok());
+                        }
+                        Err(bad) => assert!(!bad.reason.is_empty()),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_one_bad_row_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folder.jsonl");
+        std::fs::create_dir(&path).unwrap();
+        let rows: Vec<_> = Rows::open(&path, None).unwrap().take(3).collect();
+        let [Err(bad)] = &rows[..] else { panic!("{rows:?}") };
+        assert!(bad.reason.contains("cannot be read any further"), "{}", bad.reason);
     }
 }

@@ -52,7 +52,7 @@ fn patience<T>(request: &Request<T>) -> Duration {
 /// `grpc-timeout` as the gRPC protocol over HTTP/2 defines it: up to 8 digits and a unit.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 {
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
     let count: u64 = digits.parse().ok()?;
@@ -249,8 +249,12 @@ mod tests {
     fn a_grpc_timeout_has_digits_and_a_unit() {
         assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
         assert_eq!(parse_timeout("1H"), Some(Duration::from_secs(3_600)));
-        for bad in ["", "m", "123456789S", "5x", "-1S"] {
+        for bad in ["", "m", "123456789S", "5x", "-1S", "+1S", "1 S", "1\u{eb}", "\u{661}S"] {
             assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)), "the longest");
+        for damaged in crate::damage::versions_of(b"12345678m") {
+            let _ = std::str::from_utf8(&damaged).map(parse_timeout);
         }
     }
 }

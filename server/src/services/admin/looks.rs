@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_proto::careful::Careful;
+use holdfast_proto::convert::admin::is_plausible;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_types::{StoreId, Timestamp, limits};
@@ -16,6 +17,7 @@ use tonic::Status;
 use super::AdminService;
 use crate::events::merge;
 use crate::running::Running;
+use crate::services::fitting::short;
 
 /// Events of one answer when the caller names no limit.
 const EVENTS_DEFAULT: u32 = 100;
@@ -37,7 +39,8 @@ impl AdminService {
         let call = move |mut client: AdminClient<Careful>| async move { client.list_events(asked).await };
         // Each answer may be large, and there may be many: what is beyond the limit is let go as they come.
         let take = |_, answer: v1::ListEventsResponse| {
-            events.extend(answer.events.into_iter().take(limit));
+            let told = answer.events.into_iter().filter(is_plausible).take(limit);
+            events.extend(told.map(|event| v1::Event { message: short(event.message), ..event }));
             let (merged, left_out) = merge(std::mem::take(&mut events), limit);
             events = merged;
             more |= answer.more || left_out;
