@@ -2,6 +2,11 @@
 //!
 //! The file is a cache. What cannot be read of it is told of and left out, and the rest counts: others are asked for what is missing.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::BTreeSet;
 
 use holdfast_placement::StoreRecord;
