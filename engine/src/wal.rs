@@ -114,7 +114,8 @@ fn scan(bytes: &[u8], before: Option<u64>) -> Result<Scanned, String> {
 
 /// True when a record begins somewhere behind the bad fragment at `bad`. Tries every byte, because its length is not to be
 /// trusted; a false alarm is one in 2^32 a byte. A torn record may carry anything, even a copy of a log or what somebody made up as a
-/// part of one: only batches that could follow the one numbered `newest` count.
+/// part of one: only batches that could follow the one numbered `newest` count. Where no batch is known, any does: a log that
+/// seems damaged can be looked at, and one that was cut cannot be put together again.
 fn begins_behind(bytes: &[u8], bad: usize, newest: Option<u64>) -> bool {
     let follows =
         |counter: u64| newest.is_none_or(|newest| counter > newest && counter - newest <= MAX_BATCHES_IN_FILE);

@@ -100,7 +100,7 @@ fn fleets(seeds: &mut Vec<Seed>) {
         ("tags", "name: !!binary aGk=\nsites: !!set {a, b}\n"),
         ("two documents", "name: a\n---\nname: b\n"),
         ("another version", "apiVersion: holdfast/v99\nname: a\n"),
-        ("nothing", ""),
+        ("a blank line", "\n"),
         ("control characters", "name: \"\u{1b}[2J\u{202e}\"\n"),
     ] {
         seeds.push(Seed { target: "fleet_files", name: name.into(), input: text.as_bytes().to_vec() });

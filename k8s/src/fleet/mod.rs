@@ -40,7 +40,7 @@ pub fn validate(text: &str) -> Report {
     if !findings.is_empty() {
         return Report::of(findings.into_list());
     }
-    let fleet: Fleet = match serde_saphyr::from_str(text) {
+    let fleet: Fleet = match source::parse(text) {
         Ok(fleet) => fleet,
         Err(error) => return Report::of(vec![Finding::of_parser(&error)]),
     };

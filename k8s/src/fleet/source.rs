@@ -98,6 +98,12 @@ pub(crate) enum Value {
     Map(Vec<(Spanned<String>, Spanned<Value>)>),
 }
 
+/// Reads YAML. Aliases may repeat as many values as the text has bytes: aliases of aliases would make a gigabyte of a few hundred.
+pub(super) fn parse<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_saphyr::Error> {
+    let alias_limits = serde_saphyr::alias_limits! { max_total_replayed_events: text.len() };
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { alias_limits: alias_limits })
+}
+
 /// The whole file.
 #[derive(Debug)]
 pub(crate) struct Tree(pub(crate) Spanned<Value>);
@@ -105,7 +111,7 @@ pub(crate) struct Tree(pub(crate) Spanned<Value>);
 impl Tree {
     /// Reads the text; what is not YAML, or has a key twice, is the one finding.
     pub(crate) fn read(text: &str) -> Result<Self, Box<Finding>> {
-        serde_saphyr::from_str(text).map(Self).map_err(|error| Box::new(Finding::of_parser(&error)))
+        parse(text).map(Self).map_err(|error| Box::new(Finding::of_parser(&error)))
     }
 
     /// The scalar under a key of the top.
@@ -230,6 +236,19 @@ mod tests {
         assert_eq!(found(&site.key("podCidrs").item(1)), (4, 26));
         assert_eq!(found(&site.key("stores")), found(&site));
         assert_eq!(site.key("podCidrs").item(1).to_string(), "sites[0].podCidrs[1]");
+    }
+
+    #[test]
+    fn aliases_name_what_is_there_and_multiply_nothing_without_end() {
+        let shared = "ports: &p {client: 7300, http: 7500}\nsites:\n- {name: a, ports: *p}\n- {name: b, ports: *p}\n";
+        assert!(Tree::read(shared).is_ok());
+        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..9 {
+            let before = format!("*a{},", level - 1).repeat(9);
+            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+        }
+        let finding = Tree::read(&text).unwrap_err();
+        assert!(finding.to_string().contains("alias"), "{finding}");
     }
 
     #[test]
