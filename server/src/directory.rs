@@ -4,7 +4,7 @@
 //! A store that was forgotten is told of once more, as one to be let go of, and never again: neither older records nor what is said of
 //! it bring it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -48,6 +48,8 @@ struct Inner {
     forgotten: BTreeMap<StoreId, StoreRecord>,
     /// Those of them that nobody was told of.
     untold: Vec<StoreRecord>,
+    /// Members whose records were learned or taken away since it was looked what changed.
+    touched: BTreeSet<StoreId>,
 }
 
 impl Inner {
@@ -57,6 +59,7 @@ impl Inner {
             members: BTreeMap::from([(own.store, own.clone())]),
             forgotten: BTreeMap::new(),
             untold: Vec::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -70,7 +73,17 @@ impl Inner {
         // A store that is forgotten itself is about to end.
         if record.store != own {
             self.members.remove(&record.store);
+            self.touched.insert(record.store);
         }
+    }
+
+    /// The stores that may look different than at the last call: with a thousand members, one event concerns one of them.
+    fn take_touched(&mut self) -> BTreeSet<StoreId> {
+        for claim in self.book.take_changed() {
+            self.touched.insert(claim.store);
+            self.members.entry(claim.store).or_insert_with(|| made_up(&claim));
+        }
+        std::mem::take(&mut self.touched)
     }
 }
 
@@ -164,6 +177,7 @@ impl Directory {
                     inner.forget(record, self.own.store);
                 } else if !inner.forgotten.contains_key(&record.store) {
                     inner.members.insert(record.store, record.clone());
+                    inner.touched.insert(record.store);
                     inner.book.vouch(record.store);
                     if let Some(incarnations) = self.incarnations.get() {
                         incarnations.prove(record.store);
@@ -270,19 +284,22 @@ impl Directory {
     fn change<T>(&self, change: impl FnOnce(&mut Inner, Moment) -> T) -> T {
         let mut inner = self.inner.lock();
         let outcome = change(&mut inner, self.clock.now());
-        let moved = inner.book.take_changed();
-        for claim in moved {
-            inner.members.entry(claim.store).or_insert_with(|| made_up(&claim));
+        let touched = inner.take_touched();
+        let mut moved: Vec<_> = touched.iter().filter_map(|store| self.placed(&inner, *store)).collect();
+        {
+            let before = self.stores.read();
+            moved.retain(|now| before.get(&now.store) != Some(now));
         }
-        let mut next = BTreeMap::new();
-        for (store, member) in &inner.members {
-            next.insert(*store, self.placed(member, inner.book.place_of(*store)));
-        }
-        let before = self.all();
-        let moved = next.values().filter(|now| before.get(&now.store) != Some(now)).cloned();
-        let changed: Vec<_> = moved.chain(std::mem::take(&mut inner.untold)).collect();
-        if !changed.is_empty() {
-            *self.stores.write() = Arc::new(next);
+        let untold = std::mem::take(&mut inner.untold);
+        if !moved.is_empty() || !untold.is_empty() {
+            let mut stores = self.stores.write();
+            // Copied only while somebody looks at them.
+            let stores_now = Arc::make_mut(&mut *stores);
+            stores_now.extend(moved.iter().map(|record| (record.store, record.clone())));
+            let gone = touched.iter().filter(|store| !inner.members.contains_key(store));
+            gone.for_each(|store| drop(stores_now.remove(store)));
+            drop(stores);
+            let changed: Vec<_> = moved.into_iter().chain(untold).collect();
             self.version.fetch_add(1, Ordering::Relaxed);
             // Under the lock, so that streams hear of changes in their order. They do not call back from here.
             if let Some(on_change) = self.on_change.get() {
@@ -292,19 +309,19 @@ impl Directory {
         outcome
     }
 
-    /// A member where the address book finds it.
-    fn placed(&self, member: &StoreRecord, place: Option<Claim>) -> StoreRecord {
-        let mut record = member.clone();
+    /// A member where the address book finds it; `None` for a store that is no member.
+    fn placed(&self, inner: &Inner, store: StoreId) -> Option<StoreRecord> {
+        let mut record = inner.members.get(&store)?.clone();
         if record.store == self.own.store {
             record.addresses = self.own.addresses.clone();
         }
-        if let Some(place) = place {
+        if let Some(place) = inner.book.place_of(store) {
             if !place.client.is_empty() {
                 record.addresses.client = place.client;
             }
             record.addresses.store_to_store = place.store_to_store;
         }
-        record
+        Some(record)
     }
 }
 
@@ -390,6 +407,29 @@ mod tests {
             book.save();
             assert_eq!(open(dir.path()).all().len(), 2, "{text}");
         }
+    }
+
+    #[test]
+    fn with_a_thousand_members_one_event_concerns_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        let all: Vec<_> = (1..=1_000).map(|store| record(store, "h")).collect();
+        book.learn(&all);
+        let told = begin(&book);
+        told.lock().clear();
+        let touched = |change: &dyn Fn(&mut AddressBook)| {
+            let mut inner = book.inner.lock();
+            change(&mut inner.book);
+            inner.take_touched().into_iter().map(|store| store.0).collect::<Vec<_>>()
+        };
+        let newer = Claim { incarnation: Incarnation(9), ..claim_of(&record(7, "g"), Incarnation(9)) };
+        assert_eq!(touched(&|book| assert!(book.hear(&newer, Moment(1)))), [7]);
+        assert_eq!(touched(&|book| book.reached(StoreId(8), Incarnation(3), "h:2", Moment(1))), [8]);
+        assert!(touched(&|book| book.lost(StoreId(8), Moment(2))).is_empty());
+        book.learn(&all[..1]);
+        book.learn(&[record(5, "elsewhere"), forgotten(6, "h")]);
+        assert_eq!(*told.lock(), [(5, false), (6, true)], "what is as it was is no news");
+        assert_eq!(book.all().len(), 999);
     }
 
     fn forgotten(store: u64, host: &str) -> StoreRecord {

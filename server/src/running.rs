@@ -123,10 +123,10 @@ impl Running {
         (told.collect(), count)
     }
 
-    /// A page of notices of the ranges that this store holds, from a key on; and where the next one begins.
-    pub fn notices_from(&self, from: Key, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
+    /// A page of notices of the ranges that this store holds within some keys; and where the next one begins.
+    pub fn notices_within(&self, bounds: &KeyRange, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
         let page = Page { reverse: false, limit, max_bytes: limits::STREAM_NOTICES_BYTES };
-        let (found, next) = self.store.ranges_within(&KeyRange { start: from, end: None }, page, |found| found.own);
+        let (found, next) = self.store.ranges_within(bounds, page, |found| found.own);
         (found.iter().map(|found| self.notice(found)).collect(), next)
     }
 

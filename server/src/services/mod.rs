@@ -10,3 +10,4 @@ pub mod kv;
 mod repeat;
 mod spanning;
 mod stream;
+mod telling;

@@ -22,7 +22,7 @@ use holdfast_kv::driver::Cancellation;
 use holdfast_kv::ports::Reply;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1::{RangeNotice, StreamAnswer, StreamCall, StreamRequest, StreamResponse};
-use holdfast_types::{Key, RangeRequest, Rejected, Response as Answer, Timestamp, limits};
+use holdfast_types::{Key, KeyRange, RangeRequest, Rejected, Response as Answer, Timestamp, limits};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::broadcast::error::RecvError;
@@ -33,6 +33,7 @@ use tonic::{Status, Streaming};
 
 use crate::requests::{Kind, RequestCounters};
 use crate::running::{Running, charged};
+use crate::services::telling::Telling;
 
 /// Answers packed into one message.
 const MAX_ANSWERS: usize = 1_024;
@@ -40,8 +41,6 @@ const MAX_ANSWERS: usize = 1_024;
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 /// Calls that came wait so long for room: a client that takes its answers has made some by then.
 const ROOM_WITHIN: Duration = limits::ANSWER_TAKEN_WITHIN;
-/// What there was no room to tell is told after so long.
-const TELL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Messages ready for the client's connection.
 const READY_MESSAGES: usize = 4;
 
@@ -296,50 +295,6 @@ async fn last_answers(
     let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, last).await;
 }
 
-/// What of the ranges held here a client is still to be told.
-struct Telling {
-    /// From this key on.
-    from: Option<Key>,
-    /// At most so many ranges.
-    left: usize,
-    not_before: Option<Instant>,
-}
-
-impl Telling {
-    /// All ranges, in the order of their keys, as far as `most` goes.
-    fn of(most: usize) -> Self {
-        Self { from: Some(Key::MIN), left: most, not_before: None }
-    }
-
-    /// All ranges once more, when there may be room for them.
-    fn later() -> Self {
-        Self { not_before: Some(Instant::now() + TELL_AGAIN_AFTER), ..Self::of(usize::MAX) }
-    }
-
-    /// Waits for its turn: the client takes what it is told.
-    async fn turn(&self, ready: &mpsc::Sender<Result<StreamResponse, Status>>) {
-        if let Some(not_before) = self.not_before {
-            sleep_until(not_before).await;
-        }
-        // An error means that the client is gone, which the next message finds.
-        let _ = ready.reserve().await;
-    }
-
-    fn is_over(&self) -> bool {
-        self.from.is_none()
-    }
-
-    /// The next message's part of it.
-    fn next(&mut self, running: &Running) -> Vec<RangeNotice> {
-        self.not_before = None;
-        let Some(from) = self.from.take() else { return Vec::new() };
-        let (notices, next) = running.notices_from(from, self.left);
-        self.left = self.left.saturating_sub(notices.len());
-        self.from = next.filter(|_| self.left > 0);
-        notices
-    }
-}
-
 /// What was heard of ranges meanwhile, up to what one message may have of it. The rest waits in the channel; what is too much for that is
 /// told by a walk through all ranges.
 fn news(first: &RangeNotice, notices: &mut broadcast::Receiver<Arc<RangeNotice>>) -> Vec<RangeNotice> {
@@ -354,6 +309,10 @@ fn news(first: &RangeNotice, notices: &mut broadcast::Receiver<Arc<RangeNotice>>
     news
 }
 
+fn page(session: &Session, bounds: &KeyRange, most: usize) -> (Vec<RangeNotice>, Option<Key>) {
+    session.running.notices_within(bounds, most)
+}
+
 async fn write(
     session: &Session,
     answered: &mut mpsc::UnboundedReceiver<Answered>,
@@ -365,7 +324,7 @@ async fn write(
         now: session.running.fleet_now().0,
         store_id: session.running.store_id.0,
         answers: Vec::new(),
-        notices: telling.next(&session.running),
+        notices: telling.next(|bounds, most| page(session, bounds, most)),
     };
     if !send(session, hello, ready, &mut telling).await {
         return;
@@ -384,12 +343,12 @@ async fn write(
             count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
             notice = notices.recv() => match notice {
                 Ok(notice) => response.notices = news(&notice, &mut notices),
-                // Too many at once: what is known now says it all.
-                Err(RecvError::Lagged(_)) => telling = Telling::of(usize::MAX),
+                // Too many at once: what is known from now on says it all.
+                Err(RecvError::Lagged(_)) => telling.tell_all(),
                 Err(RecvError::Closed) => return,
             },
             // The client takes what it is told: there is room for more.
-            () = telling.turn(ready), if !telling.is_over() => response.notices = telling.next(&session.running),
+            () = telling.turn(ready), if !telling.is_over() => response.notices = telling.next(|bounds, most| page(session, bounds, most)),
             () = session.said_all.notified() => ends = true,
             () = session.busy.notified(), if idle => idle = false,
             () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE), if !idle => {
@@ -457,7 +416,7 @@ async fn send(
     let told_bytes = message.notices.iter().map(prost::Message::encoded_len).fold(0, usize::saturating_add);
     if told_bytes > 0 && !session.client.owe(told_bytes) {
         message.notices.clear();
-        *telling = Telling::later();
+        telling.tell_all_later();
     }
     ready.send(Ok(message)).await.is_ok()
 }
