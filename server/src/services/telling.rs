@@ -4,6 +4,11 @@
 //! Where so much is news that a client has not heard all of it, it is told everything once more: from where the telling has come to, and then from
 //! the beginning up to there. A telling that began anew each time would never come to the last ranges of a store with many.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
