@@ -8,8 +8,8 @@ pub fn versions_of(whole: &[u8]) -> Vec<Vec<u8>> {
         changes.iter().for_each(|(at, byte)| changed[*at] = *byte);
         changed
     };
-    for at in 0..whole.len() {
-        versions.extend([0, b'"', b'9', b'\n', 0xff, whole[at] ^ 1].map(|byte| with(&[(at, byte)])));
+    for (at, byte) in whole.iter().enumerate() {
+        versions.extend([0, b'"', b'9', b'\n', 0xff, byte ^ 1].map(|byte| with(&[(at, byte)])));
     }
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     let mut next = || {

@@ -22,7 +22,7 @@ fn answers(seeds: &mut Vec<Seed>) {
         to_status(Rejected::invalid("no")),
         to_status(Rejected::WrongRange { known: Vec::new() }),
         to_status(Rejected::SpansRanges { split_key: Key::bound(KeyspaceId(1), &[0xff; 1_024]) }),
-        cannot_leave(&v1::CannotLeave { reason: MOST as i32, message: "add a store".into() }),
+        cannot_leave(&v1::CannotLeave { reason: i32::MAX, message: "add a store".into() }),
     ];
     for (number, refusal) in refusals.iter().enumerate() {
         add(seeds, "admin_answers", format!("refusal {number}"), &[(0, refusal.details())]);
