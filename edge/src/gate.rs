@@ -313,9 +313,9 @@ mod tests {
         let (mut gate, address, port) = gate(LIMITS).await;
         let mut flooding = connect(address, 2).await;
         let mut flooded = gate.accept().await;
-        let preface = [0; 24];
+        let (preface, burst) = ([0; 24], usize::try_from(limits::FRAMES_BURST).unwrap());
         // Settings without a setting.
-        let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(limits::FRAMES_BURST as usize * 2);
+        let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(burst * 2);
         let flood = tokio::spawn(async move {
             flooding.write_all(&preface).await.unwrap();
             // It may not come to its end.
@@ -324,7 +324,6 @@ mod tests {
         });
         let second = Duration::from_secs(1);
         let read = read_for(&mut flooded, second).await / 9;
-        let burst = limits::FRAMES_BURST as usize;
         assert!(read >= burst && read < 2 * burst, "{read} frames were read");
         let mut stranger = connect(address, 3).await;
         let mut served = gate.accept().await;
