@@ -20,7 +20,7 @@ use crate::directory::Directory;
 
 /// Ranges that one alarm names.
 const NAMED_RANGES: usize = 20;
-/// How often it is looked whether a store has come on record.
+/// How often it is looked whether a stranger is one still.
 const STRANGER_POLL: Duration = Duration::from_millis(100);
 /// How often a congested store is looked at again.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
@@ -145,12 +145,9 @@ impl Incoming {
         }
     }
 
-    /// For how long nothing more is read of a store that has just sent this: of one on record not at all. What others say is looked at, and
-    /// mostly dropped: that must not keep those who look from what members say.
-    fn pause_after(&self, from: StoreId, payloads: &[Bytes], now: Instant) -> Duration {
-        if self.directory.is_on_record(from) {
-            return Duration::ZERO;
-        }
+    /// For how long nothing more is read of a stranger who has just sent this. What strangers say is looked at, and mostly dropped: that must
+    /// not keep those who look from what others say.
+    fn pause_after(&self, payloads: &[Bytes], now: Instant) -> Duration {
         let least = limits::STRANGERS_MESSAGE_BYTES;
         let parts = |payload: &Bytes| u32::try_from(payload.len().div_ceil(least)).unwrap_or(u32::MAX).max(1);
         let parts = payloads.iter().map(parts).fold(0, u32::saturating_add);
@@ -189,14 +186,18 @@ impl Inbound for Incoming {
         for payload in &payloads {
             store.receive(from, incarnation, payload);
         }
-        let pause = self.pause_after(from, &payloads, Instant::now());
+        // A store may have lost what it knew of the fleet, or not have heard of it yet: those with which it shares ranges count all the same.
+        let counts =
+            move |directory: &Directory, store: &Store| directory.is_on_record(from) || store.is_neighbour(from);
+        let is_stranger = !counts(&self.directory, store);
+        let pause = if is_stranger { self.pause_after(&payloads, Instant::now()) } else { Duration::ZERO };
         if pause.is_zero() && !store.is_congested() {
             return Intake::Ready;
         }
         let (store, directory) = (Arc::clone(store), Arc::clone(&self.directory));
         Intake::Wait(Box::pin(async move {
             let until = tokio::time::Instant::now() + pause;
-            while tokio::time::Instant::now() < until && !directory.is_on_record(from) {
+            while tokio::time::Instant::now() < until && !counts(&directory, &store) {
                 tokio::time::sleep_until(until.min(tokio::time::Instant::now() + STRANGER_POLL)).await;
             }
             while store.is_congested() {
@@ -297,7 +298,6 @@ pub fn support_address(store_to_store: &str) -> Option<String> {
 mod tests {
     use holdfast_kv::driver::SystemClock;
     use holdfast_placement::StoreRecord;
-    use holdfast_raft_transport::Incarnations;
     use holdfast_types::SiteName;
 
     use super::*;
@@ -313,23 +313,19 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_send_is_read_at_a_rate_that_they_share_and_what_members_send_at_once() {
+    fn what_strangers_send_is_read_at_a_rate_that_they_share() {
         let dir = tempfile::tempdir().unwrap();
         let own = StoreRecord::new(StoreId(1), SiteName::new("a").unwrap());
         let directory = Directory::open(dir.path(), own, Incarnation(1), Arc::new(SystemClock));
-        let incarnations = Incarnations::default();
-        incarnations.prove(StoreId(2));
-        directory.prove_to(incarnations);
         let incoming = Incoming::new(Arc::new(directory));
         let (start, large, small) = (Instant::now(), vec![0; limits::STRANGERS_BURST_BYTES], Bytes::from_static(b"x"));
         let large = [Bytes::from(large)];
-        assert_eq!(incoming.pause_after(StoreId(9), &large, start), Duration::ZERO);
-        let pause = incoming.pause_after(StoreId(10), &large, start);
+        assert_eq!(incoming.pause_after(&large, start), Duration::ZERO);
+        let pause = incoming.pause_after(&large, start);
         assert!(pause > Duration::from_millis(900) && pause < Duration::from_millis(1_100), "{pause:?}");
         let many: Vec<_> = std::iter::repeat_n(small, 1_024).collect();
-        let longer = incoming.pause_after(StoreId(11), &many, start) - pause;
+        let longer = incoming.pause_after(&many, start) - pause;
         assert!(longer > Duration::from_millis(900), "small ones cost something too: {longer:?}");
-        assert_eq!(incoming.pause_after(StoreId(2), &large, start), Duration::ZERO);
     }
 
     #[test]

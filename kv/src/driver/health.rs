@@ -6,7 +6,7 @@
 //!   waits for the disk does not count, however long: a new start would wait for the same disk, and the store has long handed its leaders
 //!   over. [`super::watched`] notes when a thread waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -160,6 +160,7 @@ pub struct Health {
     pulses: parking_lot::RwLock<Vec<Arc<Pulse>>>,
     clock_ahead_ms: parking_lot::RwLock<Option<i64>>,
     silent: parking_lot::RwLock<BTreeMap<StoreId, Silent>>,
+    neighbours: parking_lot::RwLock<BTreeSet<StoreId>>,
     fleet_clock: parking_lot::RwLock<FleetClock>,
     prepares_to_stop: AtomicBool,
 }
@@ -223,6 +224,17 @@ impl Health {
     #[must_use]
     pub fn clock_ahead_ms(&self) -> Option<i64> {
         *self.clock_ahead_ms.read()
+    }
+
+    /// The stores with which support is exchanged.
+    pub fn note_neighbours(&self, neighbours: BTreeSet<StoreId>) {
+        *self.neighbours.write() = neighbours;
+    }
+
+    /// True for a store that replicas here have for company.
+    #[must_use]
+    pub fn is_neighbour(&self, store: StoreId) -> bool {
+        self.neighbours.read().contains(&store)
     }
 
     /// Which neighbours' streams are silent though their heartbeats arrive; gives what was known before.

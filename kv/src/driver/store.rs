@@ -398,6 +398,12 @@ impl Store {
         self.streams.note(from, class, self.clock.now());
     }
 
+    /// True for a store that replicas here have for company: its word counts, whether the fleet is known to have it on record or not.
+    #[must_use]
+    pub fn is_neighbour(&self, store: StoreId) -> bool {
+        self.health.is_neighbour(store)
+    }
+
     /// Neighbours whose heartbeats arrive, but not what streams carry.
     #[must_use]
     pub fn silent_streams(&self) -> std::collections::BTreeMap<StoreId, Silent> {

@@ -66,7 +66,9 @@ impl SupportThread {
                     Ok(Company::Members(stores)) => self.support.set_members(stores),
                     Ok(Company::Neighbours(worker, stores)) => {
                         neighbours.insert(worker, stores);
-                        self.support.set_neighbours(neighbours.values().flatten().copied().collect());
+                        let all: BTreeSet<_> = neighbours.values().flatten().copied().collect();
+                        self.health.note_neighbours(all.clone());
+                        self.support.set_neighbours(all);
                     }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
