@@ -69,6 +69,11 @@ pub(super) enum Errand {
 }
 
 impl Errand {
+    /// Nobody waits for it.
+    fn is_housekeeping(&self) -> bool {
+        matches!(self, Self::NoteLogs(_) | Self::CutLogs(..))
+    }
+
     /// Takes in another one of its kind that begins now as well; what cannot be taken in is returned.
     fn join(&mut self, other: Self) -> Option<Self> {
         match (self, other) {
@@ -125,17 +130,20 @@ impl Walks {
         true
     }
 
-    /// Begins a walk behind those that are under way. Only the loss of promises goes before everything else: ranges without a leader wait
-    /// for it.
+    /// Begins a walk behind those that are under way. The loss of promises goes before everything else: ranges without a leader wait for it;
+    /// and what logs take goes behind everything else.
     pub(super) fn begin(&mut self, errand: Errand) {
         let mut errand = Some(errand);
         for waiting in self.waiting.iter_mut().filter(|walk| walk.behind.is_none()) {
             errand = errand.and_then(|errand| waiting.errand.join(errand));
         }
         let Some(errand) = errand else { return };
-        let is_urgent = matches!(errand, Errand::Withdrawn(..));
         let walk = Walk { errand, behind: None };
-        if is_urgent { self.waiting.push_front(walk) } else { self.waiting.push_back(walk) }
+        let is_first = matches!(walk.errand, Errand::Withdrawn(..));
+        let is_last = walk.errand.is_housekeeping();
+        let behind_all_but_those = |waiting: &Walk| !is_last && waiting.errand.is_housekeeping();
+        let at = self.waiting.iter().position(behind_all_but_those).unwrap_or(self.waiting.len());
+        self.waiting.insert(if is_first { 0 } else { at }, walk);
     }
 }
 
@@ -197,5 +205,25 @@ impl Worker {
                 Input::AppliedPersisted { index, keep_bytes }
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_leader_is_waited_for_goes_before_what_logs_take() {
+        let mut walks = Walks::default();
+        walks.begin(Errand::NoteLogs(BTreeMap::new()));
+        walks.waiting[0].behind = Some(RangeId(7));
+        walks.begin(Errand::Support(None));
+        walks.begin(Errand::Withdrawn(StoreId(2), Generation::default()));
+        walks.begin(Errand::Yield);
+        let order: Vec<_> = walks.waiting.iter().map(|walk| &walk.errand).collect();
+        assert!(
+            matches!(order[..], [Errand::Withdrawn(..), Errand::Support(None), Errand::Yield, Errand::NoteLogs(_)]),
+            "{order:?}"
+        );
     }
 }
