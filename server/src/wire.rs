@@ -101,7 +101,7 @@ pub struct Incoming {
     /// By the store that the callers said they were; all that are no members share one.
     turned_away: Mutex<BTreeMap<StoreId, TurnedAway>>,
     /// Of what stores send that are on no record.
-    strangers: Mutex<Bucket>,
+    strangers: Arc<Strangers>,
 }
 
 /// How many alarms were raised about callers that were turned away. What they claim cannot be proved, so it must not fill what is kept of events.
@@ -128,6 +128,33 @@ impl TurnedAway {
     }
 }
 
+/// Waits until the store can take more. It is this store that keeps the stream waiting, so the stream lives.
+async fn until_uncongested(store: &Store, from: StoreId, class: ports::Class) {
+    while store.is_congested() {
+        store.stream_lives(from, class);
+        tokio::time::sleep(CONGESTION_POLL).await;
+    }
+}
+
+/// What stores send that are on no record is looked at, and mostly dropped. That must not keep those who look from what others say, so it is
+/// handed over at a rate that all strangers share: message by message, since a batch of theirs may have thousands.
+struct Strangers(Mutex<Bucket>);
+
+impl Strangers {
+    fn new(now: Instant) -> Self {
+        Self(Mutex::new(Bucket::new(now)))
+    }
+
+    /// How long a message of theirs waits before anybody looks at it.
+    fn pause_before(&self, payload: &Bytes, now: Instant) -> Duration {
+        let least = limits::STRANGERS_MESSAGE_BYTES;
+        let parts = u32::try_from(payload.len().div_ceil(least)).unwrap_or(u32::MAX).max(1);
+        let burst = u32::try_from(limits::STRANGERS_BURST_BYTES / least).unwrap_or(u32::MAX);
+        let per_second = u32::try_from(limits::STRANGERS_BYTES_PER_SECOND / least).unwrap_or(u32::MAX);
+        self.0.lock().owe(parts, burst, Duration::from_secs(1) / per_second, now)
+    }
+}
+
 /// Takes what an operator must know.
 type Alarm = Box<dyn Fn(String) + Send + Sync>;
 
@@ -141,19 +168,14 @@ impl Incoming {
             refusals: Mutex::default(),
             alarm: OnceLock::new(),
             turned_away: Mutex::default(),
-            strangers: Mutex::new(Bucket::new(Instant::now())),
+            strangers: Arc::new(Strangers::new(Instant::now())),
         }
     }
 
-    /// For how long nothing more is read of a stranger who has just sent this. What strangers say is looked at, and mostly dropped: that must
-    /// not keep those who look from what others say.
-    fn pause_after(&self, payloads: &[Bytes], now: Instant) -> Duration {
-        let least = limits::STRANGERS_MESSAGE_BYTES;
-        let parts = |payload: &Bytes| u32::try_from(payload.len().div_ceil(least)).unwrap_or(u32::MAX).max(1);
-        let parts = payloads.iter().map(parts).fold(0, u32::saturating_add);
-        let burst = u32::try_from(limits::STRANGERS_BURST_BYTES / least).unwrap_or(u32::MAX);
-        let per_second = u32::try_from(limits::STRANGERS_BYTES_PER_SECOND / least).unwrap_or(u32::MAX);
-        self.strangers.lock().owe(parts, burst, Duration::from_secs(1) / per_second, now)
+    /// True for a store whose word counts: a store may have lost what it knew of the fleet, or not have heard of it yet, and those with which it
+    /// shares ranges count all the same.
+    fn counts(directory: &Directory, store: &Store, from: StoreId) -> bool {
+        directory.is_on_record(from) || store.is_neighbour(from)
     }
 
     /// True while the control stream to a store is open: as far as this store knows it lives.
@@ -183,28 +205,27 @@ impl Inbound for Incoming {
         let Some(store) = self.store.get() else { return Intake::Ready };
         let class = port_class(class);
         store.stream_lives(from, class);
-        for payload in &payloads {
-            store.receive(from, incarnation, payload);
+        if Self::counts(&self.directory, store, from) {
+            for payload in &payloads {
+                store.receive(from, incarnation, payload);
+            }
+            if !store.is_congested() {
+                return Intake::Ready;
+            }
+            let store = Arc::clone(store);
+            return Intake::Wait(Box::pin(async move { until_uncongested(&store, from, class).await }));
         }
-        // A store may have lost what it knew of the fleet, or not have heard of it yet: those with which it shares ranges count all the same.
-        let counts =
-            move |directory: &Directory, store: &Store| directory.is_on_record(from) || store.is_neighbour(from);
-        let is_stranger = !counts(&self.directory, store);
-        let pause = if is_stranger { self.pause_after(&payloads, Instant::now()) } else { Duration::ZERO };
-        if pause.is_zero() && !store.is_congested() {
-            return Intake::Ready;
-        }
-        let (store, directory) = (Arc::clone(store), Arc::clone(&self.directory));
+        let (store, directory, strangers) =
+            (Arc::clone(store), Arc::clone(&self.directory), Arc::clone(&self.strangers));
         Intake::Wait(Box::pin(async move {
-            let until = tokio::time::Instant::now() + pause;
-            while tokio::time::Instant::now() < until && !counts(&directory, &store) {
-                tokio::time::sleep_until(until.min(tokio::time::Instant::now() + STRANGER_POLL)).await;
+            for payload in &payloads {
+                let until = tokio::time::Instant::now() + strangers.pause_before(payload, Instant::now());
+                while tokio::time::Instant::now() < until && !Self::counts(&directory, &store, from) {
+                    tokio::time::sleep_until(until.min(tokio::time::Instant::now() + STRANGER_POLL)).await;
+                }
+                store.receive(from, incarnation, payload);
             }
-            while store.is_congested() {
-                // It is this store that keeps the stream waiting.
-                store.stream_lives(from, class);
-                tokio::time::sleep(CONGESTION_POLL).await;
-            }
+            until_uncongested(&store, from, class).await;
         }))
     }
 
@@ -296,10 +317,6 @@ pub fn support_address(store_to_store: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_kv::driver::SystemClock;
-    use holdfast_placement::StoreRecord;
-    use holdfast_types::SiteName;
-
     use super::*;
 
     #[test]
@@ -313,18 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_send_is_read_at_a_rate_that_they_share() {
-        let dir = tempfile::tempdir().unwrap();
-        let own = StoreRecord::new(StoreId(1), SiteName::new("a").unwrap());
-        let directory = Directory::open(dir.path(), own, Incarnation(1), Arc::new(SystemClock));
-        let incoming = Incoming::new(Arc::new(directory));
-        let (start, large, small) = (Instant::now(), vec![0; limits::STRANGERS_BURST_BYTES], Bytes::from_static(b"x"));
-        let large = [Bytes::from(large)];
-        assert_eq!(incoming.pause_after(&large, start), Duration::ZERO);
-        let pause = incoming.pause_after(&large, start);
+    fn what_strangers_send_is_looked_at_at_a_rate_that_they_share() {
+        let start = Instant::now();
+        let strangers = Strangers::new(start);
+        let large = Bytes::from(vec![0; limits::STRANGERS_BURST_BYTES]);
+        assert_eq!(strangers.pause_before(&large, start), Duration::ZERO);
+        let pause = strangers.pause_before(&large, start);
         assert!(pause > Duration::from_millis(900) && pause < Duration::from_millis(1_100), "{pause:?}");
-        let many: Vec<_> = std::iter::repeat_n(small, 1_024).collect();
-        let longer = incoming.pause_after(&many, start) - pause;
+        let small = Bytes::from_static(b"x");
+        let pauses: Vec<_> = (0..1_024).map(|_| strangers.pause_before(&small, start)).collect();
+        assert!(pauses.is_sorted(), "each waits for those before it");
+        let longer = pauses.last().unwrap().saturating_sub(pause);
         assert!(longer > Duration::from_millis(900), "small ones cost something too: {longer:?}");
     }
 
