@@ -13,7 +13,7 @@ ARGS ?=
 help:
 	@echo 'make deps        install what is missing for everything below, or print the line that would'
 	@echo 'make demo        three sites on this machine, a load, one site killed (ARGS="--seconds 10")'
-	@echo 'make bench       the same work for Holdfast, for etcd and for the floor: five minutes (ARGS="--rounds 5")'
+	@echo 'make bench       the same work for Holdfast, without TLS and with it, for etcd and for the floor: seven minutes (ARGS="--rounds 5")'
 	@echo 'make image       the container image as an OCI archive: target/image/holdfast.tar'
 	@echo 'make demo-kubernetes  the same over three Kubernetes clusters, one of which is killed; needs root and Go'
 	@echo 'make clusters    three Kubernetes clusters on this machine (ARGS="--nodes 3"); 20 minutes of building the first time'
@@ -39,7 +39,7 @@ deps-bench:
 	@.ci/deps bench
 
 bench: build deps-bench
-	@target/release/holdfast-bench compare --peer etcd --short $(ARGS)
+	@target/release/holdfast-bench compare --peer etcd --short --tls $(ARGS)
 
 image: build
 	@target/release/holdfast-image

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["common", "kv", "fleet", "admin", "transport", "store", "storage", "placement"]
+    let files = ["common", "kv", "fleet", "admin", "audit", "trust", "transport", "store", "storage", "placement"]
         .map(|name| format!("proto/holdfast/v1/{name}.proto"));
     let rpc = env::var_os("CARGO_FEATURE_RPC").is_some();
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("holdfast.v1.bin");

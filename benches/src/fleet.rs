@@ -1,35 +1,33 @@
 //! A fleet of real `holdfast` processes on loopback: started, killed, paused and started again.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use holdfast_client::Security;
+use holdfast_client::channel::{Dialer, StoreChannel};
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Key, KeyspaceId};
 use rustix::process::{Pid, Signal, kill_process};
-use tonic::transport::{Channel, Endpoint};
 
+use self::certificates::Certificates;
+pub(crate) use self::ports::FreePorts;
 use crate::wires::{Place, Wires, program_in};
 
+mod certificates;
 mod moving;
+mod ports;
+mod ranges;
 
 /// How often a state that another process must reach is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// A store that takes longer to say what it knows is passed over.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long a new fleet takes at most until its ranges are spread.
 const SPREAD_WITHIN: Duration = Duration::from_secs(60);
-/// Ports are taken from here on, below those that the kernel gives to outgoing connections.
-const FIRST_PORT: u16 = 10_000;
-const LAST_PORT: u16 = 30_000;
-/// Lines that are said at most about ranges that are not as they should be.
-const SAID_LINES: usize = 20;
-/// With fixed ports each store has this many: clients, store streams, heartbeats, HTTP, and some to spare.
+/// With fixed ports each store has this many: clients, store streams, heartbeats, HTTP, metrics, and some to spare.
 const PORTS_OF_A_STORE: u16 = 10;
 /// Ports of a store that has an address of its own: those that are the defaults.
 pub const CLIENT_PORT: u16 = 7300;
@@ -37,8 +35,14 @@ pub const CLIENT_PORT: u16 = 7300;
 pub const STORE_PORT: u16 = 7400;
 /// Support heartbeats.
 pub const HEARTBEAT_PORT: u16 = STORE_PORT + 1;
-/// Health and metrics.
+/// Health, and metrics where there is no TLS.
 pub const HTTP_PORT: u16 = 7500;
+/// Metrics where there is.
+pub const METRICS_PORT: u16 = 7600;
+/// A store may take so long to take a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// And so long for what it is asked to do.
+const DONE_WITHIN: Duration = Duration::from_secs(20);
 
 /// What kind of fleet is wanted.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct FleetOptions {
     pub stores_per_site: usize,
     /// More arguments of `holdfast start`.
     pub extra_args: Vec<String>,
+    /// With certificates of an authority of its own; else the stores are told that they need none.
+    pub tls: bool,
 }
 
 /// One store of the fleet.
@@ -66,10 +72,14 @@ pub struct StoreProcess {
     pub client: SocketAddr,
     /// Where stores reach it.
     pub store: SocketAddr,
-    /// Health and metrics.
+    /// Health, and metrics where there is no TLS.
     pub http: SocketAddr,
+    /// Metrics where there is.
+    pub metrics: SocketAddr,
     /// The network namespace that it runs in, if not this process's own.
     namespace: Option<String>,
+    /// The folder with its certificate; `None`: it has no TLS.
+    tls: Option<PathBuf>,
     /// Arguments of this store alone.
     arguments: Vec<String>,
     child: Option<Child>,
@@ -79,12 +89,15 @@ pub struct StoreProcess {
 pub struct LocalFleet {
     options: FleetOptions,
     stores: Vec<StoreProcess>,
+    /// How the stores are asked here.
+    security: Security,
+    certificates: Option<Certificates>,
     /// Never goes back: a store that moves gets ports that none had before.
     ports: FreePorts,
 }
 
 impl LocalFleet {
-    /// Chooses ports and folders; starts nothing.
+    /// Chooses ports and folders, and makes certificates if there are to be any; starts nothing.
     pub fn new(options: FleetOptions) -> anyhow::Result<Self> {
         ensure!((1..=26).contains(&options.sites), "a local fleet has 1 to 26 sites");
         ensure!((1..=16).contains(&options.stores_per_site), "a site of a local fleet has 1 to 16 stores");
@@ -100,26 +113,33 @@ impl LocalFleet {
                     client: ports.next()?,
                     store: streams,
                     http: ports.next()?,
+                    metrics: ports.next()?,
                     namespace: None,
+                    tls: None,
                     arguments: Vec::new(),
                     child: None,
                 });
             }
         }
-        Ok(Self { options, stores, ports })
+        let mut fleet = Self { options, stores, security: Security::Plain, certificates: None, ports };
+        if fleet.options.tls {
+            fleet.make_certificates()?;
+        }
+        Ok(fleet)
     }
 
     /// Gives the stores fixed ports instead of free ones, ten each: store `i` serves clients at `first + 10 i`, stores at the next
-    /// two, HTTP at the one after. To be called before the start.
+    /// two, HTTP at the one after, metrics behind it. To be called before the start.
     pub fn use_ports_from(&mut self, first: u16) -> anyhow::Result<()> {
         let mut base = first;
         for store in &mut self.stores {
             let end = base.checked_add(PORTS_OF_A_STORE).context("there are no ports beyond 65535")?;
-            for port in base..base + 4 {
+            for port in base..base + 5 {
                 ensure!(FreePorts::is_free(port), "port {port} is in use");
             }
             let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-            (store.client, store.store, store.http) = (at(base), at(base + 1), at(base + 3));
+            (store.client, store.store) = (at(base), at(base + 1));
+            (store.http, store.metrics) = (at(base + 3), at(base + 4));
             base = end;
         }
         Ok(())
@@ -137,7 +157,8 @@ impl LocalFleet {
         for (site, store) in self.stores.iter_mut().enumerate() {
             let Place { namespace, address } = wires.site(site).clone();
             let at = |port: u16| SocketAddr::from((address, port));
-            (store.client, store.store, store.http) = (at(CLIENT_PORT), at(STORE_PORT), at(HTTP_PORT));
+            (store.client, store.store) = (at(CLIENT_PORT), at(STORE_PORT));
+            (store.http, store.metrics) = (at(HTTP_PORT), at(METRICS_PORT));
             store.namespace = Some(namespace);
         }
         Ok(())
@@ -194,6 +215,7 @@ impl LocalFleet {
 
     /// The same, with its log to `log`.
     pub fn start_saying(&mut self, index: usize, join: &[String], log: Stdio) -> anyhow::Result<()> {
+        let security = self.security_arguments(index);
         let store = &mut self.stores[index];
         ensure!(store.child.is_none(), "store {index} runs already");
         std::fs::create_dir_all(&store.data_dir)?;
@@ -205,12 +227,16 @@ impl LocalFleet {
         command
             // Sites of one machine are told apart by their labels alone, also where that machine is a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
+            // What commands here prove themselves with is no store's.
+            .env_remove("HOLDFAST_TLS")
+            .env_remove("HOLDFAST_INSECURE")
             // A flag among the further arguments wins.
             .env("HOLDFAST_LOG", "info")
             .args(["start", "--end-with-stdin", "--site", &store.site])
             .args(["--listen", &store.client.to_string(), "--listen-store", &store.store.to_string()])
             .args(["--listen-http", &store.http.to_string(), "--data-dir"])
             .arg(&store.data_dir)
+            .args(security)
             .args(&self.options.extra_args)
             .args(&store.arguments)
             .stdin(Stdio::piped())
@@ -222,6 +248,63 @@ impl LocalFleet {
         let child = command.spawn().with_context(|| format!("starting {}", self.options.binary.display()))?;
         store.child = Some(child);
         Ok(())
+    }
+
+    /// What a store is told of TLS, unless its further arguments say it.
+    fn security_arguments(&self, index: usize) -> Vec<String> {
+        let store = &self.stores[index];
+        let mut further = self.options.extra_args.iter().chain(&store.arguments);
+        if further.any(|argument| argument.starts_with("--tls") || argument.starts_with("--insecure")) {
+            return Vec::new();
+        }
+        match &store.tls {
+            Some(folder) => {
+                let metrics = store.metrics.to_string();
+                vec!["--tls".to_owned(), folder.display().to_string(), "--listen-metrics".to_owned(), metrics]
+            }
+            // Addresses of other machines want to be confirmed.
+            None => vec!["--insecure".to_owned(); if store.client.ip().is_loopback() { 1 } else { 2 }],
+        }
+    }
+
+    fn make_certificates(&mut self) -> anyhow::Result<()> {
+        let sites: Vec<_> = self.stores.iter().take(self.options.sites).map(|store| store.site.clone()).collect();
+        let certificates = Certificates::of(&self.options.dir, &sites)?;
+        self.secure(certificates.operator()?, |site| certificates.folder_of(site));
+        self.certificates = Some(certificates);
+        Ok(())
+    }
+
+    /// From their next start on stores have the certificate in the folder of their site, and are asked here by `security`.
+    pub fn secure(&mut self, security: Security, folder_of: impl Fn(&str) -> PathBuf) {
+        for store in &mut self.stores {
+            store.tls = Some(folder_of(&store.site));
+        }
+        self.security = security;
+    }
+
+    /// How the stores are asked here: in a fleet that makes its own certificates, by its operator.
+    #[must_use]
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// How a client connects that is called so, where the fleet makes its own certificates; elsewhere as everybody here.
+    pub fn security_of_client(&self, name: &str) -> anyhow::Result<Security> {
+        self.certificates.as_ref().map_or_else(|| Ok(self.security.clone()), |certificates| certificates.client(name))
+    }
+
+    /// Makes a certificate for a client of this name, and returns its folder; `None`: the fleet makes none.
+    pub fn client_folder(&self, name: &str) -> anyhow::Result<Option<PathBuf>> {
+        let Some(certificates) = &self.certificates else { return Ok(None) };
+        certificates.client(name)?;
+        Ok(Some(certificates.client_folder(name)))
+    }
+
+    /// The folder with the operator's certificate, for commands; `None`: the fleet makes none.
+    #[must_use]
+    pub fn operator_folder(&self) -> Option<PathBuf> {
+        self.certificates.as_ref().map(Certificates::operator_folder)
     }
 
     /// The client addresses that a store is started with to join by: those of all others. The first store waits for `init`; it finds its
@@ -342,19 +425,18 @@ impl LocalFleet {
     }
 
     /// Connects to the fleet service of a store.
-    pub async fn fleet_client(&self, index: usize) -> anyhow::Result<FleetClient<Channel>> {
+    pub async fn fleet_client(&self, index: usize) -> anyhow::Result<FleetClient<StoreChannel>> {
         Ok(FleetClient::new(self.channel(index).await?))
     }
 
-    async fn channel(&self, index: usize) -> anyhow::Result<Channel> {
-        let address = format!("http://{}", self.stores[index].client);
-        let endpoint =
-            Endpoint::from_shared(address)?.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(20));
-        Ok(endpoint.connect().await?)
+    /// Connects to a store.
+    pub async fn channel(&self, index: usize) -> anyhow::Result<StoreChannel> {
+        let dialer = Dialer::new(self.security.clone(), CONNECT_WITHIN).answered_within(DONE_WITHIN);
+        Ok(dialer.connect(&self.stores[index].client.to_string()).await?)
     }
 
     /// Connects to the admin service of a store.
-    pub async fn admin_client(&self, index: usize) -> anyhow::Result<AdminClient<Channel>> {
+    pub async fn admin_client(&self, index: usize) -> anyhow::Result<AdminClient<StoreChannel>> {
         Ok(AdminClient::new(self.channel(index).await?))
     }
 
@@ -369,85 +451,6 @@ impl LocalFleet {
             tokio::time::sleep(POLL_EVERY).await;
         }
         Ok(())
-    }
-
-    /// All ranges as store `index` knows them.
-    pub async fn ranges(&self, index: usize) -> anyhow::Result<Vec<v1::LocatedRange>> {
-        let mut fleet = self.fleet_client(index).await?;
-        let request = v1::LocateRequest { limit: 1_000, ..v1::LocateRequest::default() };
-        Ok(fleet.locate(request).await?.into_inner().ranges)
-    }
-
-    /// All ranges as the running stores know them together: of each range the newest descriptor and the newest leader. A store
-    /// that holds no replica of a range, or no more, may know an old one.
-    pub async fn newest_ranges(&mut self) -> Vec<v1::LocatedRange> {
-        let mut newest: BTreeMap<u64, v1::LocatedRange> = BTreeMap::new();
-        for index in 0..self.stores.len() {
-            if !self.is_running(index) {
-                continue;
-            }
-            // A store that does not answer knows nothing that counts now.
-            let asked = tokio::time::timeout(ANSWER_WITHIN, self.ranges(index)).await;
-            for range in asked.ok().and_then(Result::ok).unwrap_or_default() {
-                let Some(id) = range.descriptor.as_ref().map(|descriptor| descriptor.range_id) else { continue };
-                let known = newest.entry(id).or_insert_with(|| range.clone());
-                if epoch(&range) > epoch(known) {
-                    known.descriptor.clone_from(&range.descriptor);
-                }
-                if range.leader.is_some() && (known.leader.is_none() || range.term > known.term) {
-                    known.leader.clone_from(&range.leader);
-                    known.term = range.term;
-                }
-            }
-        }
-        newest.into_values().collect()
-    }
-
-    /// Waits until every range has a leader and a voter in each of up to three sites.
-    pub async fn wait_spread(&mut self, within: Duration) -> anyhow::Result<()> {
-        // Two voters survive no more than one does.
-        let wanted = if self.options.sites < 3 { 1 } else { 3 };
-        self.wait_ranges(within, "spread over the sites", move |range| {
-            let descriptor = range.descriptor.as_ref();
-            let voters = descriptor.map_or(0, |d| {
-                let voter = v1::ReplicaRole::Voter as i32;
-                let all = d.replicas.iter().all(|replica| replica.role == voter);
-                if all { d.replicas.len() } else { 0 }
-            });
-            voters >= wanted && range.leader.is_some()
-        })
-        .await
-    }
-
-    /// Waits until the newest that is known of all ranges looks as wanted.
-    pub async fn wait_ranges(
-        &mut self,
-        within: Duration,
-        what: &str,
-        is_well: impl Fn(&v1::LocatedRange) -> bool,
-    ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + within;
-        loop {
-            let running = (0..self.stores.len()).find(|index| self.is_running(*index)).context("no store runs")?;
-            let ranges = self.newest_ranges().await;
-            if !ranges.is_empty() && ranges.iter().all(&is_well) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let odd = ranges.iter().filter(|range| !is_well(range)).map(in_words);
-                let mut said = vec![format!("ranges are not {what} after {} s:", within.as_secs())];
-                said.extend(odd.chain(self.warnings(running).await).take(SAID_LINES));
-                bail!("{}\nthe log of a store ends so:\n{}", said.join("\n  "), tail(&self.log(running)));
-            }
-            tokio::time::sleep(POLL_EVERY).await;
-        }
-    }
-
-    /// What the fleet warns of, as store `index` knows it.
-    async fn warnings(&self, index: usize) -> Vec<String> {
-        let Ok(mut admin) = self.admin_client(index).await else { return Vec::new() };
-        let sites = admin.list_sites(v1::ListSitesRequest {}).await.map(tonic::Response::into_inner);
-        sites.map(|sites| sites.warnings).unwrap_or_default()
     }
 
     /// Cuts the default keyspace at these keys, one after the other.
@@ -469,31 +472,6 @@ impl LocalFleet {
         admin.split_range(v1::SplitRangeRequest { key: key.clone(), expected_epoch: None }).await?;
         Ok(())
     }
-
-    /// Leaders of each site, by the newest that is known.
-    pub async fn leaders_by_site(&mut self) -> BTreeMap<String, usize> {
-        let mut leaders = BTreeMap::new();
-        for range in self.newest_ranges().await {
-            let (Some(descriptor), Some(leader)) = (range.descriptor, range.leader) else { continue };
-            if let Some(replica) = descriptor.replicas.iter().find(|replica| replica.store_id == leader.store_id) {
-                *leaders.entry(replica.site.clone()).or_default() += 1;
-            }
-        }
-        leaders
-    }
-
-    /// Waits until every site leads some range, when there are enough of them.
-    pub async fn wait_leaders_balanced(&mut self, within: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + within;
-        loop {
-            let leaders = self.leaders_by_site().await;
-            if leaders.len() >= self.options.sites {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "some site leads nothing after {within:?}: {leaders:?}");
-            tokio::time::sleep(POLL_EVERY).await;
-        }
-    }
 }
 
 impl Drop for LocalFleet {
@@ -502,77 +480,10 @@ impl Drop for LocalFleet {
     }
 }
 
-/// How often a range has changed.
-fn epoch(range: &v1::LocatedRange) -> (u64, u64) {
-    let epoch = range.descriptor.as_ref().and_then(|descriptor| descriptor.epoch);
-    epoch.map_or((0, 0), |epoch| (epoch.bounds, epoch.membership))
-}
-
-/// A range in a line.
-fn in_words(range: &v1::LocatedRange) -> String {
-    let Some(descriptor) = &range.descriptor else { return "a range without a descriptor".to_owned() };
-    let leader = range.leader.as_ref().map_or_else(|| "nobody".to_owned(), |leader| format!("s{}", leader.store_id));
-    let replicas = descriptor.replicas.iter().map(|replica| {
-        let role = if replica.role == v1::ReplicaRole::Voter as i32 { "" } else { ", no voter yet" };
-        format!("s{} ({}{role})", replica.store_id, replica.site)
-    });
-    let replicas: Vec<_> = replicas.collect();
-    format!("r{}, led by {leader}, has replicas on {}", descriptor.range_id, replicas.join(", "))
-}
-
 /// The last lines of a log.
 fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().rev().take(30).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
-/// Finds free ports below the kernel's ephemeral ones, so that a store that is down keeps its port.
-#[derive(Debug)]
-pub(crate) struct FreePorts {
-    next: u16,
-}
-
-impl FreePorts {
-    /// Begins at a place that differs between processes, so that fleets started at the same time seldom meet.
-    pub(crate) fn new() -> Self {
-        let span = u32::from(LAST_PORT - FIRST_PORT);
-        let offset = std::process::id().wrapping_mul(61) % span;
-        Self { next: FIRST_PORT + u16::try_from(offset).expect("the remainder is below the span") }
-    }
-
-    fn is_free(port: u16) -> bool {
-        TcpListener::bind(("127.0.0.1", port)).is_ok()
-    }
-
-    fn advance(&mut self, by: u16) {
-        self.next += by;
-        if self.next >= LAST_PORT {
-            self.next = FIRST_PORT;
-        }
-    }
-
-    /// The next free one.
-    pub(crate) fn next(&mut self) -> anyhow::Result<SocketAddr> {
-        for _ in FIRST_PORT..LAST_PORT {
-            let port = self.next;
-            self.advance(1);
-            if Self::is_free(port) {
-                return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-            }
-        }
-        bail!("no free port between {FIRST_PORT} and {LAST_PORT}")
-    }
-
-    /// Two ports in a row: store-to-store streams and support heartbeats.
-    fn next_pair(&mut self) -> anyhow::Result<SocketAddr> {
-        loop {
-            let first = self.next()?;
-            if first.port() + 1 == self.next && Self::is_free(self.next) {
-                self.advance(1);
-                return Ok(first);
-            }
-        }
-    }
 }
 
 /// Done when this process is told to end, by Ctrl-C or SIGTERM. Who runs a fleet of its own drops it then: nothing stays behind.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use holdfast_types::Rejected;
 
+use crate::untrusted::Untrusted;
+
 /// Why a call failed, and what to do.
 ///
 /// ```
@@ -54,6 +56,10 @@ pub enum ClientError {
     /// No store could be reached or none belongs to a fleet.
     #[error("no store could be reached ({0}): check the addresses and that the fleet was founded by `holdfast init`")]
     Unreachable(String),
+    /// Stores answered, and one end of each connection did not believe the other; nothing was done. The text says whose certificate or token
+    /// it is, and what to do about it.
+    #[error("no store could be trusted, or none trusts this client ({0})")]
+    Untrusted(#[from] Untrusted),
     /// A store answered something that this client does not understand.
     #[error("a store gave an answer that does not fit ({0}): client and stores must be of neighbouring versions")]
     Protocol(String),
@@ -72,7 +78,8 @@ impl ClientError {
         match self {
             Self::Rejected(rejected) => rejected.may_retry() && !rejected.is_ambiguous(),
             Self::DeadlineExceeded { .. } | Self::TooManyCalls | Self::Unreachable(_) => true,
-            Self::Ambiguous(_) | Self::Closed | Self::Protocol(_) => false,
+            // Material and tokens are mended by people, and until then every call ends like this one.
+            Self::Ambiguous(_) | Self::Closed | Self::Protocol(_) | Self::Untrusted(_) => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The Rust client of Holdfast: an ordered key-value store whose unit of failure is a whole site. Layer 2.
 //!
 //! - `Client` (feature `grpc`): the client, asynchronous; `blocking::Client` for programs without a runtime
-//! - `guide`: how to use it, in eleven chapters; begin there
+//! - `guide`: how to use it, in twelve chapters; begin there
 //! - `mock` (feature `mock`): a fleet within the process, for your tests
 //! - `observe`: metrics and traces; `admin`: looking at the fleet as a whole, and changing it by hand
 //! - [`ClientError`]: what a caller is told, and what to do
@@ -37,7 +37,7 @@
 //!
 //! [Getting started](guide::getting_started) · [Consistency](guide::consistency) · [Exactly once](guide::exactly_once) ·
 //! [Deadlines and retries](guide::deadlines_and_retries) · [Scans](guide::scans) · [Batches](guide::batches) ·
-//! [Blocking](guide::blocking) · [Testing](guide::testing) · [Observing](guide::observing) · [Tuning](guide::tuning) ·
+//! [Blocking](guide::blocking) · [Security](guide::security) · [Testing](guide::testing) · [Observing](guide::observing) · [Tuning](guide::tuning) ·
 //! [Versions and features](guide::versions)
 // The guide names the mock, which is there when its feature is.
 #![cfg_attr(not(feature = "mock"), allow(rustdoc::broken_intra_doc_links))]
@@ -57,15 +57,24 @@ pub mod mock;
 pub mod observe;
 #[cfg(feature = "grpc")]
 mod span;
+mod untrusted;
 
 pub use core::{RetryCause, RetryPolicy};
 pub use error::ClientError;
 #[cfg(feature = "grpc")]
 pub use grpc::admin;
 #[cfg(feature = "grpc")]
-pub use grpc::{Batch, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, WriteOutcome};
+#[doc(hidden)]
+pub use grpc::channel;
+#[cfg(feature = "grpc")]
+pub use grpc::{
+    Batch, BearerFile, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, Security, WriteOutcome,
+};
+#[cfg(feature = "grpc")]
+pub use holdfast_trust::{Place, Trust, TrustError};
 pub use holdfast_types::Rejected;
 #[cfg(feature = "grpc")]
 pub use holdfast_types::{Expected, KeyspaceId, SiteName, StoreId, Timestamp, VersionedValue};
 #[cfg(feature = "grpc")]
 pub use span::KeySpan;
+pub use untrusted::{Doubt, Untrusted};

@@ -116,7 +116,12 @@ impl Outcome {
             Err(ClientError::Ambiguous(_)) => Self::Ambiguous,
             Err(ClientError::DeadlineExceeded { .. }) => Self::DeadlineExceeded,
             Err(ClientError::TooManyCalls) => Self::TooManyCalls,
-            Err(ClientError::Closed | ClientError::Unreachable(_) | ClientError::Protocol(_)) => Self::Failed,
+            Err(
+                ClientError::Closed
+                | ClientError::Unreachable(_)
+                | ClientError::Untrusted(_)
+                | ClientError::Protocol(_),
+            ) => Self::Failed,
         }
     }
 }

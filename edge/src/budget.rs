@@ -8,6 +8,9 @@
 //!
 //! Whoever waits for room may go on sending until his window is full. Such *windows* are no part of a connection's share: a connection waits
 //! exactly because its share is used up. An address has as many of them as fit into half of what is free.
+//!
+//! What TLS holds of a connection is no part of its share either, which would be too small for a request then. It is counted for the address
+//! and for the port, and bounded by constants: a handshake, two records, what is encrypted and not written.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -324,6 +327,44 @@ impl Drop for Window {
     }
 }
 
+/// What a connection holds beyond its share, because nobody can do without it: counted for its address and for the port. Given back when
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Apart {
+    /// So many bytes, which cannot be refused: how many a connection may come to is bounded by a constant.
+    pub(crate) fn new(account: &Arc<Account>, bytes: usize) -> Self {
+        let mut apart = Self { account: Arc::clone(account), bytes: 0 };
+        apart.set(bytes);
+        apart
+    }
+
+    /// It is so many from now on.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let (address, all) = (&self.account.address.held_bytes, &self.account.budget.held_bytes);
+        if bytes > self.bytes {
+            let more = bytes - self.bytes;
+            address.fetch_add(more, Ordering::AcqRel);
+            all.fetch_add(more, Ordering::AcqRel);
+        } else if bytes < self.bytes {
+            let less = self.bytes - bytes;
+            address.fetch_sub(less, Ordering::AcqRel);
+            all.fetch_sub(less, Ordering::AcqRel);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,6 +484,26 @@ mod tests {
         assert_ne!(stranger("2001:db8::1".parse().unwrap()), stranger("2001:db8:0:1::1".parse().unwrap()));
         drop(accounts);
         assert_eq!(budget.addresses.lock().len(), 0);
+    }
+
+    #[test]
+    fn what_is_held_apart_leaves_a_connection_its_own_and_counts_for_its_address_and_for_all() {
+        let budget = Budget::new(100 * MIB);
+        let holder = account(&budget, 1);
+        let mut apart = Apart::new(&holder, 40 * MIB);
+        assert!(holder.take(limits::CONNECTION_OWN_BYTES) && !holder.take(MIB), "its address has more than its share");
+        let stranger = account(&budget, 2);
+        fill(&stranger);
+        assert!(
+            stranger.held_bytes().abs_diff(12 * MIB) <= MIB / 8,
+            "a fifth of what is left: {}",
+            stranger.held_bytes()
+        );
+        apart.set(MIB);
+        assert!(holder.take(MIB));
+        drop(apart);
+        holder.give_back(MIB + limits::CONNECTION_OWN_BYTES);
+        assert_eq!(budget.held_bytes(), stranger.held_bytes());
     }
 
     #[test]

@@ -4,16 +4,21 @@
 //! none is idle, it is one that has a request and over which nothing has moved for long, of the address that has most connections. When all
 //! of them move, newcomers wait in the kernel's queue. An address that has as many as it may have makes room for itself in the same way. Being short of descriptors is a pause as well: an accept loop that tries again at
 //! once would take a whole core, and the connection that waits would wake it each time.
+//!
+//! With TLS a connection has its seat before its handshake, and counts as idle until that is over. Handshakes run beside accepting.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures::Stream;
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt as _};
+use holdfast_trust::Party;
 use holdfast_types::limits;
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -22,7 +27,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::budget::{Account, Budget, stranger};
-use crate::connection::{Connection, Socket};
+use crate::connection::{Connection, Lasts, MADE_ROOM, Socket, UNWANTED};
+use crate::handshake::{Handshakes, Keeper, Security};
+use crate::stream;
+use crate::turns::Turns;
 
 /// What a port lets in.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +49,10 @@ pub struct PortLimits {
     pub bytes: usize,
     /// Frames of HTTP/2 come, and are paid for.
     pub speaks_http2: bool,
+    /// With TLS: a connection that has not proved who it is within this time is ended.
+    pub handshake_within: Duration,
+    /// With TLS: handshakes under way from one address; more wait for their turn.
+    pub handshakes_per_address: usize,
 }
 
 /// A port, as its connections and its metrics see it.
@@ -54,6 +66,8 @@ pub struct Port {
     seats: Mutex<Seats>,
     freed: Notify,
     turned_away: AtomicU64,
+    pub(crate) turns: Arc<Turns>,
+    handshakes: Handshakes,
 }
 
 #[derive(Default)]
@@ -74,6 +88,8 @@ impl Port {
             seats: Mutex::default(),
             freed: Notify::new(),
             turned_away: AtomicU64::new(0),
+            turns: Turns::new(limits.handshakes_per_address),
+            handshakes: Handshakes::default(),
         })
     }
 
@@ -87,6 +103,20 @@ impl Port {
     #[must_use]
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// What became of handshakes; on a plain port there are none.
+    #[must_use]
+    pub fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
+    }
+
+    /// Ends the connections of these parties, as soon as they are polled; returns how many that were. A handshake that is not over counts for
+    /// nobody yet.
+    pub fn end_where(&self, is_unwanted: impl Fn(&Party) -> bool) -> usize {
+        let all = self.all();
+        let unwanted = all.iter().filter(|connection| connection.party().is_some_and(&is_unwanted));
+        unwanted.map(|connection| connection.end(UNWANTED)).count()
     }
 
     /// Gives a connection its seat. `None`: its address has as many as it may have.
@@ -132,7 +162,7 @@ impl Port {
         });
         if let Some(connection) = ended {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
-            connection.end();
+            connection.end(MADE_ROOM);
         }
         ended.is_some()
     }
@@ -153,6 +183,21 @@ impl Port {
             let Some(port) = port.upgrade() else { return };
             let now = Instant::now();
             port.all().iter().for_each(|connection| connection.let_go(now));
+        }
+    }
+
+    /// Looks after handshakes that take long, and connections of those who are not trusted any more, for as long as the port lives.
+    async fn watch_trust(port: Weak<Self>, security: Security) {
+        let mut seen = 0;
+        loop {
+            tokio::time::sleep(limits::DISTRUST_LOOKED_AT_EVERY).await;
+            let Some(port) = port.upgrade() else { return };
+            port.turns.make_room(Instant::now());
+            let generation = security.trust.generation();
+            if seen != generation {
+                seen = generation;
+                port.end_where(|party| security.trust.is_distrusted(&party.principal));
+            }
         }
     }
 }
@@ -181,56 +226,132 @@ impl Drop for Seat {
 
 /// Accepts the connections of a port.
 pub struct Gate {
-    listener: TcpListener,
-    port: Arc<Port>,
-    said_at: Option<Instant>,
+    door: Door,
+    /// `None`: the port is plain.
+    keeper: Option<Keeper>,
+    proving: FuturesUnordered<Proving>,
 }
 
+/// A connection that proves who is there; `None`: it did not.
+type Proving = Pin<Box<dyn Future<Output = Option<Socket>> + Send>>;
+
 impl Gate {
-    /// On a listener; within a runtime.
+    /// On a listener; within a runtime. Connections are plain.
     #[must_use]
     pub fn new(listener: TcpListener, port: Arc<Port>) -> Self {
+        Self::secured(listener, port, None)
+    }
+
+    /// The same with TLS, unless there is none.
+    #[must_use]
+    pub fn secured(listener: TcpListener, port: Arc<Port>, security: Option<Security>) -> Self {
         tokio::spawn(Port::watch(Arc::downgrade(&port)));
-        Self { listener, port, said_at: None }
+        let keeper = security.map(|security| {
+            tokio::spawn(Port::watch_trust(Arc::downgrade(&port), security.clone()));
+            Keeper::new(Arc::clone(&port), security)
+        });
+        let door = Door { listener, port, newcomer: None, said_at: None };
+        Self { door, keeper, proving: FuturesUnordered::new() }
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.door.listener.local_addr()
     }
 
-    /// The next connection. Waits while the port has as many as it may have, or the process as many files.
+    /// The next connection, and with TLS the next that has proved who it is. Waits while the port has as many as it may have, or the process as
+    /// many files.
     pub async fn accept(&mut self) -> Socket {
+        let Some(keeper) = &self.keeper else {
+            let Admitted { stream, connection, seat } = self.door.next().await;
+            let port = &self.door.port;
+            return Socket::new(stream::Stream::Plain(stream), connection, port, seat, Lasts::at(port));
+        };
         loop {
-            self.port.room().await;
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    if let Some(socket) = self.admit(stream, from).await {
+            tokio::select! {
+                // Each has a seat: there are no more of them than the port has connections.
+                Some(proved) = self.proving.next(), if !self.proving.is_empty() => {
+                    if let Some(socket) = proved {
                         return socket;
                     }
                 }
-                Err(error) if is_exhausted(&error) => {
-                    self.say(&format!("no connection can be accepted: {error}"));
-                    self.port.make_room(None, Instant::now());
-                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
-                }
-                // The connection was gone before it was accepted.
-                Err(error) => tracing::debug!(port = self.port.name, %error, "accepting"),
+                admitted = self.door.next() => self.proving.push(Box::pin(keeper.clone().prove(admitted))),
             }
         }
     }
 
-    async fn admit(&mut self, stream: TcpStream, from: SocketAddr) -> Option<Socket> {
-        let account = Account::new(Arc::clone(&self.port.budget), from.ip());
-        let connection = Connection::new(from, account);
-        let mut seat = self.port.seat(&connection);
-        if seat.is_none() && self.port.make_room(Some(stranger(from.ip())), Instant::now()) {
-            // The one that was ended leaves as soon as it is polled.
-            let until = tokio::time::Instant::now() + limits::ACCEPT_PAUSE;
-            while seat.is_none() && tokio::time::timeout_at(until, self.port.freed.notified()).await.is_ok() {
-                seat = self.port.seat(&connection);
+    /// All connections that will come.
+    pub fn incoming(self) -> impl Stream<Item = Result<Socket, Infallible>> + Send {
+        futures::stream::unfold(self, async |mut gate| Some((Ok(gate.accept().await), gate)))
+    }
+}
+
+/// A connection that has a seat, and has not been read from.
+pub(crate) struct Admitted {
+    pub(crate) stream: TcpStream,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) seat: Seat,
+}
+
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    port: Arc<Port>,
+    newcomer: Option<Newcomer>,
+    said_at: Option<Instant>,
+}
+
+/// A connection that was accepted, and has no seat.
+struct Newcomer {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    /// Another one of its address was ended, which leaves as soon as it is polled.
+    waits_until: Option<tokio::time::Instant>,
+}
+
+impl Door {
+    /// The next connection that has a seat. Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Admitted {
+        loop {
+            if self.newcomer.is_none() {
+                self.port.room().await;
+                match self.listener.accept().await {
+                    Ok((stream, from)) => {
+                        let account = Account::new(Arc::clone(&self.port.budget), from.ip());
+                        let connection = Connection::new(from, account);
+                        self.newcomer = Some(Newcomer { stream, connection, waits_until: None });
+                    }
+                    Err(error) if is_exhausted(&error) => {
+                        self.say(&format!("no connection can be accepted: {error}"));
+                        self.port.make_room(None, Instant::now());
+                        tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                    }
+                    // The connection was gone before it was accepted.
+                    Err(error) => tracing::debug!(port = self.port.name, %error, "accepting"),
+                }
+            }
+            if let Some(admitted) = self.admit().await {
+                return admitted;
             }
         }
+    }
+
+    /// Gives the newcomer a seat. `None`: there is none, or no newcomer.
+    async fn admit(&mut self) -> Option<Admitted> {
+        let newcomer = self.newcomer.as_mut()?;
+        let from = newcomer.connection.from;
+        let mut seat = self.port.seat(&newcomer.connection);
+        while seat.is_none() {
+            if newcomer.waits_until.is_none() && self.port.make_room(Some(stranger(from.ip())), Instant::now()) {
+                newcomer.waits_until = Some(tokio::time::Instant::now() + limits::ACCEPT_PAUSE);
+            }
+            let Some(until) = newcomer.waits_until else { break };
+            if tokio::time::timeout_at(until, self.port.freed.notified()).await.is_err() {
+                break;
+            }
+            seat = self.port.seat(&newcomer.connection);
+        }
+        let Newcomer { stream, connection, .. } = self.newcomer.take()?;
         let Some(seat) = seat else {
             self.port.turned_away.fetch_add(1, Ordering::Relaxed);
             let most = self.port.limits.per_address;
@@ -244,7 +365,7 @@ impl Gate {
             tracing::debug!(port = self.port.name, %error, "a connection was gone before it was served");
             return None;
         }
-        Some(Socket::new(stream, connection, &self.port, seat))
+        Some(Admitted { stream, connection, seat })
     }
 
     /// Strangers cause these lines: now and then one is enough.
@@ -255,11 +376,6 @@ impl Gate {
             tracing::warn!(port = self.port.name, connections = self.port.connections(), "{what}");
         }
     }
-
-    /// All connections that will come.
-    pub fn incoming(self) -> impl Stream<Item = Result<Socket, Infallible>> + Send {
-        futures::stream::unfold(self, async |mut gate| Some((Ok(gate.accept().await), gate)))
-    }
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
@@ -268,178 +384,5 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tonic::transport::server::Connected as _;
-
-    use super::*;
-
-    const LIMITS: PortLimits = PortLimits {
-        connections: 4,
-        per_address: 3,
-        first_request_within: None,
-        lives_for: None,
-        idle_before_making_room: Duration::from_secs(1),
-        bytes: 1 << 20,
-        speaks_http2: true,
-    };
-
-    async fn gate(limits: PortLimits) -> (Gate, SocketAddr, Arc<Port>) {
-        let port = Port::new("test", limits);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        (Gate::new(listener, Arc::clone(&port)), address, port)
-    }
-
-    /// A connection from an address of the loopback network.
-    async fn connect(to: SocketAddr, from: u8) -> TcpStream {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
-        socket.connect(to).await.unwrap()
-    }
-
-    /// Reads what comes within a moment; returns how much.
-    async fn read_for(socket: &mut Socket, within: Duration) -> usize {
-        let mut buffer = vec![0; 4 << 10];
-        let (mut read, until) = (0, tokio::time::Instant::now() + within);
-        while let Ok(more) = tokio::time::timeout_at(until, socket.read(&mut buffer)).await {
-            read += more.unwrap();
-        }
-        read
-    }
-
-    #[tokio::test]
-    async fn who_sends_frames_and_says_nothing_is_read_later_and_strangers_are_not() {
-        let (mut gate, address, port) = gate(LIMITS).await;
-        let mut flooding = connect(address, 2).await;
-        let mut flooded = gate.accept().await;
-        let (preface, burst) = ([0; 24], usize::try_from(limits::FRAMES_BURST).unwrap());
-        // Settings without a setting.
-        let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(burst * 2);
-        let flood = tokio::spawn(async move {
-            flooding.write_all(&preface).await.unwrap();
-            // It may not come to its end.
-            let _ = flooding.write_all(&frames).await;
-            flooding
-        });
-        let second = Duration::from_secs(1);
-        let read = read_for(&mut flooded, second).await / 9;
-        assert!(read >= burst && read < 2 * burst, "{read} frames were read");
-        let mut stranger = connect(address, 3).await;
-        let mut served = gate.accept().await;
-        stranger.write_all(&[0; 24 + 64 * 9]).await.unwrap();
-        assert_eq!(read_for(&mut served, second).await, 24 + 64 * 9);
-        drop((flood.await, port));
-    }
-
-    #[tokio::test]
-    async fn one_address_gets_its_share_of_the_connections_and_another_still_gets_in() {
-        let (mut gate, address, port) = gate(LIMITS).await;
-        let mut seated = Vec::new();
-        let mut clients = Vec::new();
-        for _ in 0..3 {
-            clients.push(connect(address, 2).await);
-            seated.push(gate.accept().await);
-        }
-        let requests: Vec<_> = seated.iter().map(|socket| socket.connect_info().0.begin_request()).collect();
-        let mut fourth = connect(address, 2).await;
-        clients.push(connect(address, 3).await);
-        seated.push(gate.accept().await);
-        assert_eq!(seated[3].from().ip(), IpAddr::from([127, 0, 0, 3]));
-        assert_eq!((port.connections(), port.turned_away()), (4, 1));
-        assert_eq!(fourth.read(&mut [0]).await.unwrap(), 0, "the fourth was ended");
-        drop((requests, seated));
-        assert_eq!(port.connections(), 0);
-    }
-
-    #[tokio::test]
-    async fn at_the_limit_the_longest_idle_makes_room_and_who_has_a_request_does_not() {
-        let limits = PortLimits { connections: 2, per_address: 2, ..LIMITS };
-        let (mut gate, address, port) = gate(limits).await;
-        let _clients = (connect(address, 2).await, connect(address, 3).await);
-        let (busy, mut idle) = (gate.accept().await, gate.accept().await);
-        let busy_connection = busy.connect_info().0;
-        let _request = busy_connection.begin_request();
-        let _third = connect(address, 4).await;
-        let end = async {
-            let failed = idle.read(&mut [0]).await.unwrap_err();
-            drop(idle);
-            failed.kind()
-        };
-        let (third, failed) = tokio::join!(gate.accept(), end);
-        assert_eq!((third.from().ip(), failed), (IpAddr::from([127, 0, 0, 4]), io::ErrorKind::ConnectionAborted));
-        assert!(busy_connection.idle_for(Instant::now()).is_none());
-        assert_eq!((port.connections(), port.turned_away()), (2, 1));
-    }
-
-    #[tokio::test]
-    async fn who_asks_nothing_in_time_is_ended() {
-        let limits = PortLimits { first_request_within: Some(Duration::from_millis(50)), ..LIMITS };
-        let (mut gate, address, _) = gate(limits).await;
-        let _client = connect(address, 2).await;
-        let mut socket = gate.accept().await;
-        assert_eq!(socket.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn an_address_that_is_full_makes_room_for_itself() {
-        let limits = PortLimits { per_address: 1, idle_before_making_room: Duration::ZERO, ..LIMITS };
-        let (mut gate, address, port) = gate(limits).await;
-        let _clients = (connect(address, 3).await, connect(address, 2).await);
-        let (_other, mut idle) = (gate.accept().await, gate.accept().await);
-        let _newcomer = connect(address, 2).await;
-        let end = async {
-            let failed = idle.read(&mut [0]).await.unwrap_err();
-            drop(idle);
-            failed.kind()
-        };
-        let (newcomer, failed) = tokio::join!(gate.accept(), end);
-        assert_eq!((newcomer.from().ip(), failed), (IpAddr::from([127, 0, 0, 2]), io::ErrorKind::ConnectionAborted));
-        assert_eq!((port.connections(), port.turned_away()), (2, 1));
-    }
-
-    #[tokio::test]
-    async fn where_none_is_idle_one_of_the_largest_address_that_moves_nothing_makes_room() {
-        let (mut gate, address, port) = gate(LIMITS).await;
-        let mut sockets = Vec::new();
-        let mut clients = Vec::new();
-        for from in [3, 2, 2] {
-            clients.push(connect(address, from).await);
-            sockets.push(gate.accept().await);
-        }
-        let connections: Vec<_> = sockets.iter().map(|socket| socket.connect_info().0).collect();
-        let _requests: Vec<_> = connections.iter().map(Connection::begin_request).collect();
-        let soon = Instant::now() + limits::UNMOVED_BEFORE_MAKING_ROOM / 2;
-        assert!(!port.make_room(None, soon), "none has stood still for long");
-        let later = Instant::now() + limits::UNMOVED_BEFORE_MAKING_ROOM;
-        assert!(port.make_room(None, later) && port.make_room(None, later));
-        let is_ended = |connection: &Arc<Connection>| connection.unmoved_for(later).is_none();
-        assert_eq!(connections.iter().map(is_ended).collect::<Vec<_>>(), [false, true, true], "the single one stays");
-    }
-
-    #[tokio::test]
-    async fn a_connection_whose_answer_was_let_go_is_ended() {
-        use http_body::Body as _;
-        use tonic::body::Body;
-
-        use crate::budget::Charge;
-        use crate::ledger::Ledger;
-        use crate::paced::{Open, Paced, TakenBy};
-
-        let (mut gate, address, _port) = gate(LIMITS).await;
-        let _client = connect(address, 2).await;
-        let mut socket = gate.accept().await;
-        let connection = socket.connect_info().0;
-        let open = Open {
-            connection: Arc::clone(&connection),
-            open: connection.begin_request(),
-            charge: Charge::none(&connection.account),
-            conversation: None,
-        };
-        let now = Instant::now();
-        let paced = Paced::new(Body::empty(), Ledger::new(&connection.account), Some(TakenBy(now)), open);
-        connection.let_go(now);
-        assert_eq!(socket.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert!(!paced.is_end_stream(), "its body ends with an error");
-    }
-}
+#[path = "gate_tests.rs"]
+mod tests;

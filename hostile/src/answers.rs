@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use holdfast_client::admin::{
-    Drained, Events, Forgotten, Keyspace, MovedSite, Prepared, RangePage, Settings, Sites, Split, Stores, Transferred,
+    AuditPage, Drained, Events, Forgotten, Keyspace, MovedSite, Prepared, RangePage, Settings, Sites, Split, Stores,
+    TokenInfo, Transferred,
 };
 use holdfast_proto::convert::status;
 use holdfast_proto::v1;
@@ -26,6 +27,8 @@ const ANSWERS: &[fn(&Bytes)] = &[
     |bytes| read::<v1::PrepareToStopResponse, Prepared>(bytes),
     |bytes| read::<v1::TransferLeaderResponse, Transferred>(bytes),
     |bytes| read::<v1::ListEventsResponse, Events>(bytes),
+    |bytes| read::<v1::ListAuditResponse, AuditPage>(bytes),
+    |bytes| read::<v1::JoinToken, TokenInfo>(bytes),
 ];
 
 /// How many kinds there are.

@@ -9,6 +9,7 @@ use holdfast_engine::hostile::{
 };
 use holdfast_kv::core::addresses::{AddressBook, Kept};
 use holdfast_proto::convert::admin::{decode_events, encode_events};
+use holdfast_proto::convert::audit::{decode_waiting, encode_waiting};
 use holdfast_types::{LogCounter, Moment, RangeId, StoreId, limits};
 
 use crate::memory;
@@ -144,13 +145,14 @@ pub(crate) fn data_instance(input: &[u8]) {
     }
 }
 
-/// Each piece is a whole file: which version wrote the directory, the address book, or the events.
+/// Each piece is a whole file: which version wrote the directory, the address book, the events, or what waits of the audit.
 pub(crate) fn small_files(input: &[u8]) {
     for Piece { tag, bytes } in pieces::cut(input) {
-        match tag % 3 {
+        match tag % 4 {
             0 => drop(memory::within(4, bytes.len(), || check_format(&bytes))),
             1 => address_book(&bytes),
-            _ => events(&bytes),
+            2 => events(&bytes),
+            _ => waiting_audit(&bytes),
         }
     }
 }
@@ -178,4 +180,11 @@ fn events(bytes: &[u8]) {
     let Ok(events) = memory::within(160, bytes.len(), || decode_events(bytes)) else { return };
     assert!(events.len() <= limits::EVENTS_KEPT);
     assert_eq!(decode_events(&encode_events(events.clone())), Ok(events));
+}
+
+fn waiting_audit(bytes: &[u8]) {
+    let _ = decode_waiting(b"");
+    let Ok(entries) = memory::within(320, bytes.len(), || decode_waiting(bytes)) else { return };
+    assert!(entries.len() <= limits::AUDIT_FILE_ENTRIES);
+    assert_eq!(decode_waiting(&encode_waiting(entries.clone())), Ok(entries));
 }

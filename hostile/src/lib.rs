@@ -21,6 +21,7 @@
 )]
 
 mod answers;
+mod certificates;
 mod disks;
 mod heartbeats;
 mod links;
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "admin_answers", run: answers::run },
     Target { name: "shell_texts", run: texts::shell_texts },
     Target { name: "fleet_files", run: texts::fleet_files },
+    Target { name: "certificates", run: certificates::run },
 ];
 
 /// Runs one target on one input.

@@ -48,6 +48,9 @@ const MESSAGES: &[Read] = &[
             let _ = descriptor.told();
         }
     },
+    only::<v1::ListAuditRequest>,
+    only::<v1::CreateJoinTokenRequest>,
+    only::<v1::RevokeJoinTokenRequest>,
 ];
 
 /// How many kinds there are.

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use holdfast_engine::{DataOp, LogOp};
 use holdfast_kv::core::records::{
-    decode_keyspace, decode_next_id, decode_policy, decode_range, decode_site, decode_store, encode_keyspace,
-    encode_next_id, encode_range, encode_site, encode_store,
+    decode_keyspace, decode_next_id, decode_policy, decode_range, decode_rotation, decode_site, decode_store,
+    decode_token, encode_keyspace, encode_next_id, encode_range, encode_rotation, encode_site, encode_store,
+    encode_token,
 };
+use holdfast_kv::core::rights::{Book, Rights};
+use holdfast_proto::convert::audit::{decode_entry, encode_entry};
+use holdfast_proto::convert::rights::decode_rights;
 use holdfast_replica::command::{Command, MembershipCommand};
 use holdfast_replica::slots::CompletionRecord;
 use holdfast_replica::{RangeState, replay_page};
 use holdfast_types::storage::{HardState, LogStart};
-use holdfast_types::{LogIndex, RangeId, ReplicaId, Term};
+use holdfast_types::{Key, KeyspaceId, LogIndex, RangeId, ReplicaId, Term, TrustDomain};
 
 use crate::pieces;
 use crate::store::{SHARED, Store, entry};
@@ -42,7 +46,7 @@ pub(crate) fn storage_records(input: &[u8]) {
     for piece in pieces::cut(input) {
         let bytes = piece.bytes;
         let named = |name| vec![LogOp::SetStoreRecord { name, value: bytes.clone() }];
-        let ops = match piece.tag % 16 {
+        let ops = match piece.tag % 19 {
             0 => named("seen-stores"),
             1 => named("outdated"),
             2 => named("identity"),
@@ -81,6 +85,20 @@ pub(crate) fn storage_records(input: &[u8]) {
     }
 }
 
+/// A record of rights, under each of the names that one may have: what can be read makes rights.
+fn rights(bytes: &Bytes) {
+    let domain = TrustDomain::new("f").expect("a name");
+    let names = ["rights/version", "rights/role/r", "rights/client/*", "rights/client/c"];
+    for name in names.map(|name| Key::bound(KeyspaceId::SYSTEM, name.as_bytes())) {
+        if let Ok(book) = Book::read(&[(name, bytes.clone())]) {
+            drop(Rights::compile(domain.clone(), &book));
+        }
+    }
+    if let Ok(Ok(book)) = decode_rights(bytes.clone()).map(|rows| Book::read(&rows)) {
+        book.check().expect("it was read");
+    }
+}
+
 /// What can be read can be written and read again.
 fn record_of_the_system_range(kind: u8, bytes: &Bytes) {
     match kind {
@@ -91,6 +109,10 @@ fn record_of_the_system_range(kind: u8, bytes: &Bytes) {
         11 => again(bytes, decode_keyspace, encode_keyspace),
         12 => again(bytes, decode_next_id, |next| encode_next_id(*next)),
         13 => drop(CompletionRecord::decode(bytes.clone()).map(|record| record.may_go(record.timestamp))),
+        14 => again(bytes, decode_rotation, encode_rotation),
+        15 => again(bytes, decode_entry, encode_entry),
+        16 => rights(bytes),
+        17 => again(bytes, decode_token, encode_token),
         _ => drop(RangeState::decode(bytes.clone())),
     }
 }

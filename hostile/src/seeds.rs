@@ -1,5 +1,6 @@
 //! Where the fuzzer begins, and what every test run repeats: real messages, and attacks that once ended a store.
 
+mod certificates;
 mod disks;
 mod texts;
 
@@ -7,11 +8,13 @@ use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
 use holdfast_kv::core::message::{CallId, SnapshotState, StoreMessage};
 use holdfast_kv::core::records::encode_next_id;
-use holdfast_placement::StateKey;
+use holdfast_placement::{SiteTrust, StateKey};
 use holdfast_proto::v1;
 use holdfast_raft_transport::hostile;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
-use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, ReplicaId, StoreId, Term};
+use holdfast_types::{
+    Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, ReplicaId, SiteName, StoreId, Term, Timestamp,
+};
 use prost::Message;
 
 use crate::pieces::join;
@@ -44,6 +47,7 @@ pub fn seeds() -> Vec<Seed> {
     others(&mut seeds);
     disks::seeds(&mut seeds);
     texts::seeds(&mut seeds);
+    certificates::seeds(&mut seeds);
     seeds
 }
 
@@ -175,7 +179,15 @@ fn messages(seeds: &mut Vec<Seed>) {
         },
         chunk(0),
         progress(vec![10]),
-        StoreMessage::ReportAnswer { leader: Some(StoreId(2)), directory_version: 1, directory: Vec::new() },
+        StoreMessage::ReportAnswer {
+            leader: Some(StoreId(2)),
+            directory_version: 1,
+            directory: Vec::new(),
+            sites: vec![SiteTrust {
+                distrusted_at: Some(Timestamp(7)),
+                ..SiteTrust::never_doubted(SiteName::new("site-2").expect("a name"))
+            }],
+        },
     ]);
     for (number, message) in real.iter().enumerate() {
         let bytes = message.encode().unwrap();
@@ -186,19 +198,25 @@ fn messages(seeds: &mut Vec<Seed>) {
 }
 
 fn forwards(seeds: &mut Vec<Seed>) {
-    for author in [0, 1, 2, 3, -1] {
+    let whole = format!("spiffe://f/client/{}", "x".repeat(50_000));
+    let principals =
+        ["", "spiffe://f/client/billing", "spiffe://other/operator/ann", "spiffe://f/site/b/store", "ann", &whole];
+    for (author, principal) in [0, 1, 2, 3, -1].into_iter().flat_map(|author| principals.map(|named| (author, named))) {
         let record = StateKey::NextStore.key().raw().clone();
         let mutation = v1::Mutation { key: record, value: Some(encode_next_id(7)), expires_at: 0 };
         let change = v1::RangeWrite { conditions: vec![], mutations: vec![mutation] };
         let request =
             v1::RangeRequest { body: Some(v1::range_request::Body::Change(change)), ..v1::RangeRequest::default() };
-        let forward = v1::Forward { forward_id: 5, request: Some(request), timeout_ms: 1_000, hops: 1, author };
+        let principal = principal.to_owned();
+        let named = principal.len();
+        let forward =
+            v1::Forward { forward_id: 5, request: Some(request), timeout_ms: 1_000, hops: 1, author, principal };
         let body = v1::store_message::Body::Forward(forward);
         let bytes = v1::StoreMessage { version: 1, body: Some(body) }.encode_to_vec();
         add(
             seeds,
             "store_messages",
-            format!("a record in the name of author {author}"),
+            format!("a record in the name of author {author}, with a principal of {named} B"),
             &[(0, &bytes), (1, &bytes), (3, &bytes)],
         );
     }
@@ -359,7 +377,89 @@ fn raft(seeds: &mut Vec<Seed>) {
     }
 }
 
+fn records_of_trust(seeds: &mut Vec<Seed>, stamp: u64) {
+    let site = v1::SiteRecord {
+        version: 1,
+        label: "site-1".into(),
+        distrusted_at: stamp,
+        restored_at: stamp,
+        ..v1::SiteRecord::default()
+    };
+    add(seeds, "storage_records", format!("site {stamp}"), &[(8, &site.encode_to_vec())]);
+    let root = |byte| Bytes::from(vec![byte; 32]);
+    let rotation = v1::Rotation {
+        phase: v1::RotationPhase::Switch.into(),
+        new_root: root(9),
+        old_roots: vec![root(1)],
+        begun_at: stamp,
+        phase_at: stamp,
+    };
+    let record = v1::RotationRecord { version: 1, rotation: Some(rotation) };
+    add(seeds, "storage_records", format!("rotation {stamp}"), &[(14, &record.encode_to_vec())]);
+    let token = v1::JoinTokenRecord {
+        version: 1,
+        id: stamp,
+        secret_sha256: root(3),
+        site: "site-1".into(),
+        created_at: stamp,
+        expires_at: stamp,
+        created_by: "spiffe://f/operator/ann".into(),
+        used_by: Some(7_u128.into()),
+        used_at: stamp,
+        used_as: stamp,
+    };
+    add(seeds, "storage_records", format!("token {stamp}"), &[(17, &token.encode_to_vec())]);
+}
+
+fn records_of_rights(seeds: &mut Vec<Seed>) {
+    let grant = v1::Grant { right: 1, keyspace_id: 1, prefix: "a/".into(), ..v1::Grant::default() };
+    let role =
+        v1::RoleRecord { version: 1, name: "r".into(), grants: vec![grant.clone(); 3], members: vec!["*".into(); 2] };
+    let client = v1::ClientGrantsRecord { version: 1, client: "c".into(), grants: vec![grant] };
+    let number = v1::RightsRecord { version: 1, number: MOST, closed: true };
+    let record = |key: &str, value: Vec<u8>| {
+        let key = Key::bound(KeyspaceId::SYSTEM, key.as_bytes());
+        v1::StoredRight { key: key.into(), value: value.into() }
+    };
+    let records = vec![
+        record("rights/client/c", client.encode_to_vec()),
+        record("rights/role/r", role.encode_to_vec()),
+        record("rights/version", v1::RightsRecord { number: 7, ..number }.encode_to_vec()),
+    ];
+    let file = v1::StoredRights { version: 1, records };
+    for (name, bytes) in [
+        ("role", role.encode_to_vec()),
+        ("client", client.encode_to_vec()),
+        ("number", number.encode_to_vec()),
+        ("file", file.encode_to_vec()),
+    ] {
+        add(seeds, "storage_records", format!("rights: {name}"), &[(16, &bytes)]);
+    }
+}
+
+fn records_of_the_audit(seeds: &mut Vec<Seed>) {
+    for number in [1, 1 << 48, MOST] {
+        let argument = v1::AuditArgument { name: "key".into(), value: "/1/m".into() };
+        let named = v1::AuditEntry { at: number, store_id: number, number, times: number, ..Default::default() };
+        let entry = v1::AuditEntry {
+            version: 1,
+            site: "east".into(),
+            who: "spiffe://f/operator/ann".into(),
+            what: "split-range".into(),
+            arguments: vec![argument; 2],
+            ..named
+        };
+        add(seeds, "storage_records", format!("audit {number}"), &[(15, &entry.encode_to_vec())]);
+        let waiting = v1::WaitingAudit { version: 1, entries: vec![entry; 2] }.encode_to_vec();
+        add(seeds, "small_files", format!("audit: {number}"), &[(3, &waiting)]);
+    }
+    let empty = [&[8, 1][..], &[0x12, 0].repeat(5_000)].concat();
+    add(seeds, "small_files", "audit: many empty ones", &[(3, &empty), (3, b"\xff")]);
+}
+
 fn records(seeds: &mut Vec<Seed>) {
+    records_of_the_audit(seeds);
+    records_of_rights(seeds);
     let seen = |counted| {
         let store = v1::SeenStore { store_id: 2, incarnation: counted, started_at: counted, counter: counted };
         v1::SeenStores { version: 1, stores: vec![store] }.encode_to_vec()
@@ -381,6 +481,7 @@ fn records(seeds: &mut Vec<Seed>) {
         add(seeds, "storage_records", format!("counter {counted}"), &[(3, &reserved.encode_to_vec())]);
         let next = v1::NextId { version: 1, next: counted };
         add(seeds, "storage_records", format!("next id {counted}"), &[(12, &next.encode_to_vec())]);
+        records_of_trust(seeds, counted);
         let numbers: Vec<u8> = [counted; 3].iter().flat_map(|number| number.to_be_bytes()).collect();
         add(seeds, "storage_records", format!("hard state {counted}"), &[(5, &numbers), (6, &numbers)]);
         let state = Store::founded().state(SHARED);

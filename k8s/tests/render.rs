@@ -225,6 +225,108 @@ fn every_version_of_external_dns_finds_the_name_that_a_store_advertises() {
     }
 }
 
+/// The example of `flat-mirror`, whose stores have certificates of cert-manager, with another choice.
+fn with_trust(trust: &str) -> Fleet {
+    let text = std::fs::read_to_string("examples/flat-mirror/fleet.yaml").unwrap();
+    let begin = text.find("trust:\n").unwrap();
+    let end = begin + text[begin..].find("\nstores:").unwrap();
+    let text = text.replace(&text[begin..end], &format!("trust: {trust}"));
+    let text = if trust.contains("insecure") { text.replace(", certificate: prod-prometheus", "") } else { text };
+    let report = validate(&text);
+    report.fleet.unwrap_or_else(|| panic!("{:#?}", report.findings))
+}
+
+fn environment(pod: &Value, name: &str) -> Option<String> {
+    let all = pod["containers"][0]["env"].as_array().unwrap();
+    Some(all.iter().find(|variable| variable["name"] == name)?["value"].as_str()?.to_owned())
+}
+
+#[test]
+fn a_fleet_that_trusts_everybody_says_so_twice_and_has_no_certificate() {
+    for tree in render(&with_trust("{mode: insecure}")) {
+        let pod = pod(&tree);
+        assert_eq!(pod["containers"][0]["args"], json!(["start", "--insecure", "--insecure"]));
+        assert_eq!(environment(&pod, "HOLDFAST_TLS"), None);
+        assert_eq!(pod["volumes"].as_array().unwrap().len(), 1);
+        let endpoint = &object(&tree, "service-monitor.yaml")["spec"]["endpoints"][0];
+        assert_eq!((&endpoint["port"], &endpoint["tlsConfig"]), (&json!("http"), &Value::Null));
+        assert!(!tree.files.contains_key("certificate.yaml"));
+        assert!(!tree.files["config-map.yaml"].contains("listen-metrics"));
+    }
+}
+
+#[test]
+fn certificate_key_and_roots_lie_in_one_folder_that_nobody_else_reads() {
+    let fleet = with_trust("{mode: secret, domain: kv.example}");
+    for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
+        let pod = pod(tree);
+        assert_eq!(pod["containers"][0]["args"], json!(["start"]), "nothing is said to be insecure");
+        let folder = environment(&pod, "HOLDFAST_TLS").unwrap();
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| mount["mountPath"] == folder).unwrap();
+        assert_eq!((&mount["name"], &mount["readOnly"]), (&json!("tls"), &json!(true)));
+        let volume = &pod["volumes"][1];
+        assert_eq!((&volume["name"], &volume["projected"]["defaultMode"]), (&json!("tls"), &json!(0o440)));
+        assert!(pod["securityContext"]["fsGroup"].is_number(), "its group reads them");
+        let item = |key: &str| json!({"key": key, "path": key});
+        let secret = json!({
+            "name": format!("prod-{}-tls", site.name), "items": [item("tls.crt"), item("tls.key"), item("ca.crt")]
+        });
+        assert_eq!(volume["projected"]["sources"], json!([{"secret": secret}]));
+        assert!(!tree.files.contains_key("certificate.yaml"), "whoever made the Secret looks after it");
+    }
+    let named = render(&with_trust("{mode: secret, domain: kv.example, secret: mine}"));
+    assert_eq!(pod(&named[0])["volumes"][1]["projected"]["sources"][0]["secret"]["name"], "mine");
+}
+
+#[test]
+fn each_site_asks_cert_manager_for_what_its_stores_are() {
+    let fleet = example("flat-mirror");
+    for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
+        let certificate = object(tree, "certificate.yaml");
+        let spec = &certificate["spec"];
+        assert_eq!(spec["uris"], json!([format!("spiffe://kv.example/site/{}/store", site.name)]));
+        assert_eq!(spec["issuerRef"], json!({"group": "cert-manager.io", "kind": "Issuer", "name": "prod"}));
+        assert_eq!((&spec["duration"], &spec["renewBefore"]), (&json!("720h0m0s"), &json!("240h0m0s")));
+        for usage in ["server auth", "client auth"] {
+            assert!(spec["usages"].as_array().unwrap().contains(&json!(usage)), "each store is at both ends");
+        }
+        // What is issued is what is mounted, with the roots from elsewhere.
+        let sources = pod(tree)["volumes"][1]["projected"]["sources"].clone();
+        assert_eq!(sources[0]["secret"]["name"], spec["secretName"]);
+        assert_eq!(sources[0]["secret"]["items"].as_array().unwrap().len(), 2);
+        let roots = json!({"name": "prod-roots", "items": [{"key": "ca.crt", "path": "ca.crt"}]});
+        assert_eq!(sources[1], json!({"configMap": roots}));
+    }
+}
+
+#[test]
+fn prometheus_shows_a_certificate_and_looks_for_the_name_that_the_stores_have() {
+    let fleet = example("flat-mirror");
+    for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
+        let endpoint = object(tree, "service-monitor.yaml")["spec"]["endpoints"][0].clone();
+        let certificate = object(tree, "certificate.yaml");
+        assert_eq!((&endpoint["port"], &endpoint["scheme"]), (&json!("metrics"), &json!("https")));
+        let tls = &endpoint["tlsConfig"];
+        assert_eq!(tls["serverName"], format!("{}.kv.example", site.name));
+        assert_eq!(certificate["spec"]["dnsNames"], json!([tls["serverName"]]));
+        for (reference, key) in
+            [(&tls["ca"]["secret"], "ca.crt"), (&tls["cert"]["secret"], "tls.crt"), (&tls["keySecret"], "tls.key")]
+        {
+            assert_eq!(reference, &json!({"name": "prod-prometheus", "key": key}));
+        }
+        // The port that it names is there, stores listen on it, and it alone is open to Prometheus.
+        let service = object(tree, "service-stores.yaml");
+        let port = service["spec"]["ports"].as_array().unwrap().iter().find(|port| port["name"] == "metrics").unwrap();
+        assert_eq!(port["port"], 7600);
+        assert!(tree.files["config-map.yaml"].contains(r#"listen-metrics = "0.0.0.0:7600""#));
+        let ingress = objects(&tree.files["network-policy.yaml"])[1]["spec"]["ingress"].clone();
+        let is_prometheus = |rule: &&Value| rule.to_string().contains("monitoring");
+        let open = ingress.as_array().unwrap().iter().find(is_prometheus).unwrap();
+        assert_eq!(open["ports"], json!([{"port": 7600, "protocol": "TCP"}]));
+    }
+}
+
 #[test]
 fn the_schema_has_every_key_of_the_examples() {
     let schema: Value = serde_json::from_str(&schema()).unwrap();

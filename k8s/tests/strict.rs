@@ -193,11 +193,14 @@ fn what_an_api_server_refuses_is_refused() {
     const POLICY: &str = "cilium.io/v2 CiliumNetworkPolicy";
     const EXPORT: &str = "multicluster.x-k8s.io/v1alpha1 ServiceExport";
     const POOL: &str = "projectcalico.org/v3 IPPool";
+    const CERTIFICATE: &str = "cert-manager.io/v1 Certificate";
     let without = |object: &mut Value, field: &str| drop(object["spec"].as_object_mut().unwrap().remove(field));
-    let cases: [(Value, &str); 15] = [
+    let cases: [(Value, &str); 17] = [
         (changed("apps/v1 StatefulSet", |o| o["spec"]["serviceNames"] = json!("x")), "serviceNames"),
         (changed("monitoring.coreos.com/v1 ServiceMonitor", |o| without(o, "selector")), "'selector' is a required"),
         (changed(POOL, |o| without(o, "cidr")), "'cidr' is a required"),
+        (changed(CERTIFICATE, |o| o["spec"]["usages"][1] = json!("server")), "'server' is not one of"),
+        (changed(CERTIFICATE, |o| without(o, "issuerRef")), "'issuerRef' is a required"),
         (changed("skupper.io/v2alpha1 Listener", |o| without(o, "host")), "'host' is a required"),
         (changed(RULE, |o| o["spec"]["groups"][0]["rules"][0]["for"] = json!("30 s")), "'30 s' does not match"),
         (changed(RULE, |o| o["spec"]["groups"][0]["partial_response_strategy"] = json!("warn")), "must be translated"),

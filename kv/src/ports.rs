@@ -93,6 +93,8 @@ pub enum Note {
 pub trait PlacementLink: Send + Sync {
     /// The records of the stores of the fleet changed: these are all of them, also those of stores that were forgotten.
     fn directory(&self, stores: &[holdfast_placement::StoreRecord]);
+    /// What was last said of the sites that were distrusted once, by who leads the system range.
+    fn sites(&self, _sites: &[holdfast_placement::SiteTrust]) {}
     /// What was heard of ranges elsewhere.
     fn learned(&self, hints: &[crate::core::message::RangeHint]);
     /// A range looks different now: bounds, replicas or leader.

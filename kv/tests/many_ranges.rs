@@ -223,7 +223,7 @@ impl Fleet {
                 }
                 PlacementTask::Tell(PlacementNews::Headroom(told)) => self.headroom.extend(told),
                 PlacementTask::Complain(what) => panic!("{what}"),
-                PlacementTask::Directory(_) | PlacementTask::Tell(_) => {}
+                PlacementTask::Directory(_) | PlacementTask::Sites(_) | PlacementTask::Tell(_) => {}
             }
         }
     }

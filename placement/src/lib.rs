@@ -14,9 +14,13 @@
 //! - [`planner`]: one file per concern, and [`plan`] which orders them
 //! - [`mod@headroom`]: what the survivors have to spare when a site is lost
 //! - [`state`]: the names and records that placement keeps in the system range
+//! - [`trust`]: of these, what is kept of whether sites are believed, and of a rotation of the root
+//! - [`tokens`]: and of one-time tokens to join with
+//! - [`distrust`]: what it means to distrust a site
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod distrust;
 pub mod guards;
 pub mod headroom;
 mod layout;
@@ -24,8 +28,11 @@ pub mod operator;
 pub mod planner;
 pub mod policy;
 pub mod state;
+pub mod tokens;
+pub mod trust;
 pub mod view;
 
+pub use distrust::{Meaning, judge_distrust};
 pub use headroom::{Headroom, headroom};
 pub use operator::{Influence, Operator, Reason, SplitPoint, Step};
 pub use planner::{CannotLeave, Held, Plan, explain, judge_leaving, plan};
@@ -34,4 +41,6 @@ pub use state::{
     CannotMove, FormerIdentity, KeyspaceRecord, SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord,
     admit_store, check_identity, move_site,
 };
+pub use tokens::{TokenRecord, TokenUse};
+pub use trust::{CannotChangeTrust, RootPrint, Rotation, RotationPhase, SiteTrust, change_trust};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

@@ -9,7 +9,12 @@
 //! | `keyspace/<name>` | [`KeyspaceRecord`] |
 //! | `range/<id>` | the range's descriptor, as last reported |
 //! | `policy/<keyspace>` | [`crate::Policy`] |
+//! | `trust/rotation` | [`crate::Rotation`] |
+//! | `token/<id>` | [`crate::TokenRecord`] |
 //! | `operator/<range>` | [`crate::Operator`] in flight |
+//! | `rights/version` | the number of the last change of rights, and whether they are closed |
+//! | `rights/role/<name>` | the grants and the members of a role |
+//! | `rights/client/<name>` | the grants of a client; `*` in place of the name: of every client |
 //!
 //! Ids are written as 16 (keyspaces: 8) hexadecimal digits, so that keys sort by number.
 
@@ -19,8 +24,11 @@
 )]
 
 use holdfast_types::{
-    Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, SiteName, StoreId, Timestamp, limits,
+    Clients, Key, KeyRange, KeyspaceId, KeyspaceName, RangeId, Rejected, RoleName, SiteName, StoreId, Timestamp,
+    TokenId, limits,
 };
+
+use crate::trust::SiteTrust;
 
 /// The name of one fact.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +49,16 @@ pub enum StateKey {
     Policy(KeyspaceId),
     /// A range's operator in flight.
     Operator(RangeId),
+    /// The rotation of the root.
+    Rotation,
+    /// A one-time token to join with.
+    JoinToken(TokenId),
+    /// What changes with every change of rights.
+    RightsVersion,
+    /// A role.
+    Role(RoleName),
+    /// The grants of one client, or of every one.
+    ClientGrants(Clients),
 }
 
 const NEXT_STORE: &str = "id/next-store";
@@ -51,6 +69,12 @@ const SITE: &str = "site/";
 const RANGE: &str = "range/";
 const POLICY: &str = "policy/";
 const OPERATOR: &str = "operator/";
+const ROTATION: &str = "trust/rotation";
+const JOIN_TOKEN: &str = "token/";
+const RIGHTS: &str = "rights/";
+const RIGHTS_VERSION: &str = "rights/version";
+const ROLE: &str = "rights/role/";
+const CLIENT_GRANTS: &str = "rights/client/";
 
 impl StateKey {
     /// The key in the system range.
@@ -65,6 +89,11 @@ impl StateKey {
             Self::Range(id) => format!("{RANGE}{:016x}", id.0),
             Self::Policy(keyspace) => format!("{POLICY}{:08x}", keyspace.0),
             Self::Operator(id) => format!("{OPERATOR}{:016x}", id.0),
+            Self::Rotation => ROTATION.to_owned(),
+            Self::JoinToken(id) => format!("{JOIN_TOKEN}{id}"),
+            Self::RightsVersion => RIGHTS_VERSION.to_owned(),
+            Self::Role(name) => format!("{ROLE}{name}"),
+            Self::ClientGrants(clients) => format!("{CLIENT_GRANTS}{clients}"),
         };
         Key::bound(KeyspaceId::SYSTEM, name.as_bytes())
     }
@@ -77,6 +106,16 @@ impl StateKey {
             Self::NextStore
         } else if name == NEXT_KEYSPACE {
             Self::NextKeyspace
+        } else if name == ROTATION {
+            Self::Rotation
+        } else if name == RIGHTS_VERSION {
+            Self::RightsVersion
+        } else if let Some(role) = name.strip_prefix(ROLE) {
+            Self::Role(RoleName::new(role).ok()?)
+        } else if let Some(clients) = name.strip_prefix(CLIENT_GRANTS) {
+            Self::ClientGrants(clients.parse().ok()?)
+        } else if let Some(id) = name.strip_prefix(JOIN_TOKEN) {
+            Self::JoinToken(id.parse().ok()?)
         } else if let Some(keyspace) = name.strip_prefix(KEYSPACE) {
             Self::Keyspace(KeyspaceName::new(keyspace).ok()?)
         } else if let Some(id) = name.strip_prefix(STORE) {
@@ -124,10 +163,22 @@ impl StateKey {
         all(POLICY)
     }
 
+    /// All one-time tokens to join with.
+    #[must_use]
+    pub fn all_join_tokens() -> KeyRange {
+        all(JOIN_TOKEN)
+    }
+
     /// All operators in flight.
     #[must_use]
     pub fn all_operators() -> KeyRange {
         all(OPERATOR)
+    }
+
+    /// All that is kept of rights, what changes with every change of them included.
+    #[must_use]
+    pub fn all_rights() -> KeyRange {
+        all(RIGHTS)
     }
 }
 
@@ -241,13 +292,29 @@ pub struct SiteRecord {
     pub identity: Option<String>,
     /// What it was bound to before it moved; the newest last, at most [`limits::SITE_MOVES_KEPT`].
     pub former: Vec<FormerIdentity>,
+    /// When an operator had it distrusted; `None`: never.
+    pub distrusted_at: Option<Timestamp>,
+    /// When it was trusted again; `None`: never.
+    pub restored_at: Option<Timestamp>,
 }
 
 impl SiteRecord {
     /// A site that has not moved.
     #[must_use]
     pub fn new(label: SiteName, identity: Option<String>) -> Self {
-        Self { label, identity, former: Vec::new() }
+        Self { label, identity, former: Vec::new(), distrusted_at: None, restored_at: None }
+    }
+
+    /// What was last said of whether it is believed.
+    #[must_use]
+    pub fn trust(&self) -> SiteTrust {
+        SiteTrust { site: self.label.clone(), distrusted_at: self.distrusted_at, restored_at: self.restored_at }
+    }
+
+    /// True when nobody is to believe its stores.
+    #[must_use]
+    pub fn is_distrusted(&self) -> bool {
+        self.trust().is_distrusted()
     }
 }
 
@@ -384,7 +451,7 @@ pub fn move_site(
     let mut former = known.former.clone();
     former.push(FormerIdentity { identity: bound, until: now });
     former.drain(..former.len().saturating_sub(limits::SITE_MOVES_KEPT));
-    Ok(Some(SiteRecord { label: label.clone(), identity: Some(identity.to_owned()), former }))
+    Ok(Some(SiteRecord { identity: Some(identity.to_owned()), former, ..known.clone() }))
 }
 
 /// Of a proof that is refused this much is shown.
@@ -435,13 +502,31 @@ mod tests {
             (StateKey::Range(RangeId::MAX), Some(StateKey::all_ranges())),
             (StateKey::Policy(KeyspaceId(3)), Some(StateKey::all_policies())),
             (StateKey::Operator(RangeId(1)), Some(StateKey::all_operators())),
+            (StateKey::Rotation, None),
+            (StateKey::JoinToken(TokenId::of(u64::MAX)), Some(StateKey::all_join_tokens())),
+            (StateKey::RightsVersion, Some(StateKey::all_rights())),
+            (StateKey::Role(RoleName::new("readers").unwrap()), Some(StateKey::all_rights())),
+            (StateKey::ClientGrants(Clients::Every), Some(StateKey::all_rights())),
+            (StateKey::ClientGrants("billing.v2".parse().unwrap()), Some(StateKey::all_rights())),
         ];
         for (key, all) in keys {
             assert_eq!(StateKey::parse(&key.key()), Some(key.clone()));
             assert!(all.is_none_or(|all| all.contains(&key.key())), "{key:?}");
         }
-        for foreign in ["store/7", "store/+000000000000007", "site/", "keyspace/No", "other", "policy/0000000100000000"]
-        {
+        for foreign in [
+            "trust/",
+            "trust/rotation/",
+            "rights/",
+            "rights/role/R",
+            "rights/client/",
+            "rights/client/**",
+            "store/7",
+            "store/+000000000000007",
+            "site/",
+            "keyspace/No",
+            "other",
+            "policy/0000000100000000",
+        ] {
             assert_eq!(StateKey::parse(&Key::bound(KeyspaceId::SYSTEM, foreign.as_bytes())), None, "{foreign}");
         }
         let elsewhere = Key::bound(KeyspaceId::DEFAULT, StateKey::NextStore.key().user_key());

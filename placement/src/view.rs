@@ -21,12 +21,16 @@ pub struct FleetView {
 }
 
 /// One store.
+///
+/// - One that is distrusted is not alive ([`StoreView::distrust`]).
 #[derive(Clone, PartialEq, Debug)]
 pub struct StoreView {
     /// Its site.
     pub site: SiteName,
     /// True while it reports in time.
     pub alive: bool,
+    /// True when its site is distrusted: whatever it says, nobody hears it, and it is lost at once.
+    pub distrusted: bool,
     /// False until the records of stores were read since it was heard again: it may have been forgotten meanwhile, and gets no
     /// replicas.
     pub is_confirmed: bool,
@@ -144,12 +148,18 @@ impl FleetView {
         self.stores.get(&store).is_some_and(|s| s.leaving)
     }
 
-    /// True when the store has been silent for the whole grace time, or is no member any more.
+    /// True when the store has been silent for the whole grace time, is distrusted, or is no member any more.
     #[must_use]
     pub fn is_lost(&self, store: StoreId, limits: &MoveLimits) -> bool {
         self.stores.get(&store).is_none_or(|s| {
-            !s.alive && s.silent_since.is_some_and(|since| self.now.since(since) >= limits.replace_after)
+            let is_over = |since| self.now.since(since) >= limits.replace_after;
+            s.distrusted || (!s.alive && s.silent_since.is_some_and(is_over))
         })
+    }
+
+    /// Counts the stores of these sites as lost. Nobody waits for them: who said that they are not to be believed has decided.
+    pub fn distrust(&mut self, sites: &BTreeSet<SiteName>) {
+        self.stores.values_mut().filter(|store| sites.contains(&store.site)).for_each(StoreView::distrust);
     }
 
     /// True when the store may be given replicas.
@@ -178,6 +188,11 @@ impl FleetView {
 }
 
 impl StoreView {
+    /// Nobody is to hear it any more.
+    pub fn distrust(&mut self) {
+        (self.distrusted, self.alive, self.alive_since) = (true, false, None);
+    }
+
     /// True when nothing but a lack of space keeps replicas from it.
     #[must_use]
     pub fn could_take_replicas(&self) -> bool {
@@ -190,6 +205,7 @@ impl StoreView {
         Self {
             site,
             alive: true,
+            distrusted: false,
             is_confirmed: true,
             silent_since: None,
             alive_since: None,

@@ -3,7 +3,7 @@
 //! Commands: `store ID site=S [cores=N] [used=MILLICORES]`, `range ID voters=S/S [leader=S] [count=N] [size_mib=N] [rps=N]`,
 //! `set STORE [alive=] [draining=] [leaving=] [disk_ok=] [free_percent=] [used=]`, `lag RANGE STORE` and `catch_up RANGE STORE`, `load RANGE RPS`, `policy [replicas=] [goal=] [prefer=S/S]
 //! [system_replicas=]`, `wait SECONDS`, `plan` (shows, does nothing), `round` (does the first steps), `settle` (rounds until
-//! nothing is left), `leave STORE...` (judges it, and marks them if they may), `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`,
+//! nothing is left), `leave STORE...` (judges it, and marks them if they may), `distrust SITE` (says what it means, and does it), `restore SITE`, `copies ROUNDS` (how long a copy takes), `show`, `counts`, `headroom`, `admit LABEL [id=]`,
 //! `move LABEL to=UID`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -17,7 +17,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use holdfast_placement::{
-    FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_leaving, move_site, plan,
+    FleetView, SiteRecord, StoreView, SurvivalGoal, admit_store, headroom, judge_distrust, judge_leaving, move_site,
+    plan,
 };
 use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, Rejected, SiteName, StoreId, Timestamp};
 use model::Model;
@@ -66,6 +67,11 @@ impl goldenscript::Runner for Runner {
                 Ok(format!("settled after {rounds} rounds\n{held}"))
             }
             "leave" => self.leave(&mut args),
+            "distrust" => self.distrust(&mut args),
+            "restore" => {
+                self.model.restore(&SiteName::new(args.next_pos().ok_or("which site?")?)?);
+                Ok(String::new())
+            }
             "copies" => {
                 self.model.copy_rounds = args.next_pos().ok_or("how many rounds?")?.parse()?;
                 Ok(String::new())
@@ -163,6 +169,18 @@ impl Runner {
             self.model.view.stores.get_mut(&store).ok_or("no such store")?.leaving = true;
         }
         Ok("they leave".to_owned())
+    }
+
+    fn distrust(&mut self, args: &mut Args<'_>) -> Answer {
+        let site = SiteName::new(args.next_pos().ok_or("which site?")?)?;
+        let meaning = judge_distrust(&self.model.view, &self.model.policies, &site);
+        self.model.distrust(&site);
+        let (stores, stopped) = (meaning.stores.len(), meaning.stopped.len());
+        let headroom = meaning.headroom.map_or_else(|| "not known".to_owned(), |headroom| headroom.to_string());
+        Ok(format!(
+            "{stores} stores count as lost, {} ranges are led there, {} lose a voter, {stopped} stop, {} get no other; {headroom}",
+            meaning.led, meaning.losing_a_voter, meaning.without_replacement
+        ))
     }
 
     fn damage(&mut self, args: &mut Args<'_>) -> Answer {

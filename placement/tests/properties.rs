@@ -7,7 +7,9 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use holdfast_placement::{CannotLeave, FleetView, Policies, RangeLoad, RangeView, Reason, StoreView, judge_leaving};
+use holdfast_placement::{
+    CannotLeave, FleetView, Policies, RangeLoad, RangeView, Reason, StoreView, judge_distrust, judge_leaving,
+};
 use holdfast_types::{Key, KeyRange, KeyspaceId, Moment, RangeId, SiteName, StoreId};
 use model::Model;
 use proptest::prelude::*;
@@ -128,6 +130,34 @@ proptest! {
         for range in model.view.ranges.values() {
             prop_assert!(range.learners().next().is_none() && !range.descriptor.is_joint(), "{:?}", range.descriptor);
         }
+    }
+
+    /// The model panics when something is copied or handed over to a store that is not believed. What was said before it was done is what
+    /// becomes of it: ranges that go on have a leader elsewhere, and those that are to be replaced end with no voter there.
+    #[test]
+    fn a_distrusted_site_ends_without_leaders_and_without_voters_that_have_another_place(
+        start in start(),
+        which in any::<u8>(),
+        copy_rounds in 0usize..4,
+    ) {
+        let mut model = build(&Start { dead: vec![], draining: None, ..start });
+        prop_assert!(model.settle(400).is_some());
+        let sites: Vec<SiteName> = model.view.sites().into_iter().cloned().collect();
+        let site = sites[usize::from(which) % sites.len()].clone();
+        let meaning = judge_distrust(&model.view, &model.policies, &site);
+        model.distrust(&site);
+        model.copy_rounds = copy_rounds;
+        prop_assert!(model.settle(4_000).is_some(), "still moving:\n{}", model.show());
+        let there = |range: &RangeView| range.descriptor.voters().filter(|voter| voter.site == site).count();
+        let mut left = 0;
+        for (id, range) in &model.view.ranges {
+            prop_assert_eq!(range.leader.is_none(), meaning.stopped.contains(id), "{}:\n{}", id, model.show());
+            prop_assert!(range.leader.is_none_or(|leader| model.view.is_alive(leader)));
+            left += usize::from(there(range) > 0 && range.leader.is_some());
+        }
+        let stopped = meaning.stopped.len();
+        prop_assert!(left <= meaning.without_replacement, "{left} keep a voter there, {stopped} stopped: {:?}\n{}", model.held(), model.show());
+        prop_assert_eq!(meaning.is_last, sites.len() == 1);
     }
 
     /// Whatever was judged about them, no range is ever weaker than before; and those that may leave end with nothing.

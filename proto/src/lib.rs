@@ -15,6 +15,10 @@ pub mod codec;
 pub mod convert;
 pub mod fields;
 
+/// The header of a call with the id of the fleet that it is meant for, in 32 hexadecimal digits. A store of another fleet refuses such a call with
+/// FAILED_PRECONDITION before it does anything. Without the header a call is meant for whoever gets it.
+pub const FLEET_HEADER: &str = "holdfast-fleet";
+
 /// Package `holdfast.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, rustdoc::all)]
 pub mod v1 {

@@ -2,6 +2,9 @@
 //!
 //! Anybody who knows the fleet's id can say a hello under any name. A store that a record of the fleet or this store's own disk names is
 //! *proved*; of all others a few are remembered ([`limits::UNPROVED_STORES`]), and no word of theirs ends this store.
+//!
+//! With TLS nobody says a hello for another site than that of his certificate, nor under the name of a store that is on record as another
+//! site's: whoever has the keys of one site speaks for the stores of that site, and for no others.
 
 #![cfg_attr(
     not(test),
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
+use holdfast_trust::Party;
 use holdfast_types::{FleetId, Incarnation, OutOfBounds, SiteName, StoreId, limits};
 use parking_lot::Mutex;
 
@@ -95,15 +99,6 @@ pub struct Introduction {
     pub addresses: Addresses,
 }
 
-/// How connections are protected.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Security {
-    /// Not at all: the network between the stores must be trusted. The handshake keeps honest stores from mistakes, it does not
-    /// keep out a liar. Certificates will be a second variant; `LinkHello.identity_proof` is kept for them.
-    #[default]
-    Plain,
-}
-
 /// Why a connection was not taken by the other store.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
@@ -155,6 +150,16 @@ pub enum Refusal {
         "this store was forgotten by the fleet: its identity is over; start it with an empty data directory to join as a new store"
     )]
     Forgotten,
+    /// The certificate is of another site than the one that the connecting store says, or that the fleet has it on record with.
+    #[error(
+        "the certificate is of site {certificate}, and the store is one of site {said}: start it with a certificate of its own site"
+    )]
+    NotItsSite {
+        /// Whose the certificate is.
+        certificate: SiteName,
+        /// Where the store says that it is, or the fleet.
+        said: SiteName,
+    },
     /// What was said is no proper handshake.
     #[error("no proper handshake: {0}")]
     Malformed(String),
@@ -181,6 +186,8 @@ pub(crate) struct Caller {
     pub(crate) process: Process,
     pub(crate) site: SiteName,
     pub(crate) class: v1::LinkClass,
+    /// Whose certificate stands behind it; `None` on a plain connection.
+    pub(crate) party: Option<Party>,
 }
 
 /// What is known of one store, of its newest process that was taken.
@@ -226,7 +233,8 @@ pub struct Incarnations {
     /// Who refused this store, and the later life of it that was seen there.
     refused: Arc<Mutex<Option<SeenElsewhere>>>,
     forgotten: Arc<Mutex<BTreeSet<StoreId>>>,
-    proved: Arc<Mutex<BTreeSet<StoreId>>>,
+    /// Those that are on record, with the site that they are on record with.
+    proved: Arc<Mutex<BTreeMap<StoreId, Option<SiteName>>>>,
 }
 
 /// Another store has seen more of this one than it knows itself.
@@ -271,7 +279,17 @@ impl Incarnations {
 
     /// A record of the fleet, or this store's own disk, names a store: it is more than its own word.
     pub fn prove(&self, store: StoreId) {
-        self.proved.lock().insert(store);
+        self.proved.lock().entry(store).or_default();
+    }
+
+    /// The same of a record that says of which site the store is: with TLS nobody with a certificate of another site is taken for it.
+    pub fn prove_of(&self, store: StoreId, site: &SiteName) {
+        self.proved.lock().insert(store, Some(site.clone()));
+    }
+
+    /// Of which site a store is on record.
+    fn site_of(&self, store: StoreId) -> Option<SiteName> {
+        self.proved.lock().get(&store).cloned().flatten()
     }
 
     /// Stores remembered.
@@ -282,7 +300,7 @@ impl Incarnations {
     /// True for a store that is on record.
     #[must_use]
     pub fn is_proved(&self, store: StoreId) -> bool {
-        self.proved.lock().contains(&store)
+        self.proved.lock().contains_key(&store)
     }
 
     /// Sees to it that one more store can be remembered.
@@ -291,7 +309,7 @@ impl Incarnations {
             return Ok(());
         }
         let proved = self.proved.lock();
-        let unproved = newest.iter().filter(|(store, _)| !proved.contains(*store));
+        let unproved = newest.iter().filter(|(store, _)| !proved.contains_key(*store));
         if unproved.clone().count() < limits::UNPROVED_STORES {
             return Ok(());
         }
@@ -391,8 +409,33 @@ pub(crate) fn caller_of(first: &v1::LinkFrame) -> StoreId {
     StoreId::bounded(hello.from_store_id).unwrap_or_default()
 }
 
-/// What a hello of this fleet says of the store that calls, whether it is taken or not; `None`: nothing that can be used.
-pub(crate) fn introduction(identity: &Identity, first: &v1::LinkFrame) -> Option<Introduction> {
+/// A hello fits the certificate that it comes with, if there is one.
+fn check_site(
+    incarnations: &Incarnations,
+    store: StoreId,
+    said: &SiteName,
+    party: Option<&Party>,
+) -> Result<(), Refusal> {
+    let Some(party) = party else { return Ok(()) };
+    // Nobody else gets so far: the port lets in stores alone.
+    let Some(certificate) = party.principal.site() else {
+        return Err(Refusal::malformed(format!("the certificate of {}, who is no store", party.principal)));
+    };
+    let recorded = incarnations.site_of(store);
+    match [Some(said), recorded.as_ref()].into_iter().flatten().find(|site| *site != certificate) {
+        Some(site) => Err(Refusal::NotItsSite { certificate: certificate.clone(), said: site.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What a hello of this fleet says of the store that calls, whether it is taken or not; `None`: nothing that can be used. `party`: whose
+/// certificate came with it.
+pub(crate) fn introduction(
+    identity: &Identity,
+    incarnations: &Incarnations,
+    first: &v1::LinkFrame,
+    party: Option<&Party>,
+) -> Option<Introduction> {
     let Some(Body::Hello(hello)) = &first.body else { return None };
     if wire::calls_from(hello).1 != Some(identity.fleet) {
         return None;
@@ -401,14 +444,16 @@ pub(crate) fn introduction(identity: &Identity, first: &v1::LinkFrame) -> Option
     if store == identity.store || store == StoreId::NONE || addresses.store_to_store.is_empty() {
         return None;
     }
+    check_site(incarnations, store, &site, party).ok()?;
     Some(Introduction { store, incarnation: life.incarnation, site, addresses })
 }
 
-/// The accepting side: judges the first frame.
+/// The accepting side: judges the first frame. `party`: whose certificate came with it; `None` on a plain connection.
 pub(crate) fn judge_hello(
     identity: &Identity,
     incarnations: &Incarnations,
     first: v1::LinkFrame,
+    party: Option<&Party>,
 ) -> Result<Caller, Refusal> {
     let Some(Body::Hello(hello)) = first.body else {
         return Err(Refusal::malformed("the first frame is no hello"));
@@ -426,6 +471,7 @@ pub(crate) fn judge_hello(
     if to != identity.store {
         return Err(Refusal::WrongStore { store: identity.store });
     }
+    check_site(incarnations, store, &site, party)?;
     if store == StoreId::NONE || store == identity.store {
         return Err(Refusal::malformed(format!("a hello from {store} to {}", identity.store)));
     }
@@ -435,7 +481,7 @@ pub(crate) fn judge_hello(
     check_formats(&identity.formats, &life.formats)?;
     let wire::Life { incarnation, process, .. } = life;
     incarnations.admit(store, incarnation, process)?;
-    Ok(Caller { store, incarnation, process, site, class })
+    Ok(Caller { store, incarnation, process, site, class, party: party.cloned() })
 }
 
 /// The connecting side: judges the answer of the store that it meant to reach.

@@ -14,8 +14,23 @@ fn identity(store: u64) -> Identity {
     }
 }
 
+fn site(name: &str) -> SiteName {
+    SiteName::new(name).unwrap()
+}
+
+/// Who has a certificate of a store of this site.
+fn party(of: &str) -> Party {
+    let began = std::time::SystemTime::UNIX_EPOCH;
+    Party {
+        principal: Arc::new(format!("spiffe://f.example/site/{of}/store").parse().unwrap()),
+        issued_at: began,
+        expires_at: began + Duration::from_secs(3_600),
+        fingerprint: holdfast_trust::Fingerprint([7; 32]),
+    }
+}
+
 fn judge(caller: &Identity) -> Result<Caller, Refusal> {
-    judge_hello(&identity(2), &Incarnations::default(), hello(caller, StoreId(2), v1::LinkClass::Log))
+    judge_hello(&identity(2), &Incarnations::default(), hello(caller, StoreId(2), v1::LinkClass::Log), None)
 }
 
 #[test]
@@ -33,7 +48,8 @@ fn an_older_start_of_a_store_is_refused() {
     let seen = Incarnations::default();
     let mut caller = identity(1);
     let judge = |caller: &Identity| {
-        judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log)).map(|caller| caller.incarnation)
+        judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log), None)
+            .map(|caller| caller.incarnation)
     };
     assert_eq!(judge(&caller), Ok(Incarnation(3)));
     caller.incarnation = Incarnation(2);
@@ -45,7 +61,7 @@ fn an_older_start_of_a_store_is_refused() {
 #[test]
 fn who_calls_says_where_it_lives_even_when_it_meant_another() {
     let first = |caller: &Identity, to| hello(caller, StoreId(to), v1::LinkClass::Log);
-    let of = |first: &v1::LinkFrame| introduction(&identity(2), first);
+    let of = |first: &v1::LinkFrame| introduction(&identity(2), &Incarnations::default(), first, None);
     let said = of(&first(&identity(1), 5)).unwrap();
     assert_eq!((said.store, said.incarnation, said.addresses), (StoreId(1), Incarnation(3), identity(1).addresses));
     let mut stranger = identity(1);
@@ -64,8 +80,8 @@ fn a_refused_hello_does_not_count_as_seen() {
     liar.incarnation = Incarnation(99);
     liar.fleet = FleetId(8);
     let hello_of = |caller: &Identity| hello(caller, StoreId(2), v1::LinkClass::Log);
-    assert!(judge_hello(&identity(2), &seen, hello_of(&liar)).is_err());
-    assert!(judge_hello(&identity(2), &seen, hello_of(&identity(1))).is_ok());
+    assert!(judge_hello(&identity(2), &seen, hello_of(&liar), None).is_err());
+    assert!(judge_hello(&identity(2), &seen, hello_of(&identity(1)), None).is_ok());
 }
 
 #[test]
@@ -88,7 +104,7 @@ fn as_process(incarnation: u64, number: u64, started_at: u64) -> Identity {
 }
 
 fn taken(seen: &Incarnations, caller: &Identity) -> Result<Presence, Refusal> {
-    let judged = judge_hello(&identity(2), seen, hello(caller, StoreId(2), v1::LinkClass::Log))?;
+    let judged = judge_hello(&identity(2), seen, hello(caller, StoreId(2), v1::LinkClass::Log), None)?;
     Ok(seen.presence(judged.store, judged.process))
 }
 
@@ -149,7 +165,7 @@ fn a_forgotten_store_is_refused_whatever_it_says_and_told_so() {
         let told = judge_answer(&caller, &known, StoreId(2), refused(&refusal));
         assert_eq!(told, Err(Refusal::Forgotten));
     }
-    assert!(judge_hello(&identity(2), &seen, hello(&identity(3), StoreId(2), v1::LinkClass::Log)).is_ok());
+    assert!(judge_hello(&identity(2), &seen, hello(&identity(3), StoreId(2), v1::LinkClass::Log), None).is_ok());
 }
 
 #[test]
@@ -190,6 +206,7 @@ fn every_refusal_survives_the_wire() {
         Refusal::RunsElsewhere { alive: Incarnation(5) },
         Refusal::PutBack { newest: Incarnation(6), counter: 7 },
         Refusal::Forgotten,
+        Refusal::NotItsSite { certificate: site("b"), said: site("c") },
         Refusal::Malformed("no".into()),
     ];
     for refusal in refusals {
@@ -221,7 +238,7 @@ fn a_refusal_fits_into_a_frame_whatever_was_said() {
         forged(|hello| hello.client_address = "a".repeat(4_000)),
         forged(|hello| hello.class = 99),
     ] {
-        let judged = judge_hello(&identity(2), &Incarnations::default(), hello);
+        let judged = judge_hello(&identity(2), &Incarnations::default(), hello, None);
         let answer = judged.map_or_else(|refusal| refused(&refusal), |_| welcome(&identity(2)));
         assert!(answer.encode_to_vec().len() <= limits::SUPPORT_FRAME_BYTES / 4, "{answer:?}");
     }
@@ -236,8 +253,8 @@ fn numbers_out_of_bounds_are_refused_and_not_remembered() {
         forged(|hello| hello.to_store_id = u64::MAX),
         forged(|hello| hello.started_at = u64::MAX),
     ] {
-        assert!(introduction(&identity(2), &hello).is_none());
-        assert!(matches!(judge_hello(&identity(2), &seen, hello), Err(Refusal::Malformed(_))));
+        assert!(introduction(&identity(2), &seen, &hello, None).is_none());
+        assert!(matches!(judge_hello(&identity(2), &seen, hello, None), Err(Refusal::Malformed(_))));
     }
     assert!(seen.newest.lock().is_empty());
     seen.prove(StoreId(2));
@@ -302,4 +319,50 @@ fn a_welcome_from_another_store_is_not_taken() {
     let answer = welcome(&identity(3));
     let judged = judge_answer(&identity(1), &Incarnations::default(), StoreId(2), answer);
     assert_eq!(judged, Err(Refusal::WrongStore { store: StoreId(3) }));
+}
+
+#[test]
+fn a_certificate_speaks_for_the_stores_of_its_own_site() {
+    let seen = Incarnations::default();
+    let judge = |caller: &Identity, party: &Party| {
+        let first = hello(caller, StoreId(2), v1::LinkClass::Log);
+        let is_introduced = introduction(&identity(2), &seen, &first, Some(party)).is_some();
+        (judge_hello(&identity(2), &seen, first, Some(party)), is_introduced)
+    };
+    let (taken, is_introduced) = judge(&identity(1), &party("a"));
+    assert_eq!(taken.unwrap().party, Some(party("a")));
+    assert!(is_introduced);
+    let liar = judge(&identity(1), &party("b"));
+    let refusal = Refusal::NotItsSite { certificate: site("b"), said: site("a") };
+    assert_eq!(liar, (Err(refusal), false), "nothing that he says of the store is believed");
+    let client = Party { principal: Arc::new("spiffe://f.example/client/x".parse().unwrap()), ..party("a") };
+    assert!(matches!(judge(&identity(1), &client), (Err(Refusal::Malformed(_)), false)));
+}
+
+#[test]
+fn a_store_that_is_on_record_is_of_the_site_that_it_is_on_record_with() {
+    let seen = Incarnations::default();
+    seen.prove_of(StoreId(1), &site("b"));
+    let judge = |said: &str, certificate: Option<&str>| {
+        let caller = Identity { site: site(said), ..identity(1) };
+        let first = hello(&caller, StoreId(2), v1::LinkClass::Support);
+        judge_hello(&identity(2), &seen, first, certificate.map(party).as_ref()).map(|caller| caller.site)
+    };
+    let refusal = Refusal::NotItsSite { certificate: site("c"), said: site("b") };
+    assert_eq!(judge("c", Some("c")), Err(refusal), "another site's store takes its name");
+    assert_eq!(judge("b", Some("b")), Ok(site("b")));
+    seen.prove(StoreId(1));
+    assert!(judge("c", Some("c")).is_err(), "the site stays on record");
+    assert_eq!(judge("c", None), Ok(site("c")), "without certificates it is a store's own word");
+}
+
+#[test]
+fn who_is_refused_for_another_site_is_not_remembered() {
+    let seen = Incarnations::default();
+    let newer = Identity { incarnation: Incarnation(9), ..identity(1) };
+    let judge = |caller: &Identity, of| {
+        judge_hello(&identity(2), &seen, hello(caller, StoreId(2), v1::LinkClass::Log), Some(&party(of)))
+    };
+    assert!(judge(&newer, "b").is_err());
+    assert!(judge(&identity(1), "a").is_ok(), "a liar ended no start of the store");
 }

@@ -30,6 +30,13 @@ pub fn first_frames() -> Vec<(&'static str, Bytes)> {
         ("hello of the support link", handshake::hello(&identity(2), StoreId(1), v1::LinkClass::Support)),
         ("welcome", handshake::welcome(&identity(2))),
         ("refusal", handshake::refused(&handshake::Refusal::OldIncarnation { newest: Incarnation(9) })),
+        (
+            "another site",
+            handshake::refused(&handshake::Refusal::NotItsSite {
+                certificate: SiteName::new("b").expect("a legal name"),
+                said: SiteName::new("c").expect("a legal name"),
+            }),
+        ),
         ("put back", handshake::refused(&handshake::Refusal::PutBack { newest: Incarnation(9), counter: 700 })),
     ];
     frames.map(|(name, frame)| (name, frame.encode_to_vec().into())).into()
@@ -57,8 +64,8 @@ impl Judge {
     /// When the answer does not fit into a frame, or too much is remembered.
     pub fn hello(&mut self, bytes: &[u8]) -> Option<Bytes> {
         let frame = v1::LinkFrame::decode(bytes).ok()?;
-        let _ = handshake::introduction(&self.own, &frame);
-        let answer = match handshake::judge_hello(&self.own, &self.incarnations, frame) {
+        let _ = handshake::introduction(&self.own, &self.incarnations, &frame, None);
+        let answer = match handshake::judge_hello(&self.own, &self.incarnations, frame, None) {
             Ok(caller) => {
                 self.open.push(self.incarnations.presence(caller.store, caller.process));
                 self.incarnations.note(caller.store, caller.incarnation, limits::MAX_COUNTED);
@@ -84,7 +91,7 @@ impl Judge {
             self.own.incarnation = self.own.incarnation.max(seen.incarnation.next());
             self.own.process.started_at = self.own.process.started_at.max(seen.counter) + 1;
             let again = handshake::hello(&self.own, StoreId(2), v1::LinkClass::Control);
-            let taken = handshake::judge_hello(&identity(2), &Incarnations::default(), again);
+            let taken = handshake::judge_hello(&identity(2), &Incarnations::default(), again, None);
             assert!(taken.is_ok(), "whoever believes what it is told is still taken: {taken:?}");
         }
     }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_edge::connection::Via;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_server::StoreTransport;
+use holdfast_trust::Party;
 use holdfast_types::{Incarnation, StoreId, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -42,7 +44,8 @@ pub trait Inbound: Send + Sync {
     /// A stream has nothing to bring, and lives: comes every [`limits::STORE_STREAM_SIGN`] from a stream that is kept open.
     fn lives(&self, from: StoreId, class: Class);
 
-    /// A store of this fleet called and said where it can be reached, whether its stream is taken or not. Nothing of it is proved.
+    /// A store of this fleet called and said where it can be reached, whether its stream is taken or not. Nothing of it is proved but, with TLS,
+    /// its site.
     fn called(&self, introduction: &Introduction);
 
     /// A stream of somebody who says that he is `store` was not taken. Comes now and then, not with every attempt.
@@ -188,13 +191,14 @@ impl Acceptor {
     }
 
     /// Judges a caller; an error comes with the store that it says it is.
-    async fn greet(&self, frames: &mut Frames) -> Result<(Caller, Class), (StoreId, Refusal)> {
+    async fn greet(&self, frames: &mut Frames, party: Option<&Party>) -> Result<(Caller, Class), (StoreId, Refusal)> {
         let first = self.first_frame(frames).await.map_err(|refusal| (StoreId::NONE, refusal))?;
         let store = handshake::caller_of(&first);
-        if let Some(introduction) = handshake::introduction(&self.shared.identity, &first) {
+        let (identity, incarnations) = (&self.shared.identity, &self.shared.incarnations);
+        if let Some(introduction) = handshake::introduction(identity, incarnations, &first, party) {
             self.shared.inbound.called(&introduction);
         }
-        self.judge(first).map_err(|refusal| (store, refusal))
+        self.judge(first, party).map_err(|refusal| (store, refusal))
     }
 
     async fn first_frame(&self, frames: &mut Frames) -> Result<v1::LinkFrame, Refusal> {
@@ -206,8 +210,8 @@ impl Acceptor {
         }
     }
 
-    fn judge(&self, first: v1::LinkFrame) -> Result<(Caller, Class), Refusal> {
-        let caller = handshake::judge_hello(&self.shared.identity, &self.shared.incarnations, first)?;
+    fn judge(&self, first: v1::LinkFrame, party: Option<&Party>) -> Result<(Caller, Class), Refusal> {
+        let caller = handshake::judge_hello(&self.shared.identity, &self.shared.incarnations, first, party)?;
         let class =
             Class::from_wire(caller.class).ok_or_else(|| Refusal::malformed("support has a port of its own"))?;
         Ok((caller, class))
@@ -220,9 +224,10 @@ impl StoreTransport for Acceptor {
 
     async fn open(&self, request: Request<Frames>) -> Result<Response<Answers>, Status> {
         let from = request.remote_addr();
+        let party = request.extensions().get::<Via>().and_then(|via| via.0.party().cloned());
         let mut frames = request.into_inner();
         let (answers, stream) = mpsc::channel(1);
-        let greeted = self.greet(&mut frames).await;
+        let greeted = self.greet(&mut frames, party.as_ref()).await;
         let first = match &greeted {
             Ok(_) => handshake::welcome(&self.shared.identity),
             Err((_, refusal)) => handshake::refused(refusal),
@@ -230,7 +235,8 @@ impl StoreTransport for Acceptor {
         answers.try_send(Ok(first)).expect("the channel is new and holds one frame");
         match greeted {
             Ok((caller, class)) => {
-                tracing::debug!(store = %caller.store, incarnation = %caller.incarnation, ?class, "stream accepted");
+                let proved = caller.party.as_ref().map(|party| tracing::field::display(&party.principal));
+                tracing::debug!(store = %caller.store, incarnation = %caller.incarnation, ?class, proved, "stream accepted");
                 let place = self.shared.slots.take(&caller, class);
                 let received = Direction::Received;
                 let counters = self.shared.traffic.between(received, &caller.site, &self.shared.identity.site);

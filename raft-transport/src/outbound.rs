@@ -11,11 +11,13 @@ use holdfast_proto::careful::careful;
 use holdfast_proto::v1;
 use holdfast_proto::v1::link_frame::Body;
 use holdfast_proto::v1::store_transport_client::StoreTransportClient;
+use holdfast_trust::Callee;
+use holdfast_trust::connect::Connector;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 use tonic::Streaming;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::class::Class;
 use crate::handshake::{self, Refusal};
@@ -161,6 +163,7 @@ impl Link {
         self.queue.open(connection);
         let failure = tokio::select! {
             failure = until_end(&mut answers) => Some(failure),
+            failure = self.until_distrusted(&address.site) => Some(failure),
             _ = address_watch.changed() => None,
         };
         self.queue.fail();
@@ -173,7 +176,7 @@ impl Link {
         address: &Address,
         connection: Connection,
     ) -> Result<(Streaming<v1::LinkFrame>, Incarnation), Failure> {
-        let channel = endpoint(address)?.connect().await.map_err(|error| Failure::lost(source_of(&error)))?;
+        let channel = self.connect(address).await?;
         let mut client = StoreTransportClient::new(careful(channel));
         let hello = handshake::hello(&self.shared.identity, self.store, self.class.to_wire());
         let counters = self.shared.traffic.between(Direction::Sent, &self.shared.identity.site, &address.site);
@@ -191,6 +194,37 @@ impl Link {
         let judged = handshake::judge_answer(&self.shared.identity, &self.shared.incarnations, self.store, first);
         Ok((answers, judged.map_err(Failure::Refused)?))
     }
+
+    /// With TLS nobody answers but a store of the site that the address is known by.
+    async fn connect(&self, address: &Address) -> Result<Channel, Failure> {
+        let endpoint = endpoint(address)?;
+        let connected = match self.shared.security.trust() {
+            None => endpoint.connect().await,
+            Some(_) if self.shared.security.is_distrusted(&address.site) => return Err(distrusted(&address.site)),
+            Some(trust) => {
+                let callee = Callee::StoreOf(address.site.clone());
+                let connector = Connector::new(Some(Arc::clone(trust)), callee, limits::STREAM_CONNECT_TIMEOUT);
+                endpoint.connect_with_connector(connector).await
+            }
+        };
+        connected.map_err(|error| Failure::lost(source_of(&error)))
+    }
+
+    /// Waits until the stores of this site are not trusted any more.
+    async fn until_distrusted(&self, site: &SiteName) -> Failure {
+        let mut changes = self.shared.trust_changes.subscribe();
+        while !self.shared.security.is_distrusted(site) {
+            if changes.changed().await.is_err() {
+                // The transport is gone, and this with it.
+                std::future::pending::<()>().await;
+            }
+        }
+        distrusted(site)
+    }
+}
+
+fn distrusted(site: &SiteName) -> Failure {
+    Failure::lost(format!("site {site} is distrusted"))
 }
 
 /// Tells [`crate::Inbound`] of the end of a connection, however it ends.
@@ -330,6 +364,7 @@ mod tests {
             incarnation: Incarnation(2),
             process: handshake::Process::default(),
             class: Class::Log.to_wire(),
+            party: None,
         };
         let mut calls = slots.calls_of(StoreId(2));
         slots.take(&caller(3), Class::Log);

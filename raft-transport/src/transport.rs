@@ -18,10 +18,11 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
 use crate::class::{Cause, Class};
-use crate::handshake::{Identity, Incarnations, Security};
+use crate::handshake::{Identity, Incarnations};
 use crate::inbound::{Acceptor, Inbound, Slots};
 use crate::outbound::{Address, Link};
 use crate::queue::{Queue, Queued};
+use crate::security::Security;
 use crate::traffic::{Traffic, TrafficRow};
 
 /// What a transport is started with.
@@ -73,6 +74,8 @@ const PORT: PortLimits = PortLimits {
     idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
     bytes: limits::STORE_PORT_BYTES,
     speaks_http2: true,
+    handshake_within: limits::HANDSHAKE_WITHIN,
+    handshakes_per_address: limits::HANDSHAKES_PER_ADDRESS,
 };
 
 /// Why a message was not queued. It is gone and counted: whoever sent it sends again.
@@ -113,6 +116,9 @@ pub(crate) struct Shared {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) slots: Slots,
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) security: Security,
+    /// The generation of trust that was seen last: changes when somebody may be distrusted who was not.
+    pub(crate) trust_changes: watch::Sender<u64>,
 }
 
 /// The way to one other store. Its streams end when `address` is dropped.
@@ -125,6 +131,8 @@ struct Neighbour {
 ///
 /// - Messages of one class to one store arrive in the order of `send`, or are lost; none arrives twice.
 /// - All of a class that was queued is lost with its connection.
+/// - With TLS, nothing goes to or comes from a store whose certificate is of another site than it is known by. Streams to and from a site that
+///   is distrusted end within a second, and none begins.
 pub struct Transport {
     shared: Arc<Shared>,
     neighbours: RwLock<BTreeMap<StoreId, Neighbour>>,
@@ -142,7 +150,6 @@ pub struct Transport {
 impl Transport {
     /// Listens, and waits for addresses.
     pub fn start(config: TransportConfig, inbound: Arc<dyn Inbound>) -> std::io::Result<Transport> {
-        let Security::Plain = config.security;
         let local_address = config.listener.local_addr()?;
         config.listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
@@ -152,12 +159,17 @@ impl Transport {
             traffic: config.traffic,
             slots: Slots::default(),
             stop: watch::Sender::new(false),
+            trust_changes: watch::Sender::new(config.security.generation()),
+            security: config.security,
         });
         let listener = {
             let _context = config.runtime.enter();
             tokio::net::TcpListener::from_std(config.listener)?
         };
         let server = config.runtime.spawn(serve(Arc::clone(&shared), listener, config.port));
+        if shared.security.trust().is_some() {
+            config.runtime.spawn(watch_trust(Arc::clone(&shared)));
+        }
         Ok(Transport {
             shared,
             neighbours: RwLock::default(),
@@ -315,8 +327,18 @@ impl Drop for Transport {
     }
 }
 
+/// Tells the streams to other stores when there is something new to believe, until the transport stops.
+async fn watch_trust(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    while tokio::time::timeout(limits::DISTRUST_LOOKED_AT_EVERY, stop.wait_for(|stop| *stop)).await.is_err() {
+        let generation = shared.security.generation();
+        shared.trust_changes.send_if_modified(|seen| std::mem::replace(seen, generation) != generation);
+    }
+}
+
 async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener, port: Arc<Port>) {
     let mut stop = shared.stop.subscribe();
+    let security = shared.security.of_port();
     let stopped = async move {
         // An error means that the transport is gone, which is the same.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -341,7 +363,7 @@ async fn serve(shared: Arc<Shared>, listener: tokio::net::TcpListener, port: Arc
             most_bytes: largest_frame,
         })
         .add_service(service)
-        .serve_with_incoming_shutdown(Gate::new(listener, port).incoming(), stopped)
+        .serve_with_incoming_shutdown(Gate::secured(listener, port, security).incoming(), stopped)
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the port for other stores is closed");

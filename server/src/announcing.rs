@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_client::Security;
+use holdfast_client::channel::reason;
 use holdfast_kv::core::addresses::Claim;
-use holdfast_proto::careful::careful;
+use holdfast_kv::core::records;
+use holdfast_placement::SiteTrust;
 use holdfast_proto::v1;
-use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tonic::transport::Endpoint;
 
 use crate::config::Config;
+use crate::connecting;
 use crate::running::Running;
 
 /// How often the address book is looked at.
@@ -37,11 +39,12 @@ pub const TELL_UNREACHED_AFTER: Duration = Duration::from_secs(2);
 /// And again this often.
 const TELL_UNREACHED_EVERY: Duration = Duration::from_secs(60);
 
-/// Keeps the address book going until the process ends.
-pub async fn run(config: Config, running: Arc<Running>) {
+/// Keeps the address book going until the process ends. `security`: how the other stores are asked.
+pub async fn run(config: Config, running: Arc<Running>, security: Security) {
     let mut announcer = Announcer {
         config,
         running,
+        security,
         unanswered: BTreeSet::new(),
         offset: 0,
         pause: ANNOUNCE_MIN,
@@ -60,6 +63,7 @@ pub async fn run(config: Config, running: Arc<Running>) {
 struct Announcer {
     config: Config,
     running: Arc<Running>,
+    security: Security,
     /// Addresses of `--join` that have not answered since the start.
     unanswered: BTreeSet<String>,
     /// Where the next round begins, when there are more stores than one round asks.
@@ -115,12 +119,13 @@ impl Announcer {
             fleet_token: self.config.fleet_token.clone(),
             speaker: Some(to_wire(&directory.own_claim())),
             known: directory.claims().iter().map(to_wire).collect(),
+            sites: sites_to_wire(&directory.sites_said()),
         };
         let mut asked = JoinSet::new();
         for address in targets {
-            let request = request.clone();
+            let (request, security) = (request.clone(), self.security.clone());
             asked.spawn(async move {
-                let answer = tokio::time::timeout(ANNOUNCE_WITHIN, ask(&address, request)).await;
+                let answer = tokio::time::timeout(ANNOUNCE_WITHIN, ask(&address, &security, request)).await;
                 (address, answer.unwrap_or_else(|_| anyhow::bail!("no answer within {ANNOUNCE_WITHIN:?}")))
             });
         }
@@ -131,6 +136,7 @@ impl Announcer {
             match answer {
                 Ok(answer) => {
                     self.unanswered.remove(&address);
+                    directory.hear_sites(&sites_from_wire(&answer.sites));
                     let said = answer.speaker.into_iter().chain(answer.known).take(limits::ANNOUNCED_PLACES);
                     news |= directory.hear(&said.filter_map(from_wire).collect::<Vec<_>>());
                 }
@@ -155,12 +161,20 @@ impl Announcer {
     }
 }
 
-async fn ask(address: &str, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ANNOUNCE_WITHIN);
-    let mut fleet =
-        FleetClient::new(careful(endpoint.connect().await?)).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
-    let answer = fleet.announce(request).await;
-    Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
+async fn ask(address: &str, security: &Security, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
+    let fleet = connecting::fleet_of(address, security, ANNOUNCE_WITHIN).await?;
+    let answer = fleet.max_decoding_message_size(limits::MAX_MESSAGE_BYTES).announce(request).await;
+    Ok(answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner())
+}
+
+/// What was said of sites as it is told.
+pub fn sites_to_wire(said: &[SiteTrust]) -> Vec<v1::SiteTrust> {
+    said.iter().map(records::site_trust_of).collect()
+}
+
+/// The same as it is heard; what cannot be read of it is left out.
+pub fn sites_from_wire(said: &[v1::SiteTrust]) -> Vec<SiteTrust> {
+    said.iter().take(limits::SITES_DOUBTED).filter_map(|said| records::site_trust(said).ok()).collect()
 }
 
 /// A claim as it is told.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
+use crate::connecting::Connecting;
 use crate::help;
 
 /// An ordered, replicated key-value store that survives the loss of a whole Kubernetes cluster.
@@ -51,6 +52,15 @@ pub enum Command {
     /// Change what the fleet keeps of a site: bind it to another Kubernetes cluster
     #[command(after_help = help::SITE)]
     Site(crate::site::SiteArgs),
+    /// Make, list and revoke one-time tokens, by which new stores join
+    #[command(after_help = help::TOKEN)]
+    Token(crate::token::TokenArgs),
+    /// Make certificates for stores, clients and operators, where there is neither cert-manager nor SPIRE
+    #[command(after_help = crate::ca::help::CA)]
+    Ca(crate::ca::CaArgs),
+    /// See how the fleet's trust stands, replace its root, distrust a site
+    #[command(after_help = crate::trust::help::TRUST)]
+    Trust(crate::trust::command::TrustArgs),
     /// Show the configuration that a store would have
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),
@@ -89,7 +99,7 @@ pub struct StartArgs {
     /// Configuration file (TOML); unknown keys are refused
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// The site that the store belongs to: the label of its Kubernetes cluster. Must be given here or in the file
+    /// The site that the store belongs to: the label of its Kubernetes cluster [default: the site of its certificate]
     #[arg(long, value_name = "NAME", env = "HOLDFAST_SITE")]
     pub site: Option<String>,
     /// The proof of the site: UID of its kube-system namespace [default: none]
@@ -101,6 +111,13 @@ pub struct StartArgs {
     /// Where the data lives. Must be given here or in the file
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA_DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,
+    /// The folder with the store's certificate, its key and the bundle of roots, as `holdfast ca`, cert-manager or SPIRE write it. Either this or
+    /// --insecure must be given
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_TLS", value_hint = ValueHint::DirPath)]
+    pub tls: Option<PathBuf>,
+    /// Run without TLS: whoever reaches a port owns the fleet. Once, on addresses of this machine alone; twice, on any
+    #[arg(long, env = "HOLDFAST_INSECURE", action = ArgAction::Count)]
+    pub insecure: u8,
     /// Client addresses of stores of the fleet to join, separated by commas. Without one the store waits for `holdfast init`
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_JOIN", value_delimiter = ',')]
     pub join: Vec<String>,
@@ -110,9 +127,12 @@ pub struct StartArgs {
     /// Where to listen for other stores: streams here, heartbeats on the next port [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN_STORE")]
     pub listen_store: Option<String>,
-    /// Where to listen for HTTP: health and metrics [default: 127.0.0.1:7500]
+    /// Where to listen for HTTP, in plain text: health, and without TLS metrics [default: 127.0.0.1:7500]
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN_HTTP")]
     pub listen_http: Option<String>,
+    /// With --tls: where to listen for those who read metrics, and show a certificate of the trust domain [default: 127.0.0.1:7600]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN_METRICS")]
+    pub listen_metrics: Option<String>,
     /// The client address that others reach this store by [default: that of --listen]
     #[arg(long, value_name = "HOST:PORT", env = "HOLDFAST_ADVERTISE")]
     pub advertise: Option<String>,
@@ -125,6 +145,15 @@ pub struct StartArgs {
     /// The shared secret of the fleet: a store joins only with the same one [default: none]
     #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true)]
     pub fleet_token: Option<String>,
+    /// The one-time token to join with, as `holdfast token create` printed it; a member needs it no more [default: none]
+    #[arg(long, value_name = "TOKEN", env = "HOLDFAST_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// With --tls: the public keys of those who sign bearer tokens (a JSON Web Key Set), for clients without a certificate [default: none]
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_BEARER_KEYS", value_hint = ValueHint::FilePath)]
+    pub bearer_keys: Option<PathBuf>,
+    /// How long entries of the audit are kept, a day at least [default: 90days]
+    #[arg(long, value_name = "DURATION", env = "HOLDFAST_AUDIT_RETENTION", value_parser = humantime::parse_duration)]
+    pub audit_retention: Option<std::time::Duration>,
     /// Threads that own the replicas, 1 to 16 [default: a quarter of the cores, 1 to 8]
     #[arg(long, value_name = "COUNT", env = "HOLDFAST_WORKERS")]
     pub workers: Option<usize>,
@@ -146,6 +175,9 @@ pub struct InitArgs {
     /// The shared secret that the store was started with
     #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
     pub fleet_token: String,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -157,6 +189,9 @@ pub struct StatusArgs {
     /// Client addresses of stores, separated by commas: the first that answers is asked
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// Show every range too
     #[arg(long)]
     pub ranges: bool,

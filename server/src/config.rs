@@ -5,7 +5,10 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-use std::collections::BTreeMap;
+mod explain;
+mod security;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,17 +16,21 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use holdfast_placement::check_identity;
 use holdfast_proto::v1;
-use holdfast_types::{SiteName, limits};
+use holdfast_types::{Principal, SiteName, limits};
 use serde::Deserialize;
 
 use crate::cli::StartArgs;
+
+pub use self::security::{Insecure, Security};
 
 /// Clients reach a store here by default.
 pub const CLIENT_PORT: u16 = 7300;
 /// Other stores reach it here; support heartbeats use the port after it.
 pub const STORE_PORT: u16 = 7400;
-/// Probes and Prometheus reach it here.
+/// Probes reach it here, and Prometheus where there is no TLS.
 pub const HTTP_PORT: u16 = 7500;
+/// Prometheus reaches it here where there is.
+pub const METRICS_PORT: u16 = 7600;
 
 /// Service endpoints are usually taken out within a second or two; a busy Kubernetes cluster takes longer.
 const READY_PAUSE_IN_POD: Duration = Duration::from_secs(5);
@@ -38,17 +45,23 @@ struct File {
     site_id: Option<String>,
     zone: Option<String>,
     data_dir: Option<PathBuf>,
+    tls: Option<PathBuf>,
+    insecure: Option<u8>,
     #[serde(default)]
     join: Vec<String>,
     listen: Option<String>,
     listen_store: Option<String>,
     listen_http: Option<String>,
+    listen_metrics: Option<String>,
     advertise: Option<String>,
     advertise_store: Option<String>,
     reads: Option<String>,
     fleet_token: Option<String>,
+    join_token: Option<String>,
+    bearer_keys: Option<PathBuf>,
     workers: Option<usize>,
     ready_pause: Option<String>,
+    audit_retention: Option<String>,
 }
 
 impl File {
@@ -69,6 +82,21 @@ impl File {
 pub fn listen_of(config: Option<&Path>, listen: Option<&str>) -> anyhow::Result<SocketAddr> {
     let file = File::read(config)?;
     address(listen.map(str::to_owned).or(file.listen), CLIENT_PORT, "listen")
+}
+
+/// Where the certificate of the store on this machine is, by the same file as [`Config::load`]; `given`: what the command line says.
+pub fn tls_of(config: Option<&Path>, given: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    Ok(given.map(Path::to_owned).or(File::read(config)?.tls))
+}
+
+/// How a store with these arguments is protected, by the same file and values as [`Config::load`].
+pub fn security_of(args: &StartArgs) -> anyhow::Result<Security> {
+    security(args, &File::read(args.config.as_deref())?)
+}
+
+fn security(args: &StartArgs, file: &File) -> anyhow::Result<Security> {
+    let insecure = if args.insecure > 0 { args.insecure } else { file.insecure.unwrap_or(0) };
+    Security::of(args.tls.clone().or_else(|| file.tls.clone()), insecure)
 }
 
 /// A zone is called by letters, digits, dots, dashes and underscores, as Kubernetes' labels are.
@@ -94,6 +122,8 @@ pub struct Config {
     pub zone: Option<String>,
     /// Where the data lives.
     pub data_dir: PathBuf,
+    /// Who may reach the ports.
+    pub security: Security,
     /// Stores to join by.
     pub join: Vec<String>,
     /// Client gRPC.
@@ -102,6 +132,8 @@ pub struct Config {
     pub listen_store: SocketAddr,
     /// HTTP.
     pub listen_http: SocketAddr,
+    /// Metrics, with TLS; without it they are where probes are.
+    pub listen_metrics: Option<SocketAddr>,
     /// How clients reach this store.
     pub advertise: Option<String>,
     /// How stores reach this store.
@@ -110,72 +142,65 @@ pub struct Config {
     pub quorum_reads: bool,
     /// The shared secret of the fleet; empty: none.
     pub fleet_token: String,
+    /// The one-time token to join with; empty: none.
+    pub join_token: String,
+    /// The keys by which bearer tokens are judged.
+    pub bearer_keys: Option<PathBuf>,
     /// Worker threads.
     pub workers: usize,
     /// How long a store that was told to stop serves on, once it says that it is not ready.
     pub ready_pause: Duration,
+    /// How long entries of the audit are kept.
+    pub audit_retention: Duration,
     /// End when standard input ends.
     pub end_with_stdin: bool,
     /// Where values come from that are not defaults, by key.
     sources: BTreeMap<&'static str, v1::SettingSource>,
 }
 
-/// One value, for `config show`.
-pub struct Explained {
-    /// Its key in the file.
-    pub key: &'static str,
-    /// What `start` would use.
-    pub value: String,
-    /// What it would be if nobody said anything; empty: there is no default.
-    pub default: String,
-    /// What it means.
-    pub meaning: &'static str,
-}
-
 impl Config {
-    /// Puts flags and environment (clap has merged those) over the file over the defaults.
-    pub fn load(args: &StartArgs) -> anyhow::Result<Self> {
-        Self::of(args, File::read(args.config.as_deref())?)
+    /// Puts flags and environment (clap has merged those) over the file over the defaults. `own`: who its certificate says that the store is.
+    pub fn load(args: &StartArgs, own: Option<&Principal>) -> anyhow::Result<Self> {
+        Self::of(args, File::read(args.config.as_deref())?, own)
     }
 
-    fn of(args: &StartArgs, file: File) -> anyhow::Result<Self> {
+    fn of(args: &StartArgs, file: File, own: Option<&Principal>) -> anyhow::Result<Self> {
         let sources = sources(args, &file);
-        let Some(site) = args.site.clone().or(file.site) else {
-            bail!("no site given: pass --site NAME, set HOLDFAST_SITE, or put `site = \"NAME\"` into the file");
-        };
+        let security = security(args, &file)?;
+        let site = security::site(args.site.as_deref().or(file.site.as_deref()), own, security.folder())?;
         let Some(data_dir) = args.data_dir.clone().or(file.data_dir) else {
             bail!(
                 "no data directory given: pass --data-dir PATH, set HOLDFAST_DATA_DIR, or put `data-dir` into the file"
             );
         };
+        let bearer_keys = args.bearer_keys.clone().or(file.bearer_keys);
+        let listen_metrics = args.listen_metrics.clone().or(file.listen_metrics);
+        security.check_only_with_tls(&[
+            ("listen-metrics", listen_metrics.is_some()),
+            ("bearer-keys", bearer_keys.is_some()),
+        ])?;
+        let with_tls = security.folder().is_some();
+        let listen_metrics = with_tls.then(|| address(listen_metrics, METRICS_PORT, "listen-metrics")).transpose()?;
         let listen = address(args.listen.clone().or(file.listen), CLIENT_PORT, "listen")?;
         let listen_store = address(args.listen_store.clone().or(file.listen_store), STORE_PORT, "listen-store")?;
-        if listen_store.port() == u16::MAX {
-            bail!(
-                "listen-store = {listen_store}: heartbeats are heard on the next port, and there is none; choose a lower one"
-            );
-        }
         let listen_http = address(args.listen_http.clone().or(file.listen_http), HTTP_PORT, "listen-http")?;
-        for (left, right) in [(listen, listen_store), (listen, listen_http), (listen_store, listen_http)] {
-            if left == right && left.port() != 0 {
-                bail!("{left} is given for two purposes: choose different ports");
-            }
-        }
+        check_ports(listen_store, [listen, listen_store, listen_http].into_iter().chain(listen_metrics))?;
+        let advertise = args.advertise.clone().or(file.advertise);
+        let advertise_store = args.advertise_store.clone().or(file.advertise_store);
+        check_reachable("advertise", advertise.as_deref(), listen)?;
+        check_reachable("advertise-store", advertise_store.as_deref(), listen_store)?;
+        let told = [("advertise", &advertise), ("advertise-store", &advertise_store)];
+        let told = told.into_iter().filter_map(|(key, address)| Some((key, address.clone()?)));
+        let own = [("listen", listen), ("listen-store", listen_store), ("listen-http", listen_http)];
+        security.check_addresses(own.map(|(key, address)| (key, address.to_string())).into_iter().chain(told))?;
         let quorum_reads = match args.reads.clone().or(file.reads).as_deref() {
             None | Some("lease") => false,
             Some("quorum") => true,
             Some(other) => bail!("reads = {other:?} is not known: use \"lease\" or \"quorum\""),
         };
-        let workers = args.workers.or(file.workers).unwrap_or_else(default_workers);
-        let most = usize::from(limits::MAX_WORKERS);
-        if !(1..=most).contains(&workers) {
-            bail!("workers = {workers} is out of bounds: use 1 to {most}");
-        }
+        let workers = workers(args.workers.or(file.workers))?;
         let ready_pause = ready_pause(args.ready_pause, file.ready_pause.as_deref())?;
-        let advertise = args.advertise.clone().or(file.advertise);
-        let advertise_store = args.advertise_store.clone().or(file.advertise_store);
-        check_reachable("advertise", advertise.as_deref(), listen)?;
-        check_reachable("advertise-store", advertise_store.as_deref(), listen_store)?;
+        let audit_retention = audit_retention(args.audit_retention, file.audit_retention.as_deref())?;
         let zone = args.zone.clone().or(file.zone);
         if let Some(zone) = &zone {
             check_zone(zone)?;
@@ -186,75 +211,37 @@ impl Config {
         }
         Ok(Self {
             zone,
-            site: SiteName::new(&site).map_err(anyhow::Error::msg)?,
+            site,
             site_id: site_id.filter(|site_id| !site_id.is_empty()),
             data_dir,
+            security,
             join: if args.join.is_empty() { file.join } else { args.join.clone() },
             listen,
             listen_store,
             listen_http,
+            listen_metrics,
             advertise,
             advertise_store,
             quorum_reads,
             fleet_token: args.fleet_token.clone().or(file.fleet_token).unwrap_or_default(),
+            join_token: args.join_token.clone().or(file.join_token).unwrap_or_default(),
+            bearer_keys,
             workers,
             ready_pause,
+            audit_retention,
             end_with_stdin: args.end_with_stdin,
             sources,
         })
     }
+}
 
-    /// Every value as the admin API shows it, and the limits of the program.
-    pub fn settings(&self) -> Vec<v1::Setting> {
-        let values = self.explain().into_iter().map(|row| v1::Setting {
-            name: row.key.to_owned(),
-            value: if row.value == "-" { String::new() } else { row.value },
-            default_value: row.default,
-            source: self.sources.get(row.key).copied().unwrap_or(v1::SettingSource::Default).into(),
-            description: row.meaning.to_owned(),
-        });
-        values.chain(built_in()).collect()
+fn workers(given: Option<usize>) -> anyhow::Result<usize> {
+    let workers = given.unwrap_or_else(default_workers);
+    let most = usize::from(limits::MAX_WORKERS);
+    if !(1..=most).contains(&workers) {
+        bail!("workers = {workers} is out of bounds: use 1 to {most}");
     }
-
-    /// Every value and its meaning.
-    pub fn explain(&self) -> Vec<Explained> {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
-        let row = |key, value, default: &str, meaning| Explained { key, value, default: default.to_owned(), meaning };
-        let port = |port: u16| format!("127.0.0.1:{port}");
-        let reads = if self.quorum_reads { "quorum" } else { "lease" };
-        let token = if self.fleet_token.is_empty() { "-" } else { "(set)" };
-        vec![
-            row("site", self.site.to_string(), "", "label of the Kubernetes cluster this store runs in"),
-            row("site-id", text(&self.site_id), "", "proof of the site: UID of its kube-system namespace"),
-            row("zone", text(&self.zone), "", "where in its site the store is: shown by `holdfast status`"),
-            row("data-dir", self.data_dir.display().to_string(), "", "where the data lives"),
-            row("join", self.join.join(","), "", "client addresses of stores of the fleet to join"),
-            row("listen", self.listen.to_string(), &port(CLIENT_PORT), "client gRPC"),
-            row(
-                "listen-store",
-                self.listen_store.to_string(),
-                &port(STORE_PORT),
-                "store-to-store streams; heartbeats on the next port",
-            ),
-            row("listen-http", self.listen_http.to_string(), &port(HTTP_PORT), "health and metrics"),
-            row("advertise", text(&self.advertise), "", "client address that others reach this store by"),
-            row("advertise-store", text(&self.advertise_store), "", "store-to-store address that others reach it by"),
-            row("reads", reads.into(), "lease", "how reads are made linearizable"),
-            row("fleet-token", token.into(), "", "shared secret of the fleet"),
-            row(
-                "workers",
-                self.workers.to_string(),
-                &default_workers().to_string(),
-                "worker threads that own the replicas",
-            ),
-            row(
-                "ready-pause",
-                humantime::format_duration(self.ready_pause).to_string(),
-                &humantime::format_duration(default_ready_pause(in_kubernetes())).to_string(),
-                "how long a store that was told to stop serves on, once `/readyz` fails",
-            ),
-        ]
-    }
+    Ok(workers)
 }
 
 fn default_workers() -> usize {
@@ -290,6 +277,20 @@ fn ready_pause(given: Option<Duration>, in_file: Option<&str>) -> anyhow::Result
     Ok(pause)
 }
 
+fn audit_retention(given: Option<Duration>, in_file: Option<&str>) -> anyhow::Result<Duration> {
+    let read = |text: &str| {
+        humantime::parse_duration(text)
+            .with_context(|| format!("audit-retention = {text:?} is not a duration like \"90days\""))
+    };
+    let kept = given.map_or_else(|| in_file.map_or(Ok(limits::AUDIT_RETENTION), read), Ok)?;
+    let (least, most) = (limits::AUDIT_RETENTION_MIN, limits::AUDIT_RETENTION_MAX);
+    if kept < least || kept > most {
+        let [kept, least, most] = [kept, least, most].map(humantime::format_duration);
+        bail!("audit-retention = {kept} is out of bounds: use {least} to {most}");
+    }
+    Ok(kept)
+}
+
 /// Where each value comes from that somebody gave.
 fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingSource> {
     // clap has merged flags and environment; a flag wins, so the command line tells them apart.
@@ -302,16 +303,22 @@ fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingS
         ("site-id", args.site_id.is_some(), file.site_id.is_some()),
         ("zone", args.zone.is_some(), file.zone.is_some()),
         ("data-dir", args.data_dir.is_some(), file.data_dir.is_some()),
+        ("tls", args.tls.is_some(), file.tls.is_some()),
+        ("insecure", args.insecure > 0, file.insecure.is_some()),
         ("join", !args.join.is_empty(), !file.join.is_empty()),
         ("listen", args.listen.is_some(), file.listen.is_some()),
         ("listen-store", args.listen_store.is_some(), file.listen_store.is_some()),
         ("listen-http", args.listen_http.is_some(), file.listen_http.is_some()),
+        ("listen-metrics", args.listen_metrics.is_some(), file.listen_metrics.is_some()),
         ("advertise", args.advertise.is_some(), file.advertise.is_some()),
         ("advertise-store", args.advertise_store.is_some(), file.advertise_store.is_some()),
         ("reads", args.reads.is_some(), file.reads.is_some()),
         ("fleet-token", args.fleet_token.is_some(), file.fleet_token.is_some()),
+        ("join-token", args.join_token.is_some(), file.join_token.is_some()),
+        ("bearer-keys", args.bearer_keys.is_some(), file.bearer_keys.is_some()),
         ("workers", args.workers.is_some(), file.workers.is_some()),
         ("ready-pause", args.ready_pause.is_some(), file.ready_pause.is_some()),
+        ("audit-retention", args.audit_retention.is_some(), file.audit_retention.is_some()),
     ];
     let source = |(key, by_caller, by_file)| match (by_caller, by_file) {
         (true, _) if on_command_line(key) => Some((key, v1::SettingSource::Flag)),
@@ -322,36 +329,16 @@ fn sources(args: &StartArgs, file: &File) -> BTreeMap<&'static str, v1::SettingS
     given.into_iter().filter_map(source).collect()
 }
 
-/// What cannot be configured, but is good to know.
-fn built_in() -> impl Iterator<Item = v1::Setting> {
-    let ms = |duration: Duration| format!("{} ms", duration.as_millis());
-    let bytes = |bytes: usize| format!("{bytes} B");
-    let split_bytes = usize::try_from(limits::SPLIT_RANGE_BYTES).unwrap_or(usize::MAX);
-    [
-        ("limit.key-bytes", bytes(limits::MAX_KEY_BYTES), "a key is at most this long"),
-        ("limit.value-bytes", bytes(limits::MAX_VALUE_BYTES), "a value is at most this long"),
-        ("limit.batch-keys", limits::MAX_BATCH_KEYS.to_string(), "keys of one batch"),
-        ("limit.batch-bytes", bytes(limits::MAX_BATCH_BYTES), "bytes of one atomic batch"),
-        ("limit.deadline", ms(limits::MAX_DEADLINE), "a longer deadline of a request is cut to this"),
-        (
-            "limit.support-interval",
-            ms(limits::SUPPORT_INTERVAL),
-            "a store that is silent for this long loses its leaders",
-        ),
-        ("limit.clock-offset", ms(limits::MAX_CLOCK_OFFSET), "a store whose clock is further off does not lead"),
-        ("limit.split-bytes", bytes(split_bytes), "a larger range is split"),
-        ("limit.gc-retention", ms(limits::GC_RETENTION), "how long old versions can be read"),
-        ("limit.disk-full-percent", limits::DISK_FULL_PERCENT.to_string(), "writes are refused with less free disk"),
-        ("limit.events-kept", limits::EVENTS_KEPT.to_string(), "events that a store remembers"),
-    ]
-    .into_iter()
-    .map(|(name, value, description)| v1::Setting {
-        name: name.to_owned(),
-        default_value: value.clone(),
-        value,
-        source: v1::SettingSource::BuiltIn.into(),
-        description: description.to_owned(),
-    })
+/// Refuses one port for two purposes, and one for stores that has no next.
+fn check_ports(stores: SocketAddr, mut addresses: impl Iterator<Item = SocketAddr>) -> anyhow::Result<()> {
+    if stores.port() == u16::MAX {
+        bail!("listen-store = {stores}: heartbeats are heard on the next port, and there is none; choose a lower one");
+    }
+    let mut seen = BTreeSet::new();
+    match addresses.find(|address| address.port() != 0 && !seen.insert(*address)) {
+        Some(twice) => bail!("{twice} is given for two purposes: choose different ports"),
+        None => Ok(()),
+    }
 }
 
 /// Others are told this address: it must lead here from elsewhere.
@@ -382,7 +369,13 @@ mod tests {
     use super::*;
 
     fn args(config: Option<PathBuf>) -> StartArgs {
-        StartArgs { config, site: Some("a".into()), data_dir: Some("/tmp/x".into()), ..StartArgs::default() }
+        StartArgs {
+            config,
+            site: Some("a".into()),
+            data_dir: Some("/tmp/x".into()),
+            insecure: 2,
+            ..StartArgs::default()
+        }
     }
 
     #[test]
@@ -390,10 +383,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("holdfast.toml");
         std::fs::write(&path, "site = \"b\"\nlisten = \"127.0.0.1:1\"\n").unwrap();
-        let config = Config::load(&args(Some(path.clone()))).unwrap();
+        let config = Config::load(&args(Some(path.clone())), None).unwrap();
         assert_eq!((config.site.as_str(), config.listen.port()), ("a", 1));
         std::fs::write(&path, "sight = \"b\"\n").unwrap();
-        let error = format!("{:#}", Config::load(&args(Some(path))).unwrap_err());
+        let error = format!("{:#}", Config::load(&args(Some(path)), None).unwrap_err());
         assert!(error.contains("sight"), "{error}");
     }
 
@@ -401,7 +394,8 @@ mod tests {
     fn a_damaged_file_is_refused_or_gives_a_configuration_that_can_be_shown() {
         let whole = "site = \"b\"\ndata-dir = \"/d\"\nworkers = 3\nready-pause = \"5s\"\njoin = [\"h:7300\"]\n\
              listen = \"127.0.0.1:7300\"\nadvertise-store = \"h:7400\"\nzone = \"z\"\n";
-        let load = |bytes: &[u8]| Config::of(&StartArgs::default(), File::decode(bytes)?);
+        let load =
+            |bytes: &[u8]| Config::of(&StartArgs { insecure: 2, ..StartArgs::default() }, File::decode(bytes)?, None);
         assert!(load(whole.as_bytes()).is_ok());
         let read = crate::damage::versions_of(whole.as_bytes()).iter().filter_map(|damaged| load(damaged).ok()).count();
         assert!(read > 0, "a letter in a name harms nobody");
@@ -425,8 +419,8 @@ mod tests {
     fn each_setting_says_where_it_comes_from() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("holdfast.toml");
-        std::fs::write(&path, "workers = 3\nfleet-token = \"hush\"\n").unwrap();
-        let settings = Config::load(&args(Some(path))).unwrap().settings();
+        std::fs::write(&path, "workers = 3\nfleet-token = \"hush\"\njoin-token = \"hush\"\n").unwrap();
+        let settings = Config::load(&args(Some(path)), None).unwrap().settings();
         let of = |name: &str| settings.iter().find(|setting| setting.name == name).unwrap();
         assert_eq!((of("workers").source(), &of("workers").value[..]), (v1::SettingSource::File, "3"));
         // Given, and not on the command line of this test.
@@ -438,7 +432,7 @@ mod tests {
 
     #[test]
     fn more_workers_than_a_store_can_have_are_refused() {
-        let with = |workers| Config::load(&StartArgs { workers: Some(workers), ..args(None) });
+        let with = |workers| Config::load(&StartArgs { workers: Some(workers), ..args(None) }, None);
         let error = with(17).unwrap_err().to_string();
         assert!(error.contains("17") && error.contains("1 to 16"), "{error}");
         assert!(with(0).is_err());
@@ -452,7 +446,7 @@ mod tests {
         let load = |file: &str, flag: Option<u64>| {
             std::fs::write(&path, file).unwrap();
             let ready_pause = flag.map(Duration::from_secs);
-            Config::load(&StartArgs { ready_pause, ..args(Some(path.clone())) }).map(|config| config.ready_pause)
+            Config::load(&StartArgs { ready_pause, ..args(Some(path.clone())) }, None).map(|config| config.ready_pause)
         };
         let seconds = Duration::from_secs;
         assert_eq!(load("ready-pause = \"1500ms\"", None).unwrap(), Duration::from_millis(1_500));
@@ -467,7 +461,7 @@ mod tests {
 
     #[test]
     fn the_last_port_has_no_next_one_for_heartbeats() {
-        let load = |listen: &str| Config::load(&StartArgs { listen_store: Some(listen.into()), ..args(None) });
+        let load = |listen: &str| Config::load(&StartArgs { listen_store: Some(listen.into()), ..args(None) }, None);
         let error = format!("{:#}", load("127.0.0.1:65535").unwrap_err());
         assert!(error.contains("heartbeats") && error.contains("65535"), "{error}");
         assert!(load("127.0.0.1:65534").is_ok());
@@ -477,7 +471,7 @@ mod tests {
     fn an_address_that_leads_nowhere_is_not_advertised() {
         let load = |listen: &str, advertise: Option<&str>, advertise_store: Option<&str>| {
             let (advertise, advertise_store) = (advertise.map(Into::into), advertise_store.map(Into::into));
-            Config::load(&StartArgs { listen: Some(listen.into()), advertise, advertise_store, ..args(None) })
+            Config::load(&StartArgs { listen: Some(listen.into()), advertise, advertise_store, ..args(None) }, None)
         };
         for listen in ["0.0.0.0:7300", "[::]:7300", "127.0.0.1:0"] {
             let error = load(listen, None, None).unwrap_err().to_string();
@@ -496,6 +490,50 @@ mod tests {
         let mut args = args(None);
         args.listen = Some("127.0.0.1:9".into());
         args.listen_http = Some("127.0.0.1:9".into());
-        assert!(Config::load(&args).is_err());
+        assert!(Config::load(&args, None).is_err());
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own_with_tls_alone() {
+        let own = "spiffe://f/site/a/store".parse().unwrap();
+        let load = |listen_metrics: Option<&str>, tls: Option<&str>| {
+            let (listen_metrics, tls) = (listen_metrics.map(Into::into), tls.map(Into::into));
+            let insecure = if tls.is_some() { 0 } else { 1 };
+            Config::load(&StartArgs { listen_metrics, tls, insecure, site: None, ..args(None) }, Some(&own))
+        };
+        let shown = |config: &Config, key: &str| config.explain().into_iter().find(|row| row.key == key).unwrap().value;
+        let secure = load(None, Some("/etc/tls")).unwrap();
+        assert_eq!((secure.site.as_str(), secure.listen_metrics.unwrap().port()), ("a", METRICS_PORT));
+        assert_eq!((shown(&secure, "tls"), shown(&secure, "insecure")), ("/etc/tls".into(), "-".into()));
+        let plain = load(None, None).unwrap();
+        assert_eq!(
+            (plain.listen_metrics, shown(&plain, "listen-metrics"), shown(&plain, "insecure")),
+            (None, "-".into(), "1".into())
+        );
+        assert!(
+            load(Some("127.0.0.1:7601"), None)
+                .unwrap_err()
+                .to_string()
+                .contains("--listen-metrics is for stores with TLS")
+        );
+        assert!(load(Some("127.0.0.1:7500"), Some("/etc/tls")).unwrap_err().to_string().contains("two purposes"));
+    }
+
+    #[test]
+    fn neither_a_file_nor_the_environment_takes_tls_away_in_passing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holdfast.toml");
+        std::fs::write(&path, "tls = \"/etc/tls\"\n").unwrap();
+        let error = Config::load(&args(Some(path.clone())), None).unwrap_err().to_string();
+        assert!(error.contains("leave one out"), "{error}");
+        assert_eq!(
+            security_of(&StartArgs { insecure: 0, ..args(Some(path.clone())) }).unwrap(),
+            Security::Tls("/etc/tls".into())
+        );
+        std::fs::write(&path, "insecure = 1\nadvertise = \"store-0:7300\"\n").unwrap();
+        let error = Config::load(&StartArgs { insecure: 0, ..args(Some(path.clone())) }, None).unwrap_err().to_string();
+        assert!(error.starts_with("advertise = store-0:7300 can be reached from other machines"), "{error}");
+        // Said once more, by who starts it.
+        assert!(Config::load(&args(Some(path)), None).is_ok());
     }
 }

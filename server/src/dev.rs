@@ -29,11 +29,16 @@ pub struct DevArgs {
     /// Keep the stores' logs and data here, and go on with what is there [default: removed at the end]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
+    /// Everything by TLS: a certificate authority is made in the folder of the data, with a certificate for each site and one for you
+    #[arg(long)]
+    pub tls: bool,
     /// Print the stores as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
+/// What the client is called that a certificate is made for.
+const CLIENT: &str = "app";
 /// How long a store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked for stores that ended by themselves.
@@ -82,6 +87,7 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<()> {
         sites: args.sites.into(),
         stores_per_site: args.stores_per_site.into(),
         extra_args: Vec::new(),
+        tls: args.tls,
     })?;
     if args.first_port != 0 {
         fleet
@@ -235,30 +241,54 @@ fn print(args: &DevArgs, fleet: &LocalFleet) -> anyhow::Result<()> {
     if args.json {
         let stores: Vec<_> = stores
             .map(|(index, store)| {
-                json!({ "site": store.site, "client": store.client, "http": store.http, "process": fleet.pid(index) })
+                json!({
+                    "site": store.site, "client": store.client, "http": store.http, "process": fleet.pid(index),
+                    "metrics": if args.tls { store.metrics } else { store.http },
+                })
             })
             .collect();
-        outln!("{}", json!({ "stores": stores }))?;
+        outln!(
+            "{}",
+            json!({ "stores": stores, "tls": fleet.operator_folder(), "client_tls": fleet.client_folder(CLIENT)? })
+        )?;
         return Ok(());
     }
-    let mut table = Table::new(&["site", "clients connect to", "health and metrics", "process"]);
+    let mut table = Table::new(&["site", "clients connect to", "metrics", "process"]);
     for (index, store) in stores {
         let process = fleet.pid(index).map(|pid| pid.to_string()).unwrap_or_default();
         table.row(vec![
             store.site.clone(),
             store.client.to_string(),
-            format!("http://{}/metrics", store.http),
+            if args.tls {
+                format!("https://{}/metrics", store.metrics)
+            } else {
+                format!("http://{}/metrics", store.http)
+            },
             process,
         ]);
     }
     out!("{table}")?;
-    if args.first_port == crate::config::CLIENT_PORT {
-        outln!("\nIn a second terminal: holdfast put greeting hello, holdfast get greeting")?;
-    } else {
-        outln!("\nIn a second terminal: export HOLDFAST_AT={}", fleet.addresses().join(","))?;
+    outln!("\n{}", second_terminal(args, fleet))?;
+    if let Some(folder) = fleet.client_folder(CLIENT)? {
+        outln!(
+            "That is an operator, who may do everything. For a program of yours: export HOLDFAST_TLS={}",
+            folder.display()
+        )?;
     }
     outln!("Here: kill SITE, start SITE, status, quit (or Ctrl-C)")?;
     Ok(())
+}
+
+/// What to say elsewhere to reach the fleet.
+fn second_terminal(args: &DevArgs, fleet: &LocalFleet) -> String {
+    let is_usual = args.first_port == crate::config::CLIENT_PORT;
+    let at = (!is_usual).then(|| format!("HOLDFAST_AT={}", fleet.addresses().join(",")));
+    let tls = fleet.operator_folder().map(|folder| format!("HOLDFAST_TLS={}", folder.display()));
+    let settings: Vec<_> = at.into_iter().chain(tls).collect();
+    if settings.is_empty() {
+        return "In a second terminal: holdfast put greeting hello, holdfast get greeting".to_owned();
+    }
+    format!("In a second terminal: export {}", settings.join(" "))
 }
 
 #[cfg(test)]

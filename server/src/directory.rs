@@ -1,6 +1,8 @@
 //! All stores of the fleet: who they are by the system range, where they are by the address book. Kept in memory and in a file, so that
 //! a store finds the others after a restart without the system range. The file is a cache: without it, others are asked.
 //!
+//! What was said of sites that are distrusted is kept beside them, in the same file: a store that starts without a quorum must know it too.
+//!
 //! A store that was forgotten is told of once more, as one to be let go of, and never again: neither older records nor what is said of
 //! it bring it back.
 
@@ -12,16 +14,21 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use holdfast_kv::core::addresses::{AddressBook, Claim, Kept, Unreached};
 use holdfast_kv::ports::Clock;
-use holdfast_placement::{StoreAddresses, StoreRecord};
+use holdfast_placement::{SiteTrust, StoreAddresses, StoreRecord};
 use holdfast_raft_transport::Incarnations;
-use holdfast_types::{Incarnation, LeaderHint, Moment, StoreId, Timestamp, limits};
+use holdfast_types::{Incarnation, LeaderHint, Moment, SiteName, StoreId, Timestamp, limits};
 use parking_lot::{Mutex, RwLock};
+
+use crate::trust::doubts::Doubts;
 
 /// In the data directory.
 const FILE: &str = "directory.json";
 
 /// Called with the records that are new or changed; a forgotten store is to be let go of.
 pub type OnChange = Box<dyn Fn(&[StoreRecord]) + Send + Sync>;
+
+/// Called with the sites that are distrusted, and with what of it is news.
+pub type OnDoubt = Box<dyn Fn(BTreeSet<SiteName>, &[SiteTrust]) + Send + Sync>;
 
 /// All stores of the fleet as this store knows them.
 pub struct Directory {
@@ -32,6 +39,7 @@ pub struct Directory {
     inner: Mutex<Inner>,
     stores: RwLock<Arc<BTreeMap<StoreId, StoreRecord>>>,
     on_change: OnceLock<OnChange>,
+    on_doubt: OnceLock<OnDoubt>,
     /// Told of the stores that are on record.
     incarnations: OnceLock<Incarnations>,
     /// Grows with every change.
@@ -50,6 +58,10 @@ struct Inner {
     untold: Vec<StoreRecord>,
     /// Members whose records were learned or taken away since it was looked what changed.
     touched: BTreeSet<StoreId>,
+    /// Of which site each store is on record, also before the system range was heard: with TLS nobody of another site is taken for it.
+    sites: BTreeMap<StoreId, SiteName>,
+    /// What was said of sites.
+    doubts: Doubts,
 }
 
 impl Inner {
@@ -60,6 +72,8 @@ impl Inner {
             forgotten: BTreeMap::new(),
             untold: Vec::new(),
             touched: BTreeSet::new(),
+            sites: BTreeMap::new(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -70,6 +84,7 @@ impl Inner {
         self.forgotten.insert(record.store, record.clone());
         self.untold.push(record.clone());
         self.book.forget(record.store);
+        self.sites.remove(&record.store);
         // A store that is forgotten itself is about to end.
         if record.store != own {
             self.members.remove(&record.store);
@@ -101,6 +116,7 @@ impl Directory {
             own,
             incarnation,
             on_change: OnceLock::new(),
+            on_doubt: OnceLock::new(),
             incarnations: OnceLock::new(),
             version: AtomicU64::new(0),
             saved: Mutex::new(0),
@@ -110,7 +126,11 @@ impl Directory {
                 directory.learn(&kept.forgotten);
                 let mut inner = directory.inner.lock();
                 let on_record = kept.claims.iter().filter(|claim| !kept.hearsay.contains(&claim.store));
-                on_record.for_each(|claim| inner.book.vouch(claim.store));
+                for claim in on_record {
+                    inner.book.vouch(claim.store);
+                    inner.sites.insert(claim.store, claim.site.clone());
+                }
+                inner.doubts.remember(&kept.sites, directory.clock.now());
                 drop(inner);
                 directory.hear(&kept.claims);
             }
@@ -136,10 +156,78 @@ impl Directory {
         assert!(self.on_change.set(on_change).is_ok(), "a directory begins once");
     }
 
+    /// The sites that a data directory remembers as distrusted, for a store that does not run yet.
+    pub fn remembered_doubts(data_dir: &Path) -> BTreeSet<SiteName> {
+        // That it cannot be read is said when the store runs.
+        let said = read(&data_dir.join(FILE)).map(|kept| kept.sites).unwrap_or_default();
+        holdfast_placement::trust::distrusted(&said)
+    }
+
+    /// `on_doubt` hears which sites are distrusted, now and whenever that changes.
+    pub fn begin_doubting(&self, on_doubt: OnDoubt) {
+        let inner = self.inner.lock();
+        on_doubt(inner.doubts.distrusted(), &[]);
+        assert!(self.on_doubt.set(on_doubt).is_ok(), "a directory begins once");
+    }
+
+    /// Takes in what another store says of sites: what is against one holds at once. True: the records should be looked at.
+    pub fn hear_sites(&self, said: &[SiteTrust]) -> bool {
+        let heard = self.doubt(|doubts, now| {
+            let heard = doubts.hear(said, now);
+            (heard.news.clone(), heard)
+        });
+        heard.wants_look
+    }
+
+    /// Takes in the records of all sites, which were asked for at that moment.
+    pub fn learn_sites(&self, records: &[SiteTrust], asked_at: Moment) {
+        self.doubt(|doubts, _| (doubts.learn(records, asked_at), ()));
+    }
+
+    /// Takes in the record of one site, which was written or read now.
+    pub fn confirm_site(&self, record: &SiteTrust) {
+        self.doubt(|doubts, now| (doubts.confirm(record, now).into_iter().collect(), ()));
+    }
+
+    /// Now, for [`Directory::learn_sites`].
+    pub fn moment(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// `change` returns what is news.
+    fn doubt<T>(&self, change: impl FnOnce(&mut Doubts, Moment) -> (Vec<SiteTrust>, T)) -> T {
+        let mut inner = self.inner.lock();
+        let before = inner.doubts.said();
+        let (news, outcome) = change(&mut inner.doubts, self.clock.now());
+        if inner.doubts.said() != before {
+            self.version.fetch_add(1, Ordering::Relaxed);
+        }
+        // Under the lock, so that the last word is the last that is heard. It does not call back from here.
+        if let Some(on_doubt) = self.on_doubt.get().filter(|_| !news.is_empty()) {
+            on_doubt(inner.doubts.distrusted(), &news);
+        }
+        outcome
+    }
+
+    /// What was said of the sites that were distrusted once.
+    pub fn sites_said(&self) -> Vec<SiteTrust> {
+        self.inner.lock().doubts.said()
+    }
+
+    /// The sites that are distrusted.
+    pub fn distrusted(&self) -> BTreeSet<SiteName> {
+        self.inner.lock().doubts.distrusted()
+    }
+
     /// `incarnations` hears of every store that is on record from now on.
     pub fn prove_to(&self, incarnations: Incarnations) {
         let inner = self.inner.lock();
-        inner.book.on_record().iter().for_each(|store| incarnations.prove(*store));
+        for store in inner.book.on_record() {
+            match inner.sites.get(store) {
+                Some(site) => incarnations.prove_of(*store, site),
+                None => incarnations.prove(*store),
+            }
+        }
         assert!(self.incarnations.set(incarnations).is_ok(), "a directory begins once");
     }
 
@@ -164,7 +252,7 @@ impl Directory {
         members.chain(inner.forgotten.values()).cloned().collect()
     }
 
-    /// Grows with every change of what [`Directory::records`] returns.
+    /// Grows with every change of what [`Directory::records`] and [`Directory::sites_said`] return.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
     }
@@ -179,8 +267,9 @@ impl Directory {
                     inner.members.insert(record.store, record.clone());
                     inner.touched.insert(record.store);
                     inner.book.vouch(record.store);
+                    inner.sites.insert(record.store, record.site.clone());
                     if let Some(incarnations) = self.incarnations.get() {
-                        incarnations.prove(record.store);
+                        incarnations.prove_of(record.store, &record.site);
                     }
                     inner.book.hear(&claim_of(record, Incarnation::default()), now);
                 }
@@ -270,10 +359,17 @@ impl Directory {
         }
         let kept = {
             let inner = self.inner.lock();
-            let claims = inner.book.claims_to_keep();
+            let mut claims = inner.book.claims_to_keep();
+            // What is on record counts, whoever claimed something else before.
+            for claim in &mut claims {
+                if let Some(site) = inner.sites.get(&claim.store) {
+                    claim.site.clone_from(site);
+                }
+            }
             let is_hearsay = |store: &StoreId| !inner.book.on_record().contains(store);
             let hearsay = claims.iter().map(|claim| claim.store).filter(is_hearsay).collect();
-            Kept { claims, hearsay, forgotten: inner.forgotten.values().cloned().collect() }
+            let (forgotten, sites) = (inner.forgotten.values().cloned().collect(), inner.doubts.said());
+            Kept { claims, hearsay, forgotten, sites }
         };
         match holdfast_files::replace(&self.path, &kept.encode()) {
             Ok(()) => *saved = version,
@@ -363,7 +459,6 @@ fn made_up(claim: &Claim) -> StoreRecord {
 #[cfg(test)]
 mod tests {
     use holdfast_kv::driver::SystemClock;
-    use holdfast_types::SiteName;
 
     use super::*;
 
@@ -394,6 +489,23 @@ mod tests {
         let known: Vec<_> =
             again.claims().into_iter().map(|claim| (claim.incarnation.0, claim.store_to_store)).collect();
         assert_eq!(known, [(9, "g:2".to_owned()), (0, "h:2".to_owned())]);
+    }
+
+    #[test]
+    fn a_store_is_of_the_site_that_it_is_on_record_with_whatever_was_claimed_and_after_a_restart_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        let site = |name| SiteName::new(name).unwrap();
+        let claimed = Claim { site: site("liar"), ..claim_of(&record(4, "h"), Incarnation(7)) };
+        assert!(book.hear(std::slice::from_ref(&claimed)));
+        assert_eq!(book.inner.lock().sites.get(&StoreId(4)), None, "a claim is no record");
+        book.learn(&[record(4, "h")]);
+        book.hear(&[claimed]);
+        book.save();
+        let again = open(dir.path());
+        assert_eq!(again.inner.lock().sites.get(&StoreId(4)), Some(&site("a")));
+        again.learn(&[StoreRecord { forgotten_at: Some(Timestamp(9)), ..record(4, "h") }]);
+        assert_eq!(again.inner.lock().sites.get(&StoreId(4)), None);
     }
 
     #[test]
@@ -506,5 +618,35 @@ mod tests {
         book.learn(&[record(4, "old")]);
         assert_eq!(*heard.lock(), ["own:2", "new:2"]);
         assert_eq!(book.all()[&StoreId(4)].addresses.client, "new:1");
+    }
+
+    fn doubted(site: &str, at: u64) -> SiteTrust {
+        let site = SiteName::new(site).unwrap();
+        SiteTrust { distrusted_at: Some(Timestamp(at)), ..SiteTrust::never_doubted(site) }
+    }
+
+    #[test]
+    fn a_restart_remembers_who_is_not_to_be_believed_before_anybody_can_be_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = open(dir.path());
+        book.hear_sites(&[doubted("b", 70)]);
+        book.save();
+        let site = SiteName::new("b").unwrap();
+        assert_eq!(Directory::remembered_doubts(dir.path()), BTreeSet::from([site.clone()]));
+        let again = open(dir.path());
+        assert_eq!(again.distrusted(), BTreeSet::from([site]));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        again.begin_doubting(Box::new(move |sites, news| hears.lock().push((sites.len(), news.len()))));
+        let restored = SiteTrust { restored_at: Some(Timestamp(80)), ..doubted("b", 70) };
+        assert!(again.hear_sites(std::slice::from_ref(&restored)), "the record is to be looked at");
+        again.confirm_site(&restored);
+        assert!(!again.hear_sites(&[doubted("b", 75)]), "that was before it was trusted again");
+        assert_eq!(*heard.lock(), [(1, 0), (0, 1)]);
+        again.save();
+        let third = open(dir.path());
+        third.hear_sites(&[doubted("b", 75)]);
+        assert!(third.distrusted().is_empty(), "that it was taken back is remembered too");
+        assert!(Directory::remembered_doubts(Path::new("/nowhere")).is_empty());
     }
 }

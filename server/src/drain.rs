@@ -13,6 +13,7 @@ use holdfast_types::Rejected;
 use serde_json::json;
 
 use crate::config;
+use crate::connecting::Connecting;
 use crate::forget::store_id;
 
 /// How often it is looked what is left.
@@ -53,6 +54,9 @@ pub struct DrainArgs {
     /// Client addresses of stores, separated by commas: the first that answers is asked
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -63,7 +67,7 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<bool> {
     if args.local {
         return local(args).await.map(|()| true);
     }
-    let admin = Admin::new(args.at.clone());
+    let admin = Admin::with(args.at.clone(), args.connecting.security()?);
     let stores = args.stores.iter().copied();
     let drained = if args.cancel { admin.cancel_drain(stores).await? } else { admin.drain_stores(stores).await? };
     for silent in &drained.silent {
@@ -231,7 +235,10 @@ fn tell(store: StoreId, progress: Progress) {
 /// `--local`. A hook that fails changes nothing about the end of its pod, so a store that could not hand everything over is no failure.
 async fn local(args: &DrainArgs) -> anyhow::Result<()> {
     let listen = config::listen_of(args.config.as_deref(), args.listen.as_deref())?;
-    let admin = Admin::new([from_here(listen).to_string()]);
+    // By the store's own certificate, unless there is another: the hook of a pod has no other.
+    let tls = config::tls_of(args.config.as_deref(), args.connecting.tls.as_deref())?;
+    let security = Connecting { tls, ..args.connecting.clone() }.security()?;
+    let admin = Admin::with([from_here(listen).to_string()], security);
     let within = args.within.unwrap_or(LOCAL_WITHIN);
     let asked = if args.cancel { admin.cancel_stop().await } else { admin.prepare_to_stop(within).await };
     match asked {

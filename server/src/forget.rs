@@ -7,6 +7,8 @@ use holdfast_client::admin::{Admin, Forgotten, StoreId, StoreStatus, Timestamp};
 use holdfast_output::{errln, outln, visible};
 use serde_json::json;
 
+use crate::connecting::Connecting;
+
 /// A store that was let in later than this may be about to start.
 const NEVER_STARTED_AFTER: Duration = Duration::from_secs(600);
 
@@ -22,6 +24,9 @@ pub struct ForgetArgs {
     /// Client addresses of other stores, separated by commas: the first that answers is asked
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -37,7 +42,7 @@ pub fn store_id(text: &str) -> Result<StoreId, String> {
 
 /// Has stores forgotten, and says so.
 pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
-    let admin = Admin::new(args.at.clone());
+    let admin = Admin::with(args.at.clone(), args.connecting.security()?);
     let stores = match args.store {
         Some(store) => vec![store],
         None => {

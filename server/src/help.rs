@@ -27,15 +27,17 @@ Exit codes:
 /// `holdfast start`.
 pub const START: &str = "\
 Every value comes from its default, the file, the environment or the flag; the later wins.
+A store proves who it is, and is reached, by TLS: with --tls it has a certificate of its site, which `holdfast ca`, cert-manager or SPIRE make, and takes
+new ones while it runs. On a machine of your own --insecure is enough; said twice it is for networks that keep everybody else out.
 A store that finds no fleet waits: found one with `holdfast init`, once, or name stores of one with --join.
 SIGTERM and Ctrl-C hand its leaders over and stop it. In a pod the proof of the site (HOLDFAST_SITE_ID) must be given.
 
 Examples:
-  holdfast start --site a --data-dir data/a
-  holdfast start --site b --data-dir data/b --join 10.0.1.5:7300,10.0.3.5:7300 \\
+  holdfast start --insecure --site a --data-dir data/a
+  holdfast start --tls /etc/holdfast/tls --data-dir data/b --join 10.0.1.5:7300,10.0.3.5:7300 \\
     --listen 0.0.0.0:7300 --advertise 10.0.2.5:7300 --listen-store 0.0.0.0:7400 --advertise-store 10.0.2.5:7400
   holdfast start --config /etc/holdfast.toml
-  HOLDFAST_SITE=c HOLDFAST_DATA_DIR=/var/lib/holdfast holdfast start --log-json
+  HOLDFAST_TLS=/etc/holdfast/tls HOLDFAST_DATA_DIR=/var/lib/holdfast holdfast start --log-json
 
 Exit codes:
   0  it was told to stop, and did
@@ -48,11 +50,11 @@ Exit codes:
 /// `holdfast init`.
 pub const INIT: &str = concat!(
     "\
-A second init is refused. Other stores join by `holdfast start --join`.
+A second init is refused. Other stores join by `holdfast start --join`. With TLS it takes the certificate of an operator.
 
 Examples:
   holdfast init
-  holdfast init --at 10.0.1.5:7300
+  holdfast init --at 10.0.1.5:7300 --tls ann
   HOLDFAST_FLEET_TOKEN=secret holdfast init --json
 
 ",
@@ -139,11 +141,63 @@ Examples:
     exits!()
 );
 
+/// `holdfast token`.
+pub const TOKEN: &str = concat!(
+    "\
+Examples:
+  holdfast token create --site b --ttl 1h
+  holdfast token list
+  holdfast token revoke 9f86d081884c7d65
+
+",
+    exits!()
+);
+
+/// `holdfast token create`.
+pub const TOKEN_CREATE: &str = concat!(
+    "\
+Prints the token on standard output, once: the fleet keeps a digest of its secret, and no copy. One new store of the site joins with it, and may ask
+again when an answer was lost; whoever else shows it is refused. It stands for the fleet's shared secret, and in a fleet with TLS for the certificate
+while joining; the streams to the other stores take a certificate all the same.
+
+Examples:
+  holdfast token create --site b
+  holdfast token create --site b --ttl 15m --json | jq -r .token
+  HOLDFAST_JOIN_TOKEN=\"$(holdfast token create --site b)\" holdfast start --tls tls/b --data-dir data/b --join 10.0.1.5:7300
+
+",
+    exits!()
+);
+
+/// `holdfast token list`.
+pub const TOKEN_LIST: &str = concat!(
+    "\
+Examples:
+  holdfast token list
+  holdfast token list --json | jq '.[] | select(.used_by_store == null)'
+
+",
+    exits!()
+);
+
+/// `holdfast token revoke`.
+pub const TOKEN_REVOKE: &str = concat!(
+    "\
+A store that joined with the token stays a member.
+
+Examples:
+  holdfast token revoke 9f86d081884c7d65
+
+",
+    exits!()
+);
+
 /// `holdfast demo`.
 pub const DEMO: &str = "\
 Examples:
   holdfast demo
   holdfast demo --seconds 9
+  holdfast demo --tls
   holdfast demo --input people.csv --key id --clients 128
   holdfast demo --sites 5 --stores-per-site 2 --json
 
@@ -175,6 +229,7 @@ While it runs it takes lines from standard input:
 Examples:
   holdfast dev
   holdfast dev --sites 5
+  holdfast dev --tls                          # with certificates of an authority of its own
   holdfast dev --dir data/dev                 # keeps the data; the same line goes on with it
   holdfast dev --first-port 0 --json          # any free ports, printed for a program
 
@@ -263,7 +318,7 @@ byte what was put: where they may have tabs or line ends of their own, take --js
 pub const CONFIG: &str = concat!(
     "\
 Examples:
-  holdfast config show --site a --data-dir data/a
+  holdfast config show --insecure --site a --data-dir data/a
   holdfast config show --config /etc/holdfast.toml --json
 
 ",

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_client::Security;
+use holdfast_client::channel::reason;
 use holdfast_engine::Engines;
 use holdfast_kv::core::recovery::{self, Founding};
 use holdfast_kv::ports::Clock;
@@ -35,19 +37,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The store that founds a fleet.
 const FIRST_STORE: StoreId = StoreId(1);
 
-/// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then.
+/// Waits until the store is founded upon, or another store lets it in. Gives the stores that are known then. `security`: how it asks them.
 pub async fn become_member(
     config: &Config,
     engines: &Engines,
     mut inits: mpsc::Receiver<InitCommand>,
     clock: &dyn Clock,
+    security: &Security,
 ) -> anyhow::Result<Vec<StoreRecord>> {
     let mut said = String::new();
     if config.join.is_empty() {
         tracing::info!("no fleet yet: waiting for `holdfast init --at {}`", config.listen);
     }
     loop {
-        let asking = async { anyhow::Ok(ask_to_join(config, application::keep(&config.data_dir)?).await) };
+        let asking = async { anyhow::Ok(ask_to_join(config, security, application::keep(&config.data_dir)?).await) };
         tokio::select! {
             Some(answer) = inits.recv() => {
                 let outcome = found(config, engines, clock);
@@ -118,16 +121,19 @@ impl From<anyhow::Error> for NotJoined {
 /// Asks the stores named by `--join`: those that answer first, and only one at a time, since each would give this store an id.
 async fn ask_to_join(
     config: &Config,
+    security: &Security,
     application: u128,
 ) -> Result<(FleetId, StoreRecord, Vec<StoreRecord>), NotJoined> {
-    let request = v1::JoinRequest { application: Some(application.into()), ..request(config) };
+    let join_token = config.join_token.clone();
+    let request = v1::JoinRequest { application: Some(application.into()), join_token, ..request(config) };
     let mut asked = JoinSet::new();
     for address in config.join.clone() {
+        let security = security.clone();
         asked.spawn(async move {
             let answers = async {
-                let mut fleet = crate::status::connect(&address).await?;
+                let mut fleet = crate::status::connect(&address, &security).await?;
                 let described = fleet.describe(v1::DescribeRequest {}).await;
-                described.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))?;
+                described.map_err(|status| anyhow::anyhow!("{address}: {}", reason(&status)))?;
                 Ok(fleet)
             };
             let answered = tokio::time::timeout(ANSWER_WITHIN, answers).await;
@@ -149,7 +155,7 @@ async fn ask_to_join(
             Ok(answer) => return Ok(joined(config, answer.into_inner())?),
             Err(status) => {
                 let is_refused = status.code() == tonic::Code::InvalidArgument;
-                last = NotJoined { error: anyhow::anyhow!("{address}: {}", status.message()), is_refused };
+                last = NotJoined { error: anyhow::anyhow!("{address}: {}", reason(&status)), is_refused };
             }
         }
     }
@@ -217,7 +223,7 @@ pub async fn stay_member(config: &Config, running: &Arc<Running>) -> Ending {
     };
     let mut said = String::new();
     loop {
-        match join(running, &applicant).await {
+        match join(running, &applicant, None).await {
             Ok(_) => {
                 said.clear();
                 tokio::time::sleep(PROVE_EVERY).await;

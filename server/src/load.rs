@@ -10,6 +10,7 @@ use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase, Totals};
 use holdfast_output::{errln, out, outln};
 use serde::Serialize;
 
+use crate::connecting::Connecting;
 use crate::demo::data;
 use crate::joining::random_128;
 
@@ -19,6 +20,9 @@ pub struct LoadArgs {
     /// Client addresses of stores, separated by commas
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// The site that the clients are in
     #[arg(long, value_name = "NAME", env = "HOLDFAST_SITE")]
     pub site: String,
@@ -54,6 +58,7 @@ pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
     let prefix = format!("{}{:08x}/", args.prefix, random_128()? & 0xffff_ffff);
     let options = LoadOptions {
         addresses: args.at.clone(),
+        security: args.connecting.security()?,
         sites: vec![args.site.clone()],
         clients: args.clients.into(),
         rows: data::generate(&prefix, args.rows).into_iter().map(|row| (row.key, row.value)).collect(),

@@ -1,15 +1,20 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`site`], [`sql`], [`status`]: the other subcommands
+//! - [`ca`], [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`site`], [`sql`], [`status`], [`token`]: the other
+//!   subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod announcing;
+mod audit;
+mod bearer;
+mod ca;
 mod cli;
 mod completions;
 mod config;
+mod connecting;
 #[cfg(test)]
 mod damage;
 mod demo;
@@ -38,6 +43,7 @@ mod private;
 mod proof;
 mod requests;
 mod retiring;
+mod rights;
 mod running;
 mod services;
 mod site;
@@ -46,13 +52,16 @@ mod start;
 mod status;
 mod system;
 mod table;
+mod token;
+mod trust;
+mod trusting;
 mod wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use holdfast_output::{out, outln};
+use holdfast_output::{errln, out, outln};
 use holdfast_types::limits;
 
 use crate::cli::{Cli, Command, ConfigCommand};
@@ -111,12 +120,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         // They have exit codes of their own.
         Command::Sql(args) => return Ok(sql::run(*args).await),
         Command::Fleet(args) => return fleet::run(&args).await,
-        Command::Start(args) => start::run(config::Config::load(&args)?).await.map(|()| true),
+        Command::Trust(args) => return trust::command::run(&args).await,
+        Command::Start(args) => start::run(&args).await.map(|()| true),
         Command::Init(args) => status::init(&args).await.map(|()| true),
+        Command::Ca(args) => ca::run(&args).map(|()| true),
         Command::Status(args) => status::status(&args).await.map(|()| true),
         Command::Drain(args) => drain::run(&args).await,
         Command::Forget(args) => forget::run(&args).await.map(|()| true),
         Command::Site(args) => site::run(&args).await.map(|()| true),
+        Command::Token(args) => token::run(&args).await.map(|()| true),
         Command::Demo(args) => demo::run(&args).await,
         Command::Load(args) => load::run(&args).await,
         Command::Dev(args) => dev::run(&args).await.map(|()| true),
@@ -137,7 +149,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// `holdfast config show`.
 fn show_config(args: &cli::ShowArgs) -> anyhow::Result<()> {
-    let values = config::Config::load(&args.start)?.explain();
+    let own = trusting::own(&config::security_of(&args.start)?).unwrap_or_else(|error| {
+        // What else was given can be shown without it.
+        errln!("warning: a store would not start with this certificate: {error}");
+        None
+    });
+    let values = config::Config::load(&args.start, own.as_deref())?.explain();
     if args.json {
         let values: serde_json::Map<_, _> =
             values.into_iter().map(|value| (value.key.to_owned(), value.value.into())).collect();

@@ -6,12 +6,18 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+mod tickets;
+
 use holdfast_kv::core::records;
-use holdfast_placement::{SiteRecord, SiteRefusal, StateKey, StoreAddresses, StoreRecord, admit_store, check_identity};
+use holdfast_placement::{
+    SiteRecord, SiteRefusal, SiteTrust, StateKey, StoreAddresses, StoreRecord, admit_store, check_identity,
+};
 use holdfast_proto::v1;
 use holdfast_types::address::check_address;
 use holdfast_types::{Condition, Expected, Mutation, Rejected, SiteName, StoreId, limits};
 
+use self::tickets::Ticket;
+pub use self::tickets::{digest_of, put as put_token};
 use crate::config;
 use crate::running::Running;
 use crate::system::{self, all, damaged, get, put, write};
@@ -25,6 +31,18 @@ pub fn is_over(store: StoreId) -> String {
         "{store} was forgotten by the fleet (`holdfast forget {store}`), and its identity is over: wipe its volume (in Kubernetes delete its \
          PersistentVolumeClaim, elsewhere start it with an empty data directory) to join as a new store"
     )
+}
+
+/// What was said of the sites that were distrusted once.
+pub fn doubted(sites: &[SiteRecord]) -> Vec<SiteTrust> {
+    sites.iter().map(SiteRecord::trust).filter(|said| !said.is_untouched()).collect()
+}
+
+/// A store of the site is let in when the site is trusted again: it may ask until then.
+fn is_distrusted(site: &SiteName) -> Rejected {
+    Rejected::Unavailable(format!(
+        "site {site} is distrusted, and none of its stores is let in until it is trusted again (docs/runbooks/distrust-site.md)"
+    ))
 }
 
 /// What a store says of itself.
@@ -47,19 +65,26 @@ pub struct Applicant {
 }
 
 impl Applicant {
+    /// Who asks: which store, if it is one already, and of which site. Whether it may is judged by this, before anything else that it says.
+    pub fn named_in(request: &v1::JoinRequest) -> Result<(StoreId, SiteName), Rejected> {
+        let store = StoreId::bounded(request.store_id).map_err(|bad| Rejected::invalid(bad.to_string()))?;
+        Ok((store, SiteName::new(&request.site).map_err(Rejected::invalid)?))
+    }
+
     /// Takes a request apart, and refuses what no store says of itself. What is kept of a store is told to everybody, and must be short.
-    pub fn of(request: v1::JoinRequest) -> Result<Self, Rejected> {
-        let some = |text: String| (!text.is_empty()).then_some(text);
+    pub fn of(request: &v1::JoinRequest) -> Result<Self, Rejected> {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let (store, site) = Self::named_in(request)?;
         let applicant = Self {
-            store: StoreId::bounded(request.store_id).map_err(|bad| Rejected::invalid(bad.to_string()))?,
-            site: SiteName::new(&request.site).map_err(Rejected::invalid)?,
-            site_identity: some(request.site_identity),
+            store,
+            site,
+            site_identity: some(&request.site_identity),
             addresses: StoreAddresses {
-                client: request.client_address,
-                store_to_store: request.store_address,
+                client: request.client_address.clone(),
+                store_to_store: request.store_address.clone(),
                 http: String::new(),
             },
-            zone: some(request.zone),
+            zone: some(&request.zone),
             application: request.application.map(Into::into),
             has_started: false,
         };
@@ -152,12 +177,24 @@ impl From<Refusal> for Rejected {
     }
 }
 
-/// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet.
-pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, Vec<StoreRecord>), Refusal> {
+/// Makes a store a member, or takes in where a member can be reached now. Gives all stores of the fleet. `token`: the one-time token by which a
+/// new store asks, if by any.
+pub async fn join(
+    running: &Running,
+    applicant: &Applicant,
+    token: Option<&str>,
+) -> Result<(StoreId, Vec<StoreRecord>), Refusal> {
     applicant.check()?;
     for _ in 0..MAX_TRIES {
+        // Before anything else: who comes with a bad one learns nothing of the fleet, not even by how long it takes.
+        let ticket = match token {
+            Some(token) => Some(tickets::look(running, token, applicant).await?),
+            None => None,
+        };
         let stores = all(running, StateKey::all_stores(), system::PATIENCE, records::decode_store).await?;
+        let asked_at = running.directory.moment();
         let mut sites = all(running, StateKey::all_sites(), system::PATIENCE, records::decode_site).await?;
+        running.directory.learn_sites(&doubted(&sites), asked_at);
         let found = get(running, &StateKey::Site(applicant.site.clone()).key()).await?;
         sites.retain(|site| site.label != applicant.site);
         let own = found.as_ref().map(|found| records::decode_site(&found.value).map_err(damaged)).transpose()?;
@@ -167,14 +204,17 @@ pub async fn join(running: &Running, applicant: &Applicant) -> Result<(StoreId, 
         if let Some(known) = stores.iter().find(|known| known.store == applicant.store && known.is_forgotten()) {
             return Err(Rejected::invalid(is_over(known.store)).into());
         }
+        if own.as_ref().is_some_and(SiteRecord::is_distrusted) {
+            return Err(is_distrusted(&applicant.site).into());
+        }
         let site = admit_store(&sites, &applicant.site, applicant.site_identity.as_deref())?;
         // Whoever moves the site meanwhile is not overruled.
         let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
         let binding = Binding { is_new: own.as_ref() != Some(&site), site, expected };
         let attempt = if applicant.store == StoreId::NONE {
             match judge(&stores, applicant)? {
-                Some(known) => Some(known),
-                None => admit(running, applicant, &binding).await?,
+                Some(known) => tickets::spend(running, ticket.as_ref(), &known).await?.then_some(known),
+                None => admit(running, applicant, &binding, ticket.as_ref()).await?,
             }
         } else {
             renew(running, applicant, &stores, &binding).await?
@@ -210,7 +250,12 @@ impl Binding {
 }
 
 /// A new store gets the next id. `None`: another one came first.
-async fn admit(running: &Running, applicant: &Applicant, binding: &Binding) -> Result<Option<StoreRecord>, Rejected> {
+async fn admit(
+    running: &Running,
+    applicant: &Applicant,
+    binding: &Binding,
+    ticket: Option<&Ticket>,
+) -> Result<Option<StoreRecord>, Rejected> {
     let next_key = StateKey::NextStore.key();
     let found = get(running, &next_key).await?;
     let next = match &found {
@@ -220,12 +265,17 @@ async fn admit(running: &Running, applicant: &Applicant, binding: &Binding) -> R
     let store = StoreId::bounded(next).map_err(|bad| damaged(bad.into()))?;
     let record = StoreRecord { is_awaited: true, ..record_of(store, applicant, running.fleet_now()) };
     let expected = found.map_or(Expected::Absent, |found| Expected::Version(found.timestamp));
-    let conditions = vec![Condition { key: next_key.clone(), expected }, binding.condition()];
+    let mut conditions = vec![Condition { key: next_key.clone(), expected }, binding.condition()];
     let mut mutations = vec![
         put(next_key, records::encode_next_id(next.saturating_add(1))),
         put(StateKey::Store(record.store).key(), records::encode_store(&record)),
     ];
     mutations.extend(binding.mutation());
+    // In the same write: one token is one store, whatever is lost on the way.
+    if let Some(ticket) = ticket.filter(|ticket| !ticket.is_spent()) {
+        conditions.push(ticket.condition());
+        mutations.push(ticket.spent_on(&record, running.fleet_now()));
+    }
     Ok(write(running, conditions, mutations).await?.then_some(record))
 }
 
@@ -293,7 +343,7 @@ mod tests {
     }
 
     fn applicant(application: u128) -> Applicant {
-        Applicant::of(v1::JoinRequest { application: Some(application.into()), ..request() }).unwrap()
+        Applicant::of(&v1::JoinRequest { application: Some(application.into()), ..request() }).unwrap()
     }
 
     fn member(store: u64, application: u128) -> StoreRecord {
@@ -302,7 +352,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_store_that_is_not_short_and_printable() {
-        assert!(Applicant::of(request()).is_ok());
+        assert!(Applicant::of(&request()).is_ok());
         let long = "x".repeat(1 << 20);
         let default = request;
         for bad in [
@@ -318,7 +368,7 @@ mod tests {
             v1::JoinRequest { zone: long.clone(), ..default() },
             v1::JoinRequest { version: long.clone(), ..default() },
         ] {
-            let Err(Rejected::Invalid(why)) = Applicant::of(bad) else { panic!("it was taken") };
+            let Err(Rejected::Invalid(why)) = Applicant::of(&bad) else { panic!("it was taken") };
             assert!(why.len() < 4_000, "{} bytes", why.len());
         }
     }

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::UNIX_EPOCH;
 
+use holdfast_edge::handshake::Failure;
 use holdfast_raft_transport::{Direction, Drops, TrafficRow};
+use holdfast_trust::Standing;
 use holdfast_types::{SiteName, StoreId, limits};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::audit;
 use crate::log;
 use crate::ports::Ports;
 use crate::running::{Running, ServerState};
@@ -23,6 +27,10 @@ pub fn page(state: &ServerState) -> String {
     let running = state.running();
     let mut registry = registry(state.started.elapsed().as_secs_f64(), running.is_some());
     register_ports(&mut registry, &state.ports);
+    if let Some(trust) = state.trust() {
+        register_trust(&mut registry, &trust.standing());
+        register_handshakes(&mut registry, &state.ports);
+    }
     if let Some(running) = running {
         Figures::of(&running).register(&mut registry);
         running.requests.register(&mut registry);
@@ -30,6 +38,7 @@ pub fn page(state: &ServerState) -> String {
         register_drops(&mut registry, running.transport.drops(), running.store.oversized_messages());
         register_strangers(&mut registry, running.store.messages_of_strangers());
     }
+    register_audit(&mut registry, state.audit.counters());
     register_log(&mut registry, log::counters());
     let mut page = String::new();
     text::encode(&mut page, &registry).expect("a string takes all");
@@ -175,6 +184,61 @@ fn register_ports(registry: &mut Registry, ports: &Ports) {
     registry.register("port_refused", "Messages and answers for which a connection had no room", refused);
 }
 
+/// How long the certificate lasts, and whether it is renewed. Without TLS there is none.
+fn register_trust(registry: &mut Registry, standing: &Standing) {
+    let since_1970 = |time: std::time::SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let help = "When the certificate of this store ends, or one on its way to the root does, in seconds since 1970";
+    registry.register("certificate_expires_seconds", help, ConstGauge::new(since_1970(standing.own.expires_at)));
+    let first = standing.roots.iter().map(|root| since_1970(root.expires_at)).min().unwrap_or_default();
+    let help = "When the first root of the bundle ends, in seconds since 1970";
+    registry.register("root_expires_seconds", help, ConstGauge::new(first));
+    let pending = ConstGauge::new(u64::from(standing.refused.is_some()));
+    let help = "1 while what is in the folder of the certificate is not taken";
+    registry.register("trust_reload_refused", help, pending);
+    for (name, help, count) in [
+        ("trust_reloads", "Certificates, keys or bundles that were taken since the start", standing.reloads),
+        ("trust_reload_refusals", "Those that were not taken", standing.refusals),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
+}
+
+/// How a handshake ended, and at which port.
+#[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]
+struct OfHandshake {
+    port: &'static str,
+    ending: &'static str,
+}
+
+/// What became of those who had to prove who they are.
+fn register_handshakes(registry: &mut Registry, ports: &Ports) {
+    let handshakes = Family::<OfHandshake, Counter>::default();
+    for (port, counts) in ports.handshakes() {
+        let failed = Failure::ALL.into_iter().map(|why| (why.as_str(), counts.failed(why)));
+        for (ending, count) in failed.chain([("done", counts.done())]) {
+            handshakes.get_or_create(&OfHandshake { port, ending }).inc_by(count);
+        }
+    }
+    registry.register("handshakes", "Handshakes of TLS, by how they ended", handshakes);
+}
+
+/// What is on record, and what waits to be.
+fn register_audit(registry: &mut Registry, counters: audit::Counters) {
+    let help = "Entries of the audit that are not written yet: they wait for a quorum";
+    registry.register("audit_waiting", help, ConstGauge::new(counters.waiting));
+    for (name, help, count) in [
+        ("audit_entries", "Entries of the audit that were written", counters.written),
+        ("audit_lost", "Entries of the audit that found no room; they are in the log", counters.lost),
+        ("audit_summed", "Refusals that were summed up instead of told one by one", counters.summed),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
+}
+
 fn figure(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -201,8 +265,11 @@ fn register_log(registry: &mut Registry, counters: log::Counters) {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use holdfast_raft_transport::Cause;
+    use holdfast_trust::{Fingerprint, Party, RootInfo};
 
     use super::*;
     use crate::requests::RequestCounters;
@@ -213,6 +280,24 @@ mod tests {
 
     fn row(direction: Direction, from: &str, to: &str) -> TrafficRow {
         TrafficRow { direction, from_site: site(from), to_site: site(to), cause: Cause::Append, bytes: 9, messages: 1 }
+    }
+
+    fn standing() -> Standing {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let root = |seconds| RootInfo {
+            fingerprint: Fingerprint([1; 32]),
+            subject: "CN=root".into(),
+            expires_at: at(seconds),
+        };
+        let own = Party {
+            principal: Arc::new("spiffe://f/site/site-b/store".parse().unwrap()),
+            issued_at: at(1_900_000_000),
+            expires_at: at(2_000_000_000),
+            fingerprint: Fingerprint([2; 32]),
+        };
+        let roots = vec![root(2_200_000_000), root(2_100_000_000)];
+        let refused = Some("the key is not the one".into());
+        Standing { own, own_root: Fingerprint([1; 32]), roots, refused, reloads: 3, refusals: 1 }
     }
 
     /// The page of a store, with one row of every kind.
@@ -237,6 +322,9 @@ mod tests {
         register_drops(&mut registry, Drops { queue_full: 3, too_large: 1, ..Drops::default() }, 1);
         register_strangers(&mut registry, 5);
         register_ports(&mut registry, &Ports::for_tests());
+        register_trust(&mut registry, &standing());
+        register_handshakes(&mut registry, &Ports::for_tests());
+        register_audit(&mut registry, audit::Counters { waiting: 2, written: 9, lost: 1, summed: 812 });
         register_log(&mut registry, log::Counters { lost_full: 4, lost_unwritten: 0, held_back: 2 });
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
@@ -265,8 +353,18 @@ mod tests {
             "holdfast_log_lost_lines_total{reason=\"full\"} 4",
             "holdfast_log_held_back_lines_total 2",
             "holdfast_messages_of_strangers_total 5",
+            "holdfast_audit_waiting 2",
+            "holdfast_audit_lost_total 1",
             "holdfast_port_connections{port=\"clients\"} 0",
             "holdfast_port_refused_total{port=\"http\"} 0",
+            "# TYPE holdfast_certificate_expires_seconds gauge",
+            "holdfast_certificate_expires_seconds 2000000000",
+            "holdfast_root_expires_seconds 2100000000",
+            "holdfast_trust_reloads_total 3",
+            "holdfast_trust_reload_refusals_total 1",
+            "holdfast_trust_reload_refused 1",
+            "holdfast_handshakes_total{port=\"stores\",ending=\"expired\"} 0",
+            "holdfast_handshakes_total{port=\"clients\",ending=\"done\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
         }

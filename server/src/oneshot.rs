@@ -9,6 +9,8 @@ use holdfast_output::{Unwritten, errln, is_terminal, outln, print_raw, readable,
 use holdfast_types::KeyspaceName;
 use serde_json::json;
 
+use crate::connecting::Connecting;
+
 /// Rows that `scan` shows unless it is told otherwise.
 const DEFAULT_LIMIT: u64 = 100;
 
@@ -18,6 +20,9 @@ pub struct Target {
     /// Client addresses of stores, separated by commas; any store takes any request
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// The keyspace, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,
@@ -80,9 +85,15 @@ pub struct ScanArgs {
     pub target: Target,
 }
 
+impl Target {
+    async fn connect(&self) -> anyhow::Result<Client> {
+        connect(&self.at, &self.connecting, &self.keyspace).await
+    }
+}
+
 /// Connects, for the keyspace of this name or number.
-pub async fn connect(at: &[String], keyspace: &str) -> anyhow::Result<Client> {
-    let client = Client::connect(at.to_vec(), Options::new()).await?;
+pub async fn connect(at: &[String], connecting: &Connecting, keyspace: &str) -> anyhow::Result<Client> {
+    let client = Client::connect(at.to_vec(), Options::new().security(connecting.security()?)).await?;
     Ok(match keyspace.parse() {
         Ok(number) => client.with_keyspace(KeyspaceId(number)),
         // The usual one costs no question.
@@ -106,7 +117,7 @@ fn version_json(version: Timestamp) -> String {
 
 /// `holdfast get`; false when the key does not exist.
 pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
-    let found = connect(&args.target.at, &args.target.keyspace).await?.get(bytes(&args.key)).await?;
+    let found = args.target.connect().await?.get(bytes(&args.key)).await?;
     match (&found, args.target.json) {
         (Some(found), true) => {
             let version = version_json(found.timestamp);
@@ -122,8 +133,7 @@ pub async fn get(args: &GetArgs) -> anyhow::Result<bool> {
 
 /// `holdfast put`.
 pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
-    let version =
-        connect(&args.target.at, &args.target.keyspace).await?.put(bytes(&args.key), bytes(&args.value)).await?;
+    let version = args.target.connect().await?.put(bytes(&args.key), bytes(&args.value)).await?;
     if args.target.json {
         outln!("{}", json!({ "key": args.key, "version": version_json(version) }))?;
     } else {
@@ -134,7 +144,7 @@ pub async fn put(args: &PutArgs) -> anyhow::Result<()> {
 
 /// `holdfast delete`.
 pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
-    let version = connect(&args.target.at, &args.target.keyspace).await?.delete(bytes(&args.key)).await?;
+    let version = args.target.connect().await?.delete(bytes(&args.key)).await?;
     if args.target.json {
         outln!("{}", json!({ "key": args.key, "version": version_json(version) }))?;
     } else {
@@ -145,7 +155,7 @@ pub async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
 
 /// `holdfast scan`.
 pub async fn scan(args: &ScanArgs) -> anyhow::Result<()> {
-    let client = connect(&args.target.at, &args.target.keyspace).await?;
+    let client = args.target.connect().await?;
     let mut scan = client
         .scan(KeySpan::new(&args.start, args.end.as_deref().map(str::as_bytes)))
         .limit(args.limit.unwrap_or(DEFAULT_LIMIT));

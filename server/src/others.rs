@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast_client::Security;
+use holdfast_client::channel::{Dialer, StoreChannel, reason};
 use holdfast_placement::StoreRecord;
-use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
@@ -17,7 +18,6 @@ use holdfast_types::{Rejected, StoreId, limits};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
-use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::running::Running;
@@ -28,14 +28,17 @@ pub const OTHERS_WITHIN: Duration = Duration::from_millis(800);
 
 /// Channels to the other stores' client ports, opened when they are first needed.
 pub struct Others {
-    channels: Mutex<BTreeMap<StoreId, (String, Careful)>>,
+    channels: Mutex<BTreeMap<StoreId, (String, StoreChannel)>>,
+    dialer: Dialer,
     /// Questions to all of them that are under way: what they answer is held here until all have.
     asking: Semaphore,
 }
 
-impl Default for Others {
-    fn default() -> Self {
-        Self { channels: Mutex::default(), asking: Semaphore::new(limits::QUESTIONS_TO_ALL) }
+impl Others {
+    /// Asks nobody yet; `security`: how this store and the others prove to each other who they are.
+    pub fn new(security: Security) -> Self {
+        let (channels, asking) = (Mutex::default(), Semaphore::new(limits::QUESTIONS_TO_ALL));
+        Self { channels, dialer: Dialer::new(security, OTHERS_WITHIN), asking }
     }
 }
 
@@ -52,7 +55,7 @@ impl Others {
     pub async fn ask<A, F>(
         &self,
         record: &StoreRecord,
-        call: impl FnOnce(AdminClient<Careful>) -> F,
+        call: impl FnOnce(AdminClient<StoreChannel>) -> F,
     ) -> Result<A, Status>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -70,7 +73,7 @@ impl Others {
         &self,
         running: &Running,
         spared: &BTreeSet<StoreId>,
-        call: impl Fn(AdminClient<Careful>) -> F + Send + Clone + 'static,
+        call: impl Fn(AdminClient<StoreChannel>) -> F + Send + Clone + 'static,
     ) -> Result<Gathered<A>, Status>
     where
         A: Send + 'static,
@@ -86,7 +89,7 @@ impl Others {
         &self,
         running: &Running,
         spared: &BTreeSet<StoreId>,
-        call: impl Fn(AdminClient<Careful>) -> F + Send + Clone + 'static,
+        call: impl Fn(AdminClient<StoreChannel>) -> F + Send + Clone + 'static,
         mut take: impl FnMut(StoreId, A),
     ) -> Result<Vec<v1::SilentStore>, Status>
     where
@@ -97,10 +100,16 @@ impl Others {
         let mut asked = JoinSet::new();
         let mut silent = Vec::new();
         let known = running.directory.all();
-        // Stores that were forgotten are asked no more.
-        self.channels.lock().retain(|store, _| known.contains_key(store));
+        let distrusted = running.directory.distrusted();
+        // Stores that were forgotten are asked no more, nor are those that nobody is to believe; what connections there are end here.
+        let is_believed = |record: &StoreRecord| record.site == running.site || !distrusted.contains(&record.site);
+        self.channels.lock().retain(|store, _| known.get(store).is_some_and(is_believed));
         let is_asked = |store: StoreId| store != running.store_id && !spared.contains(&store);
         for record in known.values().filter(|record| is_asked(record.store)) {
+            if !is_believed(record) {
+                silent.push(silent_store(record, format!("site {} is distrusted", record.site)));
+                continue;
+            }
             match self.channel(record) {
                 Ok(channel) => {
                     let client = AdminClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
@@ -115,7 +124,7 @@ impl Others {
             let Ok((record, answer)) = ended else { continue };
             match answer {
                 Ok(Ok(answer)) => take(record.store, answer.into_inner()),
-                Ok(Err(status)) => silent.push(silent_store(&record, status.message().to_owned())),
+                Ok(Err(status)) => silent.push(silent_store(&record, reason(&status))),
                 Err(_) => {
                     let why = format!("no answer within {} ms", OTHERS_WITHIN.as_millis());
                     silent.push(silent_store(&record, why));
@@ -134,7 +143,7 @@ impl Others {
         }
     }
 
-    fn channel(&self, record: &StoreRecord) -> Result<Careful, String> {
+    fn channel(&self, record: &StoreRecord) -> Result<StoreChannel, String> {
         let address = &record.addresses.client;
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&record.store)
@@ -142,8 +151,7 @@ impl Others {
         {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| format!("{address:?}: {e}"))?;
-        let channel = careful(endpoint.connect_timeout(OTHERS_WITHIN).tcp_nodelay(true).connect_lazy());
+        let channel = self.dialer.lazily(address).map_err(|unconnected| unconnected.to_string())?;
         channels.insert(record.store, (address.clone(), channel.clone()));
         Ok(channel)
     }

@@ -1,9 +1,10 @@
 //! The ports of a store: who may hold how much of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use holdfast_edge::descriptors::Shares;
 use holdfast_edge::gate::{Port, PortLimits};
+use holdfast_edge::handshake::Handshakes;
 use holdfast_edge::layer::{Bounds, Kind};
 use holdfast_types::limits;
 use tonic::transport::Server;
@@ -15,10 +16,14 @@ pub struct Ports {
     pub clients: Arc<Port>,
     /// Of streams between stores.
     pub stores: Arc<Port>,
-    /// Of probes and scrapers.
+    /// Of probes, and without TLS of scrapers.
     pub http: Arc<Port>,
+    /// Of scrapers, with TLS.
+    pub metrics: Arc<Port>,
     /// Connections for heartbeats, which have a thread of their own.
     pub heartbeats: usize,
+    /// What became of handshakes there, once the store runs and where there is TLS.
+    of_heartbeats: OnceLock<Arc<Handshakes>>,
 }
 
 impl Ports {
@@ -32,25 +37,49 @@ impl Ports {
             idle_before_making_room: limits::IDLE_BEFORE_MAKING_ROOM,
             bytes,
             speaks_http2: true,
+            handshake_within: limits::HANDSHAKE_WITHIN,
+            handshakes_per_address: limits::HANDSHAKES_PER_ADDRESS,
         };
+        // They come by a port of their own where there is TLS, and not at all elsewhere.
+        let scrapers = (shares.probes * limits::METRICS_SHARE_PERCENT / 100).max(1);
         let http = PortLimits {
             first_request_within: None,
             lives_for: Some(limits::HTTP_CONNECTION_LIVES),
             idle_before_making_room: limits::HTTP_IDLE_BEFORE_MAKING_ROOM,
             speaks_http2: false,
-            ..of(shares.probes, 0)
+            ..of(shares.probes.saturating_sub(scrapers), 0)
         };
+        let metrics = PortLimits { connections: scrapers, per_address: scrapers, ..http };
         Self {
             clients: Port::new("clients", of(shares.clients, limits::CLIENT_PORT_BYTES)),
             stores: Port::new("stores", of(shares.stores, limits::STORE_PORT_BYTES)),
             http: Port::new("http", http),
+            metrics: Port::new("metrics", metrics),
             heartbeats: shares.heartbeats,
+            of_heartbeats: OnceLock::new(),
         }
     }
 
     /// All of them.
-    pub fn all(&self) -> [&Arc<Port>; 3] {
-        [&self.clients, &self.stores, &self.http]
+    pub fn all(&self) -> [&Arc<Port>; 4] {
+        [&self.clients, &self.stores, &self.http, &self.metrics]
+    }
+
+    /// Those that speak TLS, where there is any.
+    pub fn secured(&self) -> [&Arc<Port>; 3] {
+        [&self.clients, &self.stores, &self.metrics]
+    }
+
+    /// Heartbeats are listened for from now on.
+    pub fn hear_heartbeats(&self, handshakes: Arc<Handshakes>) {
+        // A process runs one store.
+        let _ = self.of_heartbeats.set(handshakes);
+    }
+
+    /// What became of handshakes, by port.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&'static str, &Handshakes)> {
+        let secured = self.secured().map(|port| (port.name, port.handshakes()));
+        secured.into_iter().chain(self.of_heartbeats.get().map(|handshakes| ("heartbeats", &**handshakes)))
     }
 
     /// Other stores that there are connections for.
@@ -121,7 +150,8 @@ mod tests {
 
     #[test]
     fn no_address_has_all_connections_of_a_port() {
-        for port in Ports::for_tests().all() {
+        // But that of metrics, where one address reads them for a whole site and nobody is a stranger.
+        for port in Ports::for_tests().all().into_iter().filter(|port| port.name != "metrics") {
             assert!(port.limits.per_address < port.limits.connections, "{}", port.name);
         }
     }

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_client::Security;
+use holdfast_client::channel::reason;
 use holdfast_engine::LogEngine;
 use holdfast_kv::core::identity::{Identity, Proof};
 use holdfast_proto::v1;
@@ -40,7 +42,12 @@ enum Judgement {
 }
 
 /// Lets a member start with the proof that it joined with, with its first one, and with one that the fleet accepts.
-pub async fn check(config: &Config, log: &dyn LogEngine, identity: &Identity) -> anyhow::Result<()> {
+pub async fn check(
+    config: &Config,
+    log: &dyn LogEngine,
+    identity: &Identity,
+    security: &Security,
+) -> anyhow::Result<()> {
     if identity.site != config.site {
         // That is said before anything else.
         return Ok(());
@@ -48,7 +55,7 @@ pub async fn check(config: &Config, log: &dyn LogEngine, identity: &Identity) ->
     match (identity.proof(config.site_id.as_deref()), config.site_id.as_deref()) {
         (Proof::Other { kept, given: Some(given) }, _) => {
             tracing::warn!(%kept, %given, "the proof of the site has changed: asking the fleet whether the site was moved");
-            ask_for_a_while(config, identity).await?;
+            ask_for_a_while(config, identity, security).await?;
             identity.prove(log, &given)?;
             tracing::info!(%given, "the fleet accepts the new proof of the site");
         }
@@ -62,7 +69,7 @@ pub async fn check(config: &Config, log: &dyn LogEngine, identity: &Identity) ->
     Ok(())
 }
 
-async fn ask_for_a_while(config: &Config, identity: &Identity) -> anyhow::Result<()> {
+async fn ask_for_a_while(config: &Config, identity: &Identity, security: &Security) -> anyhow::Result<()> {
     let refused = |why: &str| Ending::other_proof(identity.store, &config.site, config.site_id.as_deref(), why);
     let own = config.advertise.clone().unwrap_or_else(|| config.listen.to_string());
     let mut addresses: BTreeSet<_> =
@@ -75,7 +82,7 @@ async fn ask_for_a_while(config: &Config, identity: &Identity) -> anyhow::Result
     loop {
         let mut last = String::new();
         for address in &addresses {
-            match ask(config, identity, address).await {
+            match ask(config, identity, security, address).await {
                 Judgement::Accepted => return Ok(()),
                 Judgement::Refused(status) if status.message().contains(&membership::is_over(identity.store)) => {
                     return Err(Ending::Forgotten(membership::is_over(identity.store)).into());
@@ -92,11 +99,11 @@ async fn ask_for_a_while(config: &Config, identity: &Identity) -> anyhow::Result
 }
 
 /// Says to one store what this one will say of itself.
-async fn ask(config: &Config, identity: &Identity, address: &str) -> Judgement {
+async fn ask(config: &Config, identity: &Identity, security: &Security, address: &str) -> Judgement {
     let request =
         v1::JoinRequest { store_id: identity.store.0, fleet: Some(identity.fleet.into()), ..joining::request(config) };
     let asked = async {
-        let mut fleet = status::connect(address).await?;
+        let mut fleet = status::connect(address, security).await?;
         anyhow::Ok(fleet.join(request).await)
     };
     let silent = |_| Err(anyhow::anyhow!("no answer within {} s", ANSWER_WITHIN.as_secs()));
@@ -105,7 +112,7 @@ async fn ask(config: &Config, identity: &Identity, address: &str) -> Judgement {
         Ok(Err(status)) if matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied) => {
             Judgement::Refused(status)
         }
-        Ok(Err(status)) => Judgement::Unknown(format!("{address}: {}", status.message())),
+        Ok(Err(status)) => Judgement::Unknown(format!("{address}: {}", reason(&status))),
         Err(error) => Judgement::Unknown(format!("{error:#}")),
     }
 }

@@ -7,22 +7,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::addresses::Unreached;
 use holdfast_kv::core::message::RangeHint;
 use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::rights::Asker;
 use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::{Complaint, ComplaintKind, Store};
 use holdfast_kv::ports::{AdminReply, Note, PlacementLink, Reply};
 use holdfast_kv::{AdminOutcome, Found};
-use holdfast_placement::StoreRecord;
+use holdfast_placement::{SiteTrust, StoreRecord};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1::{QuarantinedRange, RangeNotice};
 use holdfast_raft_transport::Transport;
 use holdfast_replica::{AdminRequest, Standing};
+use holdfast_trust::Trust;
 use holdfast_types::{
     FleetId, Incarnation, Key, KeyRange, RangeDescriptor, RangeId, RangeRequest, Rejected, Response, SiteName, StoreId,
     Term, Timestamp, limits,
@@ -30,12 +32,15 @@ use holdfast_types::{
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::announcing::TELL_UNREACHED_AFTER;
+use crate::audit::Audit;
 use crate::directory::Directory;
 use crate::events::EventLog;
 use crate::history::History;
 use crate::ports::Ports;
 use crate::requests::{Kind, RequestCounters};
+use crate::rights::Granted;
 use crate::services::fitting::short;
+use crate::trusting;
 use crate::wire::Incoming;
 
 /// Notices of one store that a slow stream may lag behind.
@@ -123,10 +128,11 @@ impl Running {
         (told.collect(), count)
     }
 
-    /// A page of notices of the ranges that this store holds within some keys; and where the next one begins.
-    pub fn notices_within(&self, bounds: &KeyRange, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
+    /// A page of notices of the ranges that this store holds within some keys, and that are somebody's business; and where the next one begins.
+    pub fn notices_within(&self, asker: &Asker, bounds: &KeyRange, limit: usize) -> (Vec<RangeNotice>, Option<Key>) {
         let page = Page { reverse: false, limit, max_bytes: limits::STREAM_NOTICES_BYTES };
-        let (found, next) = self.store.ranges_within(bounds, page, |found| found.own);
+        let is_told = |found: &Found| found.own && asker.is_concerned_by(&found.descriptor.bounds);
+        let (found, next) = self.store.ranges_within(bounds, page, is_told);
         (found.iter().map(|found| self.notice(found)).collect(), next)
     }
 
@@ -139,9 +145,16 @@ impl Running {
         }
     }
 
+    /// Somebody who asks, and what he may by now.
+    pub fn asker(&self, authority: Authority) -> Asker {
+        let mut asker = Asker::new(authority);
+        self.store.show_rights(&mut asker);
+        asker
+    }
+
     /// Asks the store for somebody and waits for the answer.
     pub async fn ask(&self, request: RangeRequest, authority: Authority, wait: Duration) -> Result<Response, Rejected> {
-        self.ask_for(None, request, authority, wait).await
+        self.ask_for(None, request, &mut Asker::new(authority), wait).await
     }
 
     /// Asks the store on behalf of a client, who is charged for the answer, and waits for it.
@@ -149,13 +162,13 @@ impl Running {
         &self,
         client: Option<&Arc<Ledger>>,
         request: RangeRequest,
-        authority: Authority,
+        asker: &mut Asker,
         wait: Duration,
     ) -> Result<Response, Rejected> {
         let (sender, answer) = oneshot::channel();
         let (kind, begun) = (Kind::of(&request.request), Instant::now());
         let reply = OneReply { sender, client: client.cloned() };
-        let cancellation = self.store.request(request, authority, wait, Box::new(reply));
+        let cancellation = self.store.request(request, asker, wait, Box::new(reply));
         let guard = CancelOnDrop { store: &self.store, cancellation };
         let outcome = answer.await.unwrap_or_else(|_| Err(Rejected::Ambiguous("the store stopped".into())));
         guard.disarm();
@@ -258,6 +271,12 @@ pub struct ServerState {
     preparations: AtomicU64,
     /// The ports, and who is connected to them.
     pub ports: Ports,
+    /// Who was refused, who changed the fleet, what became of trust.
+    pub audit: Arc<Audit>,
+    /// What proves who this store is; `None`: it was told that it need not.
+    trust: Option<Arc<Trust>>,
+    /// What callers may.
+    pub rights: Arc<Granted>,
 }
 
 /// Whether the store is going to stop.
@@ -272,10 +291,13 @@ enum Readiness {
 }
 
 impl ServerState {
-    /// A process that is no member yet.
-    pub fn new(ports: Ports) -> Arc<Self> {
+    /// A process that is no member yet. `trust`: what proves who it is, with TLS.
+    pub fn new(ports: Ports, trust: Option<Arc<Trust>>) -> Arc<Self> {
         Arc::new(Self {
             ports,
+            audit: Audit::new(),
+            rights: Arc::new(Granted::new(trust.as_ref().map(|trust| trust.own().principal.domain.clone()))),
+            trust,
             running: ArcSwapOption::empty(),
             is_member: AtomicBool::new(false),
             started: Instant::now(),
@@ -288,6 +310,11 @@ impl ServerState {
     /// The store, once it is a member.
     pub fn running(&self) -> Option<Arc<Running>> {
         self.running.load_full()
+    }
+
+    /// What proves who this store is; `None`: there is no TLS, and nobody proves anything.
+    pub fn trust(&self) -> Option<&Arc<Trust>> {
+        self.trust.as_ref()
     }
 
     /// The store became a member.
@@ -384,7 +411,8 @@ impl ServerState {
         // What it quotes, others said.
         let unreached: String =
             unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
-        Ok(format!("ok\n{unreached}"))
+        let trust = self.trust().map(|trust| trusting::lines(&trust.standing(), SystemTime::now()));
+        Ok(format!("ok\n{unreached}{}", trust.unwrap_or_default()))
     }
 
     fn why_none(&self) -> Rejected {
@@ -431,6 +459,11 @@ impl PlacementLink for Link {
         self.directory.learn(stores);
     }
 
+    fn sites(&self, sites: &[SiteTrust]) {
+        // That a site is trusted again is read of the records, which this store looks at now and then.
+        self.directory.hear_sites(sites);
+    }
+
     fn learned(&self, hints: &[RangeHint]) {
         for hint in hints {
             self.notify(&hint.descriptor, hint.leader, hint.term);
@@ -455,7 +488,7 @@ mod tests {
 
     #[test]
     fn an_old_preparation_does_not_end_a_newer_one_and_a_stop_is_final() {
-        let state = ServerState::new(Ports::for_tests());
+        let state = ServerState::new(Ports::for_tests(), None);
         let (begin, end) = (|| state.begin_preparing(|| ()), |only| state.end_preparing(only, || ()));
         let first = begin().unwrap();
         let second = begin().unwrap();
@@ -496,7 +529,7 @@ mod tests {
             Err(Some(Rejected::Unavailable(why))) => why,
             other => panic!("a refusal with its details was expected: {other:?}"),
         };
-        let state = ServerState::new(Ports::for_tests());
+        let state = ServerState::new(Ports::for_tests(), None);
         assert!(refusal(&state).contains("holdfast init"));
         assert_eq!(state.readiness(), Err("not a member of a fleet yet\n".to_owned()));
         state.set_member();

@@ -5,6 +5,7 @@ use holdfast_client::admin::{Admin, MovedSite, SiteName};
 use holdfast_output::{errln, outln};
 use serde_json::json;
 
+use crate::connecting::Connecting;
 use crate::help;
 
 /// `holdfast site`.
@@ -33,6 +34,9 @@ struct MoveArgs {
     /// Client addresses of stores of other sites, separated by commas: the first that answers is asked
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    connecting: Connecting,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,7 +49,7 @@ fn site_name(text: &str) -> Result<SiteName, String> {
 /// Has the fleet change it, and says so.
 pub async fn run(args: &SiteArgs) -> anyhow::Result<()> {
     let SiteCommand::Move(args) = &args.command;
-    let moved = Admin::new(args.at.clone()).move_site(&args.site, &args.to).await?;
+    let moved = Admin::with(args.at.clone(), args.connecting.security()?).move_site(&args.site, &args.to).await?;
     for silent in &moved.silent {
         errln!(
             "warning: {} ({}) could not be asked whether it hears a store of {}: {}",

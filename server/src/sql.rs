@@ -4,7 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use holdfast_shell::face::{self, Format, OnError, Options, Source};
+use holdfast_client::Security;
+use holdfast_output::errln;
+use holdfast_shell::face::{self, Ending, Format, OnError, Options, Source};
+
+use crate::connecting::Connecting;
 
 /// What stands below the options in the help of `holdfast sql`.
 pub const HELP: &str = "\
@@ -24,13 +28,13 @@ Formats: table (cut to fit, on a terminal), csv (RFC 4180), tsv (escaped, elsewh
 Files:
   ~/.local/share/holdfast/history    what was typed; HOLDFAST_HISTORY moves it, and switches it off when empty
 
-Environment: HOLDFAST_AT (addresses), HOLDFAST_HISTORY, PAGER (long results on a terminal; less -SFRX), NO_COLOR.
+Environment: HOLDFAST_AT (addresses), HOLDFAST_TLS, HOLDFAST_BEARER_FILE, HOLDFAST_HISTORY, PAGER (long results on a terminal; less -SFRX), NO_COLOR.
 
 Exit codes:
   0    everything was done
   1    a statement failed, and standard error says why
   2    the command line was not understood
-  3    no store could be reached
+  3    no store could be reached, or trusted
   130  interrupted by Ctrl-C";
 
 /// `holdfast sql`.
@@ -48,6 +52,9 @@ pub struct SqlArgs {
         num_args = 1..
     )]
     pub connect: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// Carry this out and leave; may be given several times, and may hold several statements
     #[arg(long, short = 'e', value_name = "STATEMENT", conflicts_with = "file")]
     pub execute: Vec<String>,
@@ -88,6 +95,7 @@ impl From<SqlArgs> for Options {
         let format = args.format.map(|name| name.parse::<Format>().expect("a format that exists"));
         Self {
             addresses: args.connect,
+            security: Security::Plain,
             source,
             format,
             on_error: args.on_error.parse::<OnError>().expect("stop or continue"),
@@ -102,7 +110,14 @@ impl From<SqlArgs> for Options {
 
 /// Runs the shell; the exit codes are its own.
 pub async fn run(args: SqlArgs) -> ExitCode {
-    ExitCode::from(face::run(args.into()).await.exit_code())
+    let ending = match args.connecting.security() {
+        Ok(security) => face::run(Options { security, ..args.into() }).await,
+        Err(error) => {
+            errln!("error: {error:#}");
+            Ending::Unreachable
+        }
+    };
+    ExitCode::from(ending.exit_code())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `holdfast start`: from an empty process to a serving store, and back.
 //!
 //! ```text
-//! open engines ─▶ services listen ─▶ member? ─ no ─▶ wait for Init, or join by another store ─┐
+//! certificate ─▶ open engines ─▶ services listen ─▶ member? ─ no ─▶ wait for Init, or join by another store ─┐
 //!                                      └─ yes ──────────────────────────────────────────────▶ recover ─▶ run ─▶ stop
 //! ```
 
@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use holdfast_client::Security as Proofs;
 use holdfast_edge::bucket::Bucket;
 use holdfast_edge::descriptors::{self, Shares};
 use holdfast_edge::gate::Gate;
+use holdfast_edge::handshake::Security as PortSecurity;
 use holdfast_engine::{EngineOptions, Engines, Fault};
 use holdfast_kv::core::identity::Identity;
 use holdfast_kv::core::recovery::{self, WorkerSetup};
@@ -31,15 +33,20 @@ use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
 use holdfast_raft_transport::{
-    Addresses, Format, Identity as StreamIdentity, Process, SupportConfig, SupportLink, Transport, TransportConfig,
+    Addresses, Format, Identity as StreamIdentity, Process, Security as StreamSecurity, SupportConfig, SupportLink,
+    Transport, TransportConfig,
 };
 use holdfast_replica::{CheckLevel, SurvivalGoal};
+use holdfast_trust::{Callers, Trust};
 use holdfast_types::{StoreId, Timestamp, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::announcing;
-use crate::config::{Config, in_kubernetes};
+use crate::audit;
+use crate::bearer::Bearers;
+use crate::cli::StartArgs;
+use crate::config::{self, Config, in_kubernetes};
 use crate::directory::{Directory, OnChange};
 use crate::ending::Ending;
 use crate::events::{self, EventLog};
@@ -50,11 +57,15 @@ use crate::private;
 use crate::proof;
 use crate::retiring::{LeadersOf, SUCCEED_WITHIN, until};
 use crate::running::{Link, Running, ServerState};
+use crate::services::access::Access;
 use crate::services::admin::AdminService;
+use crate::services::allowed::Allowed;
 use crate::services::bounded::bounded;
 use crate::services::fleet::{FleetService, InitCommand};
 use crate::services::kv::KvService;
 use crate::services::{health, http};
+use crate::trust::acting;
+use crate::trusting;
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
 
 /// How long a store that failed waits for what it heard of others to be on its disk.
@@ -67,9 +78,14 @@ const RETIRE_WITHIN: Duration = Duration::from_secs(5);
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a store until it is told to stop or its disk fails.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(args: &StartArgs) -> anyhow::Result<()> {
+    let trust = trusting::open(&config::security_of(args)?, in_kubernetes()).await?;
+    let own = trust.as_ref().map(|trust| trust.own().principal);
+    let config = Config::load(args, own.as_deref())?;
+    trusting::introduce(&config.security, trust.as_deref());
     check_proof(&config, in_kubernetes())?;
     private::begin(&config.data_dir).with_context(|| format!("opening {}", config.data_dir.display()))?;
+    trust.iter().for_each(|trust| acting::remember(trust, &config.data_dir));
     let shares = Shares::of(descriptors::raise_limit())?;
     let data_dir = config.data_dir.clone();
     let engine_options = EngineOptions { open_files: shares.engine, ..EngineOptions::default() };
@@ -77,24 +93,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await?
         .with_context(|| format!("opening {}", config.data_dir.display()))?;
     let ports = ports::Ports::new(&shares);
-    let state = ServerState::new(ports);
+    let state = ServerState::new(ports, trust);
+    state.rights.keep_in(&config.data_dir);
+    state.audit.keep_in(&config.data_dir);
+    for port in state.ports.secured() {
+        audit::witness::handshakes(&state.audit, port.name, port.handshakes());
+    }
     if Identity::read(&*engines.log)?.is_some() {
         state.set_member();
     }
     let (init, inits) = mpsc::channel(1);
-    let client_listener = tokio::net::TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listening for clients on {}", config.listen))?;
-    let http_listener = TcpListener::bind(config.listen_http)
-        .with_context(|| format!("listening for HTTP on {}", config.listen_http))?;
-    let stream_listener = TcpListener::bind(config.listen_store)
-        .with_context(|| format!("listening for stores on {}", config.listen_store))?;
-    http::serve(http_listener, Arc::clone(&state))?;
-    tokio::spawn(serve_clients(client_listener, Arc::clone(&state), init, config.clone()));
-    tracing::info!(
-        clients = %config.listen, stores = %config.listen_store, http = %config.listen_http, files = shares.all,
-        connections = shares.clients, "listening"
-    );
+    let stream_listener = listen(&config, &state, &shares, init).await?;
 
     let (faults, mut fault) = fault_sink();
     let ended = tokio::select! {
@@ -103,7 +112,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         fault = fault_of(&mut fault) => Err(fault),
     };
     match (&ended, state.running()) {
-        (Ok(()), _) => stop(&state, config.ready_pause).await,
+        (Ok(()), _) => stop(&state, &config).await,
         // What was heard of the other stores, and of its own end, is no less true for the fault.
         (Err(_), Some(running)) => {
             state.set_stopping();
@@ -117,6 +126,45 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         (Err(why), Some(running)) if running.directory.is_over() => Err(Ending::Forgotten(format!("{why:#}")).into()),
         (ended, _) => ended,
     }
+}
+
+/// Opens the ports, and serves all of them but that for other stores, whose listener is returned: nobody is heard there before the store runs.
+async fn listen(
+    config: &Config,
+    state: &Arc<ServerState>,
+    shares: &Shares,
+    init: mpsc::Sender<InitCommand>,
+) -> anyhow::Result<TcpListener> {
+    let bearers = match (state.trust(), &config.bearer_keys) {
+        (Some(trust), Some(path)) => Some(Bearers::open(path.clone(), trust.own().principal.domain.clone())?),
+        _ => None,
+    };
+    let client_listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening for clients on {}", config.listen))?;
+    let bind = |what, address| TcpListener::bind(address).with_context(|| format!("listening for {what} on {address}"));
+    let http_listener = bind("HTTP", config.listen_http)?;
+    let stream_listener = bind("stores", config.listen_store)?;
+    http::serve(http_listener, state)?;
+    if let (Some(trust), Some(address)) = (state.trust(), config.listen_metrics) {
+        let security = PortSecurity { trust: Arc::clone(trust), callers: Callers::Anyone };
+        http::serve_metrics(bind("those who read metrics", address)?, state, security)?;
+        trusting::watch(trust, state)?;
+    }
+    if let Some(bearers) = &bearers {
+        tokio::spawn(Arc::clone(bearers).keep_looking());
+    }
+    tokio::spawn(serve_clients(client_listener, Arc::clone(state), init, config.clone(), bearers));
+    tracing::info!(
+        clients = %config.listen, stores = %config.listen_store, http = %config.listen_http,
+        metrics = %config.listen_metrics.unwrap_or(config.listen_http), files = shares.all, connections = shares.clients, "listening"
+    );
+    Ok(stream_listener)
+}
+
+/// How this store proves to others who it is when it asks them, and whom it believes.
+fn proofs(trust: Option<&Arc<Trust>>) -> Proofs {
+    trust.map_or(Proofs::Plain, |trust| Proofs::tls(Arc::clone(trust)))
 }
 
 /// A label alone is a promise of whoever wrote the manifest. In Kubernetes there is a proof to be had, and two Kubernetes clusters with one
@@ -139,12 +187,13 @@ async fn live(
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let known = Identity::read(&*engines.log)?;
+    let proofs = proofs(state.trust());
     let stores = match known {
-        None => become_member(config, &engines, inits, &*clock).await?,
+        None => become_member(config, &engines, inits, &*clock, &proofs).await?,
         Some(identity) => {
             // Nobody will answer: whoever founds from now on hears at once that there is a fleet already.
             drop(inits);
-            proof::check(config, &*engines.log, &identity).await?;
+            proof::check(config, &*engines.log, &identity, &proofs).await?;
             Vec::new()
         }
     };
@@ -152,10 +201,15 @@ async fn live(
     let running = Arc::new(running);
     tracing::info!(fleet = %running.fleet, store = %running.store_id, site = %running.site, incarnation = running.incarnation.0, "the store runs");
     note_start(&running);
+    if let Some(trust) = state.trust() {
+        trusting::note_standing(&running, trust);
+    }
     state.keep(stopped);
     state.set_running(Arc::clone(&running));
+    begin_audit(config, state, &running);
     tokio::spawn(beat(running.store.watch("runtime")));
-    tokio::spawn(announcing::run(config.clone(), Arc::clone(&running)));
+    tokio::spawn(Arc::clone(&state.rights).run(Arc::clone(&running)));
+    tokio::spawn(announcing::run(config.clone(), Arc::clone(&running), proofs));
     Err(stay_member(config, &running).await.into())
 }
 
@@ -165,6 +219,13 @@ async fn beat(pulse: Arc<Pulse>) {
         pulse.beat(SystemClock.now());
         tokio::time::sleep(SLOW_BEAT).await;
     }
+}
+
+/// From here on what is on record has a home, and is written there.
+fn begin_audit(config: &Config, state: &ServerState, running: &Arc<Running>) {
+    let (store, clock) = (running.store_id, Arc::clone(running));
+    state.audit.belong_to(store, running.site.clone(), move || clock.fleet_now());
+    tokio::spawn(audit::run(Arc::clone(&state.audit), Arc::clone(running), config.audit_retention));
 }
 
 /// The first event of this start; from now on events are kept.
@@ -195,37 +256,37 @@ fn start_store(
 ) -> anyhow::Result<(Running, watch::Sender<bool>)> {
     let recovered = recovery::recover(&engines)?;
     let identity = recovered.identity.clone();
-    anyhow::ensure!(
-        identity.site == config.site,
-        "the data in {} belongs to a store of site {}: start it with --site {}",
-        config.data_dir.display(),
-        identity.site,
-        identity.site
-    );
+    anyhow::ensure!(identity.site == config.site, "{}", of_another_site(config, &identity));
     let known = recovered.support();
     let own = own_record(config, identity.store, Timestamp::ZERO);
     let stream_identity = introduce(&identity, &own, known.started_at)?;
     let directory = Arc::new(Directory::open(&config.data_dir, own, identity.incarnation, Arc::clone(&clock)));
     let incoming = Arc::new(Incoming::new(Arc::clone(&directory)));
+    incoming.keep_record(Arc::clone(&state.audit));
     let mut transport_config =
         TransportConfig::new(stream_identity.clone(), stream_listener, tokio::runtime::Handle::current());
     transport_config.port = Arc::clone(&state.ports.stores);
+    let security = state.trust().map_or(StreamSecurity::Plain, |trust| StreamSecurity::Tls(Arc::clone(trust)));
+    transport_config.security = security.clone();
     for (store, seen) in &known.seen {
         transport_config.incarnations.remember(*store, seen.incarnation, seen.counter);
     }
     directory.prove_to(transport_config.incarnations.clone());
-    let mut support_config = SupportConfig::new(stream_identity);
-    support_config.traffic = Arc::clone(&transport_config.traffic);
-    support_config.incarnations = transport_config.incarnations.clone();
-    support_config.max_incoming = state.ports.heartbeats;
+    let support_config = support_config(stream_identity, &transport_config, security, state);
     let inbound: Arc<dyn holdfast_raft_transport::Inbound> = Arc::clone(&incoming) as _;
     let transport =
         Arc::new(Transport::start(transport_config, inbound).context("starting the streams between stores")?);
     let support_link = start_support(config, support_config, &transport)?;
+    if let Some(handshakes) = support_link.handshakes() {
+        audit::witness::handshakes(&state.audit, "heartbeats", &handshakes);
+        state.ports.hear_heartbeats(handshakes);
+    }
     directory.learn(stores);
     let carried = state.ports.stores_carried();
     directory.begin(tell_streams(identity.store, carried, &transport, &support_link, faults.clone()));
     let events = Arc::new(open_events(config, &identity, &clock));
+    let (trust, site, audit) = (state.trust().cloned(), identity.site.clone(), Arc::clone(&state.audit));
+    directory.begin_doubting(acting::on_doubt(trust, site, Arc::clone(&events), audit));
     let link = Arc::new(Link::new(Arc::clone(&directory), identity.store, Arc::clone(&events)));
     let env = StoreEnv { clock: &*clock, engines: &engines };
     let support = Support::new(known, clock.now());
@@ -239,16 +300,19 @@ fn start_store(
         faults,
     };
     let store = Store::start(&store_options(), engines, workers, map, support, ports)?;
+    // Before anybody is heard: until then nothing is let through.
+    store.set_rights(&state.rights.now());
     store.directory(Arc::new(directory.records()));
     let history = Arc::clone(&link.history);
     incoming.open(Arc::clone(&store), Box::new(move |what| history.noted(Note::Alarm(None, what))));
     let (stop, stopped) = watch::channel(false);
     let notices = link.notices.clone();
+    let Identity { fleet, store: store_id, site, incarnation, .. } = identity;
     let running = Running {
-        fleet: identity.fleet,
-        store_id: identity.store,
-        site: identity.site,
-        incarnation: identity.incarnation,
+        fleet,
+        store_id,
+        site,
+        incarnation,
         store,
         transport,
         incoming,
@@ -260,6 +324,17 @@ fn start_store(
         history: Arc::clone(&link.history),
     };
     Ok((running, stop))
+}
+
+fn of_another_site(config: &Config, identity: &Identity) -> String {
+    let (data, site) = (config.data_dir.display(), &identity.site);
+    let what_to_do = match config.security.folder() {
+        Some(folder) => {
+            format!("put the certificate of a store of {site} into {}, or point --data-dir elsewhere", folder.display())
+        }
+        None => format!("start it with --site {site}"),
+    };
+    format!("the data in {data} belongs to a store of site {site}: {what_to_do}")
 }
 
 /// What this process says of itself in every handshake. `started_at`: how far the log had come.
@@ -277,6 +352,22 @@ fn introduce(identity: &Identity, own: &StoreRecord, started_at: u64) -> anyhow:
         },
         formats: formats(),
     })
+}
+
+/// Heartbeats count bytes and remember incarnations where streams do.
+fn support_config(
+    identity: StreamIdentity,
+    streams: &TransportConfig,
+    security: StreamSecurity,
+    state: &ServerState,
+) -> SupportConfig {
+    let mut support = SupportConfig::new(identity);
+    support.traffic = Arc::clone(&streams.traffic);
+    support.incarnations = streams.incarnations.clone();
+    support.max_incoming = state.ports.heartbeats;
+    support.security = security;
+    support.witness = Some(audit::witness::heartbeats(&state.audit));
+    support
 }
 
 /// The heartbeats between stores, on the port after the one for streams.
@@ -365,18 +456,24 @@ async fn serve_clients(
     state: Arc<ServerState>,
     init: mpsc::Sender<InitCommand>,
     config: Config,
+    bearers: Option<Arc<Bearers>>,
 ) {
     let max = limits::MAX_MESSAGE_BYTES;
-    let gate = Gate::new(listener, Arc::clone(&state.ports.clients));
+    // Whoever may come by a token need not have a certificate.
+    let callers = if bearers.is_some() { Callers::AnyoneOrNobody } else { Callers::Anyone };
+    let security = state.trust().map(|trust| PortSecurity { trust: Arc::clone(trust), callers });
+    let gate = Gate::secured(listener, Arc::clone(&state.ports.clients), security);
     let kv = KvServer::new(KvService { state: Arc::clone(&state) })
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
-    let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings()))
+    let admin = AdminServer::new(AdminService::new(Arc::clone(&state), config.settings(), proofs(state.trust())))
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);
     let (health, health_service) = tonic_health::server::health_reporter();
     health::tell(&health, state.readiness().is_ok()).await;
     tokio::spawn(health::keep_telling(health, Arc::clone(&state)));
+    let access = Access { state: Arc::clone(&state), bearers };
+    let allowed = Allowed { state: Arc::clone(&state) };
     let fleet = FleetService {
         state,
         init,
@@ -396,6 +493,8 @@ async fn serve_clients(
     let reflection = reflected().build_v1().expect("the descriptors are those that were compiled in");
     let served = ports::client_server()
         .layer(tower::util::MapResponseLayer::new(bounded))
+        .layer(access)
+        .layer(allowed)
         .add_service(kv)
         .add_service(FleetServer::new(fleet))
         .add_service(admin)
@@ -484,19 +583,20 @@ async fn serve_on(lasting: Duration) {
     }
 }
 
-/// Says that it stops, serves on for a while, hands leaders over, ends streams, flushes. `ready_pause`: how long it takes until nobody is sent
-/// here any more, after probes were told.
-async fn stop(state: &ServerState, ready_pause: Duration) {
+/// Says that it stops, serves on for a while, hands leaders over, ends streams, flushes. `config.ready_pause`: how long it takes until nobody is
+/// sent here any more, after probes were told.
+async fn stop(state: &ServerState, config: &Config) {
     // Before anything else: from here on probes and health say so, and everything is still served.
     state.set_stopping();
-    let Some(running) = state.running() else { return };
+    let Some(running) = state.running() else { return audit::stop(&state.audit, None, config.audit_retention).await };
     let leaders = LeadersOf::of(&running);
     running.store.retire();
-    tokio::join!(serve_on(ready_pause), until(RETIRE_WITHIN, || !leaders.any_left()));
+    tokio::join!(serve_on(config.ready_pause), until(RETIRE_WITHIN, || !leaders.any_left()));
     let still_leading = leaders.any_left();
     // Whoever leads now says so at once; by then nobody comes here any more, and our last words have arrived.
     until(SUCCEED_WITHIN, || leaders.without_successor() == 0).await;
     let without_leader = leaders.without_successor();
+    audit::stop(&state.audit, Some(Arc::clone(&running)), config.audit_retention).await;
     running.store.refuse_new();
     until(DRAIN_WITHIN, || running.store.is_drained()).await;
     let unanswered = running.store.open_requests();
@@ -534,13 +634,14 @@ mod tests {
     #[test]
     fn in_kubernetes_no_store_runs_without_the_proof_of_its_site() {
         let with = |site_id: Option<&str>| {
-            let args = crate::cli::StartArgs {
+            let args = StartArgs {
                 site: Some("a".into()),
                 data_dir: Some("/tmp/x".into()),
                 site_id: site_id.map(str::to_owned),
-                ..crate::cli::StartArgs::default()
+                insecure: 1,
+                ..StartArgs::default()
             };
-            Config::load(&args).unwrap()
+            Config::load(&args, None).unwrap()
         };
         for (site_id, in_kubernetes, runs) in
             [(None, true, false), (Some(""), true, false), (Some("7f9a"), true, true), (None, false, true)]

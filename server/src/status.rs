@@ -7,20 +7,20 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use holdfast_client::Security;
 use holdfast_client::admin::{
     Admin, FleetId, Key, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
 };
+use holdfast_client::channel::{StoreChannel, reason};
 use holdfast_output::{Unwritten, out, outln, visible};
-use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic::transport::Endpoint;
 
 use crate::cli::{InitArgs, StatusArgs};
+use crate::connecting;
 use crate::drain::{left_in_words, left_on};
 use crate::table::Table;
 
@@ -30,26 +30,25 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Connects to the fleet service of a store.
-pub async fn connect(address: &str) -> anyhow::Result<FleetClient<Careful>> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .with_context(|| format!("{address:?} is not an address like 127.0.0.1:7300"))?
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE);
-    let channel = endpoint.connect().await.with_context(|| format!("no store answers at {address}"))?;
-    Ok(FleetClient::new(careful(channel)))
+pub async fn connect(address: &str, security: &Security) -> anyhow::Result<FleetClient<StoreChannel>> {
+    connecting::fleet_of(address, security, PATIENCE).await
 }
 
 /// Asks the stores at these addresses what their fleet is: the first one, and as long as none has answered another one every
 /// [`NEXT_AFTER`]. Returns the first answer of a member, and the addresses with its own in front; the answer of a store that is no
 /// member only when nobody else answers.
-pub async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
+pub async fn describe_any(
+    addresses: &[String],
+    security: &Security,
+) -> anyhow::Result<(v1::DescribeResponse, Vec<String>)> {
     let mut asked = JoinSet::new();
     let (mut waiting, mut said, mut unfounded) = (addresses.iter().cloned(), Vec::new(), None);
     loop {
         let next = waiting.next();
         let is_last = next.is_none();
         if let Some(address) = next {
-            asked.spawn(async move { (address.clone(), describe(&address).await) });
+            let security = security.clone();
+            asked.spawn(async move { (address.clone(), describe(&address, &security).await) });
         }
         loop {
             let ended = async {
@@ -79,17 +78,17 @@ pub async fn describe_any(addresses: &[String]) -> anyhow::Result<(v1::DescribeR
     }
 }
 
-async fn describe(address: &str) -> anyhow::Result<v1::DescribeResponse> {
-    let answer = connect(address).await?.describe(v1::DescribeRequest {}).await;
-    Ok(answer.map_err(|status| anyhow::anyhow!("{address}: {}", status.message()))?.into_inner())
+async fn describe(address: &str, security: &Security) -> anyhow::Result<v1::DescribeResponse> {
+    let answer = connect(address, security).await?.describe(v1::DescribeRequest {}).await;
+    Ok(answer.map_err(|status| anyhow::anyhow!("{address}: {}", reason(&status)))?.into_inner())
 }
 
 /// `holdfast init`.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
     anyhow::ensure!(!args.at.contains(','), "a fleet is founded on one store: name one with --at, not {}", args.at);
     let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
-    let answer = connect(&args.at).await?.init(request).await;
-    let answer = answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
+    let answer = connect(&args.at, &args.connecting.security()?).await?.init(request).await;
+    let answer = answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner();
     let fleet = fleet_text(answer.fleet);
     if args.json {
         outln!("{}", json!({ "fleet": fleet }))?;
@@ -101,7 +100,8 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
 
 /// `holdfast status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    let (described, addresses) = describe_any(&args.at).await?;
+    let security = args.connecting.security()?;
+    let (described, addresses) = describe_any(&args.at, &security).await?;
     if described.fleet.is_none() {
         if args.json {
             outln!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }))?;
@@ -110,7 +110,7 @@ pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let admin = Admin::connect(addresses).await?;
+    let admin = Admin::connect_with(addresses, security).await?;
     let (sites, stores, ranges) = tokio::try_join!(admin.sites(), admin.stores(), admin.all_ranges(Ranges::All))?;
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&as_json(&sites, &stores.stores, &ranges.ranges, args.ranges))?)?;

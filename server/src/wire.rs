@@ -16,6 +16,7 @@ use holdfast_raft_transport::{Cause, Class, Inbound, Intake, Introduction, Refus
 use holdfast_types::{Incarnation, StoreId, limits};
 use parking_lot::Mutex;
 
+use crate::audit::{Audit, witness};
 use crate::directory::Directory;
 
 /// Ranges that one alarm names.
@@ -98,6 +99,7 @@ pub struct Incoming {
     reachable: Mutex<BTreeSet<StoreId>>,
     refusals: Mutex<BTreeMap<StoreId, Refusal>>,
     alarm: OnceLock<Alarm>,
+    audit: OnceLock<Arc<Audit>>,
     /// By the store that the callers said they were; all that are no members share one.
     turned_away: Mutex<BTreeMap<StoreId, TurnedAway>>,
     /// Of what stores send that are on no record.
@@ -167,6 +169,7 @@ impl Incoming {
             reachable: Mutex::default(),
             refusals: Mutex::default(),
             alarm: OnceLock::new(),
+            audit: OnceLock::new(),
             turned_away: Mutex::default(),
             strangers: Arc::new(Strangers::new(Instant::now())),
         }
@@ -181,6 +184,12 @@ impl Incoming {
     /// True while the control stream to a store is open: as far as this store knows it lives.
     pub fn reaches(&self, store: StoreId) -> bool {
         self.reachable.lock().contains(&store)
+    }
+
+    /// From here on callers that are turned away are on record.
+    pub fn keep_record(&self, audit: Arc<Audit>) {
+        // A process has one.
+        let _ = self.audit.set(audit);
     }
 
     /// The store runs. `alarm` takes what an operator must know.
@@ -240,6 +249,9 @@ impl Inbound for Incoming {
     }
 
     fn turned_away(&self, store: StoreId, from: Option<IpAddr>, refusal: &Refusal) {
+        if let Some(audit) = self.audit.get() {
+            witness::stream(audit, store, from, refusal.to_string());
+        }
         let from = from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string());
         let what = match refusal {
             Refusal::RunsElsewhere { alive } => format!(
@@ -250,6 +262,10 @@ impl Inbound for Incoming {
                 "the disk of {store} at {from} was put back in time: {refusal}. What it acknowledged since is forgotten there. If others \
                  took it for the store meanwhile, writes may have been overwritten in the ranges that it shares with this store: {}",
                 self.shared_ranges(store)
+            ),
+            Refusal::NotItsSite { certificate, said } => format!(
+                "somebody at {from} has a certificate of site {certificate} and says that he is {store}, of site {said}: he is refused. Either a store \
+                 of {said} was given the wrong certificate, or a key of site {certificate} is in wrong hands (`holdfast trust revoke site {certificate}`)"
             ),
             _ => return,
         };

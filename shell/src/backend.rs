@@ -11,10 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use holdfast_client::ClientError;
 use holdfast_client::admin::{
-    AdminError, Events, Keyspace, LeaderGoesTo, RangePage, Ranges, Settings, Sites, Split, Stores, Transferred,
+    AdminError, AuditPage, AuditQuery, Events, GrantedRights, Keyspace, LeaderGoesTo, RangePage, Ranges, RightsChange,
+    RightsChanged, Settings, Sites, Split, Stores, Transferred,
 };
 use holdfast_client::core::ScanPart;
-use holdfast_types::{Expected, Key, KeyRange, KeyspaceId, RangeId, Rejected, StoreId, Timestamp, VersionedValue};
+use holdfast_types::{
+    Expected, Grantee, Key, KeyRange, KeyspaceId, RangeId, Rejected, StoreId, Timestamp, VersionedValue,
+};
 
 pub use fleet::FleetBackend;
 
@@ -141,6 +144,12 @@ pub trait Backend: Send + Sync {
     async fn stores(&self) -> Result<Stores, BackendError>;
     /// What happened, the newest first: at most `limit`.
     async fn events(&self, limit: u32) -> Result<Events, BackendError>;
+    /// A page of what is on record of who did what, the newest first.
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, BackendError>;
+    /// What was granted; with `to` only what that one may by it.
+    async fn rights(&self, to: Option<Grantee>) -> Result<GrantedRights, BackendError>;
+    /// Changes what somebody may.
+    async fn change_rights(&self, change: RightsChange) -> Result<RightsChanged, BackendError>;
     /// The configuration of a store; `None`: of the one that answers.
     async fn settings(&self, store: Option<StoreId>) -> Result<Settings, BackendError>;
     /// The keyspaces that have a name.

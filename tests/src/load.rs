@@ -59,9 +59,18 @@ impl Background {
         let mut sites: Vec<_> = scene.fleet.stores().iter().map(|store| store.site.clone()).collect();
         sites.sort_unstable();
         sites.dedup();
+        Self::start_from(scene, scene.fleet.addresses(), sites).await
+    }
+
+    /// The same for programs in these sites that know these stores.
+    ///
+    /// # Panics
+    /// When the fleet refuses that.
+    pub async fn start_from(scene: &Scene, addresses: Vec<String>, sites: Vec<String>) -> Self {
         let meter = Arc::new(Meter::new(sites.len()));
         let options = LoadOptions {
-            addresses: scene.fleet.addresses(),
+            addresses,
+            security: scene.fleet.security().clone(),
             sites,
             clients: CLIENTS,
             prefix: String::new(),

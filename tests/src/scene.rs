@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use holdfast_benches::fleet::{FleetOptions, LocalFleet, binary_beside, scratch};
-use holdfast_client::{Client, Options};
+use holdfast_client::{Client, Options, Security};
 use holdfast_proto::v1;
 use holdfast_types::{Key, KeyspaceId};
 use tempfile::TempDir;
@@ -42,6 +42,8 @@ pub struct Scene {
     pub fleet: LocalFleet,
     program: PathBuf,
     folder: TempDir,
+    /// The folder that commands prove themselves with; `None`: the fleet asks for no proof.
+    proof: Option<PathBuf>,
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -94,10 +96,18 @@ impl Scene {
             dir: folder.path().to_owned(),
             sites,
             stores_per_site,
+            tls: false,
             extra_args: Vec::new(),
         };
         let fleet = LocalFleet::new(options).expect("there are free ports");
-        Self { fleet, program, folder, _turn: turn }
+        Self { fleet, program, folder, proof: None, _turn: turn }
+    }
+
+    /// Has stores that start from now on prove who they are, by the folder of their site; and whoever asks them here, by `security` in this process and
+    /// by a folder in others.
+    pub fn guard(&mut self, security: Security, proof: PathBuf, folder_of: impl Fn(&str) -> PathBuf) {
+        self.fleet.secure(security, folder_of);
+        self.proof = Some(proof);
     }
 
     /// A path in the scene's folder.
@@ -111,7 +121,8 @@ impl Scene {
     /// # Panics
     /// When no store answers.
     pub async fn client(&self) -> Client {
-        Client::connect(self.fleet.addresses(), Options::default()).await.expect("the fleet answers")
+        let options = Options::default().security(self.fleet.security().clone());
+        Client::connect(self.fleet.addresses(), options).await.expect("the fleet answers")
     }
 
     /// Runs `holdfast` with these arguments to its end.
@@ -141,6 +152,9 @@ impl Scene {
             .env("TMPDIR", self.folder.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        if let Some(proof) = &self.proof {
+            command.env("HOLDFAST_TLS", proof);
+        }
         command
     }
 

@@ -15,7 +15,7 @@ use std::process::Command;
 /// Where the document is.
 const DOCUMENT: &str = "docs/api.md";
 /// The files of the public API, in the order of the document. The others are between stores, or on disk.
-const PUBLIC: [&str; 4] = ["kv", "fleet", "admin", "common"];
+const PUBLIC: [&str; 7] = ["kv", "fleet", "admin", "audit", "rights", "trust", "common"];
 /// What every name in them begins with.
 const PACKAGE: &str = ".holdfast.v1.";
 

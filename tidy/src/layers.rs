@@ -21,8 +21,15 @@ const BASE: &[&str] = &["holdfast-types", "holdfast-proto"];
 const KEPT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-files"];
 const CORES: &[&str] =
     &["holdfast-types", "holdfast-proto", "holdfast-engine", "holdfast-replica", "holdfast-placement"];
+/// A port knows who is connected to it.
+const PORT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-trust"];
 /// The streams between stores come by a port too.
-const TRANSPORT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-edge"];
+const TRANSPORT: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-trust", "holdfast-edge"];
+/// Clients prove who they are, and the mock evaluates as stores do.
+const CALLS: &[&str] =
+    &["holdfast-types", "holdfast-proto", "holdfast-files", "holdfast-trust", "holdfast-engine", "holdfast-replica"];
+/// What is measured may have certificates.
+const MEASURES: &[&str] = &["holdfast-types", "holdfast-proto", "holdfast-trust", "holdfast-client", "holdfast-output"];
 const PARTS: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
@@ -38,6 +45,7 @@ const PARTS: &[&str] = &[
 const FED: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-trust",
     "holdfast-engine",
     "holdfast-replica",
     "holdfast-placement",
@@ -51,6 +59,7 @@ const FED: &[&str] = &[
 const SERVED: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-trust",
     "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
@@ -68,6 +77,7 @@ const SERVED: &[&str] = &[
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
     "holdfast-proto",
+    "holdfast-trust",
     "holdfast-edge",
     "holdfast-engine",
     "holdfast-replica",
@@ -111,16 +121,17 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-proto", layer: 0, may: &["holdfast-types"], never: &["tokio", "rocksdb", "raft"] },
     Row { package: "holdfast-output", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-files", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
-    Row { package: "holdfast-edge", layer: 1, may: BASE, never: &["rocksdb", "librocksdb-sys", "raft"] },
+    Row { package: "holdfast-trust", layer: 0, may: &["holdfast-types", "holdfast-files"], never: &["tokio", "tonic", "rocksdb", "raft"] },
+    Row { package: "holdfast-edge", layer: 1, may: PORT, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-engine", layer: 1, may: KEPT, never: &["tokio", "tonic", "raft"] },
     Row { package: "holdfast-replica", layer: 1, may: BASE, never: IMPURE },
     Row { package: "holdfast-placement", layer: 1, may: BASE, never: IMPURE },
     Row { package: "holdfast-raft-transport", layer: 2, may: TRANSPORT, never: &["raft", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-kv", layer: 2, may: CORES, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },
-    Row { package: "holdfast-client", layer: 2, may: CORES, never: &["rocksdb", "librocksdb-sys", "raft"] },
+    Row { package: "holdfast-client", layer: 2, may: CALLS, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-sim", layer: 3, may: PARTS, never: &["tokio", "tonic", "rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-shell", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys", "raft"] },
-    Row { package: "holdfast-benches", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
+    Row { package: "holdfast-benches", layer: 3, may: MEASURES, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-k8s", layer: 3, may: PARTS, never: &["rocksdb", "librocksdb-sys"] },
     Row { package: "holdfast-control", layer: 3, may: CONTROL, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-image", layer: 2, may: &["holdfast-files", "holdfast-output"], never: &["tokio", "rocksdb"] },

@@ -4,6 +4,7 @@
 //! - [`lints`]: every crate takes the workspace's lints, every pure crate bans what a pure crate may not use
 //! - [`outside`]: numbers from a socket or a disk are bounded where they are decoded
 //! - [`words`]: words that would mean two things, unfinished work
+//! - [`dialing`]: whoever connects to a store proves who he is
 //! - [`saying`]: what runs in a store says nothing beside its log
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
@@ -14,6 +15,7 @@
 
 mod api;
 mod cargo;
+mod dialing;
 mod documents;
 mod layers;
 mod lints;
@@ -79,6 +81,7 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(lints::check(&workspace, &files));
     problems.extend(outside::check(&files));
     problems.extend(words::check(&files));
+    problems.extend(dialing::check(&files));
     problems.extend(saying::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));

@@ -23,6 +23,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("RemoveNode", "raft-rs's kind of change"),
     ("node_id: replica.0", "raft-rs's field"),
     ("peer_addr", "a socket's far end, in std and tonic"),
+    ("peer_certificates", "what the other end showed, in rustls"),
+    ("PeerIncompatible", "rustls's kind of error"),
     ("InboundPeer", "tonic's name"),
     ("Node.js", "the thing itself, named in full"),
     ("clients/node", "the folder of the client for it"),

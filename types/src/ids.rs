@@ -139,6 +139,15 @@ impl KeyspaceId {
     pub const DEFAULT: KeyspaceId = KeyspaceId(1);
     /// The first id that is given to a keyspace with a name. Programs may number keyspaces of their own below it.
     pub const FIRST_NAMED: KeyspaceId = KeyspaceId(256);
+    /// What was refused, done by hand and changed of trust: see [`crate::audit`]. The last one there is, so that no program's own number
+    /// is taken from it.
+    pub const AUDIT: KeyspaceId = KeyspaceId(u32::MAX);
+
+    /// True of what stores alone write, whatever anybody was granted.
+    #[must_use]
+    pub fn is_of_the_fleet(self) -> bool {
+        self == Self::SYSTEM || self == Self::AUDIT
+    }
 }
 
 impl StoreId {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod trust;
+
+pub use trust::*;
+
 // ---- keys, values, requests
 
 /// A key is at most this long: longer ones make index blocks and bounds heavy.
@@ -475,6 +479,32 @@ pub const METRICS_PAGE_EVERY: Duration = Duration::from_secs(1);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are turned away are told of in the log this often.
 pub const TURNED_AWAY_SAID_EVERY: Duration = Duration::from_secs(30);
+/// A connection has proved who it is within this time, counted from its being accepted: two round trips, and the turn of a thousand others.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Handshakes that a port has under way at a time, at [`HANDSHAKE_BYTES`] each; more wait for their turn.
+pub const HANDSHAKES: usize = 256;
+/// Of these, from one address: a whole site may come from behind one.
+pub const HANDSHAKES_PER_ADDRESS: usize = 64;
+/// Where all turns are taken, a handshake that has taken so long makes room for the next: it needs two round trips.
+pub const HANDSHAKE_BEFORE_MAKING_ROOM: Duration = Duration::from_secs(1);
+/// A connection that was refused stays for so long at most, until the other end has heard why.
+pub const HANDSHAKE_LINGER: Duration = Duration::from_millis(500);
+/// Bytes that one end may send until it has proved who it is: its hello, and as many certificates as a chain may have.
+pub const HANDSHAKE_READ_BYTES: usize = 32 << 10;
+/// Counted for a handshake that is under way: what may come of it, twice, for buffers grow by doubling; the answer to that, and its state.
+pub const HANDSHAKE_BYTES: usize = 2 * HANDSHAKE_READ_BYTES + (16 << 10);
+/// Counted for a connection with TLS beyond what waits in it: keys, certificates of the other end, and a buffer to read into.
+pub const TLS_SESSION_BYTES: usize = 12 << 10;
+/// Bytes of a connection that are encrypted and that the kernel does not take yet: with [`UNSENT_BYTES`], so far is what is counted as taken
+/// from being taken.
+pub const TLS_UNSENT_BYTES: usize = 32 << 10;
+/// Counted for a connection with TLS while anything lies in it that was decrypted and not taken: no more than the longest record.
+pub const TLS_DECRYPTED_BYTES: usize = 20 << 10;
+/// A connection ends so long before one of the certificates that it stands on expires, and up to twice as long: those that began together do
+/// not end together. Of certificates with a short life it is a tenth of that.
+pub const END_BEFORE_EXPIRY: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody who is connected is not trusted any more: his connections end within a second.
+pub const DISTRUST_LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
 /// A store with a limit of fewer open files does not start.
 pub const DESCRIPTORS_NEEDED: usize = 256;
 /// Files kept for everything that has no share of its own: listeners, timers, logs, files that are written and replaced.
@@ -510,6 +540,21 @@ pub const SUPPORT_FRAMES_BURST: u32 = 1_024;
 pub const SUPPORT_STRANGER_FRAMES_BURST: u32 = 64;
 /// A support connection over which nothing is sent is closed by the sender after this, by the receiver after three times this.
 pub const SUPPORT_CONNECTION_IDLE: Duration = Duration::from_secs(10);
+/// A support connection is open, and both ends have proved who they are, within this time. Longer than the support interval: when a whole fleet
+/// starts, a thousand handshakes wait for one thread, a millisecond each, and far sites need some round trips.
+pub const SUPPORT_HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Handshakes of support connections that others open, at a time: [`HANDSHAKE_BYTES`] each.
+pub const SUPPORT_HANDSHAKES: usize = 256;
+/// Of these, from one address: a whole site may come from behind one.
+pub const SUPPORT_HANDSHAKES_PER_ADDRESS: usize = 64;
+/// Support connections that have proved who they are and wait for the support thread, which looks every heartbeat at the latest.
+pub const SUPPORT_PROVED_WAITING: usize = 256;
+/// Of these, so many are taken before those that are open have their turn.
+pub const SUPPORT_PROVED_TURN: usize = 16;
+/// What a support connection may have encrypted and not written: a heartbeat, which nothing newer can replace any more.
+pub const SUPPORT_SEALED_BYTES: usize = 2 * SUPPORT_FRAME_BYTES;
+/// What may come over a support connection that says nothing when it is decrypted: the longest record, and some more.
+pub const SUPPORT_MUTE_BYTES: usize = 24 << 10;
 
 // ---- the log, and threads that stand still
 
@@ -571,6 +616,8 @@ pub const CLIENT_CIRCUIT_MAX: Duration = Duration::from_secs(4);
 pub const CLIENT_MESSAGE_CALLS: usize = 1_024;
 /// A message of a client's stream is closed at this size; one larger call still fits.
 pub const CLIENT_MESSAGE_BYTES: usize = 1 << 20;
+/// A bearer token, with the line end behind it in its file: with the other headers of a call it has to fit into [`CLIENT_HEADER_BYTES`].
+pub const BEARER_TOKEN_BYTES: usize = 4 << 10;
 /// How often a client asks for the fleet's stores.
 pub const CLIENT_DESCRIBE_EVERY: Duration = Duration::from_secs(10);
 /// First wait before a client connects again to a store, doubling.
@@ -624,8 +671,13 @@ const _: () = {
     );
     assert!(WORKER_ROUND_LATE.as_millis() * 10 < THREAD_HANGS.as_millis());
     assert!(MAX_COUNTED.checked_add(MAX_COUNTED).is_some());
+    assert!(GRANTS_OF_ONE * (GRANT_PREFIX_BYTES + 24) + MEMBERS_OF_A_ROLE * 72 < RIGHTS_RECORD_BYTES);
+    assert!(RIGHTS_RECORD_BYTES < MAX_VALUE_BYTES && RIGHTS_PAGE_BYTES + 4 * RIGHTS_RECORD_BYTES < MAX_MESSAGE_BYTES);
     assert!(MAX_HEARSAY < MAX_TOLD);
     assert!(MAX_REPORTED_RATE.checked_mul(8_000 * (1 << 20)).is_some());
     assert!(MAX_REPORTED_RANGE_BYTES.checked_mul(1 << 20).is_some());
     assert!(MAX_REPORTED_BYTES.checked_mul(1_000).is_some());
+    assert!((AUDIT_PAGE as usize) * (AUDIT_ENTRY_BYTES + 16) < MAX_MESSAGE_BYTES);
+    assert!(AUDIT_BATCH * (AUDIT_ENTRY_BYTES + 64) < MAX_BATCH_BYTES && AUDIT_BATCH <= MAX_BATCH_KEYS);
+    assert!((3 + AUDIT_ARGUMENTS) * AUDIT_TEXT_BYTES + 1_024 < AUDIT_ENTRY_BYTES);
 };

@@ -40,7 +40,7 @@ pub struct CompareOptions {
 }
 
 impl CompareOptions {
-    /// About five minutes.
+    /// About five minutes; with TLS, seven.
     #[must_use]
     pub fn short(value_bytes: usize, seed: u64) -> Self {
         Self {
@@ -95,7 +95,7 @@ pub struct Measured {
 }
 
 /// All rounds of one work.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Series {
     /// The work's name.
     pub work: String,
@@ -107,6 +107,28 @@ pub struct Series {
     pub peer: Vec<Measured>,
     /// Of the floor; empty when it was left out.
     pub floor: Vec<Measured>,
+    /// Of Holdfast with TLS; empty when it was not asked for.
+    pub tls: Vec<Measured>,
+}
+
+impl Series {
+    fn of(&mut self, role: Role) -> &mut Vec<Measured> {
+        match role {
+            Role::Holdfast => &mut self.holdfast,
+            Role::Peer => &mut self.peer,
+            Role::Floor => &mut self.floor,
+            Role::Tls => &mut self.tls,
+        }
+    }
+}
+
+/// What a store is in a comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Holdfast,
+    Peer,
+    Floor,
+    Tls,
 }
 
 /// What `holdfast-bench compare --json` prints.
@@ -128,13 +150,19 @@ pub struct Comparison {
 
 /// One store with its clients.
 struct Contender {
+    role: Role,
     peer: Box<dyn Peer>,
     sessions: Vec<Arc<dyn Session>>,
     population: Arc<Population>,
 }
 
 impl Contender {
-    async fn prepare(mut peer: Box<dyn Peer>, options: &CompareOptions, say: &dyn Fn(&str)) -> anyhow::Result<Self> {
+    async fn prepare(
+        role: Role,
+        mut peer: Box<dyn Peer>,
+        options: &CompareOptions,
+        say: &dyn Fn(&str),
+    ) -> anyhow::Result<Self> {
         say(&format!("starting {} ({})", peer.name(), peer.version()?));
         peer.start().await?;
         let most = options.works.iter().map(|(_, clients)| *clients).max().unwrap_or(1);
@@ -142,7 +170,7 @@ impl Contender {
         let begun = Instant::now();
         load(&sessions, options.keys, options.value_bytes, options.seed, |_| ()).await?;
         say(&format!("{}: {} keys loaded in {:.1} s", peer.name(), options.keys, begun.elapsed().as_secs_f64()));
-        Ok(Self { peer, sessions, population: Arc::new(Population::new(options.keys)) })
+        Ok(Self { role, peer, sessions, population: Arc::new(Population::new(options.keys)) })
     }
 
     async fn measure(&self, clients: usize, plan: &Plan) -> anyhow::Result<Measured> {
@@ -176,6 +204,8 @@ pub struct Contenders {
     pub peer: Box<dyn Peer>,
     /// The floor, if wanted.
     pub floor: Option<Box<dyn Peer>>,
+    /// Holdfast with TLS, if it is to be compared with Holdfast without.
+    pub tls: Option<Box<dyn Peer>>,
 }
 
 /// Measures everything; `dir` is where the stores keep their data, `say` is told what happens.
@@ -189,9 +219,13 @@ pub async fn compare(
     ensure!(options.works.iter().all(|(_, clients)| *clients > 0), "a work has at least one client");
     let mut machine = Machine::look(dir)?;
     let mut prepared = Vec::new();
-    let Contenders { holdfast, peer, floor } = contenders;
-    for peer in [Some(holdfast), Some(peer), floor].into_iter().flatten() {
-        prepared.push(Contender::prepare(peer, options, say).await?);
+    let Contenders { holdfast, peer, floor, tls } = contenders;
+    let peer_name = peer.name().to_owned();
+    let all = [(Role::Holdfast, Some(holdfast)), (Role::Tls, tls), (Role::Peer, Some(peer)), (Role::Floor, floor)];
+    for (role, peer) in all {
+        if let Some(peer) = peer {
+            prepared.push(Contender::prepare(role, peer, options, say).await?);
+        }
     }
     let mut rounds = Vec::new();
     let mut syncs = vec![machine.fdatasync_ms];
@@ -206,7 +240,7 @@ pub async fn compare(
     let versions = prepared.iter().map(name_and_version).collect::<Result<_, _>>()?;
     Ok(Comparison {
         results: rounds.iter().map(rows::of).collect::<Result<Vec<_>, _>>()?.concat(),
-        peer_name: prepared[1].peer.name().to_owned(),
+        peer_name,
         versions,
         machine,
         options: serde_json::json!({
@@ -221,7 +255,7 @@ pub async fn compare(
     })
 }
 
-/// All rounds of one work: Holdfast, the other store, the floor, and again.
+/// All rounds of one work: Holdfast, with TLS too, the other store, the floor, and again.
 async fn measure_work(
     contenders: &[Contender],
     preset: Preset,
@@ -231,7 +265,7 @@ async fn measure_work(
 ) -> anyhow::Result<Series> {
     let work = preset.work();
     let name = work.name.clone();
-    let mut measured = vec![Vec::new(); contenders.len().max(3)];
+    let mut series = Series { work: name.clone(), clients, ..Series::default() };
     for round in 0..options.rounds {
         let plan = Plan {
             work: work.clone(),
@@ -242,10 +276,10 @@ async fn measure_work(
             // Every store gets the same operations in a round.
             seed: options.seed.wrapping_add(u64::try_from(round).unwrap_or(0)),
         };
-        for (contender, measured) in contenders.iter().zip(&mut measured) {
+        for contender in contenders {
             let found = contender.measure(clients, &plan).await?;
             say(&format!(
-                "{name}, {clients} clients, round {} of {}: {:<8} {:>7.0}/s, p50 {:.2} ms, p99 {:.2} ms",
+                "{name}, {clients} clients, round {} of {}: {:<15} {:>7.0}/s, p50 {:.2} ms, p99 {:.2} ms",
                 round + 1,
                 options.rounds,
                 contender.peer.name(),
@@ -253,10 +287,8 @@ async fn measure_work(
                 found.p50_ms,
                 found.p99_ms
             ));
-            measured.push(found);
+            series.of(contender.role).push(found);
         }
     }
-    let mut measured = measured.into_iter();
-    let mut next = || measured.next().unwrap_or_default();
-    Ok(Series { work: name, clients, holdfast: next(), peer: next(), floor: next() })
+    Ok(series)
 }

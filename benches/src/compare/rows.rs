@@ -76,6 +76,10 @@ pub struct Row {
     pub floor: Option<f64>,
     /// Holdfast beside the floor: below 1, by as much as a replicated store with a network costs more.
     pub floor_ratio: Option<f64>,
+    /// The median of Holdfast with TLS, if it was measured.
+    pub tls: Option<f64>,
+    /// Holdfast with TLS beside Holdfast without: below 1 by as much as TLS costs.
+    pub tls_ratio: Option<f64>,
 }
 
 /// The rows of one work. An error when a store did nothing: there is no ratio then.
@@ -92,7 +96,9 @@ fn row(series: &Series, metric: Metric) -> anyhow::Result<Row> {
         series.work,
         series.clients
     );
-    let floor = (!series.floor.is_empty()).then(|| median_and_spread(&series.floor, metric).0);
+    let median = |rounds: &[Measured]| (!rounds.is_empty()).then(|| median_and_spread(rounds, metric).0);
+    let (floor, tls) = (median(&series.floor), median(&series.tls));
+    let beside = |ours: f64, theirs: f64| (ours > 0.0 && theirs > 0.0).then(|| metric.ratio(ours, theirs));
     Ok(Row {
         work: series.work.clone(),
         clients: series.clients,
@@ -103,7 +109,9 @@ fn row(series: &Series, metric: Metric) -> anyhow::Result<Row> {
         holdfast_spread,
         peer_spread,
         floor,
-        floor_ratio: floor.filter(|floor| *floor > 0.0).map(|floor| rounded(metric.ratio(holdfast, floor), 4)),
+        floor_ratio: floor.and_then(|floor| beside(holdfast, floor)).map(|ratio| rounded(ratio, 4)),
+        tls,
+        tls_ratio: tls.and_then(|tls| beside(tls, holdfast)).map(|ratio| rounded(ratio, 3)),
     })
 }
 
@@ -119,12 +127,15 @@ fn median_and_spread(rounds: &[Measured], metric: Metric) -> (f64, [f64; 2]) {
 #[must_use]
 pub fn table(comparison: &Comparison) -> String {
     let peer = comparison.peer_name.as_str();
-    let mut table =
-        Table::new(&["work", "clients", "metric", "Holdfast", "spread", peer, "spread", "ratio", "floor", "to floor"]);
+    let mut heading =
+        vec!["work", "clients", "metric", "Holdfast", "spread", peer, "spread", "ratio", "floor", "to floor"];
+    let has_tls = comparison.results.iter().any(|row| row.tls.is_some());
+    heading.extend(if has_tls { &["by TLS", "to plain"][..] } else { &[] });
+    let mut table = Table::new(&heading);
     for row in &comparison.results {
         let text = |value: f64| row.metric.text(value);
         let spread = |[least, most]: [f64; 2]| format!("{} to {}", text(least), text(most));
-        table.row(vec![
+        let mut cells = vec![
             row.work.clone(),
             row.clients.to_string(),
             row.metric.name().to_owned(),
@@ -135,7 +146,12 @@ pub fn table(comparison: &Comparison) -> String {
             format!("{:.2}", row.ratio),
             row.floor.map_or_else(String::new, |floor| if floor < 0.01 { "< 0.01".to_owned() } else { text(floor) }),
             row.floor_ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
-        ]);
+        ];
+        if has_tls {
+            cells.push(row.tls.map_or_else(String::new, text));
+            cells.push(row.tls_ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")));
+        }
+        table.row(cells);
     }
     let machine = &comparison.machine;
     let versions: Vec<_> = comparison.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
@@ -163,10 +179,12 @@ fn failures(comparison: &Comparison) -> String {
     let count = |rounds: fn(&Series) -> &Vec<Measured>| {
         comparison.rounds.iter().flat_map(rounds).map(|round| round.errors).sum::<u64>()
     };
-    match (count(|series| &series.holdfast), count(|series| &series.peer)) {
-        (0, 0) => "No operation failed.".to_owned(),
-        (ours, theirs) => {
-            format!("FAILED OPERATIONS: {ours} of Holdfast, {theirs} of {}.", comparison.peer_name)
+    let peer = &comparison.peer_name;
+    match (count(|series| &series.holdfast), count(|series| &series.peer), count(|series| &series.tls)) {
+        (0, 0, 0) => "No operation failed.".to_owned(),
+        (ours, theirs, 0) => format!("FAILED OPERATIONS: {ours} of Holdfast, {theirs} of {peer}."),
+        (ours, theirs, tls) => {
+            format!("FAILED OPERATIONS: {ours} of Holdfast, {theirs} of {peer}, {tls} of Holdfast by TLS.")
         }
     }
 }
@@ -179,10 +197,13 @@ fn cores_table(comparison: &Comparison) -> Table {
         values.get(values.len() / 2).copied().unwrap_or(0.0)
     };
     let peer = comparison.peer_name.as_str();
-    let mut table = Table::new(&["work", "clients", "Holdfast", "its clients", "us/op", peer, "its clients", "us/op"]);
+    let has_tls = comparison.rounds.iter().any(|series| !series.tls.is_empty());
+    let mut heading = vec!["work", "clients", "Holdfast", "its clients", "us/op", peer, "its clients", "us/op"];
+    heading.extend(if has_tls { &["by TLS", "its clients", "us/op"][..] } else { &[] });
+    let mut table = Table::new(&heading);
     for series in &comparison.rounds {
         let mut cells = vec![series.work.clone(), series.clients.to_string()];
-        for rounds in [&series.holdfast, &series.peer] {
+        for rounds in [&series.holdfast, &series.peer].into_iter().chain(has_tls.then_some(&series.tls)) {
             cells.push(format!("{:.2}", median(rounds, |round| round.store_cores)));
             cells.push(format!("{:.2}", median(rounds, |round| round.client_cores)));
             cells.push(format!("{:.0}", median(rounds, |round| round.store_cores * 1e6 / round.per_second.max(1.0))));
@@ -209,6 +230,7 @@ mod tests {
             holdfast: vec![measured(900.0, 1.0, 5.0), measured(1_000.0, 2.0, 10.0), measured(9_000.0, 3.0, 15.0)],
             peer: vec![measured(500.0, 4.0, 20.0); 3],
             floor: vec![measured(10_000.0, 0.5, 1.0); 3],
+            tls: Vec::new(),
         }
     }
 
@@ -219,8 +241,24 @@ mod tests {
         assert!(rows.iter().all(|row| (row.ratio - 2.0).abs() < 1e-9), "{rows:?}");
         let floor: Vec<_> = rows.iter().map(|row| row.floor_ratio.unwrap()).collect();
         assert_eq!(floor, [0.1, 0.25, 0.1]);
+        assert!(rows.iter().all(|row| row.tls.is_none() && row.tls_ratio.is_none()));
         let worse = Series { holdfast: series().peer, peer: series().holdfast, ..series() };
         assert!(of(&worse).unwrap().iter().all(|row| (row.ratio - 0.5).abs() < 1e-9));
+    }
+
+    #[test]
+    fn tls_is_set_beside_plain_text_and_costs_what_is_missing_to_one() {
+        let series = Series { tls: vec![measured(900.0, 2.5, 12.5); 3], ..series() };
+        let rows = of(&series).unwrap();
+        let ratios: Vec<_> = rows.iter().map(|row| row.tls_ratio.unwrap()).collect();
+        assert_eq!(ratios, [0.9, 0.8, 0.8]);
+        let mut with_tls = comparison();
+        (with_tls.results, with_tls.rounds) = (rows, vec![series]);
+        let text = table(&with_tls);
+        assert!(text.contains("to plain") && text.contains(" 0.90 |"), "{text}");
+        assert!(!table(&comparison()).contains("TLS"), "it was not asked for");
+        with_tls.rounds[0].tls[0].errors = 3;
+        assert!(table(&with_tls).contains("3 of Holdfast by TLS"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use holdfast_client::{Client, Expected, Options, SiteName};
+use holdfast_client::{Client, Expected, Options, Security, SiteName};
 
 use super::{Peer, Session};
 use crate::fleet::{FleetOptions, LocalFleet};
@@ -18,6 +18,8 @@ use crate::work::cuts;
 const SPREAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long leaders may take to be.
 const BALANCED_WITHIN: Duration = Duration::from_secs(30);
+/// Who the clients are, where that is asked.
+const CLIENT: &str = "bench";
 /// An application of each of so many sites shares one client, where the sites are not known.
 const APPLICATIONS: usize = 3;
 
@@ -53,11 +55,17 @@ impl Session for HoldfastSession {
 
 /// Sessions for so many clients: those of one site share a client, as the threads of an application do. `sites`: empty when
 /// they are not known.
-pub async fn connect(addresses: &[String], sites: &[String], clients: usize) -> anyhow::Result<Vec<Arc<dyn Session>>> {
+pub async fn connect(
+    addresses: &[String],
+    sites: &[String],
+    clients: usize,
+    security: Security,
+) -> anyhow::Result<Vec<Arc<dyn Session>>> {
     let mut applications = Vec::new();
     for application in 0..if sites.is_empty() { APPLICATIONS } else { sites.len() } {
         let site = sites.get(application).map(|site| SiteName::new(site)).transpose().map_err(anyhow::Error::msg)?;
-        applications.push(Client::connect(addresses.to_vec(), Options::new().site(site)).await?);
+        applications
+            .push(Client::connect(addresses.to_vec(), Options::new().site(site).security(security.clone())).await?);
     }
     let session = |number: usize| {
         let client = applications[number % applications.len()].clone();
@@ -71,20 +79,22 @@ pub struct Holdfast {
     binary: PathBuf,
     sites: usize,
     ranges: u64,
+    tls: bool,
     fleet: LocalFleet,
 }
 
 impl Holdfast {
-    /// A fleet whose key space is cut into so many ranges, with its data below `dir`; starts nothing.
+    /// A fleet whose key space is cut into so many ranges, with its data below `dir`, with TLS or without; starts nothing.
     pub fn new(
         binary: PathBuf,
         dir: PathBuf,
         sites: usize,
         stores_per_site: usize,
         ranges: u64,
+        tls: bool,
     ) -> anyhow::Result<Self> {
-        let options = FleetOptions { binary: binary.clone(), dir, sites, stores_per_site, extra_args: Vec::new() };
-        Ok(Self { binary, sites, ranges, fleet: LocalFleet::new(options)? })
+        let options = FleetOptions { binary: binary.clone(), dir, sites, stores_per_site, extra_args: Vec::new(), tls };
+        Ok(Self { binary, sites, ranges, tls, fleet: LocalFleet::new(options)? })
     }
 
     /// The processes.
@@ -99,7 +109,7 @@ impl Holdfast {
 
 impl Peer for Holdfast {
     fn name(&self) -> &'static str {
-        "holdfast"
+        if self.tls { "holdfast by TLS" } else { "holdfast" }
     }
 
     fn version(&self) -> anyhow::Result<String> {
@@ -121,7 +131,11 @@ impl Peer for Holdfast {
     }
 
     fn connect(&self, clients: usize) -> BoxFuture<'_, anyhow::Result<Vec<Arc<dyn Session>>>> {
-        async move { connect(&self.fleet.addresses(), &self.site_names(), clients).await }.boxed()
+        let connected = async move {
+            let security = self.fleet.security_of_client(CLIENT)?;
+            connect(&self.fleet.addresses(), &self.site_names(), clients, security).await
+        };
+        connected.boxed()
     }
 
     fn process_ids(&self) -> Vec<u32> {

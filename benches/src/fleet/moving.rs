@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::LocalFleet;
+use super::{LocalFleet, StoreProcess};
 
 impl LocalFleet {
     /// Gives stores that are down ports that no store of this fleet has had. Their data stays.
@@ -11,7 +11,8 @@ impl LocalFleet {
             let store = &mut self.stores[*index];
             ensure!(store.child.is_none(), "store {index} runs");
             let streams = self.ports.next_pair()?;
-            (store.client, store.store, store.http) = (self.ports.next()?, streams, self.ports.next()?);
+            (store.client, store.store) = (self.ports.next()?, streams);
+            (store.http, store.metrics) = (self.ports.next()?, self.ports.next()?);
         }
         Ok(())
     }
@@ -20,9 +21,10 @@ impl LocalFleet {
     pub fn hand_round(&mut self, from: &[usize]) -> anyhow::Result<()> {
         ensure!(from.len() == self.stores.len(), "one address for each store");
         ensure!(self.stores.iter().all(|store| store.child.is_none()), "a store runs");
-        let before: Vec<_> = self.stores.iter().map(|store| (store.client, store.store, store.http)).collect();
+        let places = |store: &StoreProcess| (store.client, store.store, store.http, store.metrics);
+        let before: Vec<_> = self.stores.iter().map(places).collect();
         for (store, from) in self.stores.iter_mut().zip(from) {
-            (store.client, store.store, store.http) = before[*from];
+            (store.client, store.store, store.http, store.metrics) = before[*from];
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
+use holdfast_client::Security;
+use holdfast_client::channel::{Dialer, StoreChannel};
 use holdfast_proto::convert::status::from_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
@@ -14,7 +15,6 @@ use holdfast_proto::v1::write_response::Outcome;
 use holdfast_types::{ClientId, Rejected, RequestId, Sequence, Slot, Timestamp, WriteAttempt};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
 
 use super::{Failed, Outcome as CallOutcome};
 use crate::record::WriteEnd;
@@ -35,7 +35,7 @@ const MOMENT_SLACK: Duration = Duration::from_millis(500);
 
 /// A client of one store.
 pub struct Pinned {
-    kv: KvClient<Channel>,
+    kv: KvClient<StoreChannel>,
     session: ClientId,
     sequence: u64,
     /// Fleet time, and when it was that.
@@ -52,12 +52,9 @@ enum Next {
 
 impl Pinned {
     /// Connects, and learns fleet time.
-    pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .connect_timeout(CONNECT_WITHIN)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_EVERY);
-        let channel = endpoint.connect().await.with_context(|| format!("connecting to {address}"))?;
+    pub async fn connect(address: SocketAddr, security: Security) -> anyhow::Result<Self> {
+        let dialer = Dialer::new(security, CONNECT_WITHIN).pinging_every(PING_EVERY);
+        let channel = dialer.connect(&address.to_string()).await?;
         let described = FleetClient::new(channel.clone()).describe(v1::DescribeRequest {}).await?.into_inner();
         let clock = (Timestamp(described.now), Instant::now());
         Ok(Self { kv: KvClient::new(channel), session: random_client()?, sequence: 0, clock })

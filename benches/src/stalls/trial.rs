@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use holdfast_client::{Client, Options, SiteName};
+use holdfast_client::{Client, Options, Security, SiteName};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -44,9 +44,9 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Starts a fleet with its data below `dir` and cuts its keys into ranges, some of which each site leads.
-    pub async fn start(binary: PathBuf, dir: PathBuf, wires: Arc<Wires>) -> anyhow::Result<Self> {
-        let options = FleetOptions { binary, dir, sites: SITES, stores_per_site: 1, extra_args: Vec::new() };
+    /// Starts a fleet with its data below `dir`, with TLS or without, and cuts its keys into ranges, some of which each site leads.
+    pub async fn start(binary: PathBuf, dir: PathBuf, wires: Arc<Wires>, tls: bool) -> anyhow::Result<Self> {
+        let options = FleetOptions { binary, dir, sites: SITES, stores_per_site: 1, extra_args: Vec::new(), tls };
         let mut fleet = LocalFleet::new(options)?;
         fleet.place(&wires)?;
         fleet.start().await?;
@@ -56,7 +56,10 @@ impl Trial {
         let mut roaming = Vec::new();
         for store in fleet.stores() {
             let site = SiteName::new(&store.site).map_err(anyhow::Error::msg)?;
-            roaming.push(Client::connect(fleet.addresses(), Options::new().site(site)).await?);
+            roaming.push(
+                Client::connect(fleet.addresses(), Options::new().site(site).security(fleet.security().clone()))
+                    .await?,
+            );
         }
         Ok(Self { fleet, wires, roaming, run: 0 })
     }
@@ -115,7 +118,8 @@ impl Trial {
     /// Clients beside the store of a site, which know no other.
     fn pinned(&self, site: usize, stop: &Arc<AtomicBool>) -> anyhow::Result<Inside<Vec<Seen>>> {
         let (address, run, stop) = (self.fleet.stores()[site].client, self.run, Arc::clone(stop));
-        inside(self.wires.site(site), move || work_pinned(address, run, ROAMING + site * PINNED, stop))
+        let (first, security) = (ROAMING + site * PINNED, self.fleet.security().clone());
+        inside(self.wires.site(site), move || work_pinned(address, security, run, first, stop))
     }
 
     /// Lets the fault happen for so long.
@@ -172,13 +176,14 @@ impl Trial {
 
 async fn work_pinned(
     address: SocketAddr,
+    security: Security,
     run: usize,
     first: usize,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Vec<Seen>> {
     let mut workers = JoinSet::new();
     for number in first..first + PINNED {
-        let access = Access::Pinned(Pinned::connect(address).await?);
+        let access = Access::Pinned(Pinned::connect(address, security.clone()).await?);
         workers.spawn(Worker::new(access, run, number).run(Arc::clone(&stop)));
     }
     let mut seen = Vec::new();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use holdfast_client::{Client, Options, SiteName};
+use holdfast_client::{Client, Options, Security, SiteName};
 use holdfast_types::ClientId;
 use tokio::task::JoinSet;
 
@@ -34,6 +34,8 @@ const BULK_IN_FLIGHT: usize = 128;
 pub struct LoadOptions {
     /// Client addresses of stores.
     pub addresses: Vec<String>,
+    /// How clients and stores prove to each other who they are.
+    pub security: Security,
     /// The sites that clients are spread over.
     pub sites: Vec<String>,
     /// How many clients.
@@ -58,10 +60,11 @@ impl Load {
     pub async fn connect(options: LoadOptions, meter: Arc<Meter>) -> anyhow::Result<Self> {
         let mut connections = Vec::new();
         for site in &options.sites {
-            let client_options = Options::new().site(SiteName::new(site).map_err(anyhow::Error::msg)?);
+            let site = SiteName::new(site).map_err(anyhow::Error::msg)?;
+            let client_options = Options::new().site(site).security(options.security.clone());
             connections.push(Client::connect(options.addresses.clone(), client_options).await?);
         }
-        let stores = stores::Stores::follow(&options.addresses).await?;
+        let stores = stores::Stores::follow(&options.addresses, options.security.clone()).await?;
         Ok(Self { options, meter, connections, stores })
     }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_client::Security;
+use holdfast_client::channel::{Dialer, StoreChannel};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_proto::v1::kv_client::KvClient;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tonic::transport::{Channel, Endpoint};
 
 /// How often the stores are asked for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(300);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Connections to stores by their addresses; made when they are used first.
-type Connections = BTreeMap<String, Channel>;
+type Connections = BTreeMap<String, StoreChannel>;
 
 /// The stores as they are known now.
 #[derive(Clone)]
@@ -41,16 +42,17 @@ impl Drop for Follower {
 
 impl Stores {
     /// Begins with these addresses and follows the stores from there.
-    pub(super) async fn follow(seeds: &[String]) -> anyhow::Result<Self> {
+    pub(super) async fn follow(seeds: &[String], security: Security) -> anyhow::Result<Self> {
         anyhow::ensure!(!seeds.is_empty(), "no store to send to");
-        let seeds = seeds.iter().map(|seed| Ok((seed.clone(), connection(seed)?))).collect::<anyhow::Result<_>>()?;
-        let found = find(&seeds, &Connections::new()).await;
+        let dialer = Dialer::new(security, CONNECT_WITHIN);
+        let seeds = seeds.iter().map(|seed| Ok((seed.clone(), dialer.lazily(seed)?))).collect::<anyhow::Result<_>>()?;
+        let found = find(&dialer, &seeds, &Connections::new()).await;
         let (tell, known) = watch::channel(Arc::new(found.unwrap_or_else(|| seeds.clone())));
         let follower = tokio::spawn(async move {
             loop {
                 sleep(ASK_EVERY).await;
                 let last = Arc::clone(&tell.borrow());
-                if let Some(found) = find(&seeds, &last).await {
+                if let Some(found) = find(&dialer, &seeds, &last).await {
                     tell.send_replace(Arc::new(found));
                 }
             }
@@ -59,7 +61,7 @@ impl Stores {
     }
 
     /// One of them, and the next one, as `number` goes on.
-    pub(super) fn pair(&self, number: usize) -> [KvClient<Channel>; 2] {
+    pub(super) fn pair(&self, number: usize) -> [KvClient<StoreChannel>; 2] {
         let known = Arc::clone(&self.known.borrow());
         let nth = |number: usize| known.values().nth(number % known.len()).expect("never empty").clone();
         [number, number + 1].map(|number| KvClient::new(nth(number)))
@@ -67,12 +69,12 @@ impl Stores {
 }
 
 /// Asks the stores that are known, then the first addresses. `None`: nobody answers.
-async fn find(seeds: &Connections, known: &Connections) -> Option<Connections> {
+async fn find(dialer: &Dialer, seeds: &Connections, known: &Connections) -> Option<Connections> {
     for channel in known.values().chain(seeds.values()) {
         let mut fleet = FleetClient::new(channel.clone());
         let Ok(Ok(described)) = timeout(ANSWER_WITHIN, fleet.describe(v1::DescribeRequest {})).await else { continue };
         let kept = |address: String| {
-            let channel = known.get(&address).cloned().map_or_else(|| connection(&address), Ok).ok()?;
+            let channel = known.get(&address).cloned().map_or_else(|| dialer.lazily(&address), Ok).ok()?;
             Some((address, channel))
         };
         let stores: Connections =
@@ -82,8 +84,4 @@ async fn find(seeds: &Connections, known: &Connections) -> Option<Connections> {
         }
     }
     None
-}
-
-fn connection(address: &str) -> anyhow::Result<Channel> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_WITHIN).connect_lazy())
 }

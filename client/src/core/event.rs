@@ -140,6 +140,13 @@ pub enum Event {
         /// Which store.
         store: StoreId,
     },
+    /// Why the stream to a store is about to break, or cannot be opened: for those who wait for the store in vain.
+    Why {
+        /// Which store.
+        store: StoreId,
+        /// A clause, of bounded length.
+        why: String,
+    },
     /// A look-up was answered.
     Located {
         /// Which look-up.

@@ -74,7 +74,7 @@ impl ClientCore {
                 self.answered(store, attempt, outcome, now, actions);
             }
             Event::Unsent { store, attempt } => {
-                let refusal = Rejected::Unavailable(format!("{store} could not be reached"));
+                let refusal = self.stores.unreached(store);
                 self.answered(store, attempt, Err(refusal), now, actions);
             }
             Event::Heard { store, fleet_now } => {
@@ -82,6 +82,7 @@ impl ClientCore {
                 self.learn_time(fleet_now, now, actions);
             }
             Event::StreamUp { store } => self.stores.up(store),
+            Event::Why { store, why } => self.stores.note_why(store, why),
             Event::StreamDown { store } => {
                 self.stores.down(store, now);
                 for call in self.calls.lose(store) {
@@ -245,11 +246,13 @@ impl ClientCore {
         let Some(pending) = self.calls.get_mut(call) else { return };
         let last = pending.last.take();
         let error = if pending.request.is_write() && pending.attempts.is_uncertain() {
-            ClientError::Ambiguous(format!("no answer by the deadline in {} attempts", pending.attempts.count))
+            let heard = last.map_or_else(String::new, |last| format!("; last heard: {last}"));
+            ClientError::Ambiguous(format!("no answer by the deadline in {} attempts{heard}", pending.attempts.count))
         } else if let Some(busy @ Rejected::Busy { .. }) = last {
             ClientError::Rejected(busy)
         } else {
-            ClientError::DeadlineExceeded { last: last.map(Box::new) }
+            // Who was refused by nobody may have waited for a store that nobody reaches.
+            ClientError::DeadlineExceeded { last: last.or_else(|| self.stores.any_unreached()).map(Box::new) }
         };
         self.finish(call, Err(error), now, actions);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_types::{Moment, RangeDescriptor, SiteName, StoreId, limits};
+use holdfast_types::{Moment, RangeDescriptor, Rejected, SiteName, StoreId, limits};
 
 use super::event::KnownStore;
 
@@ -13,6 +13,8 @@ struct Store {
     site: Option<SiteName>,
     /// Its stream broke or could not be opened, and is not open again.
     down: bool,
+    /// Why it was down last, until it is up.
+    why: Option<String>,
     last_heard: Option<Moment>,
     /// It was silent; until then others are preferred.
     suspect_until: Moment,
@@ -71,8 +73,29 @@ impl Stores {
     pub(crate) fn up(&mut self, store: StoreId) {
         if let Some(known) = self.stores.get_mut(&store) {
             known.down = false;
+            known.why = None;
             known.suspect_until = Moment::ZERO;
         }
+    }
+
+    /// Why the store is out of reach.
+    pub(crate) fn note_why(&mut self, store: StoreId, why: String) {
+        if let Some(known) = self.stores.get_mut(&store) {
+            known.why = Some(why);
+        }
+    }
+
+    /// What is said of a store that was not reached.
+    pub(crate) fn unreached(&self, store: StoreId) -> Rejected {
+        let why = self.stores.get(&store).and_then(|known| known.why.as_ref());
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        Rejected::Unavailable(format!("{store} could not be reached{why}"))
+    }
+
+    /// The same of one that is down for a reason that is known, if there is one.
+    pub(crate) fn any_unreached(&self) -> Option<Rejected> {
+        let down = self.stores.iter().find(|(_, known)| known.down && known.why.is_some());
+        down.map(|(store, _)| self.unreached(*store))
     }
 
     pub(crate) fn down(&mut self, store: StoreId, now: Moment) {
@@ -203,6 +226,23 @@ mod tests {
         assert_eq!(choose(&stores, Some(4), None, 10_000_000), 4, "after a while one may try");
         stores.heard(StoreId(3), Moment(1));
         assert_eq!(choose(&stores, Some(4), None, 1), 4);
+    }
+
+    #[test]
+    fn why_a_store_is_out_of_reach_is_said_until_it_is_reached() {
+        let mut stores = stores();
+        assert_eq!(stores.unreached(StoreId(3)).to_string(), "unavailable: s3 could not be reached");
+        assert_eq!(stores.any_unreached(), None);
+        stores.note_why(StoreId(3), "its certificate has expired".into());
+        stores.down(StoreId(3), Moment(0));
+        let said = "unavailable: s3 could not be reached: its certificate has expired";
+        assert_eq!(stores.unreached(StoreId(3)).to_string(), said);
+        assert_eq!(stores.any_unreached().unwrap().to_string(), said);
+        stores.up(StoreId(3));
+        assert_eq!(
+            (stores.any_unreached(), stores.unreached(StoreId(3)).to_string().contains("expired")),
+            (None, false)
+        );
     }
 
     #[test]

@@ -28,15 +28,18 @@
 )]
 
 mod answers;
+mod audit;
 mod error;
 mod events;
+mod rights;
+mod tokens;
+mod trust;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_proto::careful::Careful;
 use holdfast_proto::convert::status::from_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
@@ -44,18 +47,30 @@ use holdfast_proto::v1::{change_replicas_request, list_ranges_request, transfer_
 use holdfast_types::{Rejected, limits};
 use tonic::{Code, Response, Status};
 
+use super::channel::{Dialer, StoreChannel, Unconnected};
 use super::link;
+use super::security::Security;
+use super::why::{self, Why};
+use crate::untrusted::{Doubt, Untrusted};
 
 pub use self::answers::{
     Complaint, ComplaintKind, Drained, DrainedStore, Forgotten, FormerIdentity, Keyspace, MovedSite, Prepared,
     QuarantinedRange, RangePage, RangeStatus, Setting, SettingSource, Settings, SilentStore, SiteHeadroom, SiteStatus,
     Sites, Split, StoreStatus, Stores, Transferred,
 };
+pub use self::audit::{AuditCondition, AuditEntry, AuditField, AuditKind, AuditPage, AuditQuery, AuditResult};
 pub use self::error::{AdminError, CannotLeaveReason};
 pub use self::events::{Event, EventKind, Events};
+pub use self::rights::{GrantOn, GrantedRights, HeldGrant, HeldRights, RightsChange, RightsChanged};
+pub use self::tokens::{TokenInfo, Tokens};
+pub use self::trust::{
+    Anyway, BehindStore, DistrustMeaning, Distrusted, Fingerprint, FleetTrust, Rotated, Rotation, RotationPhase,
+    RotationStep, SiteTrust, StoreStanding, StoreTrust, TrustedRoot,
+};
 pub use holdfast_types::{
-    FleetId, Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
-    ReplicaId, Role, SiteName, StoreId, Term, Timestamp,
+    Clients, FleetId, Grant, Grantee, Incarnation, JoinToken, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor,
+    RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Right, Role, RoleName, Scope, SiteName, StoreId, Term,
+    Timestamp, TokenId,
 };
 
 /// How long a look may take: a store waits a second for the others.
@@ -73,7 +88,8 @@ pub struct Admin {
 
 struct Shared {
     addresses: Vec<String>,
-    channels: Vec<OnceLock<Careful>>,
+    channels: Vec<OnceLock<StoreChannel>>,
+    dialer: Dialer,
     /// The address that answered last.
     current: AtomicUsize,
 }
@@ -134,19 +150,39 @@ enum Kind {
 }
 
 impl Admin {
-    /// A handle for the fleet that these addresses (host:port) belong to. Sees that one of them answers.
+    /// A handle for the fleet that these addresses (host:port) belong to, in plain text. Sees that one of them answers.
     pub async fn connect<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Result<Self, AdminError> {
-        let admin = Self::new(addresses);
+        Self::connect_with(addresses, Security::Plain).await
+    }
+
+    /// The same, with proofs of who is at either end.
+    ///
+    /// # Errors
+    /// [`AdminError::Untrusted`] when each store that answered was not believed or did not believe us.
+    pub async fn connect_with<A: Into<String>>(
+        addresses: impl IntoIterator<Item = A>,
+        security: impl Into<Security>,
+    ) -> Result<Self, AdminError> {
+        let admin = Self::with(addresses, security);
         let request = v1::ListStoresRequest { only_this_store: true };
         admin.look(request, async |mut client, request| client.list_stores(request).await).await?;
         Ok(admin)
     }
 
-    /// The same without asking anyone: an address that does not answer is noticed by the first call.
+    /// As [`Admin::connect`] without asking anyone: an address that does not answer is noticed by the first call.
     pub fn new<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Self {
+        Self::with(addresses, Security::Plain)
+    }
+
+    /// As [`Admin::connect_with`] without asking anyone.
+    pub fn with<A: Into<String>>(addresses: impl IntoIterator<Item = A>, security: impl Into<Security>) -> Self {
+        Self::dialing(addresses, link::dialer(security.into()))
+    }
+
+    pub(super) fn dialing<A: Into<String>>(addresses: impl IntoIterator<Item = A>, dialer: Dialer) -> Self {
         let addresses: Vec<String> = addresses.into_iter().map(Into::into).collect();
         let channels = addresses.iter().map(|_| OnceLock::new()).collect();
-        Self { shared: Arc::new(Shared { addresses, channels, current: AtomicUsize::new(0) }) }
+        Self { shared: Arc::new(Shared { addresses, channels, dialer, current: AtomicUsize::new(0) }) }
     }
 
     /// The sites of the fleet.
@@ -324,14 +360,14 @@ impl Admin {
 
     async fn prepare(&self, request: v1::PrepareToStopRequest, within: Duration) -> Result<Prepared, AdminError> {
         let patience = CHANGE_WITHIN.saturating_add(within);
-        let call = async |mut client: AdminClient<Careful>, request| client.prepare_to_stop(request).await;
+        let call = async |mut client: AdminClient<StoreChannel>, request| client.prepare_to_stop(request).await;
         self.call(Kind::Change, patience, request, call).await?.try_into()
     }
 
     async fn look<Q: Clone, A>(
         &self,
         request: Q,
-        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<StoreChannel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         self.call(Kind::Look, LOOK_WITHIN, request, call).await
     }
@@ -339,7 +375,7 @@ impl Admin {
     async fn change<Q: Clone, A>(
         &self,
         request: Q,
-        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<StoreChannel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         self.call(Kind::Change, CHANGE_WITHIN, request, call).await
     }
@@ -350,17 +386,17 @@ impl Admin {
         kind: Kind,
         within: Duration,
         request: Q,
-        call: impl AsyncFn(AdminClient<Careful>, Q) -> Result<Response<A>, Status>,
+        call: impl AsyncFn(AdminClient<StoreChannel>, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, AdminError> {
         let shared = &self.shared;
         let first = shared.current.load(Ordering::Relaxed);
         let all = || shared.addresses.iter().zip(&shared.channels).enumerate();
-        let (mut tried, mut refused) = (Vec::new(), None);
+        let mut tried = Tried::default();
         for (index, (address, kept)) in all().skip(first).chain(all().take(first)) {
-            let channel = match channel(address, kept) {
+            let channel = match shared.channel(address, kept) {
                 Ok(channel) => channel,
-                Err(error) => {
-                    tried.push(format!("{address}: {error}"));
+                Err(why) => {
+                    tried.add(address, why, None);
                     continue;
                 }
             };
@@ -373,38 +409,72 @@ impl Admin {
                 Ok(Err(status)) => status,
                 Err(_) => Status::cancelled("no answer in time"),
             };
-            if !goes_elsewhere(kind, &status) {
+            let why = why::of_status(&status);
+            if !goes_elsewhere(kind, &status, &why) {
                 shared.current.store(index, Ordering::Relaxed);
                 return Err(AdminError::from_status(&status, kind == Kind::Change));
             }
-            refused = refused.or_else(|| from_status(&status));
-            tried.push(format!("{address}: {}", link::reason(&status)));
+            tried.add(address, why, from_status(&status));
         }
-        // What a store says of itself or of its fleet tells more than that the others could not be reached.
-        if let Some(refused) = refused {
-            return Err(AdminError::Rejected(refused));
-        }
-        let why = if tried.is_empty() { "no address was given".to_owned() } else { tried.join("; ") };
-        Err(AdminError::Unreachable(why))
+        Err(tried.into())
     }
 }
 
-/// The channel to an address, made when it is first asked for.
-fn channel(address: &str, kept: &OnceLock<Careful>) -> Result<Careful, String> {
-    if let Some(channel) = kept.get() {
-        return Ok(channel.clone());
+impl Shared {
+    /// The channel to an address, made when it is first asked for.
+    fn channel(&self, address: &str, kept: &OnceLock<StoreChannel>) -> Result<StoreChannel, Why> {
+        if let Some(channel) = kept.get() {
+            return Ok(channel.clone());
+        }
+        let channel = self.dialer.lazily(address).map_err(Unconnected::why)?;
+        Ok(kept.get_or_init(|| channel).clone())
     }
-    let channel = link::channel(address)?;
-    Ok(kept.get_or_init(|| channel).clone())
+}
+
+/// What became of the addresses that were asked, when none did what it was asked for.
+#[derive(Default)]
+struct Tried {
+    said: Vec<String>,
+    doubts: Vec<Option<Doubt>>,
+    refused: Option<Rejected>,
+}
+
+impl Tried {
+    fn add(&mut self, address: &str, why: Why, refused: Option<Rejected>) {
+        self.said.push(format!("{address}: {why}"));
+        self.doubts.push(why.doubt());
+        self.refused = self.refused.take().or(refused);
+    }
+}
+
+impl From<Tried> for AdminError {
+    fn from(tried: Tried) -> Self {
+        // What a store says of itself or of its fleet tells more than that the others could not be reached.
+        if let Some(refused) = tried.refused {
+            return Self::Rejected(refused);
+        }
+        if tried.said.is_empty() {
+            return Self::Unreachable("no address was given".to_owned());
+        }
+        let said = tried.said.join("; ");
+        match tried.doubts.first() {
+            Some(Some(doubt)) if tried.doubts.iter().all(Option::is_some) => Untrusted::new(*doubt, said).into(),
+            _ => Self::Unreachable(said),
+        }
+    }
 }
 
 /// True when another store should be asked: this one is not there, or can do nothing for anybody.
-fn goes_elsewhere(kind: Kind, status: &Status) -> bool {
+fn goes_elsewhere(kind: Kind, status: &Status, why: &Why) -> bool {
     match from_status(status) {
         // Nothing was done: a store that is a member of nothing, that starts or stops, or that reaches no quorum. Another may.
         Some(Rejected::Unavailable(_)) => return true,
         Some(_) => return false,
         None => {}
+    }
+    // One end did not believe the other: no call went over that connection.
+    if why.doubt().is_some() {
+        return true;
     }
     match status.code() {
         // Connections that were refused.
@@ -421,17 +491,23 @@ mod tests {
 
     use super::*;
 
+    fn goes(kind: Kind, status: &Status) -> bool {
+        goes_elsewhere(kind, status, &why::of_status(status))
+    }
+
     #[test]
     fn only_what_was_not_done_is_asked_of_another_store() {
         let refused = Status::unavailable("connection refused");
-        assert!(goes_elsewhere(Kind::Look, &refused) && goes_elsewhere(Kind::Change, &refused));
+        assert!(goes(Kind::Look, &refused) && goes(Kind::Change, &refused));
         let broken = Status::unknown("the connection broke");
-        assert!(goes_elsewhere(Kind::Look, &broken) && !goes_elsewhere(Kind::Change, &broken));
+        assert!(goes(Kind::Look, &broken) && !goes(Kind::Change, &broken));
         let waits = to_status(Rejected::Unavailable("run `holdfast init` once".into()));
-        assert!(goes_elsewhere(Kind::Look, &waits) && goes_elsewhere(Kind::Change, &waits), "nothing was done");
+        assert!(goes(Kind::Look, &waits) && goes(Kind::Change, &waits), "nothing was done");
         let typed = to_status(Rejected::invalid("a key of no keyspace"));
-        assert!(!goes_elsewhere(Kind::Look, &typed), "the fleet has answered");
-        assert!(!goes_elsewhere(Kind::Look, &Status::not_found("no such keyspace")));
+        assert!(!goes(Kind::Look, &typed), "the fleet has answered");
+        assert!(!goes(Kind::Look, &Status::not_found("no such keyspace")));
+        let token = Status::unauthenticated("the token has expired");
+        assert!(goes(Kind::Look, &token) && goes(Kind::Change, &token), "nothing was done");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use super::admin::{Admin, AdminError};
 use super::batch::{Batch, WriteOutcome};
 use super::driver::{Command, Driver};
 use super::fleet::describe_patiently;
+use super::link;
 use super::options::Options;
 use super::scan::Scan;
 use crate::core::{ClientCore, CoreOptions, DeletePager, RetryPolicy};
@@ -80,7 +81,8 @@ impl Client {
     /// the options, because stores may be starting.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] when no store answered that belongs to a fleet.
+    /// [`ClientError::Unreachable`] when no store answered that belongs to a fleet; [`ClientError::Untrusted`], at once, when each that answered
+    /// was not believed or did not believe us.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -96,7 +98,9 @@ impl Client {
         options: Options,
     ) -> Result<Self, ClientError> {
         let seeds: Vec<String> = addresses.into_iter().map(Into::into).collect();
-        let picture = describe_patiently(&seeds, options.deadline).await?;
+        let dialer = link::dialer(options.security.clone());
+        let picture = describe_patiently(&seeds, &dialer, options.deadline).await?;
+        let dialer = dialer.fleet(picture.fleet);
         let random = random_128().map_err(|e| ClientError::Unreachable(format!("no random numbers: {e}")))?;
         let client = ClientId(random);
         let seed = u64::try_from(random >> 64).expect("64 bits");
@@ -108,6 +112,7 @@ impl Client {
             core: ClientCore::new(CoreOptions { client, site: options.site.clone(), seed }),
             start,
             fleet: picture.fleet,
+            dialer: dialer.clone(),
             site: options.site.clone(),
             seed,
             seeds: seeds.clone(),
@@ -120,7 +125,7 @@ impl Client {
         };
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);
-        let (last_call, admin) = (AtomicU64::new(0), Admin::new(seeds));
+        let (last_call, admin) = (AtomicU64::new(0), Admin::dialing(seeds, dialer));
         let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, told_ms: AtomicU64::new(0), admin };
         Ok(Self { shared: Arc::new(shared), options })
     }

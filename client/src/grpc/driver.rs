@@ -20,8 +20,10 @@ use holdfast_types::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::fleet::{self, FleetPicture};
+use super::channel::Dialer;
+use super::fleet::{self, FleetPicture, Undescribed};
 use super::link::Link;
+use super::why::Why;
 use crate::ClientError;
 use crate::core::{Action, AttemptId, CallId, ClientCore, Effort, Event, RetryPolicy};
 use crate::observe::{AttemptRefused, AttemptSent, Observer};
@@ -51,14 +53,14 @@ impl Ended {
 pub(super) enum Inbound {
     /// A stream is open.
     Up { store: StoreId },
-    /// A stream broke or could not be opened; these calls never left.
-    Down { store: StoreId, unsent: Vec<u64> },
+    /// A stream broke or could not be opened; these calls never left. `why`: unless the store ended it in order.
+    Down { store: StoreId, unsent: Vec<u64>, why: Option<Why> },
     /// A message came.
     Message { store: StoreId, message: v1::StreamResponse },
     /// An event, ready for the core, and the addresses in it.
     Event(Event),
     /// The fleet was described anew, or could not be.
-    Fleet(Result<FleetPicture, String>),
+    Fleet(Result<FleetPicture, Undescribed>),
 }
 
 /// Commands and messages taken at a time.
@@ -70,6 +72,8 @@ pub(super) struct Driver {
     /// Moments count from here.
     pub(super) start: Instant,
     pub(super) fleet: FleetId,
+    /// Makes channels to stores of that fleet.
+    pub(super) dialer: Dialer,
     pub(super) site: Option<SiteName>,
     pub(super) seed: u64,
     /// Where to ask when no known store answers.
@@ -211,15 +215,15 @@ impl Driver {
     }
 
     /// The link to a store, opened if need be.
-    fn link(&mut self, store: StoreId) -> Result<&mut Link, String> {
-        let address = self.addresses.get(&store).ok_or_else(|| format!("the address of {store} is not known"))?;
+    fn link(&mut self, store: StoreId) -> Result<&mut Link, Why> {
+        let address = self.addresses.get(&store).ok_or_else(|| Why::other("its address is not known"))?;
         if !self.links.contains_key(&store) {
             let site = self.site.as_ref().map(|site| site.to_string()).unwrap_or_default();
             let hello = v1::StreamHello { fleet: Some(self.fleet.into()), site };
-            let link = Link::open(store, address, hello, self.seed, self.inbound.clone())?;
+            let link = Link::open(store, address, &self.dialer, hello, self.seed, self.inbound.clone())?;
             self.links.insert(store, link);
         }
-        self.links.get_mut(&store).ok_or_else(|| "just opened".to_owned())
+        self.links.get_mut(&store).ok_or_else(|| Why::other("just opened"))
     }
 
     /// Asks for the stores of the fleet, away from this task.
@@ -229,9 +233,9 @@ impl Driver {
         let first = usize::try_from(first).unwrap_or_default();
         let in_turn = self.addresses.values().skip(first).chain(self.addresses.values().take(first));
         let addresses: Vec<String> = in_turn.chain(&self.seeds).cloned().collect();
-        let inbound = self.inbound.clone();
+        let (inbound, dialer) = (self.inbound.clone(), self.dialer.clone());
         tokio::spawn(async move {
-            let _ = inbound.send(Inbound::Fleet(fleet::describe_any(&addresses).await)).await;
+            let _ = inbound.send(Inbound::Fleet(fleet::describe_any(&addresses, &dialer).await)).await;
         });
     }
 
@@ -244,9 +248,12 @@ impl Driver {
                 self.observe(|observer| observer.connected(store));
                 events.push(Event::StreamUp { store });
             }
-            Inbound::Down { store, unsent: calls } => {
+            Inbound::Down { store, unsent: calls, why } => {
                 self.takes_calls(store, false);
                 self.observe(|observer| observer.disconnected(store));
+                if let Some(why) = why {
+                    events.push(Event::Why { store, why: why.to_string() });
+                }
                 down(store, calls, events);
             }
             Inbound::Message { store, message } => self.message(store, message, events),
@@ -322,18 +329,15 @@ impl Driver {
         }
     }
 
-    fn describe(&mut self, picture: Result<FleetPicture, String>, events: &mut Vec<Event>) {
+    fn describe(&mut self, picture: Result<FleetPicture, Undescribed>, events: &mut Vec<Event>) {
         match picture {
-            Ok(picture) if picture.fleet == self.fleet => {
+            Ok(picture) => {
                 self.addresses = picture.addresses;
                 self.drop_old_links(events);
                 events.push(Event::FleetLearned { stores: picture.stores });
                 events.push(Event::Heard { store: picture.store, fleet_now: picture.now });
             }
-            Ok(picture) => {
-                tracing::warn!(found = %picture.fleet, ours = %self.fleet, "a store belongs to another fleet")
-            }
-            Err(error) => tracing::warn!(error, "no store described the fleet"),
+            Err(failed) => tracing::warn!(%failed, "no store described the fleet"),
         }
     }
 }

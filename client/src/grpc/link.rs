@@ -8,22 +8,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::careful::{Careful, careful};
 use holdfast_proto::v1;
 use holdfast_proto::v1::kv_client::KvClient;
 use holdfast_types::{StoreId, limits};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::Status;
-use tonic::transport::Endpoint;
 
+use super::channel::{Dialer, StoreChannel, Unconnected};
 use super::driver::Inbound;
 use super::outbox::Outbox;
+use super::security::Security;
+use super::why::{self, Why};
+
+/// How often a connection with an open stream is asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// What the driver holds of a link. Dropping it ends the link.
 pub(super) struct Link {
     pub(super) address: String,
-    pub(super) channel: Careful,
+    pub(super) channel: StoreChannel,
     pub(super) outbox: Arc<Outbox>,
     /// False after the stream broke, until it is open again: then nothing is queued.
     pub(super) takes_calls: bool,
@@ -36,29 +40,10 @@ impl Drop for Link {
     }
 }
 
-/// A channel that connects when it is first used.
-pub(super) fn channel(address: &str) -> Result<Careful, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|_| "this is no address like 10.0.1.5:7300".to_owned())?;
+/// How the channels of a client are made.
+pub(super) fn dialer(security: Security) -> Dialer {
     let window = u32::try_from(limits::MAX_MESSAGE_BYTES).unwrap_or(u32::MAX);
-    let channel = endpoint
-        .connect_timeout(limits::CLIENT_CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(window)
-        .initial_connection_window_size(window)
-        .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(2))
-        .connect_lazy();
-    Ok(careful(channel))
-}
-
-/// Why a call failed, in a clause: the cause at the bottom, not each layer that it came up through.
-pub(super) fn reason(status: &Status) -> String {
-    let mut cause = std::error::Error::source(status);
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
+    Dialer::new(security, limits::CLIENT_CONNECT_TIMEOUT).pinging_every(PING_EVERY).window_bytes(window)
 }
 
 impl Link {
@@ -66,11 +51,12 @@ impl Link {
     pub(super) fn open(
         store: StoreId,
         address: &str,
+        dialer: &Dialer,
         hello: v1::StreamHello,
         seed: u64,
         inbound: mpsc::Sender<Inbound>,
-    ) -> Result<Self, String> {
-        let channel = channel(address)?;
+    ) -> Result<Self, Why> {
+        let channel = dialer.lazily(address).map_err(Unconnected::why)?;
         let outbox = Arc::new(Outbox::default());
         let kv = KvClient::new(channel.clone()).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
         let task = tokio::spawn(keep_open(store, kv, hello, seed, Arc::clone(&outbox), inbound));
@@ -81,7 +67,7 @@ impl Link {
 /// Ends when the driver does.
 async fn keep_open(
     store: StoreId,
-    mut kv: KvClient<Careful>,
+    mut kv: KvClient<StoreChannel>,
     hello: v1::StreamHello,
     seed: u64,
     outbox: Arc<Outbox>,
@@ -91,11 +77,18 @@ async fn keep_open(
     loop {
         let ended = run_stream(store, &mut kv, &hello, &outbox, &inbound, &mut failures).await;
         let unsent = outbox.take_unsent();
-        if inbound.send(Inbound::Down { store, unsent }).await.is_err() {
+        let why = ended.err().map(|status| why::of_status(&status));
+        let wait = backoff(seed ^ store.0, failures);
+        match &why {
+            // Waiting does not mend it, and whoever can may look here.
+            Some(why) if failures == 0 && why.doubt().is_some() => {
+                tracing::warn!(%store, %why, "a connection is not trusted")
+            }
+            why => tracing::debug!(%store, failures, ?wait, ?why, "stream ended, will connect again"),
+        }
+        if inbound.send(Inbound::Down { store, unsent, why }).await.is_err() {
             return;
         }
-        let wait = backoff(seed ^ store.0, failures);
-        tracing::debug!(%store, failures, ?wait, status = ?ended.err(), "stream ended, will connect again");
         failures = failures.saturating_add(1);
         tokio::time::sleep(wait).await;
     }
@@ -103,7 +96,7 @@ async fn keep_open(
 
 async fn run_stream(
     store: StoreId,
-    kv: &mut KvClient<Careful>,
+    kv: &mut KvClient<StoreChannel>,
     hello: &v1::StreamHello,
     outbox: &Arc<Outbox>,
     inbound: &mpsc::Sender<Inbound>,

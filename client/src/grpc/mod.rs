@@ -10,7 +10,9 @@
 
 pub mod admin;
 mod batch;
+mod bearer;
 mod call;
+pub mod channel;
 mod client;
 mod driver;
 mod fleet;
@@ -18,8 +20,13 @@ mod link;
 mod options;
 mod outbox;
 mod scan;
+mod security;
+mod why;
+mod wire;
 
 pub use batch::{Batch, FailedCondition, WriteOutcome};
+pub use bearer::BearerFile;
 pub use client::Client;
 pub use options::Options;
 pub use scan::{KeyValue, PageStream, RowStream, Scan};
+pub use security::Security;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_types::{KeyspaceId, SiteName, limits};
 
+use super::security::Security;
 use crate::core::RetryPolicy;
 use crate::observe::Observer;
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// Hears what the client does; `None`: nobody.
     pub observer: Option<Arc<dyn Observer>>,
+    /// How client and stores prove to each other who they are; plain text by default.
+    pub security: Security,
 }
 
 impl Default for Options {
@@ -48,12 +51,13 @@ impl Default for Options {
             deadline: limits::DEFAULT_DEADLINE,
             retry: RetryPolicy::default(),
             observer: None,
+            security: Security::Plain,
         }
     }
 }
 
 impl Options {
-    /// The defaults: no site, the default keyspace, 10 s, retries until the deadline, no observer.
+    /// The defaults: no site, the default keyspace, 10 s, retries until the deadline, no observer, plain text.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -93,6 +97,13 @@ impl Options {
         self.observer = Some(observer);
         self
     }
+
+    /// How client and stores prove to each other who they are.
+    #[must_use]
+    pub fn security(mut self, security: impl Into<Security>) -> Self {
+        self.security = security.into();
+        self
+    }
 }
 
 impl fmt::Debug for Options {
@@ -103,6 +114,7 @@ impl fmt::Debug for Options {
             .field("deadline", &self.deadline)
             .field("retry", &self.retry)
             .field("observed", &self.observer.is_some())
+            .field("security", &self.security)
             .finish()
     }
 }

@@ -8,10 +8,11 @@
 //! 5. [Scans](scans)
 //! 6. [Batches](batches) and conditions
 //! 7. [Programs without a runtime](blocking)
-//! 8. [Tests with the mock](testing)
-//! 9. [Observing](observing): metrics and traces
-//! 10. [Tuning](tuning)
-//! 11. [Versions and features](versions)
+//! 8. [Security](security): certificates, tokens, and what each error means
+//! 9. [Tests with the mock](testing)
+//! 10. [Observing](observing): metrics and traces
+//! 11. [Tuning](tuning)
+//! 12. [Versions and features](versions)
 
 pub mod batches;
 pub mod blocking;
@@ -21,6 +22,7 @@ pub mod exactly_once;
 pub mod getting_started;
 pub mod observing;
 pub mod scans;
+pub mod security;
 pub mod testing;
 pub mod tuning;
 pub mod versions;

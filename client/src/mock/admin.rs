@@ -61,6 +61,10 @@ impl v1::admin_server::Admin for Service {
         not_here()
     }
 
+    async fn list_audit(&self, _: Request<v1::ListAuditRequest>) -> Result<Response<v1::ListAuditResponse>, Status> {
+        not_here()
+    }
+
     async fn list_settings(
         &self,
         _: Request<v1::ListSettingsRequest>,
@@ -108,6 +112,64 @@ impl v1::admin_server::Admin for Service {
         &self,
         _: Request<v1::PrepareToStopRequest>,
     ) -> Result<Response<v1::PrepareToStopResponse>, Status> {
+        not_here()
+    }
+
+    async fn list_rights(&self, _: Request<v1::ListRightsRequest>) -> Result<Response<v1::ListRightsResponse>, Status> {
+        not_here()
+    }
+
+    async fn change_rights(
+        &self,
+        _: Request<v1::ChangeRightsRequest>,
+    ) -> Result<Response<v1::ChangeRightsResponse>, Status> {
+        not_here()
+    }
+
+    async fn learn_rights(
+        &self,
+        _: Request<v1::LearnRightsRequest>,
+    ) -> Result<Response<v1::LearnRightsResponse>, Status> {
+        not_here()
+    }
+
+    async fn create_join_token(
+        &self,
+        _: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        not_here()
+    }
+
+    async fn list_join_tokens(
+        &self,
+        _: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        not_here()
+    }
+
+    async fn revoke_join_token(
+        &self,
+        _: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        not_here()
+    }
+
+    async fn show_trust(&self, _: Request<v1::ShowTrustRequest>) -> Result<Response<v1::ShowTrustResponse>, Status> {
+        not_here()
+    }
+
+    async fn rotate_root(&self, _: Request<v1::RotateRootRequest>) -> Result<Response<v1::RotateRootResponse>, Status> {
+        not_here()
+    }
+
+    async fn distrust_site(
+        &self,
+        _: Request<v1::DistrustSiteRequest>,
+    ) -> Result<Response<v1::DistrustSiteResponse>, Status> {
+        not_here()
+    }
+
+    async fn learn_sites(&self, _: Request<v1::LearnSitesRequest>) -> Result<Response<v1::LearnSitesResponse>, Status> {
         not_here()
     }
 }

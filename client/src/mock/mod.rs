@@ -33,13 +33,16 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "clocks, sockets and threads live here")]
 
 mod admin;
+mod authority;
 mod data;
 mod fault;
+mod port;
 mod reader;
 mod service;
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -47,19 +50,31 @@ use std::time::{Duration, SystemTime};
 use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::fleet_server::FleetServer;
 use holdfast_proto::v1::kv_server::KvServer;
+use holdfast_trust::authority::Issued;
+use holdfast_trust::{Party, Trust, TrustError};
 use holdfast_types::{FleetId, Key, KeyspaceId, SiteName, StoreId, Timestamp, limits};
 use tokio::sync::oneshot;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::InterceptorLayer;
 
+use self::authority::Authority;
 pub use self::data::MockStats;
 use self::data::{Member, MockData};
 pub use self::fault::Fault;
+use self::port::Gate;
 use self::service::{Service, Shared};
-use crate::{Client, ClientError, Options, blocking};
+use crate::{Client, ClientError, Options, Security, blocking};
+
+/// Who a client is that the mock made.
+const CLIENT: &str = "mock";
+/// Mocks of this process, which are as many fleets.
+static MOCKS: AtomicU64 = AtomicU64::new(0);
 
 /// A fleet within the process. See the [module](self) for what it can do. Ends when it is dropped.
 pub struct Mock {
     shared: Arc<Shared>,
+    /// What each store shows.
+    trust: Vec<Option<Arc<Trust>>>,
+    authority: Option<Authority>,
     running: Mutex<Vec<Option<Running>>>,
 }
 
@@ -83,12 +98,28 @@ pub struct Mock {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder starts nothing"]
 pub struct MockBuilder {
     sites: Vec<String>,
     stores_per_site: usize,
     splits: Vec<Vec<u8>>,
+    addresses: Vec<String>,
+    proof: Proof,
+}
+
+/// What the store of each site shows.
+type Shown = Vec<Option<Arc<Trust>>>;
+
+/// How the stores prove who they are.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// Not at all.
+    None,
+    /// By an authority of the mock's own.
+    Own,
+    /// All alike.
+    Given(Arc<Trust>),
 }
 
 impl MockBuilder {
@@ -110,7 +141,26 @@ impl MockBuilder {
         self
     }
 
-    /// Starts its stores, each on a thread and a free port of its own.
+    /// Its stores listen at these addresses, one after the other; those for which none is left at free ports of loopback.
+    pub fn listen_at<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Its stores speak TLS, with certificates of an authority that is the mock's own. [`Mock::client`] makes clients with one of it too, and
+    /// [`Mock::certificate`] is for all others.
+    pub fn tls(mut self) -> Self {
+        self.proof = Proof::Own;
+        self
+    }
+
+    /// Its stores speak TLS, all with this certificate, and let in whoever proves by his own that he belongs to their trust domain.
+    pub fn trust(mut self, trust: Arc<Trust>) -> Self {
+        self.proof = Proof::Given(trust);
+        self
+    }
+
+    /// Starts its stores, each on a thread and a port of its own.
     ///
     /// # Errors
     /// When there is no port or thread to be had, or no site; a label must be one of a site.
@@ -120,13 +170,15 @@ impl MockBuilder {
         for site in &self.sites {
             let site = SiteName::new(site).map_err(io::Error::other)?;
             for _ in 0..self.stores_per_site {
-                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let address = self.addresses.get(members.len()).map_or("127.0.0.1:0", String::as_str);
+                let listener = TcpListener::bind(address)?;
                 let address = listener.local_addr()?.to_string();
                 let store = StoreId(members.len() as u64 + 1);
                 members.push(Member { store, site: site.clone(), address, lives: true });
                 listeners.push(listener);
             }
         }
+        let sites: Vec<_> = members.iter().map(|member| member.site.clone()).collect();
         let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let epoch_ms = u64::try_from(epoch.as_millis()).unwrap_or_default();
         let port = listeners.first().map(TcpListener::local_addr).transpose()?.map_or(0, |address| address.port());
@@ -134,14 +186,29 @@ impl MockBuilder {
         for key in &self.splits {
             data.split(Key::bound(KeyspaceId::DEFAULT, key)).map_err(io::Error::other)?;
         }
-        // Two mocks of one machine have different ports.
-        let shared = Arc::new(Shared::new(FleetId(u128::from(port).max(1)), data));
-        let mock = Mock { shared, running: Mutex::default() };
-        for (store, listener) in (1..).zip(listeners) {
-            let running = Running::start(StoreId(store), Arc::clone(&mock.shared), listener)?;
+        // Two processes of one machine have different ports, and two mocks of one process different numbers.
+        let number = MOCKS.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(Shared::new(FleetId((u128::from(number) << 16 | u128::from(port)).max(1)), data));
+        let (authority, trust) = self.proofs(&sites).map_err(io::Error::other)?;
+        let mock = Mock { shared, trust, authority, running: Mutex::default() };
+        for (store, listener) in listeners.into_iter().enumerate() {
+            let running = mock.run(store, listener)?;
             mock.lock_running().push(Some(running));
         }
         Ok(mock)
+    }
+
+    /// The mock's own authority, if it is to have one, and what the store of each of these sites shows.
+    fn proofs(&self, sites: &[SiteName]) -> Result<(Option<Authority>, Shown), TrustError> {
+        match &self.proof {
+            Proof::None => Ok((None, vec![None; sites.len()])),
+            Proof::Given(trust) => Ok((None, vec![Some(Arc::clone(trust)); sites.len()])),
+            Proof::Own => {
+                let authority = Authority::new()?;
+                let shown = sites.iter().map(|site| authority.store(site).map(Some)).collect::<Result<_, _>>()?;
+                Ok((Some(authority), shown))
+            }
+        }
     }
 }
 
@@ -156,7 +223,14 @@ impl Mock {
 
     /// A mock of another shape.
     pub fn builder() -> MockBuilder {
-        MockBuilder { sites: vec!["local".to_owned()], stores_per_site: 1, splits: Vec::new() }
+        let (sites, splits, addresses) = (vec!["local".to_owned()], Vec::new(), Vec::new());
+        MockBuilder { sites, stores_per_site: 1, splits, addresses, proof: Proof::None }
+    }
+
+    /// Starts the store at this place of the list.
+    fn run(&self, store: usize, listener: TcpListener) -> io::Result<Running> {
+        let id = StoreId(store as u64 + 1);
+        Running::start(id, Arc::clone(&self.shared), self.trust[store].clone(), listener)
     }
 
     fn lock_running(&self) -> std::sync::MutexGuard<'_, Vec<Option<Running>>> {
@@ -176,9 +250,9 @@ impl Mock {
         self.client_with(Options::new()).await
     }
 
-    /// A client of it.
+    /// A client of it. Where the mock has an authority of its own and the options say nothing of TLS, with a certificate of it.
     pub async fn client_with(&self, options: Options) -> Result<Client, ClientError> {
-        Client::connect(self.addresses(), options).await
+        Client::connect(self.addresses(), self.secured(options)).await
     }
 
     /// A blocking client of it, at the defaults.
@@ -188,7 +262,28 @@ impl Mock {
 
     /// A blocking client of it.
     pub fn blocking_client_with(&self, options: Options) -> Result<blocking::Client, ClientError> {
-        blocking::Client::connect(self.addresses(), options)
+        blocking::Client::connect(self.addresses(), self.secured(options))
+    }
+
+    fn secured(&self, options: Options) -> Options {
+        match (&options.security, &self.authority) {
+            (Security::Plain, Some(_)) => {
+                let material = self.certificate(CLIENT).and_then(|issued| issued.material());
+                options.security(Trust::from_material(material.expect("an authority in memory does not fail")))
+            }
+            _ => options,
+        }
+    }
+
+    /// A certificate with its key for a client of this name, by the authority of a mock that has [one of its own](MockBuilder::tls).
+    ///
+    /// # Errors
+    /// When the name is none.
+    ///
+    /// # Panics
+    /// When the mock has no such authority.
+    pub fn certificate(&self, name: &str) -> Result<Issued, TrustError> {
+        self.authority.as_ref().expect("the mock was made with tls()").client(name)
     }
 
     // ---- what goes wrong
@@ -234,7 +329,7 @@ impl Mock {
         let mut running = self.lock_running();
         if running[store].is_none() {
             let listener = TcpListener::bind(&member.address)?;
-            running[store] = Some(Running::start(member.store, Arc::clone(&self.shared), listener)?);
+            running[store] = Some(self.run(store, listener)?);
             self.shared.lock().members[store].lives = true;
         }
         Ok(())
@@ -260,6 +355,19 @@ impl Mock {
     pub fn split_at(&self, key: impl AsRef<[u8]>) {
         let split = self.shared.lock().split(Key::bound(KeyspaceId::DEFAULT, key.as_ref()));
         split.expect("a split in memory does not fail");
+    }
+
+    // ---- who calls
+
+    /// From the next call on each has to carry this bearer token. Open streams go on; [`Mock::stop_store`] ends them.
+    pub fn take_token(&self, token: impl Into<String>) {
+        self.shared.access().token = Some(token.into());
+    }
+
+    /// Whoever has called so far and proved who he is: one for each certificate.
+    #[must_use]
+    pub fn callers(&self) -> Vec<Party> {
+        self.shared.access().callers.values().cloned().collect()
     }
 
     // ---- time
@@ -333,19 +441,26 @@ struct Running {
 }
 
 impl Running {
-    fn start(store: StoreId, shared: Arc<Shared>, listener: TcpListener) -> io::Result<Self> {
+    fn start(
+        store: StoreId,
+        shared: Arc<Shared>,
+        trust: Option<Arc<Trust>>,
+        listener: TcpListener,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = async move {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+            let gate = Gate { shared: Arc::clone(&shared), asks: trust.is_some() };
             let service = Service { store, shared };
             let most = limits::MAX_MESSAGE_BYTES;
             let server = tonic::transport::Server::builder()
+                .layer(InterceptorLayer::new(gate))
                 .add_service(KvServer::new(service.clone()).max_decoding_message_size(most))
                 .add_service(FleetServer::new(service.clone()))
                 .add_service(AdminServer::new(service))
-                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+                .serve_with_incoming(port::incoming(listener, trust));
             tokio::select! {
                 // What ends it early shows in clients that cannot connect.
                 _ = server => {}

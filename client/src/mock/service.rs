@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
+use holdfast_trust::{Fingerprint, Party};
 use holdfast_types::{FleetId, KeyRange, RangeRequest, Rejected, Response as Answer, StoreId, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -22,14 +23,29 @@ const MAX_RANGES: usize = 1_000;
 pub(super) struct Shared {
     pub(super) fleet: FleetId,
     data: Mutex<MockData>,
+    access: Mutex<Access>,
     pub(super) stats: watch::Sender<MockStats>,
     /// Counts the changes of who leads what.
     pub(super) news: watch::Sender<u64>,
 }
 
+/// Who may call, and who did.
+#[derive(Default)]
+pub(super) struct Access {
+    /// The one token that is taken; `None`: none is asked for from those with a certificate.
+    pub(super) token: Option<String>,
+    /// Whoever called with a certificate.
+    pub(super) callers: BTreeMap<Fingerprint, Party>,
+}
+
 impl Shared {
     pub(super) fn new(fleet: FleetId, data: MockData) -> Self {
-        Self { fleet, data: Mutex::new(data), stats: watch::Sender::default(), news: watch::Sender::default() }
+        let (data, access) = (Mutex::new(data), Mutex::default());
+        Self { fleet, data, access, stats: watch::Sender::default(), news: watch::Sender::default() }
+    }
+
+    pub(super) fn access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, MockData> {

@@ -8,6 +8,7 @@ mod observe;
 mod once;
 mod operations;
 mod retry;
+mod security;
 mod thin;
 
 use holdfast_client::KeyValue;

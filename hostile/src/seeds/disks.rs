@@ -2,7 +2,7 @@
 
 use holdfast_engine::hostile::{batch, current_format, data_rows, log_rows, put_fragment, put_record};
 use holdfast_kv::core::addresses::{Claim, Kept};
-use holdfast_placement::StoreRecord;
+use holdfast_placement::{SiteTrust, StoreRecord};
 use holdfast_proto::convert::admin::encode_events;
 use holdfast_proto::v1;
 use holdfast_types::{Incarnation, SiteName, StoreId, Timestamp};
@@ -149,12 +149,14 @@ fn address_books(seeds: &mut Vec<Seed>) {
         claims: vec![claim(2, 7, "here"), claim(2, 7, "there"), claim(3, 0, "h"), claim(1, 2, "own")],
         hearsay: [StoreId(3)].into(),
         forgotten: vec![gone.clone()],
+        sites: vec![SiteTrust { distrusted_at: Some(Timestamp(70)), ..SiteTrust::never_doubted(site.clone()) }],
     };
     let real = kept.encode();
     let furthest = Kept {
         claims: vec![claim(MOST, MOST, "h"), claim(0, 0, "h"), claim(2, 1, &"h".repeat(400)), claim(2, 1, "\u{1b}[2J")],
         hearsay: [StoreId(MOST)].into(),
         forgotten: vec![StoreRecord { store: StoreId(MOST), ..gone.clone() }, gone],
+        sites: vec![SiteTrust { distrusted_at: Some(Timestamp(MOST)), ..SiteTrust::never_doubted(site.clone()) }],
     };
     let entry = r#"{"store":2,"site":"a","client":"","store_to_store":"h:2"}"#;
     let many = format!(r#"{{"version":1,"stores":[{}]}}"#, vec![entry; 300].join(","));

@@ -29,10 +29,12 @@ fn answers(seeds: &mut Vec<Seed>) {
     }
     let store = v1::StoreStatus { store_id: MOST, site: "east".into(), ..v1::StoreStatus::default() };
     let event = v1::Event { site: "east".into(), at: MOST, sequence: MOST, ..v1::Event::default() };
+    let entry = v1::AuditEntry { store_id: MOST, times: MOST, what: "init".into(), ..v1::AuditEntry::default() };
     let range = v1::RangeStatus { term: MOST, ..v1::RangeStatus::default() };
     let messages = [
         ("a store", v1::ListStoresResponse { stores: vec![store; 2], ..Default::default() }.encode_to_vec()),
         ("events", v1::ListEventsResponse { events: vec![event; 2], more: true, silent: vec![] }.encode_to_vec()),
+        ("an audit", v1::ListAuditResponse { entries: vec![entry; 2], resume: None }.encode_to_vec()),
         ("ranges", v1::ListRangesResponse { ranges: vec![range; 2], ..Default::default() }.encode_to_vec()),
         ("a text", vec![0x0a, 3, b'a', 0x1b, 0xff]),
         ("a length beyond the message", vec![0x0a, 0xff, 0xff, 0xff, 0x7f]),

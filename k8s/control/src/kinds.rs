@@ -41,6 +41,7 @@ pub const KINDS: &[Kind] = &[
     outside(5, ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
     outside(6, ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
     within(6, "v1", "ConfigMap", "configmaps"),
+    within(6, "cert-manager.io/v1", "Certificate", "certificates"),
     within(7, "v1", "Service", "services"),
     within(7, "multicluster.x-k8s.io/v1alpha1", "ServiceExport", "serviceexports"),
     within(7, "skupper.io/v2alpha1", "Site", "sites"),

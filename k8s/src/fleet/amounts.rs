@@ -7,10 +7,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// Suffixes of Kubernetes quantities and what they multiply by, in thousandths; the longer come first.
 const SUFFIXES: [(&str, u128); 13] = [
@@ -110,6 +111,71 @@ impl JsonSchema for Quantity {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$" })
+    }
+}
+
+/// How long something is valid, as people write it: `30d`, `12h`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lifetime {
+    text: String,
+    /// `None` when the text is no duration.
+    span: Option<Duration>,
+}
+
+impl Lifetime {
+    /// Reads the text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), span: humantime::parse_duration(text).ok() }
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How long; `None` when the text is no duration, and `validate` refuses such a file.
+    #[must_use]
+    pub fn span(&self) -> Option<Duration> {
+        self.span
+    }
+}
+
+impl<'de> Deserialize<'de> for Lifetime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = Lifetime;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration like 30d")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Lifetime, E> {
+                Ok(Lifetime::new(text))
+            }
+
+            // Where a value stands in one of several shapes, a number has been made of it by then. The check says at its place what is missing.
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Lifetime, E> {
+                Ok(Lifetime::new(&number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+impl JsonSchema for Lifetime {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Lifetime".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::checks::equality::{Size, cores};
 use super::checks::headroom::{copies, usable_bytes};
-use super::model::{Connectivity, Fleet, Survive, Trust};
+use super::model::{Connectivity, Fleet, IssuerKind, Survive, Trust};
 
 /// Bytes as text: `1.5 TiB`.
 #[must_use]
@@ -30,6 +30,7 @@ pub fn explain(fleet: &Fleet) -> String {
         ("What it costs", costs(fleet, &sizes)),
         ("What it can hold and do", capacity(fleet, &sizes)),
         ("How stores reach each other", addresses(fleet)),
+        ("How stores and clients know each other", trust(fleet)),
         ("What is not so yet", not_yet(fleet)),
     ];
     let mut out = String::new();
@@ -198,11 +199,15 @@ fn addresses(fleet: &Fleet) -> Vec<String> {
     let mut lines = vec![
         format!("{}: {}", fleet.connectivity.name(), mode(&fleet.connectivity)),
         format!(
-            "Between the sites, both ways: {} (clients and stores that join), {} (streams), {} (heartbeats). Within a site also {} (probes, Prometheus).",
+            "Between the sites, both ways: {} (clients and stores that join), {} (streams), {} (heartbeats). Within a site also {}.",
             ports.clients,
             ports.stores,
             ports.heartbeats(),
-            ports.http
+            if fleet.trust.is_in_force() {
+                format!("{} (probes, in plain text) and {} (Prometheus)", ports.http, ports.metrics)
+            } else {
+                format!("{} (probes, Prometheus)", ports.http)
+            }
         ),
         format!(
             "Programs in any site: {}.{}.svc:{}, which leads to a ready store of their own site.",
@@ -247,17 +252,58 @@ fn mode(connectivity: &Connectivity) -> &'static str {
     }
 }
 
-fn not_yet(fleet: &Fleet) -> Vec<String> {
-    let mut lines = Vec::new();
-    if fleet.trust != Trust::None {
-        lines.push("Trust: the program does not encrypt yet; nothing of it is rendered.".to_owned());
+fn trust(fleet: &Fleet) -> Vec<String> {
+    let issued = match &fleet.trust {
+        Trust::Insecure => {
+            return vec![
+                "Not at all: nothing is encrypted, and whoever reaches a port reads, writes and owns the fleet."
+                    .to_owned(),
+            ];
+        }
+        Trust::Secret { .. } => "You keep them up to date, in a Secret of each site".to_owned(),
+        Trust::CertManager { issuer, duration, renew_before, .. } => {
+            let kind = match issuer.kind {
+                IssuerKind::Issuer => "Issuer",
+                IssuerKind::Everywhere => "ClusterIssuer",
+            };
+            let before = renew_before.as_ref().map_or_else(
+                || "when a third of that is left".to_owned(),
+                |before| format!("{} before their end", before.text()),
+            );
+            format!(
+                "The {kind} {} of each site issues them for {} and anew {before}, into a Secret of the site",
+                issuer.name,
+                duration.text()
+            )
+        }
+    };
+    let roots = match fleet.trust.bundle() {
+        Some(bundle) => format!(
+            "Roots that are trusted: {} of the ConfigMap {} of each site. Two of them while one replaces the other.",
+            bundle.key, bundle.config_map
+        ),
+        None => "Roots that are trusted: ca.crt of the Secret. While one root replaces another it must hold both; an issuer may write one only, so \
+                 name a ConfigMap with them (`bundle`) before that day."
+            .to_owned(),
+    };
+    let mut lines = vec![
+        "By certificates at both ends of every connection, by TLS 1.3. A store takes new ones without a restart."
+            .to_owned(),
+        format!("{issued}:"),
+    ];
+    for site in &fleet.sites {
+        let identity = fleet.identity(site).unwrap_or_default();
+        lines.push(format!("  {:<12} {}: {identity}", site.name, fleet.certificate_name(site)));
     }
-    if fleet.backup.is_some() {
-        lines.push(
-            "Backup: the program makes none yet; the target is checked, and nothing is rendered for it.".to_owned(),
-        );
-    }
+    lines.push(roots);
     lines
+}
+
+fn not_yet(fleet: &Fleet) -> Vec<String> {
+    if fleet.backup.is_none() {
+        return Vec::new();
+    }
+    vec!["Backup: the program makes none yet; the target is checked, and nothing is rendered for it.".to_owned()]
 }
 
 #[cfg(test)]

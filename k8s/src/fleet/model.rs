@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::amounts::{Cidr, Quantity};
+use super::amounts::{Cidr, Lifetime, Quantity};
 
 /// The version of the file that this program reads.
 pub const API_VERSION: &str = "holdfast.dev/v1";
@@ -57,8 +57,7 @@ pub struct Fleet {
     /// Value of the PriorityClass of the stores
     #[serde(default = "default_priority")]
     pub priority: u32,
-    /// How stores and clients know each other
-    #[serde(default)]
+    /// How stores and clients prove who they are: {mode: cert-manager, ...}, {mode: secret, ...}, or {mode: insecure} if whoever reaches a port may do all
     pub trust: Trust,
     /// The Secret with the shared secret of the fleet: a store joins only with the same one
     pub fleet_token: Option<SecretKey>,
@@ -95,13 +94,15 @@ pub struct Ports {
     pub clients: u16,
     /// Other stores: streams here, heartbeats on the next port
     pub stores: u16,
-    /// Probes and Prometheus
+    /// Probes, and metrics where nothing is encrypted
     pub http: u16,
+    /// Metrics for Prometheus, by TLS
+    pub metrics: u16,
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { clients: 7300, stores: 7400, http: 7500 }
+        Self { clients: 7300, stores: 7400, http: 7500, metrics: 7600 }
     }
 }
 
@@ -222,46 +223,46 @@ pub struct Expected {
     pub cpu: Option<Quantity>,
 }
 
-/// How stores and clients know each other
-#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
+/// How stores and clients prove who they are
+#[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 #[serde(tag = "mode", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Trust {
-    /// Nothing is encrypted: the network is trusted
-    #[default]
-    None,
-    /// Certificates on both ends of every connection
-    Mtls {
+    /// Not at all, and nothing is encrypted: whoever reaches a port owns the fleet
+    Insecure,
+    /// By certificates that lie in a Secret of each site, under the keys of cert-manager: tls.crt, tls.key, ca.crt
+    Secret {
         /// The trust domain in every identity: spiffe://DOMAIN/...
         domain: String,
-        /// Roots that are trusted; two while one replaces the other
-        roots: Vec<Root>,
+        /// Name of the Secret in every site; without one FLEET-SITE-tls
+        secret: Option<String>,
+        /// Where the roots come from, if not from the Secret
+        bundle: Option<Bundle>,
+    },
+    /// By certificates that cert-manager issues in each site
+    CertManager {
+        /// The trust domain in every identity: spiffe://DOMAIN/...
+        domain: String,
         /// What issues the stores' certificates in each site
         issuer: Issuer,
+        /// How long a certificate is valid: 30d
+        #[serde(default = "default_duration")]
+        duration: Lifetime,
+        /// How long before its end it is replaced; without a value at a third of its life
+        renew_before: Option<Lifetime>,
+        /// Where the roots come from, if not from the Secret that cert-manager writes
+        bundle: Option<Bundle>,
     },
 }
 
-/// A root certificate
+/// A ConfigMap with the roots that are trusted, in every site, as trust-manager writes it
 #[derive(Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Root {
-    /// Name of the root
-    pub id: String,
-    /// File with the certificate, beside this one
-    pub pem: String,
-    /// How far its life has come
-    pub state: RootState,
-}
-
-/// How far the life of a root has come
-#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "camelCase")]
-pub enum RootState {
-    /// Trusted, issues nothing yet
-    Coming,
-    /// Trusted, issues
-    Active,
-    /// Trusted, issues nothing any more
-    Leaving,
+pub struct Bundle {
+    /// Its name
+    pub config_map: String,
+    /// The key in it
+    #[serde(default = "default_bundle_key")]
+    pub key: String,
 }
 
 /// What issues the stores' certificates, of cert-manager
@@ -317,11 +318,14 @@ pub struct Observability {
     pub dashboard: bool,
     /// The namespace that Prometheus runs in: it alone may read the metrics
     pub namespace: String,
+    /// The Secret with the certificate that Prometheus shows the stores, under tls.crt, tls.key and ca.crt
+    pub certificate: Option<String>,
 }
 
 impl Default for Observability {
     fn default() -> Self {
-        Self { service_monitor: false, rules: false, dashboard: false, namespace: "monitoring".to_owned() }
+        let namespace = "monitoring".to_owned();
+        Self { service_monitor: false, rules: false, dashboard: false, namespace, certificate: None }
     }
 }
 
@@ -401,6 +405,32 @@ pub struct Shape {
     pub resources: Resources,
 }
 
+impl Trust {
+    /// False where nothing is encrypted.
+    #[must_use]
+    pub fn is_in_force(&self) -> bool {
+        *self != Self::Insecure
+    }
+
+    /// Where the roots come from, if not from the Secrets.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Bundle> {
+        match self {
+            Self::Insecure => None,
+            Self::Secret { bundle, .. } | Self::CertManager { bundle, .. } => bundle.as_ref(),
+        }
+    }
+
+    /// The trust domain; `None` where nothing is encrypted.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        match self {
+            Self::Insecure => None,
+            Self::Secret { domain, .. } | Self::CertManager { domain, .. } => Some(domain),
+        }
+    }
+}
+
 impl Fleet {
     /// Whether the addresses of other sites' stores are written into each site (`holdfast fleet sync`).
     #[must_use]
@@ -447,6 +477,15 @@ fn default_ephemeral_storage() -> Quantity {
 
 fn default_secret_key() -> String {
     "token".to_owned()
+}
+
+/// Long enough that an issuer may be away over a holiday, short enough that a stolen key is worth little.
+fn default_duration() -> Lifetime {
+    Lifetime::new("30d")
+}
+
+fn default_bundle_key() -> String {
+    "ca.crt".to_owned()
 }
 
 fn default_domain() -> String {

@@ -4,7 +4,7 @@
 //! in: meshes copy host names from one to the other as they are. Each pod has a Service of its own name, in every site; that shape works in
 //! every mode. A store tells all others *one* address, so the address of a mode must lead to it from its own site too.
 
-use super::model::{Connectivity, Fleet, Site};
+use super::model::{Connectivity, Fleet, Site, Trust};
 
 /// How many stores of each site a new store asks to join by: the second is for when the first is away.
 const JOIN_BY: u32 = 2;
@@ -18,6 +18,27 @@ impl Fleet {
     #[must_use]
     pub fn set_name(&self, site: &Site) -> String {
         format!("{}-{}", self.name, site.name)
+    }
+
+    /// Name of the Secret with the certificate of a site's stores, their key and the roots.
+    #[must_use]
+    pub fn certificate_name(&self, site: &Site) -> String {
+        match &self.trust {
+            Trust::Secret { secret: Some(secret), .. } => secret.clone(),
+            _ => format!("{}-tls", self.set_name(site)),
+        }
+    }
+
+    /// What the certificate of a site's stores says that they are; `None` where nothing is encrypted.
+    #[must_use]
+    pub fn identity(&self, site: &Site) -> Option<String> {
+        self.trust.domain().map(|domain| format!("spiffe://{domain}/site/{}/store", site.name))
+    }
+
+    /// The name in DNS that the same certificate has, for those who compare names, such as Prometheus. Nothing needs to resolve it.
+    #[must_use]
+    pub fn certified_host(&self, site: &Site) -> Option<String> {
+        self.trust.domain().map(|domain| format!("{}.{domain}", site.name))
     }
 
     /// The numbers of the pods of a site.

@@ -24,6 +24,8 @@ struct StoreFile {
     listen: String,
     listen_store: String,
     listen_http: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen_metrics: Option<String>,
     join: Vec<String>,
 }
 
@@ -50,6 +52,7 @@ fn store_file(scene: &Scene<'_>) -> StoreFile {
         listen: listen(ports.clients),
         listen_store: listen(ports.stores),
         listen_http: listen(ports.http),
+        listen_metrics: scene.fleet.trust.is_in_force().then(|| listen(ports.metrics)),
         join: scene.fleet.join_addresses(),
     }
 }

@@ -1,4 +1,4 @@
-//! Labels and metadata that all objects have.
+//! Labels and metadata that all objects have, and names that several of them share.
 
 use std::collections::BTreeMap;
 
@@ -71,6 +71,12 @@ impl Scene<'_> {
     /// The name that most objects of the fleet share.
     pub(crate) fn name(&self) -> &str {
         &self.fleet.name
+    }
+
+    /// The port that Prometheus asks, by its name in Services and pods and by its number.
+    pub(crate) fn metrics_port(&self) -> (&'static str, u16) {
+        let ports = self.fleet.ports;
+        if self.fleet.trust.is_in_force() { ("metrics", ports.metrics) } else { ("http", ports.http) }
     }
 
     /// The name of the StatefulSet of this site.

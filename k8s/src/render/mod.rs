@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod admission;
+mod certificates;
 mod config;
 pub mod connectivity;
 mod dashboard;
@@ -48,6 +49,7 @@ fn render_site(scene: &Scene<'_>) -> SiteTree {
     let config = config::config_map(scene);
     let config_name = config.metadata.name.clone().unwrap_or_default();
     tree.add("config-map.yaml", &config);
+    certificates::add(scene, &mut tree);
     tree.add("stateful-set.yaml", &stateful_set::stateful_set(scene, &config_name));
     services::add(scene, &mut tree);
     connectivity::add(scene, &mut tree);

@@ -5,7 +5,7 @@
 //! | stores of this site | clients, stores, heartbeats |
 //! | stores of other sites, as the mode has them arrive | clients, stores, heartbeats |
 //! | pods with the label `holdfast.dev/client: FLEET`, in any namespace | clients |
-//! | the namespace of Prometheus | http |
+//! | the namespace of Prometheus | metrics; http where nothing is encrypted |
 //!
 //! Stores themselves reach stores, and DNS. The machine that a pod runs on reaches it always, so that probes work.
 
@@ -58,7 +58,7 @@ fn stores(scene: &Scene<'_>) -> NetworkPolicy {
     let mut incoming = vec![
         let_in(own.clone(), between()),
         let_in(vec![programs], tcp(&[ports.clients])),
-        let_in(vec![prometheus], tcp(&[ports.http])),
+        let_in(vec![prometheus], tcp(&[scene.metrics_port().1])),
     ];
     if !from.is_empty() {
         incoming.push(let_in(from, between()));

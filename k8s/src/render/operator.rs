@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::accounts::{RBAC, account, rule, subject};
 use super::{Scene, SiteTree, admission, priority};
-use crate::fleet::Connectivity;
+use crate::fleet::{Connectivity, Trust};
 
 const FILE: &str = "operator.yaml";
 /// To see what is there.
@@ -74,7 +74,7 @@ fn inside(scene: &Scene<'_>) -> Vec<PolicyRule> {
 }
 
 /// Kinds that not every fleet has, and whether this one does.
-fn optional(scene: &Scene<'_>) -> [(&'static str, &'static [&'static str], bool); 5] {
+fn optional(scene: &Scene<'_>) -> [(&'static str, &'static [&'static str], bool); 6] {
     let (mode, observability) = (&scene.fleet.connectivity, &scene.fleet.observability);
     let is_mcs = |is_gke: bool| {
         let Connectivity::Mcs { api_version } = mode else { return false };
@@ -86,6 +86,7 @@ fn optional(scene: &Scene<'_>) -> [(&'static str, &'static [&'static str], bool)
             &["servicemonitors", "prometheusrules"],
             observability.service_monitor || observability.rules,
         ),
+        ("cert-manager.io", &["certificates"], matches!(scene.fleet.trust, Trust::CertManager { .. })),
         ("cilium.io", &["ciliumnetworkpolicies"], *mode == Connectivity::CiliumGlobal),
         ("multicluster.x-k8s.io", &["serviceexports"], is_mcs(false)),
         ("net.gke.io", &["serviceexports"], is_mcs(true)),

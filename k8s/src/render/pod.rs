@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Scene, accounts, config, connectivity, priority};
+use super::{Scene, accounts, certificates, config, connectivity, priority};
 
 /// The volume with the data.
 pub(super) const VOLUME: &str = "data";
@@ -48,46 +48,71 @@ pub(super) fn template(scene: &Scene<'_>, config_name: &str) -> PodTemplateSpec 
         service_account_name: Some(accounts::store(scene)),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         topology_spread_constraints: spread(scene),
-        volumes: Some(vec![Volume {
-            config_map: Some(ConfigMapVolumeSource {
-                name: config_name.to_owned(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            name: CONFIG_VOLUME.to_owned(),
-            ..Volume::default()
-        }]),
+        volumes: Some(volumes(scene, config_name)),
         ..PodSpec::default()
     };
     let metadata = ObjectMeta { labels: Some(scene.store_labels()), ..ObjectMeta::default() };
     PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
 }
 
-fn container(scene: &Scene<'_>) -> Container {
-    let ports = scene.fleet.ports;
-    let port = |name: &str, number: u16| ContainerPort {
-        container_port: number.into(),
-        name: Some(name.to_owned()),
-        ..ContainerPort::default()
+fn volumes(scene: &Scene<'_>, config_name: &str) -> Vec<Volume> {
+    let config = Volume {
+        config_map: Some(ConfigMapVolumeSource { name: config_name.to_owned(), ..ConfigMapVolumeSource::default() }),
+        name: CONFIG_VOLUME.to_owned(),
+        ..Volume::default()
     };
+    [config].into_iter().chain(certificates::volume(scene)).collect()
+}
+
+fn mounts(scene: &Scene<'_>) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, is_read_only: bool| VolumeMount {
         mount_path: path.to_owned(),
         name: name.to_owned(),
         read_only: is_read_only.then_some(true),
         ..VolumeMount::default()
     };
+    let mut all = vec![mount(VOLUME, config::VOLUME_DIR, false), mount(CONFIG_VOLUME, CONFIG_DIR, true)];
+    if scene.fleet.trust.is_in_force() {
+        all.push(mount(certificates::VOLUME, certificates::DIR, true));
+    }
+    all
+}
+
+fn ports(scene: &Scene<'_>) -> Vec<ContainerPort> {
+    let ports = scene.fleet.ports;
+    let mut all = vec![
+        ("clients", ports.clients),
+        ("stores", ports.stores),
+        ("heartbeats", ports.heartbeats()),
+        ("http", ports.http),
+    ];
+    if scene.fleet.trust.is_in_force() {
+        all.push(("metrics", ports.metrics));
+    }
+    let port = |(name, number): (&str, u16)| ContainerPort {
+        container_port: number.into(),
+        name: Some(name.to_owned()),
+        ..ContainerPort::default()
+    };
+    all.into_iter().map(port).collect()
+}
+
+/// That nothing is encrypted is said twice, since pods listen on more than their own machine; and where everybody sees it who looks at a pod.
+fn arguments(scene: &Scene<'_>) -> Vec<String> {
+    let all: &[&str] =
+        if scene.fleet.trust.is_in_force() { &["start"] } else { &["start", "--insecure", "--insecure"] };
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn container(scene: &Scene<'_>) -> Container {
     Container {
-        args: Some(vec!["start".to_owned()]),
+        args: Some(arguments(scene)),
         env: Some(environment(scene)),
         image: Some(scene.fleet.image.clone()),
         lifecycle: Some(Lifecycle { pre_stop: Some(before_stopping()), ..Lifecycle::default() }),
         liveness_probe: Some(probe("/livez", &LIVENESS)),
         name: "holdfast".to_owned(),
-        ports: Some(vec![
-            port("clients", ports.clients),
-            port("stores", ports.stores),
-            port("heartbeats", ports.heartbeats()),
-            port("http", ports.http),
-        ]),
+        ports: Some(ports(scene)),
         readiness_probe: Some(probe("/readyz", &READINESS)),
         resources: Some(resources(scene)),
         security_context: Some(SecurityContext {
@@ -99,7 +124,7 @@ fn container(scene: &Scene<'_>) -> Container {
         startup_probe: Some(probe("/startz", &STARTUP)),
         // What it said last is what `kubectl describe` shows.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![mount(VOLUME, config::VOLUME_DIR, false), mount(CONFIG_VOLUME, CONFIG_DIR, true)]),
+        volume_mounts: Some(mounts(scene)),
         ..Container::default()
     }
 }
@@ -132,6 +157,10 @@ fn environment(scene: &Scene<'_>) -> Vec<EnvVar> {
         value("HOLDFAST_ADVERTISE_STORE", format!("{host}:{}", ports.stores)),
         value("HOLDFAST_LOG_JSON", true.to_string()),
     ];
+    if scene.fleet.trust.is_in_force() {
+        // Here rather than in the file, for commands that are run in the pod too.
+        all.push(value("HOLDFAST_TLS", certificates::DIR.to_owned()));
+    }
     if let Some(token) = &scene.fleet.fleet_token {
         let key = SecretKeySelector { key: token.key.clone(), name: token.secret.clone(), optional: None };
         let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };

@@ -45,7 +45,8 @@ fn of_set(scene: &Scene<'_>) -> Service {
     let mut metadata = scene.metadata(scene.set_name());
     metadata.labels.get_or_insert_default().insert(SCRAPED.to_owned(), scene.name().to_owned());
     let mut ports = store_ports(scene);
-    ports.push(port("http", scene.fleet.ports.http));
+    let (name, number) = scene.metrics_port();
+    ports.push(port(name, number));
     Service {
         metadata,
         spec: Some(ServiceSpec {

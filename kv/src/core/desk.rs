@@ -353,14 +353,14 @@ mod tests {
     use holdfast_types::{KeyspaceId, RangeRequest, Request};
 
     use super::*;
-    use crate::core::permit::Authority;
+    use crate::core::rights::Asker;
 
     fn open(client: u64) -> Open {
         let keys = vec![Key::bound(KeyspaceId(1), b"k")];
         let request = RangeRequest { range: None, write: None, request: Request::Get { keys, at: None } };
         Open {
             origin: Origin::Client(RequestTicket(client)),
-            asked: Asked::Data(Permitted::check(request, Authority::Client).unwrap()),
+            asked: Asked::Data(Permitted::check(request, &Asker::fleet()).unwrap()),
             deadline: Moment(100),
             hops: 0,
             size_bytes: 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_engine::{DataSnapshot, Fault, LogOp, SnapshotId, SnapshotManifest};
-use holdfast_placement::{Headroom, StoreRecord};
+use holdfast_placement::{Headroom, SiteTrust, StoreRecord};
 use holdfast_replica::{ApplyTask, Evaluation, Standing};
 use holdfast_types::{
     KeyRange, LogIndex, RangeDescriptor, RangeId, RangeRequest, Rejected, ReplicaId, Response, StoreId, Timestamp,
@@ -250,6 +250,8 @@ pub enum Effect {
     Members(BTreeSet<StoreId>),
     /// Everything known of the fleet's stores (from the placement loop).
     Directory(Arc<Vec<StoreRecord>>),
+    /// What was last said of the sites that were distrusted once (from the placement loop).
+    Sites(Arc<Vec<SiteTrust>>),
     /// This store's disk is older than what others have seen of it, and that is noted on it: end the process. Its next start
     /// begins anew.
     Outdated(Outdated),

@@ -17,6 +17,7 @@ use super::garbage::{GarbagePage, GarbageSearch};
 use super::message::{RangeHint, StoreMessage};
 use super::permit::Permitted;
 use super::placement_loop::Planned;
+use super::rights::Rights;
 use super::seen::{Outdated, Seen};
 use super::support::SupportChange;
 
@@ -182,6 +183,8 @@ pub enum Event {
     Measured(Measurements),
     /// The stores of the fleet, as the server knows them (at start, after a join), and those that were forgotten.
     Directory(Arc<Vec<StoreRecord>>),
+    /// What callers may has changed: requests that other stores pass on are judged by it from here on.
+    Rights(Arc<Rights>),
     /// The store begins to stop: hand leaders over.
     Retire,
     /// The store is about to be told to stop (or, false, is not any more): it hands over what others can take, and keeps the rest.

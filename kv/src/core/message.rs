@@ -9,6 +9,7 @@ mod wire;
 
 use bytes::Bytes;
 use holdfast_engine::{SnapshotId, SnapshotManifest};
+use holdfast_placement::SiteTrust;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::fields;
 use holdfast_replica::{AdminRequest, RaftEnvelope};
@@ -179,7 +180,7 @@ pub enum StoreMessage {
         id: CallId,
         /// The request. Not to be taken in as it is: see [`super::permit`].
         request: RangeRequest,
-        /// For whom it is asked, by word of the sender.
+        /// For whom it is asked, by word of the sender; whether he may is looked at anew.
         authority: Authority,
         /// How long its caller still waits.
         timeout_ms: u64,
@@ -242,6 +243,8 @@ pub enum StoreMessage {
         directory_version: u64,
         /// Every store of the fleet as placement encodes it; empty when the version was known.
         directory: Vec<Bytes>,
+        /// The sites that were distrusted once.
+        sites: Vec<SiteTrust>,
     },
     /// A snapshot is ready to be sent.
     SnapshotOffer {

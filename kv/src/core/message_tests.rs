@@ -85,7 +85,15 @@ fn every_message() -> Vec<StoreMessage> {
         StoreMessage::UnledNoted { range: RangeId(7), term: Term(1) },
         StoreMessage::AskLeader { range: RangeId(7), term: Term(1) },
         StoreMessage::Forward { id, request: request.clone(), authority: Authority::Client, timeout_ms: 100, hops: 1 },
-        StoreMessage::Forward { id, request, authority: Authority::Fleet, timeout_ms: 100, hops: 1 },
+        StoreMessage::Forward { id, request: request.clone(), authority: Authority::Fleet, timeout_ms: 100, hops: 1 },
+        StoreMessage::Forward {
+            id,
+            request: request.clone(),
+            authority: named("client/ann"),
+            timeout_ms: 100,
+            hops: 1,
+        },
+        StoreMessage::Forward { id, request, authority: named("site/b/store"), timeout_ms: 100, hops: 1 },
         StoreMessage::ForwardAnswer { id, outcome, fleet_now: Timestamp(1), hints: vec![hint.clone()] },
         StoreMessage::Locate { id, key: key.clone() },
         StoreMessage::Located { id, hints: vec![hint] },
@@ -98,7 +106,15 @@ fn every_message() -> Vec<StoreMessage> {
         StoreMessage::AdminAnswer { id, outcome: Ok(AdminOutcome { descriptor: descriptor() }) },
         StoreMessage::AdminAnswer { id, outcome: Err(Rejected::Unavailable("why".into())) },
         StoreMessage::Report(Box::new(report())),
-        StoreMessage::ReportAnswer { leader: None, directory_version: 1, directory: vec![Bytes::from_static(b"x")] },
+        StoreMessage::ReportAnswer {
+            leader: None,
+            directory_version: 1,
+            directory: vec![Bytes::from_static(b"x")],
+            sites: vec![SiteTrust {
+                distrusted_at: Some(Timestamp(7)),
+                ..SiteTrust::never_doubted(SiteName::new("b").unwrap())
+            }],
+        },
         StoreMessage::SnapshotOffer { envelope: envelope(), manifest: Box::new(manifest) },
         StoreMessage::SnapshotChunk {
             range: RangeId(7),
@@ -115,6 +131,38 @@ fn every_message() -> Vec<StoreMessage> {
             received: vec![1, 2],
         },
     ]
+}
+
+fn named(path: &str) -> Authority {
+    Authority::Principal(std::sync::Arc::new(format!("spiffe://f/{path}").parse().unwrap()))
+}
+
+#[test]
+fn a_principal_that_is_none_or_that_asks_for_the_fleet_is_refused() {
+    use holdfast_proto::v1::{self, store_message::Body};
+    let request = RangeRequest { range: None, write: None, request: Request::Get { keys: vec![Key::MIN], at: None } };
+    let told = |author: v1::Author, principal: &str| {
+        let (request, principal) = (Some(request.clone().into()), principal.to_owned());
+        let forward = v1::Forward { forward_id: 1, request, timeout_ms: 1, hops: 1, author: author.into(), principal };
+        let message = v1::StoreMessage { version: 1, body: Some(Body::Forward(forward)) };
+        match StoreMessage::decode(&message.encode_to_vec().into()) {
+            Ok(StoreMessage::Forward { authority, .. }) => Some(authority),
+            Ok(other) => panic!("{other:?}"),
+            Err(bad) => {
+                assert!(bad.to_string().len() < 512, "{bad}");
+                None
+            }
+        }
+    };
+    assert_eq!(told(v1::Author::Client, "spiffe://f/client/ann"), Some(named("client/ann")));
+    assert_eq!(told(v1::Author::Client, ""), Some(Authority::Client));
+    let long = format!("spiffe://f/client/{}", "x".repeat(100_000));
+    for principal in ["ann", "spiffe://f/client/", "spiffe://f/site/b", "https://f/client/ann", &long] {
+        assert_eq!(told(v1::Author::Client, principal), None);
+    }
+    for author in [v1::Author::Fleet, v1::Author::Unspecified] {
+        assert_eq!(told(author, "spiffe://f/operator/ann"), None, "{author:?}");
+    }
 }
 
 #[test]

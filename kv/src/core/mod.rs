@@ -2,7 +2,7 @@
 //!
 //! - [`worker`]: events in, effects out, for the ranges of one worker; its words in [`event`], [`effect`], [`message`]
 //! - [`routing`], [`desk`], [`admission`], [`parking`], [`unled`], [`snapshots`], [`load`]: one idea each, used by the worker
-//! - [`permit`]: what a request may do, whoever brings it; nothing else is taken in
+//! - [`permit`]: what a request may do, whoever brings it; nothing else is taken in. What somebody in particular may, [`rights`] says
 //! - [`support`]: the table of promises between stores, on a thread of its own; a restored disk is noticed there, see [`seen`],
 //!   and a wall clock that is off, see [`clocks`]
 //! - [`addresses`]: where the other stores are, by what is claimed and what is proved
@@ -30,6 +30,7 @@ pub mod reader;
 pub mod records;
 pub mod recovery;
 pub mod report_parts;
+pub mod rights;
 pub mod routing;
 pub mod seen;
 pub mod shared;

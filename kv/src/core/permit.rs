@@ -7,19 +7,34 @@
 //! replication of what it asks for; but what it brings must be what that author may ask, within the same bounds. For the fleet these
 //! are the records that stores write, one by one, each readable and under its own name: a store that runs wild, or whoever passes for
 //! one, writes no nonsense into what all the others go by.
+//!
+//! Whether somebody in particular may do what anybody like him may ask, [`super::rights`] says: where a request enters, and again at each
+//! store that takes it in from another one, by what that store knows itself.
+
+mod audit;
+
+use std::sync::Arc;
 
 use holdfast_placement::StateKey;
 use holdfast_proto::convert::BadMessage;
 use holdfast_replica::{AdminRequest, MembershipChange};
-use holdfast_types::{Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Rejected, Request, StoreId, limits, validate};
+use holdfast_types::{
+    Key, KeyRange, KeyspaceId, Mutation, Principal, RangeRequest, Rejected, Request, StoreId, limits, validate,
+};
 
-use super::records::{decode_keyspace, decode_next_id, decode_policy, decode_range, decode_site, decode_store};
+use super::records::{
+    decode_keyspace, decode_next_id, decode_policy, decode_range, decode_rotation, decode_site, decode_store,
+    decode_token,
+};
+use super::rights::{Asker, decode_client_grants, decode_rights_version, decode_role};
 
 /// For whom something is asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Authority {
-    /// Somebody outside: reads all, and writes where users' keys lie.
+    /// Somebody outside whom nobody knows, in a fleet without TLS: reads all, and writes where users' keys lie.
     Client,
+    /// Somebody outside who has proved who he is: does the same as far as he has a right to.
+    Principal(Arc<Principal>),
     /// The fleet: reads all, and writes the records of keyspace 0.
     Fleet,
 }
@@ -49,29 +64,37 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    /// Refuses what is malformed, beyond a bound, or not for `authority` to do.
-    pub fn check(request: RangeRequest, authority: Authority) -> Result<Self, Rejected> {
+    /// Refuses what is malformed, beyond a bound, or not for whoever asks to do.
+    pub fn check(request: RangeRequest, asker: &Asker) -> Result<Self, Rejected> {
         validate(&request, limits::MAX_VALUE_BYTES)?;
+        let authority = asker.authority();
         match &request.request {
             Request::Get { .. } | Request::Scan { .. } => {}
-            Request::Write { mutations, .. } => match authority {
-                Authority::Client if mutations.iter().any(|mutation| is_system(&mutation.key)) => {
+            Request::Write { conditions, mutations } => match authority {
+                Authority::Client | Authority::Principal(_)
+                    if mutations.iter().any(|mutation| is_of_the_fleet(&mutation.key)) =>
+                {
                     return Err(not_theirs());
                 }
-                Authority::Client => {}
-                Authority::Fleet => mutations.iter().try_for_each(check_record)?,
+                Authority::Client | Authority::Principal(_) => {}
+                Authority::Fleet => mutations.iter().try_for_each(|mutation| match mutation.key.keyspace() {
+                    KeyspaceId::AUDIT => audit::check_appended(mutation, conditions),
+                    _ => check_record(mutation),
+                })?,
             },
             Request::DeleteRange { bounds, .. } => {
                 let system = KeyRange { start: Key::MIN, end: Key::keyspace_end(KeyspaceId::SYSTEM) };
-                if bounds.overlaps(&system) {
+                let audit = KeyRange { start: Key::bound(KeyspaceId::AUDIT, b""), end: None };
+                if bounds.overlaps(&system) || bounds.overlaps(&audit) {
                     return Err(not_theirs());
                 }
-                if authority == Authority::Fleet {
+                if *authority == Authority::Fleet {
                     return Err(Rejected::Forbidden("the fleet deletes no ranges of users' keys".into()));
                 }
             }
         }
-        Ok(Self { request, authority })
+        asker.check(&request.request)?;
+        Ok(Self { authority: authority.clone(), request })
     }
 
     /// What is asked.
@@ -88,8 +111,8 @@ impl Permitted {
 
     /// For whom.
     #[must_use]
-    pub fn authority(&self) -> Authority {
-        self.authority
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 }
 
@@ -126,8 +149,13 @@ fn is_system(key: &Key) -> bool {
     key.keyspace() == KeyspaceId::SYSTEM
 }
 
+/// True of what stores alone write.
+fn is_of_the_fleet(key: &Key) -> bool {
+    key.keyspace().is_of_the_fleet()
+}
+
 fn not_theirs() -> Rejected {
-    let why = "keyspace 0 is the fleet's own: clients read it, and change the fleet by its Admin and Fleet services";
+    let why = "keyspace 0 and the audit are the fleet's own: who may read them does, and changes the fleet by its Admin and Fleet services";
     Rejected::Forbidden(why.into())
 }
 
@@ -138,14 +166,18 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
         return Err(forbidden("the fleet writes its own records alone, and users' keys are none"));
     }
     let Some(name) = StateKey::parse(&mutation.key) else { return Err(forbidden("no record has that name")) };
-    if mutation.expires_at.is_some() {
+    // They come and go; of everything else what was said once stays.
+    let is_passing = matches!(name, StateKey::JoinToken(_));
+    let is_right = matches!(name, StateKey::Role(_) | StateKey::ClientGrants(_));
+    if mutation.expires_at.is_some() && !is_passing {
         return Err(forbidden("records do not expire"));
     }
     let Some(value) = &mutation.value else {
-        return Err(forbidden("records are not deleted"));
+        return if is_passing || is_right { Ok(()) } else { Err(forbidden("records are not deleted")) };
     };
     let most = match &name {
         StateKey::Store(_) => limits::STORE_RECORD_BYTES,
+        StateKey::Role(_) | StateKey::ClientGrants(_) => limits::RIGHTS_RECORD_BYTES,
         _ => limits::FLEET_RECORD_BYTES,
     };
     if value.len() > most {
@@ -160,6 +192,13 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
         StateKey::Keyspace(name) => decode_keyspace(value).map(|record| record.name == *name),
         StateKey::Range(range) => decode_range(value).map(|record| record.range == *range),
         StateKey::Policy(_) => decode_policy(value).map(|_| true),
+        StateKey::Rotation => decode_rotation(value).map(|_| true),
+        StateKey::JoinToken(id) => {
+            decode_token(value).map(|record| record.id == *id && mutation.expires_at == Some(record.expires_at))
+        }
+        StateKey::RightsVersion => decode_rights_version(value).map(|_| true),
+        StateKey::Role(name) => decode_role(value).map(|(named, _)| named == *name),
+        StateKey::ClientGrants(clients) => decode_client_grants(value).map(|(named, _)| named == *clients),
         StateKey::Operator(_) => return Err(forbidden("operators are not kept")),
     };
     match is_its_own {
@@ -174,15 +213,17 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use holdfast_placement::{SiteRecord, StoreRecord};
-    use holdfast_types::{RangeId, ReplicaId, SiteName, Timestamp};
+    use holdfast_placement::{RootPrint, Rotation, RotationPhase, SiteRecord, StoreRecord, TokenRecord};
+    use holdfast_types::{RangeId, ReplicaId, RoleName, SiteName, Timestamp, TokenId, TrustDomain};
 
     use super::*;
     use crate::core::message::{CallId, StoreMessage};
-    use crate::core::records::{encode_next_id, encode_site, encode_store};
+    use crate::core::records::{encode_next_id, encode_rotation, encode_site, encode_store, encode_token};
+    use crate::core::rights::{Book, Change, Rights};
 
     fn ask(request: Request, authority: Authority) -> Result<(), Rejected> {
-        Permitted::check(RangeRequest { range: None, write: None, request }, authority).map(|_| ())
+        let asker = Asker::of(authority, &Rights::insecure());
+        Permitted::check(RangeRequest { range: None, write: None, request }, &asker).map(|_| ())
     }
 
     fn write(mutations: Vec<Mutation>) -> Request {
@@ -211,7 +252,8 @@ mod tests {
         let delete = |bounds| client(Request::DeleteRange { bounds, max_keys: 1 });
         assert!(is_forbidden(delete(KeyRange::all())));
         assert!(is_forbidden(delete(KeyRange { start: user_key(0), end: None })));
-        assert_eq!(delete(KeyRange { start: Key::bound(KeyspaceId::DEFAULT, b""), end: None }), Ok(()));
+        let audit = Some(Key::bound(KeyspaceId::AUDIT, b""));
+        assert_eq!(delete(KeyRange { start: Key::bound(KeyspaceId::DEFAULT, b""), end: audit }), Ok(()));
     }
 
     #[test]
@@ -255,6 +297,94 @@ mod tests {
         }
         let delete = Request::DeleteRange { bounds: StateKey::all_stores(), max_keys: 1 };
         assert!(is_forbidden(ask(delete, Authority::Fleet)));
+    }
+
+    #[test]
+    fn a_rotation_is_a_record_of_the_fleet_that_can_be_read() {
+        let root = |byte| RootPrint([byte; 32]);
+        let rotation = Rotation {
+            phase: RotationPhase::Add,
+            new_root: root(9),
+            old_roots: [root(1)].into(),
+            begun_at: Timestamp(5),
+            phase_at: Timestamp(5),
+        };
+        let record = put(StateKey::Rotation.key(), encode_rotation(&rotation));
+        assert_eq!(ask(write(vec![record.clone()]), Authority::Fleet), Ok(()));
+        assert!(is_forbidden(ask(write(vec![record.clone()]), Authority::Client)));
+        let same_root = encode_rotation(&Rotation { old_roots: [root(9)].into(), ..rotation });
+        for bad in [
+            put(StateKey::Rotation.key(), same_root),
+            put(StateKey::Rotation.key(), b"nonsense".as_slice()),
+            Mutation { value: None, ..record },
+        ] {
+            assert!(is_forbidden(ask(write(vec![bad.clone()]), Authority::Fleet)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_join_token_goes_when_it_expires_or_is_revoked_and_never_stays() {
+        let (id, ends) = (TokenId::of(7), Timestamp(50));
+        let token = TokenRecord {
+            id,
+            secret_sha256: [9; 32],
+            site: SiteName::new("b").unwrap(),
+            created_at: Timestamp(5),
+            expires_at: ends,
+            created_by: None,
+            used: None,
+        };
+        let fleet = |mutation| ask(write(vec![mutation]), Authority::Fleet);
+        let record = Mutation { expires_at: Some(ends), ..put(StateKey::JoinToken(id).key(), encode_token(&token)) };
+        assert_eq!(fleet(record.clone()), Ok(()));
+        assert_eq!(fleet(Mutation { value: None, expires_at: None, ..record.clone() }), Ok(()));
+        for bad in [
+            Mutation { expires_at: None, ..record.clone() },
+            Mutation { expires_at: Some(Timestamp(51)), ..record.clone() },
+            Mutation { key: StateKey::JoinToken(TokenId::of(8)).key(), ..record.clone() },
+            Mutation { value: Some(Bytes::from_static(b"nonsense")), ..record.clone() },
+        ] {
+            assert!(is_forbidden(fleet(bad.clone())), "{bad:?}");
+        }
+        assert!(is_forbidden(ask(write(vec![record]), Authority::Client)));
+    }
+
+    #[test]
+    fn the_fleet_writes_rights_under_their_own_names_and_takes_them_away() {
+        let fleet = |mutation| ask(write(vec![mutation]), Authority::Fleet);
+        let (readers, others) = (RoleName::new("readers").unwrap(), RoleName::new("others").unwrap());
+        let change = |book: &Book, change| book.change(&change).unwrap().unwrap();
+        let made = change(&Book::default(), Change::CreateRole(readers.clone()));
+        let dropped = change(&made.book, Change::DropRole(readers));
+        for mutation in made.mutations.iter().chain(&dropped.mutations) {
+            assert_eq!(fleet(mutation.clone()), Ok(()), "{mutation:?}");
+            assert!(is_forbidden(ask(write(vec![mutation.clone()]), Authority::Client)), "{mutation:?}");
+        }
+        let record = made.mutations.iter().find(|mutation| mutation.key != StateKey::RightsVersion.key()).unwrap();
+        for bad in [
+            Mutation { key: StateKey::Role(others).key(), ..record.clone() },
+            Mutation { key: StateKey::RightsVersion.key(), value: None, expires_at: None },
+            Mutation { expires_at: Some(Timestamp(9)), ..record.clone() },
+            Mutation { value: Some(vec![0; limits::RIGHTS_RECORD_BYTES + 1].into()), ..record.clone() },
+        ] {
+            assert!(is_forbidden(fleet(bad.clone())), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_read_and_write_everything_writes_nothing_of_the_fleets_own() {
+        let domain = TrustDomain::new("f").unwrap();
+        let operator = Authority::Principal(Arc::new("spiffe://f/operator/ann".parse().unwrap()));
+        let ask = |request| {
+            let asker = Asker::of(operator.clone(), &Rights::unknown(domain.clone()));
+            Permitted::check(RangeRequest { range: None, write: None, request }, &asker).map(|_| ())
+        };
+        let row = |keyspace| put(user_key(keyspace), Bytes::new());
+        assert_eq!(ask(write(vec![row(1)])), Ok(()));
+        assert_eq!(ask(Request::Get { keys: vec![user_key(0)], at: None }), Ok(()));
+        assert!(is_forbidden(ask(write(vec![row(1), row(0)]))));
+        assert!(is_forbidden(ask(write(vec![put(StateKey::NextStore.key(), encode_next_id(5))]))));
+        assert!(is_forbidden(ask(Request::DeleteRange { bounds: KeyRange::all(), max_keys: 1 })));
     }
 
     /// A request as a store passes it on, and who is taken for its author by whoever gets it.
@@ -326,7 +456,7 @@ mod tests {
             |max_rows| Request::Scan { bounds: KeyRange::all(), reverse: false, max_rows, max_bytes: 1, at: None };
         for authority in [Authority::Client, Authority::Fleet] {
             for bad in [write(vec![]), write(vec![large.clone()]), scan(0), scan(limits::MAX_SCAN_ROWS + 1)] {
-                assert!(matches!(ask(bad, authority), Err(Rejected::Invalid(_))));
+                assert!(matches!(ask(bad, authority.clone()), Err(Rejected::Invalid(_))));
             }
         }
     }

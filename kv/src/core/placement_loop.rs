@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_placement::{FleetView, Operator, Policies, SplitPoint, Step, StoreRecord};
+use holdfast_placement::{FleetView, Operator, Policies, SiteTrust, SplitPoint, Step, StoreRecord};
 use holdfast_replica::{AdminRequest, MembershipChange};
 use holdfast_types::{Key, Moment, RangeId, RangeRequest, Rejected, Response, StoreId, limits};
 
@@ -61,6 +61,8 @@ pub enum PlacementTask {
     Plan(Box<PlanTask>),
     /// The stores of the fleet are others than before.
     Directory(Arc<Vec<StoreRecord>>),
+    /// Other things were said of sites than before.
+    Sites(Arc<Vec<SiteTrust>>),
     /// Something is wrong with a record of the system range.
     Complain(String),
     /// Tell whoever looks at the fleet.
@@ -75,6 +77,8 @@ pub struct PlacementLoop {
     leading: Option<Leading>,
     directory: Arc<Vec<StoreRecord>>,
     directory_version: u64,
+    /// What was said of the sites that were distrusted once.
+    sites: Arc<Vec<SiteTrust>>,
     policies: Policies,
 }
 
@@ -130,6 +134,7 @@ impl PlacementLoop {
             leading: None,
             directory: Arc::default(),
             directory_version: 0,
+            sites: Arc::default(),
             policies: Policies::default(),
         }
     }
@@ -152,6 +157,22 @@ impl PlacementLoop {
         if new {
             self.directory_version = version;
             self.directory = Arc::new(stores);
+        }
+        new
+    }
+
+    /// What was said of the sites that were distrusted once.
+    #[must_use]
+    pub fn sites(&self) -> &Arc<Vec<SiteTrust>> {
+        &self.sites
+    }
+
+    /// Takes in what the leader of the system range told of sites. True when it is something else than before.
+    pub fn learn_sites(&mut self, sites: Vec<SiteTrust>) -> bool {
+        // Whoever leads it by itself has read the records.
+        let new = self.leading.is_none() && !sites.is_empty() && sites != *self.sites;
+        if new {
+            self.sites = Arc::new(sites);
         }
         new
     }
@@ -248,6 +269,13 @@ impl PlacementLoop {
             self.directory_version = version;
             self.directory = Arc::new(stores);
             tasks.push(PlacementTask::Directory(Arc::clone(&self.directory)));
+        }
+        if let Some(sites) = leading.records.take_sites() {
+            leading.facts.distrust(&sites);
+            if *self.sites != sites {
+                self.sites = Arc::new(sites);
+                tasks.push(PlacementTask::Sites(Arc::clone(&self.sites)));
+            }
         }
         let is_due = leading.plan_at <= now && leading.planning.is_none() && leading.facts.may_begin_plan();
         if is_due && leading.records.are_known() && leading.may_plan(now) {

@@ -5,15 +5,20 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+mod tokens;
+
 use bytes::Bytes;
 use holdfast_placement::{
-    FormerIdentity, KeyspaceRecord, Policy, SiteRecord, StoreAddresses, StoreRecord, SurvivalGoal,
+    FormerIdentity, KeyspaceRecord, Policy, RootPrint, Rotation, RotationPhase, SiteRecord, SiteTrust, StoreAddresses,
+    StoreRecord, SurvivalGoal,
 };
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::v1;
 use holdfast_types::bounds::{at_most, cut};
 use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp, limits};
 use prost::Message as _;
+
+pub use self::tokens::{decode_token, encode_token};
 
 /// The version that this program writes.
 const VERSION: u32 = 1;
@@ -33,6 +38,10 @@ fn some(text: String) -> Option<String> {
 fn some_stamp(raw: u64) -> Result<Option<Timestamp>, BadMessage> {
     let stamp = Timestamp::bounded(raw)?;
     Ok((stamp != Timestamp::ZERO).then_some(stamp))
+}
+
+fn stamp(stamp: Option<Timestamp>) -> u64 {
+    stamp.unwrap_or_default().0
 }
 
 /// Encodes a store's record.
@@ -84,7 +93,9 @@ pub fn encode_site(record: &SiteRecord) -> Bytes {
     let identity = record.identity.clone().unwrap_or_default();
     let former = |was: &FormerIdentity| v1::FormerSiteIdentity { identity: was.identity.clone(), until: was.until.0 };
     let former = record.former.iter().map(former).collect();
-    v1::SiteRecord { version: VERSION, label: record.label.to_string(), identity, former }.encode_to_vec().into()
+    let (distrusted_at, restored_at) = (stamp(record.distrusted_at), stamp(record.restored_at));
+    let label = record.label.to_string();
+    v1::SiteRecord { version: VERSION, label, identity, former, distrusted_at, restored_at }.encode_to_vec().into()
 }
 
 /// Decodes a site's record.
@@ -97,7 +108,95 @@ pub fn decode_site(bytes: &[u8]) -> Result<SiteRecord, BadMessage> {
         until: Timestamp::compared(was.until),
     };
     let former = message.former.into_iter().map(former).collect();
-    Ok(SiteRecord { label: site(&message.label)?, identity: some(message.identity), former })
+    Ok(SiteRecord {
+        label: site(&message.label)?,
+        identity: some(message.identity),
+        former,
+        distrusted_at: some_stamp(message.distrusted_at)?,
+        restored_at: some_stamp(message.restored_at)?,
+    })
+}
+
+/// What was said of a site, as stores tell it each other.
+#[must_use]
+pub fn site_trust_of(said: &SiteTrust) -> v1::SiteTrust {
+    let (distrusted_at, restored_at) = (stamp(said.distrusted_at), stamp(said.restored_at));
+    v1::SiteTrust { site: said.site.to_string(), distrusted_at, restored_at }
+}
+
+/// What another store tells of a site.
+pub fn site_trust(message: &v1::SiteTrust) -> Result<SiteTrust, BadMessage> {
+    let told = |raw| {
+        Timestamp::told(raw)?;
+        some_stamp(raw)
+    };
+    Ok(SiteTrust {
+        site: site(&message.site)?,
+        distrusted_at: told(message.distrusted_at)?,
+        restored_at: told(message.restored_at)?,
+    })
+}
+
+/// A rotation of the root as it is told.
+#[must_use]
+pub fn rotation_of(rotation: &Rotation) -> v1::Rotation {
+    let phase = match rotation.phase {
+        RotationPhase::Add => v1::RotationPhase::Add,
+        RotationPhase::Switch => v1::RotationPhase::Switch,
+        RotationPhase::Remove => v1::RotationPhase::Remove,
+        RotationPhase::Aborted => v1::RotationPhase::Aborted,
+    };
+    let print = |print: &RootPrint| Bytes::copy_from_slice(&print.0);
+    v1::Rotation {
+        phase: phase.into(),
+        new_root: print(&rotation.new_root),
+        old_roots: rotation.old_roots.iter().map(print).collect(),
+        begun_at: rotation.begun_at.0,
+        phase_at: rotation.phase_at.0,
+    }
+}
+
+/// A rotation of the root that somebody tells.
+pub fn rotation(message: &v1::Rotation) -> Result<Rotation, BadMessage> {
+    let phase = match message.phase() {
+        v1::RotationPhase::Add => RotationPhase::Add,
+        v1::RotationPhase::Switch => RotationPhase::Switch,
+        v1::RotationPhase::Remove => RotationPhase::Remove,
+        v1::RotationPhase::Aborted => RotationPhase::Aborted,
+        v1::RotationPhase::Unspecified => return Err(BadMessage::malformed("a rotation is in no phase")),
+    };
+    if message.old_roots.len() > limits::ROTATION_OLD_ROOTS {
+        return Err(BadMessage::malformed(format!("a rotation takes {} roots out", message.old_roots.len())));
+    }
+    let rotation = Rotation {
+        phase,
+        new_root: root_print(&message.new_root)?,
+        old_roots: message.old_roots.iter().map(|root| root_print(root)).collect::<Result<_, _>>()?,
+        begun_at: Timestamp::bounded(message.begun_at)?,
+        phase_at: Timestamp::bounded(message.phase_at)?,
+    };
+    rotation.check().map_err(BadMessage::malformed)?;
+    Ok(rotation)
+}
+
+/// The name of a root: SHA-256 of its certificate.
+pub fn root_print(bytes: &[u8]) -> Result<RootPrint, BadMessage> {
+    let print =
+        bytes.try_into().map_err(|_| BadMessage::malformed(format!("a root is named by {} bytes", bytes.len())));
+    Ok(RootPrint(print?))
+}
+
+/// Encodes the record of a rotation.
+#[must_use]
+pub fn encode_rotation(rotation: &Rotation) -> Bytes {
+    v1::RotationRecord { version: VERSION, rotation: Some(rotation_of(rotation)) }.encode_to_vec().into()
+}
+
+/// Decodes the record of a rotation.
+pub fn decode_rotation(bytes: &[u8]) -> Result<Rotation, BadMessage> {
+    let message = v1::RotationRecord::decode(bytes)?;
+    known("a rotation's record", message.version)?;
+    rotation(&message.rotation.ok_or_else(|| BadMessage::malformed("a rotation's record has none"))?)
 }
 
 /// Encodes a range's record.
@@ -233,6 +332,12 @@ mod tests {
         for record in [record, forgotten, leaving, awaited] {
             assert_eq!(decode_store(&encode_store(&record)), Ok(record));
         }
+        let site = SiteRecord::new(SiteName::new("b").unwrap(), Some("uid".into()));
+        let doubted = SiteRecord { distrusted_at: Some(Timestamp(12)), ..site.clone() };
+        let restored = SiteRecord { restored_at: Some(Timestamp(13)), ..doubted.clone() };
+        for record in [site, doubted, restored] {
+            assert_eq!(decode_site(&encode_site(&record)), Ok(record));
+        }
         assert_eq!(decode_next_id(&encode_next_id(7)), Ok(7));
         let keyspace = KeyspaceRecord {
             id: KeyspaceId(256),
@@ -242,5 +347,53 @@ mod tests {
         assert_eq!(decode_keyspace(&encode_keyspace(&keyspace)), Ok(keyspace));
         let newer = v1::NextId { version: 2, next: 7 }.encode_to_vec();
         assert!(matches!(decode_next_id(&newer), Err(BadMessage::UnknownVersion { found: 2, .. })));
+    }
+
+    fn rotation_in(phase: RotationPhase) -> Rotation {
+        Rotation {
+            phase,
+            new_root: RootPrint([9; 32]),
+            old_roots: [RootPrint([1; 32]), RootPrint([2; 32])].into(),
+            begun_at: Timestamp(70),
+            phase_at: Timestamp(80),
+        }
+    }
+
+    #[test]
+    fn a_rotation_round_trips_in_each_phase_and_nonsense_is_refused() {
+        for phase in [RotationPhase::Add, RotationPhase::Switch, RotationPhase::Remove, RotationPhase::Aborted] {
+            let rotation = rotation_in(phase);
+            assert_eq!(decode_rotation(&encode_rotation(&rotation)), Ok(rotation));
+        }
+        let told = rotation_of(&rotation_in(RotationPhase::Add));
+        let root = |byte| Bytes::from(vec![byte; 32]);
+        let many = (0..=u8::try_from(limits::ROTATION_OLD_ROOTS).unwrap()).map(|byte| root(byte | 0x80)).collect();
+        let default = || told.clone();
+        for bad in [
+            v1::Rotation { phase: 0, ..default() },
+            v1::Rotation { phase: 99, ..default() },
+            v1::Rotation { new_root: Bytes::from_static(b"short"), ..default() },
+            v1::Rotation { new_root: root(1), ..default() },
+            v1::Rotation { old_roots: vec![], ..default() },
+            v1::Rotation { old_roots: vec![Bytes::new()], ..default() },
+            v1::Rotation { old_roots: many, ..default() },
+            v1::Rotation { phase_at: u64::MAX, ..default() },
+        ] {
+            assert!(rotation(&bad).is_err(), "{bad:?}");
+        }
+        let newer = v1::RotationRecord { version: 2, rotation: Some(told) }.encode_to_vec();
+        assert!(matches!(decode_rotation(&newer), Err(BadMessage::UnknownVersion { found: 2, .. })));
+        assert!(decode_rotation(&v1::RotationRecord { version: 1, rotation: None }.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn what_is_told_of_a_site_round_trips_and_the_end_of_time_is_refused() {
+        let site = SiteName::new("b").unwrap();
+        let said = SiteTrust { distrusted_at: Some(Timestamp(7)), ..SiteTrust::never_doubted(site) };
+        assert_eq!(site_trust(&site_trust_of(&said)), Ok(said.clone()));
+        let told = site_trust_of(&said);
+        let late = v1::SiteTrust { distrusted_at: Timestamp::from_ms(limits::MAX_WALL_MS).0, ..told.clone() };
+        assert!(site_trust(&late).is_err(), "no later word could take it back");
+        assert!(site_trust(&v1::SiteTrust { site: "\u{1b}[2J".into(), ..told }).is_err());
     }
 }

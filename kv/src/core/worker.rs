@@ -59,6 +59,7 @@ use super::event::{Event, Measurements};
 use super::parking::Parking;
 use super::placement_loop::PlacementLoop;
 use super::report_parts::Departing;
+use super::rights::Rights;
 use super::routing::RangeMap;
 use super::seen;
 use super::shared::Shared;
@@ -164,6 +165,8 @@ pub struct Worker {
     members: BTreeSet<StoreId>,
     /// Stores that were members, and whose identities are over.
     forgotten: BTreeSet<StoreId>,
+    /// What those may for whom other stores pass requests on.
+    rights: Arc<Rights>,
     measured: Measurements,
     retiring: bool,
     /// It is about to be told to stop: others are given what it leads.
@@ -250,6 +253,7 @@ impl Worker {
             directory: Arc::default(),
             members: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            rights: Arc::default(),
             measured: Measurements::default(),
             retiring: false,
             preparing: false,
@@ -434,6 +438,7 @@ impl Worker {
             Event::AppliedPersisted { indexes } => self.cut_logs(indexes, cx),
             Event::Measured(measured) => self.measure(measured),
             Event::Directory(stores) => self.set_directory(stores),
+            Event::Rights(rights) => self.rights = rights,
             Event::Retire => self.retire(),
             Event::Prepare(prepares) => self.prepare(prepares),
             Event::Tick => {}

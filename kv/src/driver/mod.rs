@@ -16,6 +16,7 @@ mod load;
 mod log_writer;
 mod maintenance;
 mod pools;
+mod rights_now;
 mod shared;
 mod shared_map;
 mod sizes;

@@ -20,6 +20,7 @@ use super::health::{Complaint, ComplaintKind, Health, Pulse};
 use super::log_writer::LogWriter;
 use super::maintenance::Maintenance;
 use super::pools::{Applier, Mailboxes, PlannerThread, ReaderThread, SnapshotThread};
+use super::rights_now::RightsNow;
 use super::shared::{FaultSink, Oversized, guarded};
 use super::shared_map::SharedMap;
 use super::streams::StreamsHeard;
@@ -29,8 +30,9 @@ use super::worker_thread::{Mail, Outlets, Waiting, WorkerThread};
 use crate::core::effect::Effect;
 use crate::core::event::{Event, Measurements, RequestTicket};
 use crate::core::message::{RangeHint, Route, StoreMessage};
-use crate::core::permit::{Authority, Permitted, check_admin};
+use crate::core::permit::{Permitted, check_admin};
 use crate::core::placement_loop::PlanTask;
+use crate::core::rights::{Asker, Rights};
 use crate::core::routing::{Counts, Found, Page, RangeMap};
 use crate::core::shared::Shared;
 use crate::core::support::{Silent, Support};
@@ -91,6 +93,7 @@ pub struct Store {
     data: Arc<dyn DataEngine>,
     streams: Arc<StreamsHeard>,
     oversized: Arc<Oversized>,
+    rights: RightsNow,
 }
 
 impl Store {
@@ -125,6 +128,7 @@ impl Store {
             data: Arc::clone(&engines.data),
             streams: Arc::default(),
             oversized: Arc::default(),
+            rights: RightsNow::default(),
         });
         let (company, company_news) = unbounded();
         let outlets = store.start_pools(options, &engines, &ports, company)?;
@@ -316,16 +320,35 @@ impl Store {
         Ok(())
     }
 
+    /// From here on requests are judged by these rights: those that come in, and those that other stores pass on. Before the first call
+    /// nothing is taken in from anybody but the fleet itself.
+    pub fn set_rights(&self, rights: &Arc<Rights>) {
+        self.rights.set(Arc::clone(rights));
+        self.mailboxes.broadcast(None, &Event::Rights(Arc::clone(rights)));
+    }
+
+    /// The rights by which requests are judged.
+    #[must_use]
+    pub fn rights(&self) -> Arc<Rights> {
+        self.rights.get()
+    }
+
+    /// Shows these rights to somebody who asks, if they have changed since he looked.
+    pub fn show_rights(&self, asker: &mut Asker) {
+        self.rights.show(asker);
+    }
+
     /// Serves a request for somebody, here or by forwarding it. Refused at once when it is malformed or not for them to ask, or when the
     /// mailbox is full.
     pub fn request(
         &self,
         request: RangeRequest,
-        authority: Authority,
+        asker: &mut Asker,
         wait: Duration,
         reply: Box<dyn Reply>,
     ) -> Option<Cancellation> {
-        let permitted = match Permitted::check(request, authority) {
+        self.rights.show(asker);
+        let permitted = match Permitted::check(request, asker) {
             Ok(permitted) => permitted,
             Err(rejected) => {
                 reply.answer(Err(rejected), self.fleet_now());

@@ -252,6 +252,7 @@ impl Outlets {
                 self.placement.directory(&stores);
                 self.workers.broadcast(Some(worker), &Event::Directory(stores));
             }
+            Effect::Sites(sites) => self.placement.sites(&sites),
             Effect::Outdated(outdated) => self.faults.report(&Fault::Identity(outdated.to_string())),
             Effect::Fail(fault) => self.faults.report(&fault),
             Effect::Alarm { range, what } => {

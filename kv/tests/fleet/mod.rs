@@ -14,16 +14,17 @@ use holdfast_engine::{DataOp, DataSnapshot, Engines, Fault, LogOp, ReadTier, Rep
 use holdfast_kv::core::carry::{self, Pool};
 use holdfast_kv::core::effect::{AdminOutcome, Effect, PlacementNews};
 use holdfast_kv::core::event::{Event, Measurements, RequestTicket};
-use holdfast_kv::core::message::{Route, StoreMessage, StoreReport};
+use holdfast_kv::core::message::{CallId, Route, StoreMessage, StoreReport};
 use holdfast_kv::core::permit::{Authority, Permitted};
-use holdfast_kv::core::records::encode_store;
+use holdfast_kv::core::records::{encode_site, encode_store};
 use holdfast_kv::core::recovery::{Founding, WorkerSetup, init, join, recover};
 use holdfast_kv::core::report_parts::ReportPart;
+use holdfast_kv::core::rights::{Asker, Rights};
 use holdfast_kv::core::routing::{Found, RangeMap, worker_of};
 use holdfast_kv::core::shared::Shared;
 use holdfast_kv::core::support::{Output, Support};
 use holdfast_kv::core::worker::{Env, RoundWork, Worker};
-use holdfast_placement::{Headroom, Policies, SiteRecord, StateKey, StoreAddresses, StoreRecord};
+use holdfast_placement::{Headroom, Policies, SiteRecord, SiteTrust, StateKey, StoreAddresses, StoreRecord};
 use holdfast_replica::{AdminRequest, CheckLevel, RangeState, Standing, SurvivalGoal};
 use holdfast_types::limits::{MAX_SNAPSHOTS_RECEIVED, MAX_SNAPSHOTS_SENT};
 use holdfast_types::{
@@ -66,6 +67,8 @@ pub struct Store {
     pub alarms: Vec<String>,
     /// The stores of the fleet, as whoever plans told them last.
     pub told: Arc<Vec<StoreRecord>>,
+    /// What was said of sites, as whoever plans told it last.
+    pub sites: Arc<Vec<SiteTrust>>,
 }
 
 /// A few stores, one a site.
@@ -92,6 +95,8 @@ pub struct Fleet {
     pub directories: usize,
     /// Raft messages that were delivered.
     pub raft_messages: usize,
+    /// What was answered to stores that passed requests on.
+    pub passed_on: BTreeMap<CallId, Result<Response, Rejected>>,
     /// Rounds in which a replica's timer was due.
     pub ticks: usize,
     /// The most that a round of a worker did of its own accord, and the sum of what all did.
@@ -220,6 +225,7 @@ impl Fleet {
             clock_ahead_ms: BTreeMap::new(),
             directories: 0,
             raft_messages: 0,
+            passed_on: BTreeMap::new(),
             ticks: 0,
             most: RoundWork::default(),
             sum: RoundWork::default(),
@@ -259,7 +265,7 @@ impl Fleet {
     pub fn list_without(&self, id: StoreId) -> StoreMessage {
         let others = self.directory.iter().filter(|record| record.store != id).cloned();
         let directory = others.chain([self.forgotten(id)]).map(|record| encode_store(&record)).collect();
-        StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory }
+        StoreMessage::ReportAnswer { leader: None, directory_version: 77, directory, sites: Vec::new() }
     }
 
     /// What is kept of stores over a restart: where they are, and not since when.
@@ -286,6 +292,17 @@ impl Fleet {
     pub fn forget(&mut self, id: StoreId) {
         let record = self.forgotten(id);
         self.register(&record);
+    }
+
+    /// What the server does when an operator has a site distrusted.
+    pub fn distrust(&mut self, site: &SiteName) {
+        let record = SiteRecord::new(site.clone(), None);
+        let record = SiteRecord { distrusted_at: Some(Timestamp::from_ms(self.wall_ms())), ..record };
+        let (key, value) = (StateKey::Site(site.clone()).key(), Some(encode_site(&record)));
+        let mutations = vec![Mutation { key, value, expires_at: None }];
+        let request = Request::Write { conditions: Vec::new(), mutations };
+        let asked = *self.stores.keys().next().expect("some store runs");
+        self.must(asked, RangeRequest { range: None, write: None, request });
     }
 
     /// What the server does when an operator has a store drained, or takes that back.
@@ -325,8 +342,9 @@ impl Fleet {
         }
         let neighbours = BTreeMap::new();
         let alarms = Vec::new();
-        let told = Arc::default();
-        let store = Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms, told };
+        let (told, sites) = (Arc::default(), Arc::default());
+        let store =
+            Store { engines, incarnation, workers, mailboxes, map, shared, support, neighbours, alarms, told, sites };
         self.stores.insert(id, store);
     }
 
@@ -620,6 +638,9 @@ impl Fleet {
         }
         let incarnation = self.stores.get(&from).map_or(Incarnation(1), |store| store.incarnation);
         self.raft_messages += usize::from(matches!(message, StoreMessage::Raft(_)));
+        if let StoreMessage::ForwardAnswer { id, outcome, .. } = message {
+            self.passed_on.insert(*id, outcome.clone());
+        }
         let news = matches!(message, StoreMessage::ReportAnswer { directory, .. } if !directory.is_empty());
         self.directories += usize::from(news);
         let Some(store) = self.stores.get_mut(&to) else { return };
@@ -635,12 +656,18 @@ impl Fleet {
 
     /// Sends a client's request to a store; its answer comes with [`Fleet::answer`].
     pub fn ask(&mut self, id: StoreId, request: RangeRequest) -> RequestTicket {
+        let asker = Asker::of(authority_of(&request), &Rights::insecure());
+        self.ask_for(&asker, id, request)
+    }
+
+    /// The same for somebody in particular, by what the store that is asked knows of him.
+    pub fn ask_for(&mut self, asker: &Asker, id: StoreId, request: RangeRequest) -> RequestTicket {
         self.next_ticket += 1;
         let ticket = RequestTicket(self.next_ticket);
         let deadline = self.now.after(Duration::from_secs(10));
         let store = self.stores.get_mut(&id).expect("it is running");
         let worker = request.request.routing_key().map_or(0, |key| store.map.worker_of_key(key, self.workers));
-        match Permitted::check(request.clone(), authority_of(&request)) {
+        match Permitted::check(request, asker) {
             Ok(request) => {
                 store.mailboxes[usize::from(worker)].push_back(Event::Request { ticket, request, deadline });
             }
@@ -736,6 +763,10 @@ impl Store {
             Effect::Directory(stores) => {
                 self.told.clone_from(&stores);
                 return self.broadcast(worker, &Event::Directory(stores));
+            }
+            Effect::Sites(sites) => {
+                self.sites = sites;
+                return;
             }
             Effect::Born { worker, newborn } => {
                 return self.mailboxes[usize::from(worker)].push_back(Event::Born(newborn));

@@ -79,6 +79,7 @@ impl Model {
         let allowed = surplus(&range.descriptor);
         match step {
             Step::AddLearner { store, site } => {
+                assert!(!self.view.stores[store].distrusted, "{operator}: nothing is copied to who is not believed");
                 if let Some(replica) = add_learner(range, *store, site) {
                     if self.copy_rounds == 0 {
                         range.caught_up.insert(replica);
@@ -194,6 +195,26 @@ impl Model {
                 range.leader = heir.filter(|_| range.descriptor.is_quorum(live));
                 range.leader_has_lease = range.leader.is_some();
             }
+        }
+    }
+
+    /// What an operator causes who distrusts a site: its stores are cut off, and others lead.
+    pub fn distrust(&mut self, site: &SiteName) {
+        let there = self.view.stores.iter().filter(|(_, store)| store.site == *site);
+        let there: Vec<_> = there.map(|(id, _)| *id).collect();
+        for store in there {
+            self.set_alive(store, false);
+        }
+        self.view.distrust(&BTreeSet::from([site.clone()]));
+    }
+
+    /// Takes it back: the stores are reached again.
+    pub fn restore(&mut self, site: &SiteName) {
+        let there = self.view.stores.iter().filter(|(_, store)| store.site == *site);
+        let there: Vec<_> = there.map(|(id, _)| *id).collect();
+        for store in there {
+            self.view.stores.get_mut(&store).expect("known").distrusted = false;
+            self.set_alive(store, true);
         }
     }
 

@@ -3,9 +3,11 @@
 //! Every number of a message is bounded here, where it becomes a type (see `holdfast_types::bounds`).
 
 pub mod admin;
+pub mod audit;
 pub mod common;
 pub mod fleet;
 pub mod kv;
+pub mod rights;
 #[cfg(feature = "rpc")]
 pub mod status;
 pub mod storage;

@@ -82,6 +82,10 @@ pub(super) fn refusal_of(refused: v1::LinkRefused) -> Result<Refusal, Refusal> {
             counter: LogCounter::hearsay(refused.counter)?.0,
         },
         v1::LinkRefusal::Forgotten => Refusal::Forgotten,
+        v1::LinkRefusal::NotItsSite => Refusal::NotItsSite {
+            certificate: SiteName::new(&refused.certificate_site).map_err(Refusal::malformed)?,
+            said: SiteName::new(&refused.said_site).map_err(Refusal::malformed)?,
+        },
         v1::LinkRefusal::Malformed | v1::LinkRefusal::Unspecified => Refusal::malformed(refused.detail),
     })
 }
@@ -166,6 +170,10 @@ pub(crate) fn refused(refusal: &Refusal) -> v1::LinkFrame {
             v1::LinkRefusal::PutBack
         }
         Refusal::Forgotten => v1::LinkRefusal::Forgotten,
+        Refusal::NotItsSite { certificate, said } => {
+            (refused.certificate_site, refused.said_site) = (certificate.as_str().to_owned(), said.as_str().to_owned());
+            v1::LinkRefusal::NotItsSite
+        }
         Refusal::Malformed(detail) => {
             refused.detail = short(detail);
             v1::LinkRefusal::Malformed

@@ -5,16 +5,15 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
 use bytes::Bytes;
 use holdfast_proto::v1;
 use holdfast_types::limits;
-use mio::net::TcpStream;
 use prost::Message;
 
 use super::frame::{FrameReader, FrameWriter, Oversized};
+use super::wire::Wire;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +27,9 @@ pub(crate) enum Broken {
     /// What was read are no frames.
     #[error("{0}")]
     Oversized(#[from] Oversized),
+    /// What was read cannot be opened, or the other store does not take our certificate.
+    #[error("{0}")]
+    Sealed(String),
 }
 
 /// What one turn of reading brought.
@@ -40,15 +42,17 @@ pub(crate) struct Turn {
 
 /// A socket and its frames. The socket is registered for readiness by the link.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) wire: Wire,
     pub(crate) began: Instant,
+    /// When the certificates that it stands on are about to expire; `None`: never.
+    pub(crate) ends_at: Option<Instant>,
     reader: FrameReader,
     pub(crate) writer: FrameWriter,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, began: Instant) -> Self {
-        Self { stream, began, reader: FrameReader::default(), writer: FrameWriter::default() }
+    pub(crate) fn new(wire: Wire, began: Instant, ends_at: Option<Instant>) -> Self {
+        Self { wire, began, ends_at, reader: FrameReader::default(), writer: FrameWriter::default() }
     }
 
     /// Reads until nothing is there, or so many bytes have come and the turn is over. What came before an end of the stream is in an earlier turn, or lost.
@@ -61,39 +65,34 @@ impl Connection {
                 turn.has_more = true;
                 return Ok(turn);
             }
-            match self.stream.read(&mut chunk) {
-                Ok(0) if turn.frames.is_empty() => return Err(Broken::Closed),
-                Ok(0) => {
+            let received = self.wire.receive(&mut chunk)?;
+            read_bytes = read_bytes.saturating_add(received.cost);
+            match received.bytes {
+                None => return Ok(turn),
+                Some(0) if turn.frames.is_empty() => return Err(Broken::Closed),
+                Some(0) => {
                     // The frames first; the end is read again next turn.
                     turn.has_more = true;
                     return Ok(turn);
                 }
-                Ok(bytes) => {
-                    read_bytes = read_bytes.saturating_add(bytes);
+                Some(bytes) => {
                     self.reader.extend(chunk.get(..bytes).unwrap_or_default());
                     while let Some(frame) = self.reader.next()? {
                         turn.frames.push(frame);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(turn),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self) -> Result<(), Broken> {
-        while let Some(front) = self.writer.front() {
-            match self.stream.write(front) {
-                Ok(0) => return Err(Broken::Closed),
-                Ok(bytes) => self.writer.written(bytes),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        self.wire.flush(&mut self.writer)
+    }
+
+    /// All that was to be written is written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.writer.is_empty() && self.wire.is_flushed()
     }
 
     /// Queues a frame of the handshake and writes what the socket takes.

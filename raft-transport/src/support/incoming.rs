@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use holdfast_edge::bucket::Bucket;
 use holdfast_proto::v1;
+use holdfast_trust::Party;
 use holdfast_types::{Incarnation, StoreId, limits};
 use mio::Token;
 use mio::net::TcpListener;
@@ -17,6 +18,8 @@ use prost::Message;
 use super::connection::Connection;
 use super::link::{SupportConfig, SupportCounters};
 use super::outgoing::Sockets;
+use super::proving::Proved;
+use super::wire::Wire;
 use crate::class::Cause;
 use crate::handshake::{self, Caller, Incarnations, Refusal};
 use crate::traffic::{Counters, Direction};
@@ -27,6 +30,8 @@ pub(crate) type Heard = (StoreId, Incarnation, Bytes);
 struct Incoming {
     connection: Connection,
     from: SocketAddr,
+    /// Whose certificate stands behind it; `None` on a plain connection.
+    party: Option<Party>,
     welcomed: Option<(Caller, Arc<Counters>)>,
     last_heard: Instant,
     /// Of its heartbeats.
@@ -40,10 +45,11 @@ impl Incoming {
     }
 
     fn deadline(&self, config: &SupportConfig) -> Instant {
-        match self.welcomed {
+        let silent = match self.welcomed {
             Some(_) => self.last_heard + 3 * limits::SUPPORT_CONNECTION_IDLE,
             None => self.connection.began + config.interval,
-        }
+        };
+        self.connection.ends_at.map_or(silent, |ends_at| ends_at.min(silent))
     }
 }
 
@@ -51,7 +57,7 @@ impl Incoming {
 /// - At most half of them are *strangers*: not welcomed, or of a store that nothing on record names. The oldest of these makes room for the next.
 /// - Strangers are read a little at a time, and a few of them before the others have their turn again.
 /// - A connection that brings more heartbeats than any store sends is closed.
-/// - A connection that says no hello within the support interval is closed.
+/// - A connection that says no hello within the support interval is closed. So is one whose certificates are about to expire.
 #[derive(Default)]
 pub(crate) struct IncomingSet {
     by_token: BTreeMap<Token, Incoming>,
@@ -68,7 +74,7 @@ impl IncomingSet {
     ) -> bool {
         // Heartbeats are not to wait behind a flood of newcomers.
         for _ in 0..limits::SUPPORT_ACCEPT_TURN {
-            let (mut stream, from) = match listener.accept() {
+            let (stream, from) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => continue,
@@ -78,22 +84,53 @@ impl IncomingSet {
                     return false;
                 }
             };
-            if !self.make_room(config) {
-                tracing::warn!(%from, "too many support connections");
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::warn!(%from, %error, "a support connection could not be accepted");
                 continue;
             }
-            match stream.set_nodelay(true).and_then(|()| sockets.register(&mut stream)) {
-                Ok(token) => {
-                    let connection = Connection::new(stream, now);
-                    self.by_token.insert(
-                        token,
-                        Incoming { connection, from, welcomed: None, last_heard: now, allowance: Bucket::new(now) },
-                    );
-                }
-                Err(error) => tracing::warn!(%from, %error, "a support connection could not be accepted"),
-            }
+            self.take(Connection::new(Wire::Plain(stream), now, None), from, None, config, sockets);
         }
         true
+    }
+
+    /// Takes a connection whose other end has proved who it is. Returns its socket: what it brought with the handshake is not reported again.
+    pub(crate) fn proved(
+        &mut self,
+        proved: Proved,
+        from: SocketAddr,
+        config: &SupportConfig,
+        now: Instant,
+        sockets: &mut Sockets,
+    ) -> Option<Token> {
+        let Proved { sealed, party, ends_at } = proved;
+        self.take(Connection::new(Wire::Sealed(Box::new(sealed)), now, ends_at), from, Some(party), config, sockets)
+    }
+
+    fn take(
+        &mut self,
+        mut connection: Connection,
+        from: SocketAddr,
+        party: Option<Party>,
+        config: &SupportConfig,
+        sockets: &mut Sockets,
+    ) -> Option<Token> {
+        if !self.make_room(config) {
+            tracing::warn!(%from, "too many support connections");
+            return None;
+        }
+        let now = connection.began;
+        match sockets.register(connection.wire.stream()) {
+            Ok(token) => {
+                let allowance = Bucket::new(now);
+                let incoming = Incoming { connection, from, party, welcomed: None, last_heard: now, allowance };
+                self.by_token.insert(token, incoming);
+                Some(token)
+            }
+            Err(error) => {
+                tracing::warn!(%from, %error, "a support connection could not be accepted");
+                None
+            }
+        }
     }
 
     /// Sees to it that one more stranger can be let in; false: those who are there all have more right to it.
@@ -151,7 +188,12 @@ impl IncomingSet {
         self.by_token.retain(|_, incoming| incoming.welcomed.as_ref().is_none_or(|(caller, _)| !is_forgotten(caller)));
     }
 
-    /// Closes connections that have been silent for too long.
+    /// Closes connections of those who are not trusted any more.
+    pub(crate) fn end_distrusted(&mut self, is_distrusted: impl Fn(&Party) -> bool) {
+        self.by_token.retain(|_, incoming| !incoming.party.as_ref().is_some_and(&is_distrusted));
+    }
+
+    /// Closes connections that have been silent for too long, and those that must not last longer.
     pub(crate) fn expire(&mut self, config: &SupportConfig, now: Instant) {
         self.by_token.retain(|_, incoming| now < incoming.deadline(config));
     }
@@ -185,7 +227,7 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
     if has_heard {
         incoming.last_heard = now;
         // One answer that is still on its way says as much as two.
-        if incoming.connection.writer.is_empty() {
+        if incoming.connection.is_flushed() {
             incoming.connection.writer.push(&[]).map_err(|oversized| oversized.to_string())?;
         }
         incoming.connection.flush().map_err(|broken| broken.to_string())?;
@@ -196,7 +238,9 @@ fn read(incoming: &mut Incoming, config: &SupportConfig, now: Instant, heard: &m
 fn greet(incoming: &mut Incoming, config: &SupportConfig, frame: Bytes) -> Result<(), String> {
     let judged = v1::LinkFrame::decode(frame)
         .map_err(|error| Refusal::malformed(error.to_string()))
-        .and_then(|first| handshake::judge_hello(&config.identity, &config.incarnations, first))
+        .and_then(|first| {
+            handshake::judge_hello(&config.identity, &config.incarnations, first, incoming.party.as_ref())
+        })
         .and_then(|caller| match caller.class {
             v1::LinkClass::Support => Ok(caller),
             class => Err(Refusal::malformed(format!("{class:?} streams have a port of their own"))),
@@ -205,6 +249,9 @@ fn greet(incoming: &mut Incoming, config: &SupportConfig, frame: Bytes) -> Resul
         Ok(caller) => caller,
         Err(refusal) => {
             tracing::warn!(from = %incoming.from, %refusal, "support connection refused");
+            if let Some(hears) = &config.witness {
+                hears(incoming.from, incoming.party.as_ref(), &refusal);
+            }
             incoming.connection.say(&handshake::refused(&refusal)).map_err(|broken| broken.to_string())?;
             return Err(refusal.to_string());
         }

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_edge::handshake::Handshakes;
+use holdfast_trust::Party;
 use holdfast_types::{Incarnation, StoreId, limits};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::incoming::{Heard, IncomingSet};
 use super::outgoing::{Outgoing, Sockets};
+use super::prover::{Found, Prover};
 use super::resolver::SupportAddresses;
-use crate::handshake::{Identity, Incarnations, Refusal, Security};
+use crate::handshake::{Identity, Incarnations, Refusal};
+use crate::security::Security;
 use crate::traffic::Traffic;
 
 const LISTENER: Token = Token(0);
@@ -28,8 +32,8 @@ const EVENTS: usize = 256;
 pub struct SupportConfig {
     /// Who this store is.
     pub identity: Identity,
-    /// How long a connection may be silent towards its sender, and how long a handshake may take. The support interval: with
-    /// sites far apart both grow together.
+    /// How long a connection may be silent towards its sender, and how long a hello and its answer may take. The support interval: with
+    /// sites far apart both grow together. What TLS needs before that has `limits::SUPPORT_HANDSHAKE_WITHIN`.
     pub interval: Duration,
     /// How connections are protected.
     pub security: Security,
@@ -39,7 +43,12 @@ pub struct SupportConfig {
     pub incarnations: Incarnations,
     /// Connections accepted at a time; `limits::SUPPORT_MAX_INCOMING` by default.
     pub max_incoming: usize,
+    /// Hears of callers whose hello was refused.
+    pub witness: Option<OnRefused>,
 }
+
+/// Hears of a caller whose hello was refused: from where, whom his certificate proved, and why. Called by the support thread: must not block.
+pub type OnRefused = Arc<dyn Fn(SocketAddr, Option<&Party>, &Refusal) + Send + Sync>;
 
 impl SupportConfig {
     /// With the defaults.
@@ -52,6 +61,7 @@ impl SupportConfig {
             traffic: Arc::default(),
             incarnations: Incarnations::default(),
             max_incoming: limits::SUPPORT_MAX_INCOMING,
+            witness: None,
         }
     }
 }
@@ -69,12 +79,19 @@ pub struct SupportCounters {
 
 /// Heartbeats to and from all other stores, driven by the one thread that calls [`SupportLink::poll`]. Nothing here blocks beyond
 /// the time given to `poll`. Connections are opened by the first send, and closed when none follows for long.
+///
+/// - With TLS, handshakes are the business of another thread. This one seals and opens what connections carry whose ends are proved.
+/// - Connections with a site that is distrusted end with the next `poll`.
 pub struct SupportLink {
     config: SupportConfig,
     poll: Poll,
     events: Events,
     sockets: Sockets,
-    listener: TcpListener,
+    /// `None`: connections come from the prover.
+    listener: Option<TcpListener>,
+    prover: Option<Prover>,
+    /// The generation of trust that was looked at last.
+    seen_trust: u64,
     local_address: SocketAddr,
     addresses: SupportAddresses,
     seen_addresses: u64,
@@ -89,14 +106,20 @@ pub struct SupportLink {
 }
 
 impl SupportLink {
-    /// Listens on `listen`, and starts the thread that looks names up.
+    /// Listens on `listen`, and starts the thread that looks names up, and with TLS the one for handshakes.
     pub fn start(config: SupportConfig, listen: SocketAddr) -> std::io::Result<SupportLink> {
-        let Security::Plain = config.security;
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(listen)?;
         let local_address = listener.local_addr()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let addresses = SupportAddresses::start(Waker::new(poll.registry(), WAKER)?)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (listener, prover) = match config.security.trust() {
+            Some(trust) => (None, Some(Prover::start(Arc::clone(trust), listener, Arc::clone(&waker))?)),
+            None => {
+                poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+                (Some(listener), None)
+            }
+        };
+        let addresses = SupportAddresses::start(waker)?;
         let sockets = Sockets::new(poll.registry().try_clone()?, FIRST_TOKEN);
         Ok(SupportLink {
             config,
@@ -104,6 +127,8 @@ impl SupportLink {
             events: Events::with_capacity(EVENTS),
             sockets,
             listener,
+            prover,
+            seen_trust: 0,
             local_address,
             addresses,
             seen_addresses: 0,
@@ -138,6 +163,12 @@ impl SupportLink {
     #[must_use]
     pub fn counters(&self) -> SupportCounters {
         self.counters
+    }
+
+    /// What became of handshakes, of both sides; `None` without TLS. Those of others that failed are counted, and our own that succeeded.
+    #[must_use]
+    pub fn handshakes(&self) -> Option<Arc<Handshakes>> {
+        self.prover.as_ref().map(|prover| Arc::clone(prover.handshakes()))
     }
 
     /// Why a store does not take our connection, if that is so.
@@ -194,13 +225,51 @@ impl SupportLink {
 
     /// Does what is due by time.
     fn turn(&mut self, now: Instant) {
+        self.look_at_trust(now);
         self.incoming.expire(&self.config, now);
         for (store, outgoing) in &mut self.outgoing {
-            outgoing.turn(&self.config, now, &mut self.sockets, &mut self.counters);
+            outgoing.turn(&self.config, now, &mut self.sockets, self.prover.as_mut(), &mut self.counters);
             if std::mem::take(&mut outgoing.is_lost) {
                 self.addresses.look_up(*store);
             }
         }
+    }
+
+    /// Ends connections with those who are not trusted any more.
+    fn look_at_trust(&mut self, now: Instant) {
+        let Some(trust) = self.config.security.trust() else { return };
+        let generation = trust.generation();
+        if std::mem::replace(&mut self.seen_trust, generation) == generation {
+            return;
+        }
+        self.incoming.end_distrusted(|party| trust.is_distrusted(&party.principal));
+        for outgoing in self.outgoing.values_mut() {
+            outgoing.end_distrusted(&self.config, now, &mut self.counters);
+        }
+    }
+
+    /// Takes over connections whose other ends were proved.
+    fn take_proved(&mut self, now: Instant) {
+        let Some(prover) = &self.prover else { return };
+        // Heartbeats are not to wait behind a flood of newcomers.
+        for _ in 0..limits::SUPPORT_PROVED_TURN {
+            let (attempt, proved) = match prover.next() {
+                None => return,
+                Some(Found::Called(proved, from)) => {
+                    let taken = self.incoming.proved(proved, from, &self.config, now, &mut self.sockets);
+                    self.unfinished.extend(taken);
+                    continue;
+                }
+                Some(Found::Reached(attempt, proved)) => (attempt, Ok(proved)),
+                Some(Found::NotReached(attempt, failed)) => (attempt, Err(failed)),
+            };
+            // Nobody waits for it any more when the store has moved or was forgotten.
+            if let Some(outgoing) = self.outgoing.values_mut().find(|outgoing| outgoing.waits_for(attempt)) {
+                outgoing.proved(proved, &self.config, now, &mut self.sockets, &mut self.counters);
+                self.unfinished.extend(outgoing.token());
+            }
+        }
+        self.unfinished.insert(WAKER);
     }
 
     fn wait_for_sockets(&mut self, until: Instant, now: Instant) {
@@ -237,11 +306,12 @@ impl SupportLink {
             }
             match token {
                 LISTENER => {
-                    if self.incoming.accept(&self.listener, &self.config, now, &mut self.sockets) {
+                    let Some(listener) = &self.listener else { continue };
+                    if self.incoming.accept(listener, &self.config, now, &mut self.sockets) {
                         self.unfinished.insert(LISTENER);
                     }
                 }
-                WAKER => {}
+                WAKER => self.take_proved(now),
                 token => {
                     if self.handle_socket(token, now) {
                         self.unfinished.insert(token);

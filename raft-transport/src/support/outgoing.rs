@@ -12,10 +12,18 @@ use prost::Message;
 
 use super::connection::{Broken, Connection};
 use super::link::{SupportConfig, SupportCounters};
+use super::prover::{Attempt, Prover};
+use super::proving::{Failed, Proved};
 use super::resolver::Place;
+use super::wire::Wire;
 use crate::class::Cause;
 use crate::handshake::{self, Refusal};
 use crate::traffic::{Counters, Direction};
+
+/// How long a connection may take to be open, and both ends to prove who they are, before the support thread gives up by itself.
+fn proved_within(interval: Duration) -> Duration {
+    limits::SUPPORT_HANDSHAKE_WITHIN + interval
+}
 
 /// Gives sockets their tokens and asks for their readiness.
 pub(crate) struct Sockets {
@@ -43,8 +51,23 @@ enum Failure {
     Broken(#[from] Broken),
     #[error("{0}")]
     Refused(Refusal),
+    /// One of both does not believe who the other is.
+    #[error("{0}")]
+    Unproved(String),
     #[error("{0}")]
     Silent(&'static str),
+}
+
+impl From<Failed> for Failure {
+    fn from((failure, says): Failed) -> Self {
+        match failure {
+            // The same again might lead further.
+            holdfast_edge::handshake::Failure::Late
+            | holdfast_edge::handshake::Failure::Gone
+            | holdfast_edge::handshake::Failure::Crowded => Self::Broken(Broken::Sealed(says)),
+            _ => Self::Unproved(says),
+        }
+    }
 }
 
 impl From<std::io::Error> for Failure {
@@ -58,6 +81,8 @@ enum State {
     Idle,
     /// Tried again at this time.
     Waiting(Instant),
+    /// With TLS: both ends prove who they are, since then.
+    Proving(Attempt, Instant),
     /// Said hello, or is about to.
     Greeting(Token, Connection),
     /// Welcomed. With the time of the oldest send that no empty frame has answered.
@@ -65,7 +90,7 @@ enum State {
 }
 
 /// - Never blocks and never grows: one heartbeat waits for the handshake, a few for the socket.
-/// - A connection that is not answered for the support interval is replaced.
+/// - A connection that is not answered for the support interval is replaced, and so is one whose certificates are about to expire.
 pub(crate) struct Outgoing {
     store: StoreId,
     place: Place,
@@ -99,16 +124,22 @@ impl Outgoing {
     pub(crate) fn token(&self) -> Option<Token> {
         match &self.state {
             State::Greeting(token, _) | State::Open(token, ..) => Some(*token),
-            State::Idle | State::Waiting(_) => None,
+            State::Idle | State::Waiting(_) | State::Proving(..) => None,
         }
     }
 
-    /// The store moved, or its name was looked up anew: a connection to the old place ends.
+    /// True when this is the attempt that is waited for.
+    pub(crate) fn waits_for(&self, attempt: Attempt) -> bool {
+        matches!(self.state, State::Proving(waited_for, _) if waited_for == attempt)
+    }
+
+    /// The store moved, or its name was looked up anew: a connection to the old place ends. So does one that was proved to be with another site.
     pub(crate) fn set_place(&mut self, place: Place, config: &SupportConfig, now: Instant) {
         if self.place == place {
             return;
         }
-        if self.place.resolved != place.resolved {
+        let is_proved_for_another = config.security.trust().is_some() && self.place.site != place.site;
+        if self.place.resolved != place.resolved || is_proved_for_another {
             self.state = State::Waiting(now);
         }
         self.traffic = config.traffic.between(Direction::Sent, &config.identity.site, &place.site);
@@ -152,7 +183,7 @@ impl Outgoing {
         let (State::Greeting(_, connection) | State::Open(_, connection, _)) = &mut self.state else {
             return Ok(false);
         };
-        if let Some(error) = connection.stream.take_error()? {
+        if let Some(error) = connection.wire.stream().take_error()? {
             return Err(error.into());
         }
         connection.flush()?;
@@ -192,15 +223,46 @@ impl Outgoing {
         Ok(())
     }
 
+    /// The store's end has proved whose it is, or has not.
+    pub(crate) fn proved(
+        &mut self,
+        proved: Result<Proved, Failed>,
+        config: &SupportConfig,
+        now: Instant,
+        sockets: &mut Sockets,
+        counters: &mut SupportCounters,
+    ) {
+        let greeted = proved.map_err(Failure::from).and_then(|proved| {
+            let Proved { sealed, ends_at, .. } = proved;
+            self.greet(Connection::new(Wire::Sealed(Box::new(sealed)), now, ends_at), config, sockets)
+        });
+        if let Err(failure) = greeted {
+            self.fail(failure, now, counters);
+        }
+    }
+
+    /// Ends what there is when the store's site is not trusted any more.
+    pub(crate) fn end_distrusted(&mut self, config: &SupportConfig, now: Instant, counters: &mut SupportCounters) {
+        let is_there = !matches!(self.state, State::Idle | State::Waiting(_));
+        if is_there && config.security.is_distrusted(&self.place.site) {
+            self.fail(self.distrusted(), now, counters);
+        }
+    }
+
+    fn distrusted(&self) -> Failure {
+        Failure::Unproved(format!("site {} is distrusted", self.place.site))
+    }
+
     /// When `turn` has something to do.
     pub(crate) fn deadline(&self, interval: Duration) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
             State::Waiting(until) => self.place.resolved.map(|_| *until),
+            State::Proving(_, since) => Some(*since + proved_within(interval)),
             State::Greeting(_, connection) => Some(connection.began + interval),
-            State::Open(_, _, unanswered) => {
+            State::Open(_, connection, unanswered) => {
                 let answer = unanswered.map(|since| since + interval);
-                Some(answer.map_or(self.wanted_until, |answer| answer.min(self.wanted_until)))
+                [answer, connection.ends_at].into_iter().flatten().chain([self.wanted_until]).min()
             }
         }
     }
@@ -211,6 +273,7 @@ impl Outgoing {
         config: &SupportConfig,
         now: Instant,
         sockets: &mut Sockets,
+        prover: Option<&mut Prover>,
         counters: &mut SupportCounters,
     ) {
         if self.deadline(config.interval).is_none_or(|deadline| now < deadline) {
@@ -222,22 +285,48 @@ impl Outgoing {
                 self.pending = None;
             }
             State::Waiting(_) => {
-                if let Err(failure) = self.connect(config, now, sockets) {
+                if let Err(failure) = self.connect(config, now, sockets, prover) {
                     self.fail(failure, now, counters);
                 }
             }
+            State::Open(_, connection, _) if connection.ends_at.is_some_and(|ends_at| now >= ends_at) => {
+                tracing::debug!(store = %self.store, "a certificate of the support connection expires: it is opened anew");
+                self.state = State::Waiting(now);
+            }
+            State::Proving(..) => self.fail(Failure::Silent("who is there was not proved in time"), now, counters),
             State::Greeting(..) => self.fail(Failure::Silent("the handshake is not answered"), now, counters),
             State::Open(..) => self.fail(Failure::Silent("heartbeats are not answered"), now, counters),
             State::Idle => {}
         }
     }
 
-    fn connect(&mut self, config: &SupportConfig, now: Instant, sockets: &mut Sockets) -> Result<(), Failure> {
+    fn connect(
+        &mut self,
+        config: &SupportConfig,
+        now: Instant,
+        sockets: &mut Sockets,
+        prover: Option<&mut Prover>,
+    ) -> Result<(), Failure> {
         let Some(address) = self.place.resolved else { return Ok(()) };
-        let mut stream = TcpStream::connect(address)?;
+        if config.security.is_distrusted(&self.place.site) {
+            return Err(self.distrusted());
+        }
+        if let Some(prover) = prover {
+            self.state = State::Proving(prover.reach(address, &self.place.site)?, now);
+            return Ok(());
+        }
+        let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        let token = sockets.register(&mut stream)?;
-        let mut connection = Connection::new(stream, now);
+        self.greet(Connection::new(Wire::Plain(stream), now, None), config, sockets)
+    }
+
+    fn greet(
+        &mut self,
+        mut connection: Connection,
+        config: &SupportConfig,
+        sockets: &mut Sockets,
+    ) -> Result<(), Failure> {
+        let token = sockets.register(connection.wire.stream())?;
         connection.say(&handshake::hello(&config.identity, self.store, v1::LinkClass::Support))?;
         self.state = State::Greeting(token, connection);
         Ok(())
@@ -250,6 +339,11 @@ impl Outgoing {
             self.reported = Some(text);
         }
         let wait = match failure {
+            // The other store does not believe who this one is, and says so after this end was content.
+            Failure::Broken(Broken::Sealed(_)) if matches!(self.state, State::Greeting(..)) => {
+                limits::STREAM_RECONNECT_MAX
+            }
+            Failure::Unproved(_) => limits::STREAM_RECONNECT_MAX,
             Failure::Refused(refusal) => {
                 self.refusal = Some(refusal);
                 limits::STREAM_RECONNECT_MAX

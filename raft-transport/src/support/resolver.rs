@@ -16,7 +16,7 @@ pub struct SupportAddresses {
 struct Inner {
     book: Mutex<Book>,
     changed: Condvar,
-    waker: mio::Waker,
+    waker: Arc<mio::Waker>,
 }
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub(crate) struct Place {
 
 impl SupportAddresses {
     /// Starts the thread that looks names up; it ends with `close`.
-    pub(crate) fn start(waker: mio::Waker) -> std::io::Result<Self> {
+    pub(crate) fn start(waker: Arc<mio::Waker>) -> std::io::Result<Self> {
         let inner = Arc::new(Inner { book: Mutex::default(), changed: Condvar::new(), waker });
         let addresses = Self { inner };
         let resolver = addresses.clone();

@@ -16,9 +16,9 @@ use crate::{Cause, Direction};
 /// A test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for one poll: what is awaited ends it sooner.
-const TURN: Duration = Duration::from_millis(5);
+pub(super) const TURN: Duration = Duration::from_millis(5);
 
-fn identity(store: u64, incarnation: u64) -> Identity {
+pub(super) fn identity(store: u64, incarnation: u64) -> Identity {
     Identity {
         fleet: FleetId(7),
         store: StoreId(store),
@@ -30,22 +30,22 @@ fn identity(store: u64, incarnation: u64) -> Identity {
     }
 }
 
-fn any_port() -> SocketAddr {
+pub(super) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn start(identity: Identity) -> SupportLink {
+pub(super) fn start(identity: Identity) -> SupportLink {
     SupportLink::start(SupportConfig::new(identity), any_port()).unwrap()
 }
 
 /// The fleet has that store on record, and this is where it is.
-fn introduce(link: &SupportLink, store: u64, address: SocketAddr) {
+pub(super) fn introduce(link: &SupportLink, store: u64, address: SocketAddr) {
     link.config().incarnations.prove(StoreId(store));
     link.addresses().set(StoreId(store), SiteName::new(&format!("site-{store}")).unwrap(), &address.to_string());
 }
 
 /// Calls `step` until it finds something.
-fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = step() {
@@ -56,7 +56,7 @@ fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Sends from `from` until `to` hears something.
-fn exchange(from: &mut SupportLink, to: &mut SupportLink, store: u64) -> (StoreId, Incarnation, Bytes) {
+pub(super) fn exchange(from: &mut SupportLink, to: &mut SupportLink, store: u64) -> (StoreId, Incarnation, Bytes) {
     until(|| {
         from.send(StoreId(store), Bytes::from_static(b"beat"));
         from.poll(TURN);
@@ -78,7 +78,7 @@ fn take_frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Polls until the far end of `stream` has closed it.
-fn until_closed(link: &mut SupportLink, stream: &mut TcpStream) {
+pub(super) fn until_closed(link: &mut SupportLink, stream: &mut TcpStream) {
     stream.set_nonblocking(true).unwrap();
     until(|| {
         link.poll(TURN);

@@ -38,6 +38,9 @@ pub struct DemoArgs {
     /// How long the load runs; a site is gone for the second third of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..=3600))]
     pub seconds: u16,
+    /// Everything by TLS, with certificates of an authority that is made for the occasion
+    #[arg(long)]
+    pub tls: bool,
     /// Print one JSON object and nothing else on standard output
     #[arg(long)]
     pub json: bool,
@@ -65,9 +68,13 @@ async fn run_to_the_end(args: &DemoArgs) -> anyhow::Result<bool> {
         sites: args.sites.into(),
         stores_per_site: args.stores_per_site.into(),
         extra_args: Vec::new(),
+        tls: args.tls,
     })?;
-    screen
-        .say(&format!("Starting {} sites with {} store(s) each on loopback ...", args.sites, args.stores_per_site))?;
+    let by_tls = if args.tls { ", by TLS" } else { "" };
+    screen.say(&format!(
+        "Starting {} sites with {} store(s) each on loopback{by_tls} ...",
+        args.sites, args.stores_per_site
+    ))?;
     let begun = Instant::now();
     fleet.start().await?;
     split_for_spread(&mut fleet, &rows, args).await?;
@@ -104,6 +111,7 @@ async fn drive(
     let meter = Arc::new(Meter::new(args.sites.into()));
     let options = LoadOptions {
         addresses: fleet.addresses(),
+        security: fleet.security_of_client("demo")?,
         sites: fleet.stores().iter().take(args.sites.into()).map(|store| store.site.clone()).collect(),
         clients: args.clients.into(),
         prefix: String::new(),

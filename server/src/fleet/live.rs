@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueHint};
+use holdfast_client::Security;
 use holdfast_control::access::{self, Access};
 use holdfast_control::apply::{self, Ended, Options, Run};
 use holdfast_control::connect::{self, Limits, Reach};
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 
 use super::stores::FleetStores;
 use super::{FileArgs, INVALID, fleet_of};
+use crate::connecting::Connecting;
 use crate::table::Table;
 
 /// There is something to do, or something was found: as for a file that is invalid.
@@ -82,6 +84,9 @@ pub struct StoresArgs {
     /// Client addresses of stores, separated by commas [default: through the API servers]
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", value_delimiter = ',')]
     at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    connecting: Connecting,
 }
 
 /// `holdfast fleet status`.
@@ -169,8 +174,8 @@ impl Live {
         Ok(())
     }
 
-    async fn stores(&self, at: &StoresArgs) -> StoreView {
-        let stores = FleetStores { fleet: &self.fleet, reaches: &self.reaches, at: at.at.clone() };
+    async fn stores(&self, at: &[String], security: Security) -> StoreView {
+        let stores = FleetStores { fleet: &self.fleet, reaches: &self.reaches, at: at.to_vec(), security };
         let late = |_| StoreView::Unknown(format!("no answer within {:?}", self.limits.site));
         timeout(self.limits.site, stores.view()).await.unwrap_or_else(late)
     }
@@ -235,10 +240,11 @@ impl Speech {
 
 /// `holdfast fleet apply`.
 pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let security = args.stores.connecting.security()?;
     let mut live = open!(&args.live);
     live.check_site(args.site.as_deref())?;
     live.limits.gate = Duration::from_secs(args.wait);
-    let stores = FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.at.clone() };
+    let stores = FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.at.clone(), security };
     let options = Options { only: args.site.clone(), takes_over: args.take_over, prunes: args.prune };
     let (fleet, reaches, limits) = (&live.fleet, live.reaches.as_slice(), live.limits);
     let speech = Speech::default();
@@ -257,9 +263,10 @@ pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 
 /// `holdfast fleet status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let security = args.stores.connecting.security()?;
     let live = open!(&args.live);
-    let (sites, stores) =
-        tokio::join!(status::status(&live.fleet, &live.reaches, &live.limits), live.stores(&args.stores));
+    let stores = live.stores(&args.stores.at, security);
+    let (sites, stores) = tokio::join!(status::status(&live.fleet, &live.reaches, &live.limits), stores);
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&status::as_json(&live.fleet, &sites, &stores))?)?;
     } else {

@@ -301,14 +301,21 @@ mod tests {
             for (tree, site) in render(&fleet).iter().zip(&fleet.sites) {
                 let map = object(&tree.files["config-map.yaml"]);
                 fs::write(&config, map["data"]["holdfast.toml"].as_str().unwrap()).unwrap();
+                let set = object(&tree.files["stateful-set.yaml"]);
+                let container = &set["spec"]["template"]["spec"]["containers"][0];
+                let mut variables = container["env"].as_array().unwrap().iter();
+                let tls = variables.find(|variable| variable["name"] == "HOLDFAST_TLS");
+                let insecure = container["args"].as_array().unwrap().iter().filter(|arg| *arg == "--insecure").count();
                 let host = fleet.host_of(site, "pod-0");
                 let args = StartArgs {
                     config: Some(config.clone()),
+                    tls: tls.map(|variable| variable["value"].as_str().unwrap().into()),
+                    insecure: insecure.try_into().unwrap(),
                     advertise: Some(format!("{host}:{}", fleet.ports.clients)),
                     advertise_store: Some(format!("{host}:{}", fleet.ports.stores)),
                     ..StartArgs::default()
                 };
-                let loaded = Config::load(&args).unwrap();
+                let loaded = Config::load(&args, None).unwrap();
                 assert_eq!((loaded.site.as_str(), &loaded.site_id), (site.name.as_str(), &Some(site.uid.clone())));
                 assert_eq!(loaded.join, fleet.join_addresses());
                 assert_eq!(loaded.listen.port(), fleet.ports.clients);
@@ -334,8 +341,13 @@ mod tests {
     #[test]
     fn the_defaults_of_the_file_are_those_of_the_program() {
         let ports = holdfast_k8s::fleet::Ports::default();
-        let own = (crate::config::CLIENT_PORT, crate::config::STORE_PORT, crate::config::HTTP_PORT);
-        assert_eq!((ports.clients, ports.stores, ports.http), own);
+        let own = [
+            crate::config::CLIENT_PORT,
+            crate::config::STORE_PORT,
+            crate::config::HTTP_PORT,
+            crate::config::METRICS_PORT,
+        ];
+        assert_eq!([ports.clients, ports.stores, ports.http, ports.metrics], own);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{FuturesUnordered, StreamExt};
+use holdfast_client::Security;
 use holdfast_client::admin::{Admin, RangeStatus, Ranges, Role, StoreId, StoreStatus};
 use holdfast_control::connect::Reach;
 use holdfast_control::stores::{FleetView, StoreLine, StoreView, Stores, Trouble};
@@ -35,6 +36,8 @@ pub struct FleetStores<'a> {
     pub reaches: &'a [Reach],
     /// Client addresses; empty: through the API servers.
     pub at: Vec<String>,
+    /// How they are asked.
+    pub security: Security,
 }
 
 /// What a site's API server says of its pods.
@@ -89,11 +92,11 @@ impl FleetStores<'_> {
     }
 
     async fn ask(&self, addresses: &[String], pods: &[Pods]) -> anyhow::Result<StoreView> {
-        let (described, addresses) = describe_any(addresses).await?;
+        let (described, addresses) = describe_any(addresses, &self.security).await?;
         if described.fleet.is_none() {
             return Ok(StoreView::NotFounded);
         }
-        let admin = Admin::connect(addresses).await?;
+        let admin = Admin::connect_with(addresses, self.security.clone()).await?;
         let (stores, ranges) = tokio::try_join!(admin.stores(), admin.all_ranges(Ranges::All))?;
         let names = pods_of_stores(self.fleet, &stores.stores, pods);
         Ok(StoreView::Known(fleet_view(self.fleet.policy.replicas, &stores.stores, &ranges.ranges, &names)))

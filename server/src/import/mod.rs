@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::rows::{LoadableRow, Rows};
+use crate::connecting::Connecting;
 
 /// Writes in flight.
 const IN_FLIGHT: usize = 128;
@@ -39,6 +40,9 @@ pub struct ImportArgs {
     /// Client addresses of stores, separated by commas; any store takes any request
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
     pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
     /// The keyspace to load into, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,
@@ -63,7 +67,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
     let size_bytes = std::fs::metadata(&args.file).with_context(|| format!("opening {}", args.file.display()))?.len();
     let kept = progress_file(&args.file);
     let begin_after = if args.restart { 0 } else { reached(&kept, size_bytes)? };
-    let client = crate::oneshot::connect(&args.at, &args.keyspace).await?;
+    let client = crate::oneshot::connect(&args.at, &args.connecting, &args.keyspace).await?;
     let bar = ProgressBar::new_spinner();
     let style =
         ProgressStyle::with_template("{spinner} {pos} rows, {per_sec} {msg}").context("the template is legal")?;

@@ -56,7 +56,8 @@ impl Limit {
 
     fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
         let place = event.metadata();
-        if *place.level() > Level::INFO || place.target() == HELD_BACK {
+        // The audit bounds its own lines, each of which must be here.
+        if *place.level() > Level::INFO || [HELD_BACK, crate::audit::TARGET].contains(&place.target()) {
             return true;
         }
         let kind = self.kind(place, now);
@@ -256,6 +257,12 @@ mod tests {
         });
         // Each of those that are remembered says one line, all others share.
         assert_eq!(count(&passed, "about a store"), 2 * (limits::LOG_KIND_STORES + BURST));
+    }
+
+    #[test]
+    fn lines_of_the_audit_are_bounded_where_they_come_from_and_not_here() {
+        let passed = passed(|_, _| (0..10 * BURST).for_each(|_| tracing::info!(target: "audit", "split-range")));
+        assert_eq!(count(&passed, "split-range"), 10 * BURST);
     }
 
     #[test]

@@ -14,20 +14,28 @@ mod looks;
 mod moved;
 mod prepare;
 mod ranges;
+mod rights;
 mod stores;
+mod tokens;
+mod trust;
 
 use std::sync::Arc;
 
+use holdfast_client::Security;
 use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::rights::Asker;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_server::Admin;
-use holdfast_types::{OutOfBounds, RangeEpoch, Rejected, StoreId};
+use holdfast_types::{KeyRange, KeyspaceId, OutOfBounds, RangeEpoch, Rejected, StoreId};
 use tonic::{Request, Response, Status};
 
 use self::keyspaces::KeyspaceNames;
+use crate::audit::{Refusal, listing};
 use crate::others::Others;
 use crate::running::{Running, ServerState};
+use crate::services::allowed::authority_of;
+use crate::services::caller::Caller;
 use crate::services::fitting::{listed, paid};
 
 /// The admin service of one store.
@@ -42,10 +50,11 @@ pub struct AdminService {
 
 impl AdminService {
     /// A service that answers once the store is a member. `settings`: what the store was configured to.
-    pub fn new(state: Arc<ServerState>, settings: Vec<v1::Setting>) -> Self {
+    /// `security`: how it asks the other stores.
+    pub fn new(state: Arc<ServerState>, settings: Vec<v1::Setting>, security: Security) -> Self {
         Self {
             state,
-            others: Others::default(),
+            others: Others::new(security),
             names: KeyspaceNames::default(),
             settings,
             judging: tokio::sync::Mutex::default(),
@@ -69,6 +78,29 @@ fn store_of(raw: u64) -> Option<StoreId> {
 /// A number of a request, unless it is out of bounds.
 fn bounded<T>(number: Result<T, OutOfBounds>) -> Result<T, Status> {
     number.map_err(|bad| invalid(bad.to_string()))
+}
+
+/// What of the fleet's keyspaces and ranges a caller is told of.
+struct Sight {
+    asker: Asker,
+    /// Stores are told all: they ask for those who asked them, and tell on what these may see.
+    is_store: bool,
+}
+
+impl Sight {
+    fn of(running: &Running, caller: &Caller) -> Self {
+        Self { asker: running.asker(authority_of(caller)), is_store: caller.store_of().is_some() }
+    }
+
+    /// A keyspace in which he has a right.
+    fn is_concerned_by(&self, keys: &KeyRange) -> bool {
+        self.is_store || self.asker.is_concerned_by(keys)
+    }
+
+    /// A range that he may look at.
+    fn looks_at(&self, keys: &KeyRange) -> bool {
+        self.is_store || self.asker.looks_at(keys)
+    }
 }
 
 /// Refuses to act on an old picture.
@@ -113,7 +145,8 @@ impl Admin for AdminService {
         request: Request<v1::ListRangesRequest>,
     ) -> Result<Response<v1::ListRangesResponse>, Status> {
         let (running, client) = (self.member()?, Ledger::of(request.extensions()));
-        paid(&client, self.ranges(&running, request.into_inner()).await?)
+        let sight = Sight::of(&running, &Caller::of(request.extensions()));
+        paid(&client, self.ranges(&running, &sight, request.into_inner()).await?)
     }
 
     async fn list_events(
@@ -122,6 +155,14 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         let (running, client) = (self.member()?, Ledger::of(request.extensions()));
         paid(&client, self.events(&running, request.into_inner()).await?)
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<v1::ListAuditResponse>, Status> {
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
+        paid(&client, listing::list(&running, request.into_inner()).await?)
     }
 
     async fn list_settings(
@@ -137,7 +178,9 @@ impl Admin for AdminService {
         request: Request<v1::ListKeyspacesRequest>,
     ) -> Result<Response<v1::ListKeyspacesResponse>, Status> {
         let running = self.member()?;
-        let keyspaces = keyspaces::all(&running).await.map_err(to_status)?;
+        let sight = Sight::of(&running, &Caller::of(request.extensions()));
+        let mut keyspaces = keyspaces::all(&running).await.map_err(to_status)?;
+        keyspaces.retain(|keyspace| sight.is_concerned_by(&keyspaces::bounds_of(KeyspaceId(keyspace.id))));
         paid(&Ledger::of(request.extensions()), v1::ListKeyspacesResponse { keyspaces })
     }
 
@@ -146,9 +189,37 @@ impl Admin for AdminService {
         request: Request<v1::CreateKeyspaceRequest>,
     ) -> Result<Response<v1::CreateKeyspaceResponse>, Status> {
         let running = self.member()?;
-        let keyspace = keyspaces::create(&running, &request.into_inner().name).await?;
+        let (acting, request) = self.state.audit.begin(request).await?;
+        let keyspace = acting.end(keyspaces::create(&running, &request.name).await)?;
         self.names.forget();
         Ok(Response::new(v1::CreateKeyspaceResponse { keyspace: Some(keyspace) }))
+    }
+
+    async fn list_rights(
+        &self,
+        request: Request<v1::ListRightsRequest>,
+    ) -> Result<Response<v1::ListRightsResponse>, Status> {
+        let (running, client) = (self.member()?, Ledger::of(request.extensions()));
+        let caller = Caller::of(request.extensions());
+        paid(&client, self.granted(&running, &caller, request.into_inner()).await?)
+    }
+
+    async fn change_rights(
+        &self,
+        request: Request<v1::ChangeRightsRequest>,
+    ) -> Result<Response<v1::ChangeRightsResponse>, Status> {
+        let running = self.member()?;
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.change_grants(&running, request).await).map(Response::new)
+    }
+
+    async fn learn_rights(
+        &self,
+        request: Request<v1::LearnRightsRequest>,
+    ) -> Result<Response<v1::LearnRightsResponse>, Status> {
+        let running = self.member()?;
+        let number = self.state.rights.look(&running, request.into_inner().number).await.map_err(to_status)?;
+        Ok(Response::new(v1::LearnRightsResponse { number }))
     }
 
     async fn split_range(
@@ -156,7 +227,8 @@ impl Admin for AdminService {
         request: Request<v1::SplitRangeRequest>,
     ) -> Result<Response<v1::SplitRangeResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.split(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.split(&running, request).await).map(Response::new)
     }
 
     async fn change_replicas(
@@ -164,7 +236,8 @@ impl Admin for AdminService {
         request: Request<v1::ChangeReplicasRequest>,
     ) -> Result<Response<v1::ChangeReplicasResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.change(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.change(&running, request).await).map(Response::new)
     }
 
     async fn transfer_leader(
@@ -172,7 +245,8 @@ impl Admin for AdminService {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.transfer(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.transfer(&running, request).await).map(Response::new)
     }
 
     async fn forget_store(
@@ -180,12 +254,14 @@ impl Admin for AdminService {
         request: Request<v1::ForgetStoreRequest>,
     ) -> Result<Response<v1::ForgetStoreResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.forget(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.forget(&running, request).await).map(Response::new)
     }
 
     async fn move_site(&self, request: Request<v1::MoveSiteRequest>) -> Result<Response<v1::MoveSiteResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.move_to(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.move_to(&running, request).await).map(Response::new)
     }
 
     async fn drain_stores(
@@ -193,7 +269,68 @@ impl Admin for AdminService {
         request: Request<v1::DrainStoresRequest>,
     ) -> Result<Response<v1::DrainStoresResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.drain(&running, request.into_inner()).await?))
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.drain(&running, request).await).map(Response::new)
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let (running, caller) = (self.member()?, Caller::of(request.extensions()));
+        let acting = self.state.audit.begin_for(&caller, request.get_ref()).await?;
+        acting.end(tokens::create(&running, &caller, request.into_inner()).await).map(Response::new)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        let running = self.member()?;
+        paid(&Ledger::of(request.extensions()), tokens::list(&running).await?)
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        let running = self.member()?;
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(tokens::revoke(&running, request.id).await).map(Response::new)
+    }
+
+    async fn show_trust(
+        &self,
+        request: Request<v1::ShowTrustRequest>,
+    ) -> Result<Response<v1::ShowTrustResponse>, Status> {
+        let running = self.member()?;
+        paid(&Ledger::of(request.extensions()), self.trust_of_all(&running).await?)
+    }
+
+    async fn rotate_root(
+        &self,
+        request: Request<v1::RotateRootRequest>,
+    ) -> Result<Response<v1::RotateRootResponse>, Status> {
+        let running = self.member()?;
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.rotate(&running, request).await).map(Response::new)
+    }
+
+    async fn distrust_site(
+        &self,
+        request: Request<v1::DistrustSiteRequest>,
+    ) -> Result<Response<v1::DistrustSiteResponse>, Status> {
+        let running = self.member()?;
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(self.distrust(&running, request).await).map(Response::new)
+    }
+
+    async fn learn_sites(
+        &self,
+        request: Request<v1::LearnSitesRequest>,
+    ) -> Result<Response<v1::LearnSitesResponse>, Status> {
+        let (running, caller) = (self.member()?, Caller::of(request.extensions()));
+        Ok(Response::new(self.take_sites(&running, &caller, request.into_inner()).await?))
     }
 
     async fn prepare_to_stop(
@@ -201,6 +338,14 @@ impl Admin for AdminService {
         request: Request<v1::PrepareToStopRequest>,
     ) -> Result<Response<v1::PrepareToStopResponse>, Status> {
         let running = self.member()?;
-        Ok(Response::new(self.prepare(&running, request.into_inner()).await))
+        // In a pod it is asked with the certificate that all stores of the site have; those of other sites have no business here.
+        let caller = Caller::of(request.extensions());
+        if caller.store_of().is_some_and(|site| *site != running.site) {
+            let why = format!("this store is of site {}: its own site has it stopped", running.site);
+            self.state.audit.refused(Refusal::new("right", caller, why.as_str()));
+            return Err(Status::permission_denied(why));
+        }
+        let (acting, request) = self.state.audit.begin(request).await?;
+        acting.end(Ok(self.prepare(&running, request).await)).map(Response::new)
     }
 }

@@ -15,6 +15,7 @@ use prost::Message as _;
 use tonic::{Response, Status};
 
 use crate::config::MAX_ZONE_BYTES;
+use crate::trust::shown;
 
 /// A sentence, cut where it is too long.
 pub fn short(mut sentence: String) -> String {
@@ -49,6 +50,7 @@ pub fn plausible(status: &mut v1::StoreStatus) {
             text.clear();
         }
     }
+    status.trust.iter_mut().for_each(shown::plausible);
     status.quarantined.truncate(limits::MAX_SENTENCES);
     status.complaints.truncate(limits::MAX_SENTENCES);
     status.headroom.truncate(limits::MAX_SENTENCES);
@@ -86,6 +88,7 @@ pub fn listed(mut stores: Vec<v1::StoreStatus>) -> Vec<v1::StoreStatus> {
             store.complaints.truncate(1);
             store.headroom.truncate(1);
             store.hears.clear();
+            store.trust.iter_mut().for_each(|trust| trust.roots.clear());
         }
     }
     stores

@@ -5,6 +5,8 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+mod proof;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +21,16 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_server::Fleet;
 use holdfast_types::{KeyRange, Rejected, SiteName, StoreId, limits};
 use parking_lot::Mutex;
-use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
+use self::proof::{Asked, Shown};
 use crate::announcing;
+use crate::audit::Refusal;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
+use crate::services::allowed::authority_of;
+use crate::services::caller::Caller;
 use crate::services::fitting::{paid, short};
 
 /// Ranges of one answer when the caller names no limit, and at most.
@@ -59,14 +64,62 @@ fn take(bucket: &Mutex<Bucket>, per_second: u32) -> bool {
 }
 
 impl FleetService {
-    fn check_token(&self, token: &str) -> Result<(), Status> {
-        // How long the comparison takes says nothing of where they differ.
-        if bool::from(token.as_bytes().ct_eq(self.fleet_token.as_bytes())) {
-            return Ok(());
+    /// What is asked of those who would have a store believed.
+    fn asked(&self) -> Asked<'_> {
+        Asked { with_tls: self.state.trust().is_some(), secret: &self.fleet_token }
+    }
+
+    /// Goes on record when it is a refusal.
+    fn on_record(&self, what: &'static str, caller: &Caller, judged: Result<(), Status>) -> Result<(), Status> {
+        judged.inspect_err(|refused| {
+            self.state.audit.refused(Refusal::new(what, caller.clone(), refused.message()));
+        })
+    }
+
+    /// Lets a store in, or takes in where it is.
+    async fn let_in(&self, caller: &Caller, request: v1::JoinRequest) -> Result<v1::JoinResponse, Status> {
+        let running = self.state.member()?;
+        let (store, site) = Applicant::named_in(&request).map_err(to_status)?;
+        let shown = Shown { caller, secret: &request.fleet_token, token: &request.join_token };
+        self.on_record("join", caller, self.asked().of_store(shown, store, &site))?;
+        if let Some(fleet) = request.fleet
+            && fleet != running.fleet.into()
+        {
+            return Err(Status::permission_denied(format!(
+                "the store belongs to another fleet than {}: point --join at its own fleet, or give it an empty data directory",
+                running.fleet
+            )));
         }
-        Err(Status::permission_denied(
-            "the fleet token is not this fleet's: start the store with the right --fleet-token",
-        ))
+        let applicant = Applicant::of(&request).map_err(to_status)?;
+        // Those who want to become members do not keep members from starting.
+        let is_new = store == StoreId::NONE;
+        if !take(if is_new { &self.joins } else { &self.renewals }, limits::JOINS_PER_SECOND) {
+            return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
+        }
+        let token = Some(request.join_token.as_str()).filter(|token| is_new && !token.is_empty());
+        let acting = if is_new { Some(self.state.audit.begin_for(caller, &request).await?) } else { None };
+        let joined = join(&running, &applicant, token).await.map_err(|refusal| to_status(refusal.into()));
+        let (store, records) = match acting {
+            Some(acting) => acting.end(joined)?,
+            None => joined?,
+        };
+        let stores = records.iter().map(|record| store_info(&running, record)).collect();
+        Ok(v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores })
+    }
+
+    /// Has the fleet founded.
+    async fn found(&self) -> Result<v1::InitResponse, Status> {
+        if let Some(running) = self.state.running() {
+            return Err(Status::already_exists(format!("this store is a member of fleet {} already", running.fleet)));
+        }
+        if self.state.is_member() {
+            return Err(Status::already_exists("this store is a member of a fleet already, and is starting"));
+        }
+        let (sender, answer) = oneshot::channel();
+        let refused = || Status::already_exists("this store is becoming a member of a fleet already");
+        self.init.try_send(sender).map_err(|_| refused())?;
+        let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
+        Ok(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] })
     }
 }
 
@@ -106,7 +159,10 @@ impl Fleet for FleetService {
             return Ok(Response::new(v1::DescribeResponse::default()));
         };
         let directory = running.directory.all();
-        let stores: Vec<_> = directory.values().map(|record| store_info(&running, record)).collect();
+        // Nobody is sent to those whom nobody is to believe.
+        let distrusted = running.directory.distrusted();
+        let believed = directory.values().filter(|record| !distrusted.contains(&record.site));
+        let stores: Vec<_> = believed.map(|record| store_info(&running, record)).collect();
         let answer = v1::DescribeResponse {
             fleet: Some(running.fleet.into()),
             store_id: running.store_id.0,
@@ -119,6 +175,7 @@ impl Fleet for FleetService {
 
     async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
         let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
+        let asker = running.asker(authority_of(&Caller::of(request.extensions())));
         let request = request.into_inner();
         let bounds: KeyRange = match request.bounds {
             Some(bounds) => bounds.try_into().map_err(rejected)?,
@@ -127,7 +184,9 @@ impl Fleet for FleetService {
         let limit = if request.limit == 0 { LOCATE_DEFAULT } else { request.limit.min(LOCATE_MAX) };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = Page { reverse: request.reverse, limit, max_bytes: limits::RANGES_PAGE_BYTES };
-        let (found, resume) = running.store.ranges_within(&bounds, page, |_| true);
+        // Ranges begin and end at keys: of those in which the caller has no right he is not told.
+        let (found, resume) =
+            running.store.ranges_within(&bounds, page, |found| asker.is_concerned_by(&found.descriptor.bounds));
         let ranges = found
             .iter()
             .map(|found| running.notice(found))
@@ -175,32 +234,18 @@ impl Fleet for FleetService {
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
-        let request = request.into_inner();
-        self.check_token(&request.fleet_token)?;
-        if let Some(fleet) = request.fleet
-            && fleet != running.fleet.into()
-        {
-            return Err(Status::permission_denied(format!(
-                "the store belongs to another fleet than {}: point --join at its own fleet, or give it an empty data directory",
-                running.fleet
-            )));
-        }
-        let applicant = Applicant::of(request).map_err(to_status)?;
-        // Those who want to become members do not keep members from starting.
-        let budget = if applicant.store == StoreId::NONE { &self.joins } else { &self.renewals };
-        if !take(budget, limits::JOINS_PER_SECOND) {
-            return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
-        }
-        let (store, records) = join(&running, &applicant).await.map_err(|refusal| to_status(refusal.into()))?;
-        let stores = records.iter().map(|record| store_info(&running, record)).collect();
-        paid(&client, v1::JoinResponse { fleet: Some(running.fleet.into()), store_id: store.0, stores })
+        let (caller, client) = (Caller::of(request.extensions()), Ledger::of(request.extensions()));
+        let answer = self.let_in(&caller, request.into_inner()).await?;
+        paid(&client, answer)
     }
 
     async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
         let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
+        let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        self.check_token(&request.fleet_token)?;
+        let speaks_for = request.speaker.as_ref().and_then(|speaker| SiteName::new(&speaker.site).ok());
+        let judged = self.asked().of_speaker(&caller, &request.fleet_token, speaks_for.as_ref());
+        self.on_record("announce", &caller, judged)?;
         if request.fleet != Some(running.fleet.into()) {
             return Err(Status::permission_denied(format!("this is a store of fleet {}", running.fleet)));
         }
@@ -213,28 +258,26 @@ impl Fleet for FleetService {
         if !take(&self.announcements, limits::ANNOUNCEMENTS_PER_SECOND) {
             return Err(to_status(Rejected::Busy { retry_after: limits::BUSY_RETRY_AFTER }));
         }
+        if caller.store_of().is_some() {
+            // That a site is trusted again is read of the records, which this store looks at now and then.
+            running.directory.hear_sites(&announcing::sites_from_wire(&request.sites));
+        }
         let said = request.speaker.into_iter().chain(request.known);
         running.directory.hear(&said.filter_map(announcing::from_wire).collect::<Vec<_>>());
         let answer = v1::AnnounceResponse {
             speaker: Some(announcing::to_wire(&running.directory.own_claim())),
             known: running.directory.claims().iter().map(announcing::to_wire).collect(),
+            sites: announcing::sites_to_wire(&running.directory.sites_said()),
         };
         paid(&client, answer)
     }
 
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
-        self.check_token(&request.into_inner().fleet_token)?;
-        if let Some(running) = self.state.running() {
-            return Err(Status::already_exists(format!("this store is a member of fleet {} already", running.fleet)));
-        }
-        if self.state.is_member() {
-            return Err(Status::already_exists("this store is a member of a fleet already, and is starting"));
-        }
-        let (sender, answer) = oneshot::channel();
-        let refused = || Status::already_exists("this store is becoming a member of a fleet already");
-        self.init.try_send(sender).map_err(|_| refused())?;
-        let fleet = answer.await.map_err(|_| refused())?.map_err(Status::failed_precondition)?;
-        Ok(Response::new(v1::InitResponse { fleet: Some(fleet.into()), system_stores: vec![1] }))
+        let caller = Caller::of(request.extensions());
+        let judged = self.asked().of_founder(&caller, &request.get_ref().fleet_token);
+        self.on_record("init", &caller, judged)?;
+        let acting = self.state.audit.begin_for(&caller, request.get_ref()).await?;
+        acting.end(self.found().await).map(Response::new)
     }
 }
 

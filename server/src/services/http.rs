@@ -1,5 +1,8 @@
 //! Health and metrics over HTTP. Health is local: it never depends on a quorum.
 //!
+//! Probes are anonymous and in plain text, and so are metrics where there is no TLS. Where there is, metrics have a port of their own, for
+//! whoever shows a certificate of the trust domain.
+//!
 //! HTTP/1 only, one request of a connection at a time and each small: what a connection may hold is what its buffer holds. The page of metrics
 //! is made once for all who ask for it within a second.
 
@@ -15,7 +18,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use bytes::Bytes;
 use holdfast_edge::connection::Socket;
-use holdfast_edge::gate::Gate;
+use holdfast_edge::gate::{Gate, Port};
+use holdfast_edge::handshake::Security;
 use holdfast_kv::driver::SLOW_BEAT;
 use holdfast_types::limits;
 use hyper::server::conn::http1;
@@ -33,15 +37,37 @@ const _: () = assert!(SLOW_BEAT.as_millis() < LIVES_WITHIN.as_millis());
 /// How often it is looked meanwhile.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Serves the HTTP port on a thread of its own: probes are answered, and can say so, when the runtime stands still.
-pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<()> {
-    listener.set_nonblocking(true).context("serving HTTP")?;
+/// Serves the HTTP port: probes, and metrics where there is no TLS.
+pub fn serve(listener: TcpListener, state: &Arc<ServerState>) -> anyhow::Result<()> {
+    let routes = probes(state);
+    let routes = match state.trust() {
+        None => routes.merge(metrics_of(state)),
+        Some(_) => routes.route("/metrics", get(metrics_elsewhere)),
+    };
+    begin("http", listener, Arc::clone(&state.ports.http), None, routes)
+}
+
+/// Serves the port of metrics, for those who show a certificate.
+pub fn serve_metrics(listener: TcpListener, state: &Arc<ServerState>, security: Security) -> anyhow::Result<()> {
+    begin("metrics", listener, Arc::clone(&state.ports.metrics), Some(security), metrics_of(state))
+}
+
+/// Serves a port on a thread of its own: probes are answered, and can say so, when the runtime stands still, and handshakes of others do not
+/// keep them waiting.
+fn begin(
+    name: &'static str,
+    listener: TcpListener,
+    port: Arc<Port>,
+    security: Option<Security>,
+    routes: Router,
+) -> anyhow::Result<()> {
+    let serving = || format!("serving the port {name}");
+    listener.set_nonblocking(true).with_context(serving)?;
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let mut gate = Gate::new(listener, Arc::clone(&state.ports.http));
-            let routes = router(state);
+            let mut gate = Gate::secured(listener, port, security);
             loop {
                 tokio::spawn(converse(gate.accept().await, routes.clone()));
             }
@@ -50,10 +76,10 @@ pub fn serve(listener: TcpListener, state: Arc<ServerState>) -> anyhow::Result<(
     let tell = move || {
         let ended: std::io::Result<()> = run();
         if let Err(error) = ended {
-            tracing::error!(%error, "the HTTP port is gone");
+            tracing::error!(%error, "the port {name} is gone");
         }
     };
-    std::thread::Builder::new().name("http".into()).spawn(tell).context("serving HTTP")?;
+    std::thread::Builder::new().name(name.into()).spawn(tell).with_context(serving)?;
     Ok(())
 }
 
@@ -69,7 +95,7 @@ async fn converse(socket: Socket, routes: Router) {
     }
 }
 
-/// What the routes share.
+/// What the page of metrics is made of.
 #[derive(Clone)]
 struct Shared {
     state: Arc<ServerState>,
@@ -77,19 +103,24 @@ struct Shared {
     page: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
 
-/// The routes of the HTTP port.
-fn router(state: Arc<ServerState>) -> Router {
+/// What probes ask.
+fn probes(state: &Arc<ServerState>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startz", get(startz))
-        .route("/metrics", get(metrics_page))
-        .with_state(Shared { state, page: Arc::default() })
+        .with_state(Arc::clone(state))
+}
+
+/// What scrapers ask.
+fn metrics_of(state: &Arc<ServerState>) -> Router {
+    let shared = Shared { state: Arc::clone(state), page: Arc::default() };
+    Router::new().route("/metrics", get(metrics_page)).with_state(shared)
 }
 
 /// The process turns its rounds, or has none to turn yet. Not whether it is fit to lead: who fails here is ended, and a slow disk is no faster
 /// after a start.
-async fn livez(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse {
+async fn livez(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
     let Some(running) = state.running() else { return (StatusCode::OK, "ok\n".to_owned()) };
     let until = Instant::now() + LIVES_WITHIN;
     loop {
@@ -105,7 +136,7 @@ async fn livez(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse 
 }
 
 /// The store takes requests.
-async fn readyz(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse {
+async fn readyz(State(state): State<Arc<ServerState>>) -> impl IntoResponse {
     match state.readiness() {
         Ok(said) => (StatusCode::OK, said),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
@@ -115,6 +146,10 @@ async fn readyz(State(Shared { state, .. }): State<Shared>) -> impl IntoResponse
 /// The process listens: a store that waits for `init` has started too.
 async fn startz() -> impl IntoResponse {
     (StatusCode::OK, "ok\n")
+}
+
+async fn metrics_elsewhere() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "metrics are read by TLS, with a certificate, at the port of --listen-metrics\n")
 }
 
 async fn metrics_page(State(Shared { state, page }): State<Shared>) -> impl IntoResponse {

@@ -12,6 +12,7 @@ use holdfast_client::core::spanning::{ScanPager, ScanPart};
 use holdfast_edge::budget::Charge;
 use holdfast_edge::layer::TakenBy;
 use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::rights::Asker;
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::allowed::{Witness, authority_of};
+use super::caller::Caller;
 use super::{repeat, spanning, stream};
 use crate::running::{Running, ServerState};
 
@@ -68,6 +71,12 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 }
 
 impl KvService {
+    /// Who asks, and who sees it when he is refused.
+    fn asker<Q>(&self, request: &Request<Q>) -> (Asker, Witness) {
+        let caller = Caller::of(request.extensions());
+        (Asker::new(authority_of(&caller)), Witness::new(&self.state, caller))
+    }
+
     async fn ask<Q, A>(&self, request: Request<Q>) -> Result<Response<A>, Status>
     where
         RangeRequest: TryFrom<Q>,
@@ -76,8 +85,11 @@ impl KvService {
     {
         let running = self.state.member()?;
         let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
+        let (mut asker, witness) = self.asker(&request);
         let asked = RangeRequest::try_from(request.into_inner()).map_err(|bad| rejected(bad.into()))?;
-        let answer = repeat::ask(&running, Some(&client), asked, deadline).await.map_err(to_status)?;
+        let answer = repeat::ask(&running, &mut asker, Some(&client), asked, deadline).await;
+        witness.saw(&answer);
+        let answer = answer.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
 }
@@ -116,11 +128,14 @@ impl Kv for KvService {
     async fn batch_get(&self, request: Request<v1::BatchGetRequest>) -> Result<Response<v1::BatchGetResponse>, Status> {
         let running = self.state.member()?;
         let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
+        let (mut asker, witness) = self.asker(&request);
         let asked = RangeRequest::from(request.into_inner());
         validate(&asked, limits::MAX_VALUE_BYTES).map_err(to_status)?;
         let Asked::Get { keys, at } = asked.request else { return Err(Status::internal("a batch get is a get")) };
-        let values = spanning::get(&running, &client, &keys, at, deadline).await.map_err(to_status)?;
-        let answer = Answer::Got { values };
+        let answer = spanning::get(&running, &mut asker, &client, &keys, at, deadline).await;
+        let answer = answer.map(|values| Answer::Got { values });
+        witness.saw(&answer);
+        let answer = answer.map_err(to_status)?;
         Ok(Response::new(answer.try_into().map_err(|bad: BadMessage| Status::internal(bad.to_string()))?))
     }
 
@@ -134,8 +149,10 @@ impl Kv for KvService {
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         let running = self.state.member()?;
         let (client, deadline) = (Ledger::of(request.extensions()), Instant::now() + patience(&request));
+        let (asker, witness) = self.asker(&request);
+        let scan = Scan { running, asker, witness, client, deadline };
         let (pages, stream) = mpsc::channel(SCAN_PAGES_AHEAD);
-        tokio::spawn(scan(running, client, request.into_inner(), deadline, pages));
+        tokio::spawn(scan.run(request.into_inner(), pages));
         let mut response = Response::new(ReceiverStream::new(stream));
         response.extensions_mut().insert(TakenBy(deadline.into_std()));
         Ok(response)
@@ -147,56 +164,81 @@ impl Kv for KvService {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let running = self.state.member()?;
         let client = Ledger::of(request.extensions());
-        Ok(Response::new(stream::serve(running, client, request.into_inner())))
+        let (asker, witness) = self.asker(&request);
+        Ok(Response::new(stream::serve(running, asker, witness, client, request.into_inner())))
     }
 }
 
-/// Reads page after page until the rows, the bytes, the client or its deadline end. A page is read once there is a place for it: a scan
-/// that nobody reads holds a few pages, and reads no more.
-async fn scan(running: Arc<Running>, client: Arc<Ledger>, request: v1::ScanRequest, deadline: Instant, pages: Pages) {
-    let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
-    let at = (request.at != 0).then_some(Timestamp::compared(request.at));
-    let mut pager =
-        ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
-            .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
-    let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
-    while let Some(asked) = pager.next_request() {
-        let asked = RangeRequest { range: None, write: None, request: asked };
-        let answer = tokio::select! {
-            answer = page(&running, &client, asked, deadline, &pages) => answer,
-            // The client has gone, or does not take what it was answered.
-            () = pages.closed() => return,
-        };
-        let (place, held, page) = match answer {
-            Some(Page { place, held: Some(held), answer: Ok(page) }) => (place, held, page),
-            Some(Page { place, answer, .. }) => {
-                let error = answer.err().unwrap_or(Rejected::DeadlineExceeded);
-                return place.send(Err(to_status(error)));
+/// A scan of somebody.
+struct Scan {
+    running: Arc<Running>,
+    asker: Asker,
+    witness: Witness,
+    client: Arc<Ledger>,
+    deadline: Instant,
+}
+
+impl Scan {
+    /// Reads page after page until the rows, the bytes, the client or its deadline end. A page is read once there is a place for it: a scan
+    /// that nobody reads holds a few pages, and reads no more. Each page is judged anew: who loses his right meanwhile reads no further.
+    async fn run(mut self, request: v1::ScanRequest, pages: Pages) {
+        let bounds = convert::bounds(convert::keyspace(request.keyspace), &request.start, request.end.as_deref());
+        let at = (request.at != 0).then_some(Timestamp::compared(request.at));
+        let mut pager =
+            ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
+                .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
+        let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
+        while let Some(asked) = pager.next_request() {
+            let asked = RangeRequest { range: None, write: None, request: asked };
+            let answer = tokio::select! {
+                answer = self.page(asked, &pages) => answer,
+                // The client has gone, or does not take what it was answered.
+                () = pages.closed() => return,
+            };
+            let (place, held, page) = match answer {
+                Some(Page { place, held: Some(held), answer: Ok(page) }) => (place, held, page),
+                Some(Page { place, answer, .. }) => {
+                    self.witness.saw(&answer);
+                    let error = answer.err().unwrap_or(Rejected::DeadlineExceeded);
+                    return place.send(Err(to_status(error)));
+                }
+                // The deadline came, and there is no place for a word about it.
+                None => return,
+            };
+            let next = match &page {
+                Answer::Scanned { resume, .. } => resume.clone(),
+                _ => None,
+            };
+            let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
+            let rows = pager.take(page);
+            let (Ok(mut message), Ok(rows)) = (message, rows) else {
+                return place.send(Err(Status::internal("a page of rows was expected")));
+            };
+            let sizes = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]);
+            let size = sizes.fold(0, usize::saturating_add);
+            bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
+            if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
+                message.resume = None;
             }
-            // The deadline came, and there is no place for a word about it.
-            None => return,
-        };
-        let next = match &page {
-            Answer::Scanned { resume, .. } => resume.clone(),
-            _ => None,
-        };
-        let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
-        let rows = pager.take(page);
-        let (Ok(mut message), Ok(rows)) = (message, rows) else {
-            return place.send(Err(Status::internal("a page of rows was expected")));
-        };
-        let sizes = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]);
-        let size = sizes.fold(0, usize::saturating_add);
-        bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
-        if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
-            message.resume = None;
+            message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
+            self.client.owe_held(held, message.encoded_len());
+            place.send(Ok(message));
+            if bytes_left == 0 {
+                return;
+            }
         }
-        message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
-        client.owe_held(held, message.encoded_len());
-        place.send(Ok(message));
-        if bytes_left == 0 {
-            return;
-        }
+    }
+
+    /// A place for a page, room for it, and then the page. `None`: there was no place before the deadline.
+    async fn page<'a>(&mut self, asked: RangeRequest, pages: &'a Pages) -> Option<Page<'a>> {
+        let place = tokio::time::timeout_at(self.deadline, pages.reserve()).await.ok()?.ok()?;
+        let held = self.client.charge_by(PAGE_BYTES, self.deadline).await;
+        let answer = match held {
+            // It is paid for already.
+            Some(_) => repeat::ask(&self.running, &mut self.asker, None, asked, self.deadline).await,
+            None => Err(Rejected::DeadlineExceeded),
+        };
+        Some(Page { place, held, answer })
     }
 }
 
@@ -207,24 +249,6 @@ struct Page<'a> {
     place: mpsc::Permit<'a, Result<v1::ScanResponse, Status>>,
     held: Option<Charge>,
     answer: Result<Answer, Rejected>,
-}
-
-/// A place for a page, room for it, and then the page. `None`: there was no place before the deadline.
-async fn page<'a>(
-    running: &Running,
-    client: &Ledger,
-    asked: RangeRequest,
-    deadline: Instant,
-    pages: &'a Pages,
-) -> Option<Page<'a>> {
-    let place = tokio::time::timeout_at(deadline, pages.reserve()).await.ok()?.ok()?;
-    let held = client.charge_by(PAGE_BYTES, deadline).await;
-    let answer = match held {
-        // It is paid for already.
-        Some(_) => repeat::ask(running, None, asked, deadline).await,
-        None => Err(Rejected::DeadlineExceeded),
-    };
-    Some(Page { place, held, answer })
 }
 
 fn part_of(part: v1::ScanPart, keyspace: u32) -> ScanPart {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_edge::ledger::Ledger;
-use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::rights::Asker;
 use holdfast_kv::core::routing::Page;
 use holdfast_types::{RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, WriteAttempt, limits};
 use tokio::time::Instant;
@@ -24,9 +24,11 @@ use crate::running::Running;
 /// How long to wait before a request is sent again, unless the refusal says it.
 const AGAIN_AFTER: Duration = Duration::from_millis(25);
 
-/// Asks the store on behalf of `client`, who is charged for the answer, until the answer is one for the caller.
+/// Asks the store on behalf of `client`, who is charged for the answer, until the answer is one for the caller. Each time it is judged anew
+/// whether he may.
 pub async fn ask(
     running: &Running,
+    asker: &mut Asker,
     client: Option<&Arc<Ledger>>,
     request: RangeRequest,
     deadline: Instant,
@@ -46,7 +48,7 @@ pub async fn ask(
         let asked = RangeRequest { range, write: call.write, request: request.request.clone() };
         let wait = deadline.saturating_duration_since(Instant::now());
         let charged = client.filter(|_| room.is_none());
-        let outcome = running.ask_for(charged, asked, Authority::Client, wait).await;
+        let outcome = running.ask_for(charged, asked, asker, wait).await;
         if let (Some(client), Some(room), Ok(answer)) = (client, room.take(), &outcome) {
             client.owe_held(room, answer.size_bytes());
         }

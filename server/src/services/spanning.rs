@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::rights::Asker;
 use holdfast_types::validate::check_got;
 use holdfast_types::{Key, RangeRequest, Rejected, Request, Response, Timestamp, VersionedValue};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::running::Running;
 /// Reads keys, those of one range at one timestamp.
 pub async fn get(
     running: &Running,
+    asker: &mut Asker,
     client: &Arc<Ledger>,
     keys: &[Key],
     at: Option<Timestamp>,
@@ -29,7 +31,9 @@ pub async fn get(
         let group: Vec<usize> = open.iter().take_while(within).take(at_most).copied().collect();
         let group = if group.is_empty() { vec![*first] } else { group };
         let request = Request::Get { keys: group.iter().map(|i| keys[*i].clone()).collect(), at };
-        match repeat::ask(running, Some(client), RangeRequest { range: None, write: None, request }, deadline).await {
+        match repeat::ask(running, asker, Some(client), RangeRequest { range: None, write: None, request }, deadline)
+            .await
+        {
             Ok(Response::Got { values: got }) => {
                 for (i, value) in group.iter().zip(got) {
                     bytes += value.as_ref().map_or(0, |found| found.value.len());

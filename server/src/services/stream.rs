@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use holdfast_edge::budget::Charge;
 use holdfast_edge::ledger::Ledger;
-use holdfast_kv::core::permit::Authority;
+use holdfast_kv::core::rights::Asker;
 use holdfast_kv::driver::Cancellation;
 use holdfast_kv::ports::Reply;
 use holdfast_proto::convert::status::to_status;
@@ -33,6 +33,7 @@ use tonic::{Status, Streaming};
 
 use crate::requests::{Kind, RequestCounters};
 use crate::running::{Running, charged};
+use crate::services::allowed::Witness;
 use crate::services::telling::Telling;
 
 /// Answers packed into one message.
@@ -50,6 +51,7 @@ const READY_MESSAGES: usize = 4;
 struct Session {
     running: Arc<Running>,
     client: Arc<Ledger>,
+    witness: Arc<Witness>,
     answers: mpsc::UnboundedSender<Answered>,
     open: Mutex<HashMap<u64, Option<Cancellation>>>,
     /// Calls are open where none were.
@@ -73,6 +75,7 @@ struct StreamReply {
     begun: std::time::Instant,
     requests: Arc<RequestCounters>,
     client: Arc<Ledger>,
+    witness: Arc<Witness>,
     message: Arc<Charge>,
     /// `None`: it is answered.
     answers: Option<mpsc::UnboundedSender<Answered>>,
@@ -89,6 +92,7 @@ impl StreamReply {
 
 impl Reply for StreamReply {
     fn answer(mut self: Box<Self>, outcome: Result<Answer, Rejected>, fleet_now: Timestamp) {
+        self.witness.saw(&outcome);
         let (outcome, charged_bytes) = charged(&self.client, outcome);
         self.requests.ended(self.kind, self.begun, &outcome);
         self.end(Some((outcome, fleet_now)), charged_bytes);
@@ -102,9 +106,11 @@ impl Drop for StreamReply {
     }
 }
 
-/// Serves one stream of a client.
+/// Serves one stream of a client. Each call is judged by the rights that hold then, and so is what is told of ranges.
 pub fn serve(
     running: Arc<Running>,
+    asker: Asker,
+    witness: Witness,
     client: Arc<Ledger>,
     calls: Streaming<StreamRequest>,
 ) -> ReceiverStream<Result<StreamResponse, Status>> {
@@ -113,16 +119,18 @@ pub fn serve(
     let session = Arc::new(Session {
         running,
         client,
+        witness: Arc::new(witness),
         answers,
         open: Mutex::default(),
         busy: Notify::new(),
         said_all: Notify::new(),
     });
-    let reader = tokio::spawn(read(Arc::clone(&session), calls, ready.clone()));
+    let mut told = asker.clone();
+    let reader = tokio::spawn(read(Arc::clone(&session), asker, calls, ready.clone()));
     tokio::spawn(async move {
         let mut closing = running_closed(&session);
         tokio::select! {
-            () = write(&session, &mut answered, &ready) => {}
+            () = write(&session, &mut told, &mut answered, &ready) => {}
             () = &mut closing => last_answers(&session, &mut answered, &ready).await,
         }
         reader.abort();
@@ -141,11 +149,12 @@ fn running_closed(session: &Session) -> std::pin::Pin<Box<dyn Future<Output = ()
 
 async fn read(
     session: Arc<Session>,
+    mut asker: Asker,
     mut calls: Streaming<StreamRequest>,
     ready: mpsc::Sender<Result<StreamResponse, Status>>,
 ) {
     loop {
-        match next_calls(&session, &mut calls).await {
+        match next_calls(&session, &mut asker, &mut calls).await {
             Ok(true) => {}
             // Its open calls are still answered.
             Ok(false) => return session.said_all.notify_one(),
@@ -159,7 +168,11 @@ async fn read(
 }
 
 /// Takes in one message of calls; false: it was the last.
-async fn next_calls(session: &Session, calls: &mut Streaming<StreamRequest>) -> Result<bool, Status> {
+async fn next_calls(
+    session: &Session,
+    asker: &mut Asker,
+    calls: &mut Streaming<StreamRequest>,
+) -> Result<bool, Status> {
     // However long it takes: who takes too little of them loses his answers, and the stream with them.
     let has_taken = || (session.client.untaken_bytes() <= limits::STREAM_UNTAKEN_BYTES).then_some(());
     room(session, None, has_taken).await?;
@@ -184,7 +197,7 @@ async fn next_calls(session: &Session, calls: &mut Streaming<StreamRequest>) -> 
     let mut message = session.client.take_received();
     let calls_bytes = request.calls.len().saturating_mul(limits::CALL_OVERHEAD_BYTES);
     message.join(room(session, Some(ROOM_WITHIN), || session.client.charge(calls_bytes)).await?);
-    session.begin(request.calls, &request.cancel, &Arc::new(message))?;
+    session.begin(asker, request.calls, &request.cancel, &Arc::new(message))?;
     Ok(true)
 }
 
@@ -216,7 +229,13 @@ fn halves(id: u128) -> (u64, u64) {
 
 impl Session {
     /// Hands calls to the store. The table is locked all the while, so that no answer can look for its call too early.
-    fn begin(&self, calls: Vec<StreamCall>, cancel: &[u64], message: &Arc<Charge>) -> Result<(), Status> {
+    fn begin(
+        &self,
+        asker: &mut Asker,
+        calls: Vec<StreamCall>,
+        cancel: &[u64],
+        message: &Arc<Charge>,
+    ) -> Result<(), Status> {
         let mut open = self.open.lock();
         let was_idle = open.is_empty();
         let begun = std::time::Instant::now();
@@ -227,7 +246,7 @@ impl Session {
                     "call {id} is open already: every call needs an id of its own"
                 )));
             };
-            place.insert(self.hand_over(call, begun, message));
+            place.insert(self.hand_over(asker, call, begun, message));
         }
         for call_id in cancel {
             if let Some(cancellation) = open.get_mut(call_id).and_then(Option::take) {
@@ -241,7 +260,13 @@ impl Session {
     }
 
     /// Hands one call to the store, or answers it; returns what cancels it.
-    fn hand_over(&self, call: StreamCall, begun: std::time::Instant, message: &Arc<Charge>) -> Option<Cancellation> {
+    fn hand_over(
+        &self,
+        asker: &mut Asker,
+        call: StreamCall,
+        begun: std::time::Instant,
+        message: &Arc<Charge>,
+    ) -> Option<Cancellation> {
         let call_id = call.call_id;
         let request = call.request.ok_or_else(|| Rejected::invalid("the call has no request"));
         let request = request
@@ -265,10 +290,11 @@ impl Session {
             begun,
             requests: Arc::clone(&self.running.requests),
             client: Arc::clone(&self.client),
+            witness: Arc::clone(&self.witness),
             message: Arc::clone(message),
             answers: Some(self.answers.clone()),
         };
-        self.running.store.request(request, Authority::Client, wait, Box::new(reply))
+        self.running.store.request(request, asker, wait, Box::new(reply))
     }
 
     fn cancel_everything(&self) {
@@ -295,26 +321,40 @@ async fn last_answers(
     let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, last).await;
 }
 
-/// What was heard of ranges meanwhile, up to what one message may have of it. The rest waits in the channel; what is too much for that is
-/// told by a walk through all ranges.
-fn news(first: &RangeNotice, notices: &mut broadcast::Receiver<Arc<RangeNotice>>) -> Vec<RangeNotice> {
-    let mut bytes = first.encoded_len();
-    let mut news = vec![first.clone()];
-    while bytes < limits::STREAM_NOTICES_BYTES
-        && let Ok(notice) = notices.try_recv()
-    {
-        bytes = usize::saturating_add(bytes, notice.encoded_len());
-        news.push((*notice).clone());
+/// What was heard of ranges meanwhile and is the client's business, up to what one message may have of it. The rest waits in the channel; what
+/// is too much for that is told by a walk through all ranges.
+fn news(
+    session: &Session,
+    told: &mut Asker,
+    first: Arc<RangeNotice>,
+    notices: &mut broadcast::Receiver<Arc<RangeNotice>>,
+) -> Vec<RangeNotice> {
+    session.running.store.show_rights(told);
+    let (mut bytes, mut news) = (0, Vec::new());
+    let mut next = Some(first);
+    while let Some(notice) = next {
+        if is_told(told, &notice) {
+            bytes = usize::saturating_add(bytes, notice.encoded_len());
+            news.push((*notice).clone());
+        }
+        next = if bytes < limits::STREAM_NOTICES_BYTES { notices.try_recv().ok() } else { None };
     }
     news
 }
 
-fn page(session: &Session, bounds: &KeyRange, most: usize) -> (Vec<RangeNotice>, Option<Key>) {
-    session.running.notices_within(bounds, most)
+fn is_told(told: &Asker, notice: &RangeNotice) -> bool {
+    let bounds = notice.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.clone());
+    bounds.and_then(|bounds| KeyRange::try_from(bounds).ok()).is_some_and(|bounds| told.is_concerned_by(&bounds))
+}
+
+fn page(session: &Session, told: &mut Asker, bounds: &KeyRange, most: usize) -> (Vec<RangeNotice>, Option<Key>) {
+    session.running.store.show_rights(told);
+    session.running.notices_within(told, bounds, most)
 }
 
 async fn write(
     session: &Session,
+    told: &mut Asker,
     answered: &mut mpsc::UnboundedReceiver<Answered>,
     ready: &mpsc::Sender<Result<StreamResponse, Status>>,
 ) {
@@ -324,7 +364,7 @@ async fn write(
         now: session.running.fleet_now().0,
         store_id: session.running.store_id.0,
         answers: Vec::new(),
-        notices: telling.next(|bounds, most| page(session, bounds, most)),
+        notices: telling.next(|bounds, most| page(session, told, bounds, most)),
     };
     if !send(session, hello, ready, &mut telling).await {
         return;
@@ -342,13 +382,15 @@ async fn write(
             () = ready.closed() => return,
             count = answered.recv_many(&mut batch, MAX_ANSWERS) => if count == 0 { return },
             notice = notices.recv() => match notice {
-                Ok(notice) => response.notices = news(&notice, &mut notices),
+                Ok(notice) => response.notices = news(session, told, notice, &mut notices),
                 // Too many at once: what is known from now on says it all.
                 Err(RecvError::Lagged(_)) => telling.tell_all(),
                 Err(RecvError::Closed) => return,
             },
             // The client takes what it is told: there is room for more.
-            () = telling.turn(ready), if !telling.is_over() => response.notices = telling.next(|bounds, most| page(session, bounds, most)),
+            () = telling.turn(ready), if !telling.is_over() => {
+                response.notices = telling.next(|bounds, most| page(session, told, bounds, most));
+            }
             () = session.said_all.notified() => ends = true,
             () = session.busy.notified(), if idle => idle = false,
             () = sleep_until(silent_since + limits::STREAM_SIGN_OF_LIFE), if !idle => {

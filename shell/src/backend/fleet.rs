@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use holdfast_client::admin::{
-    Admin, Events, Keyspace, LeaderGoesTo, RangePage, Ranges, Settings, Sites, Split, Stores, Transferred,
+    Admin, AuditPage, AuditQuery, Events, GrantedRights, Keyspace, LeaderGoesTo, RangePage, Ranges, RightsChange,
+    RightsChanged, Settings, Sites, Split, Stores, Transferred,
 };
 use holdfast_client::core::{Misfit, ScanPager};
 use holdfast_client::{Client, ClientError};
 use holdfast_types::{
-    Condition, Key, KeyRange, KeyspaceId, Mutation, RangeId, Rejected, Request, Response, StoreId, Timestamp,
+    Condition, Grantee, Key, KeyRange, KeyspaceId, Mutation, RangeId, Rejected, Request, Response, StoreId, Timestamp,
     VersionedValue, limits,
 };
 
@@ -117,6 +118,18 @@ impl Backend for FleetBackend {
 
     async fn events(&self, limit: u32) -> Result<Events, BackendError> {
         Ok(self.admin.events(limit, None).await?)
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, BackendError> {
+        Ok(self.admin.audit(query).await?)
+    }
+
+    async fn rights(&self, to: Option<Grantee>) -> Result<GrantedRights, BackendError> {
+        Ok(self.admin.rights(to.as_ref()).await?)
+    }
+
+    async fn change_rights(&self, change: RightsChange) -> Result<RightsChanged, BackendError> {
+        Ok(self.admin.change_rights(change).await?)
     }
 
     async fn settings(&self, store: Option<StoreId>) -> Result<Settings, BackendError> {

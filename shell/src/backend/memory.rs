@@ -1,6 +1,9 @@
 //! A fleet that is made up: ordered rows in memory, ranges cut where a test says, three sites that lead them in turn. Time stands
 //! still unless a test moves it.
 
+mod audit;
+mod rights;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,12 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_client::ClientError;
 use holdfast_client::admin::{
-    AdminError, Event, EventKind, Events, Keyspace, LeaderGoesTo, RangePage, RangeStatus, Ranges, Setting,
-    SettingSource, Settings, SiteStatus, Sites, Split, StoreStatus, Stores, Transferred,
+    AdminError, AuditPage, AuditQuery, Event, EventKind, Events, GrantedRights, Keyspace, LeaderGoesTo, RangePage,
+    RangeStatus, Ranges, RightsChange, RightsChanged, Setting, SettingSource, Settings, SiteStatus, Sites, Split,
+    StoreStatus, Stores, Transferred,
 };
 use holdfast_types::validate::check_got;
 use holdfast_types::{
-    Expected, FleetId, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, Rejected,
+    Expected, FleetId, Grantee, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, Rejected,
     ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term, Timestamp, VersionedValue, limits,
 };
 
@@ -37,6 +41,7 @@ struct State {
     version: u64,
     now_ms: u64,
     events: Vec<(u64, EventKind, RangeId, String)>,
+    granted: rights::Granted,
     calls: u64,
     /// What somebody else writes (`None`: deletes) just before the next write of a statement.
     interference: Vec<(Key, Option<String>)>,
@@ -70,6 +75,7 @@ impl MemoryFleet {
             version: 0,
             now_ms: START_MS,
             events: vec![],
+            granted: rights::Granted::default(),
             calls: 0,
             interference: vec![],
         };
@@ -349,6 +355,7 @@ impl Backend for MemoryFleet {
             name: site(at),
             identity: None,
             former: Vec::new(),
+            distrusted_since: None,
             stores: 1,
             alive: 1,
             draining: false,
@@ -413,6 +420,20 @@ impl Backend for MemoryFleet {
         };
         let events = state.events.iter().enumerate().rev().take(limit).map(event).collect();
         Ok(Events { events, more: state.events.len() > limit, silent: vec![] })
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, BackendError> {
+        Ok(audit::page(&self.call().events, &query))
+    }
+
+    async fn rights(&self, to: Option<Grantee>) -> Result<GrantedRights, BackendError> {
+        let state = self.call();
+        Ok(state.granted.shown(&state.keyspaces, to.as_ref()))
+    }
+
+    async fn change_rights(&self, change: RightsChange) -> Result<RightsChanged, BackendError> {
+        let state = &mut *self.call();
+        state.granted.change(&state.keyspaces, change)
     }
 
     async fn settings(&self, store: Option<StoreId>) -> Result<Settings, BackendError> {

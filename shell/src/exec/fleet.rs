@@ -11,6 +11,7 @@ use super::error::ShellError;
 use super::run::{RangePages, Run};
 use super::sink::{Column, ColumnKind, Summary};
 use super::value::Value;
+use super::{audit, rights};
 use crate::backend::BackendError;
 use crate::lang::LangError;
 use crate::lang::ast::{Name, Show};
@@ -25,17 +26,20 @@ pub(super) async fn show(run: &mut Run<'_>, show: &Show, keyspace: Option<&Keysp
         Show::Ranges { .. } => ranges(run, keyspace).await,
         Show::Leaders => leaders(run).await,
         Show::Events { limit } => events(run, limit.unwrap_or(USUAL_EVENTS)).await,
+        Show::Audit(query) => audit::show(run, query).await,
         Show::Settings { store } => settings(run, store.map(StoreId)).await,
         Show::Keyspaces => keyspaces(run).await,
+        Show::Grants { to } => rights::grants(run, to.as_ref()).await,
+        Show::Roles => rights::roles(run).await,
     }
 }
 
-fn columns(run: &mut Run<'_>, columns: &[(&str, ColumnKind)]) -> Result<(), ShellError> {
+pub(super) fn columns(run: &mut Run<'_>, columns: &[(&str, ColumnKind)]) -> Result<(), ShellError> {
     let columns: Vec<Column> = columns.iter().map(|(name, kind)| Column::new(*name, *kind)).collect();
     Ok(run.sink.columns(&columns)?)
 }
 
-fn give(run: &mut Run<'_>, rows: Vec<Vec<Value>>) -> Result<(), ShellError> {
+pub(super) fn give(run: &mut Run<'_>, rows: Vec<Vec<Value>>) -> Result<(), ShellError> {
     run.progress.rows_returned += u64::try_from(rows.len()).unwrap_or(u64::MAX);
     if !rows.is_empty() {
         run.sink.rows(rows)?;
@@ -43,7 +47,7 @@ fn give(run: &mut Run<'_>, rows: Vec<Vec<Value>>) -> Result<(), ShellError> {
     Ok(())
 }
 
-fn shown(run: &Run<'_>, notes: Vec<String>) -> Summary {
+pub(super) fn shown(run: &Run<'_>, notes: Vec<String>) -> Summary {
     Summary { verb: "SHOW", rows_returned: Some(run.progress.rows_returned), notes, ..Summary::default() }
 }
 
@@ -54,7 +58,7 @@ pub(super) fn silent_notes(silent: &[SilentStore]) -> Vec<String> {
         .collect()
 }
 
-fn text(text: impl ToString) -> Value {
+pub(super) fn text(text: impl ToString) -> Value {
     Value::Text(text.to_string())
 }
 

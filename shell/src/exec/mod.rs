@@ -5,8 +5,9 @@
 //! - [`Value`], [`Column`]: what results are made of
 //! - [`ShellError`]: why a statement ended early
 //!
-//! Inside: every request goes through `run`; `select`, `insert`, `change` and `fleet` are the statements, `explain` tells of them.
+//! Inside: every request goes through `run`; `select`, `insert`, `change`, `fleet`, `audit` and `rights` are the statements, `explain` tells of them.
 
+mod audit;
 mod batches;
 mod change;
 mod error;
@@ -14,6 +15,7 @@ mod explain;
 mod fleet;
 mod insert;
 mod reader;
+mod rights;
 mod run;
 mod select;
 mod session;

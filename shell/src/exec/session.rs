@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::error::ShellError;
 use super::run::Run;
 use super::sink::{Sink, Summary};
-use super::{change, explain, fleet, insert, select};
+use super::{change, explain, fleet, insert, rights, select};
 use crate::backend::Backend;
 use crate::lang::ast::{Name, Statement};
 use crate::lang::{LangError, Names, nearest, parse};
@@ -101,6 +101,7 @@ impl Session {
                 self.lock().keyspaces.insert(keyspace.name.clone(), keyspace);
                 Ok(summary)
             }
+            Statement::ChangeRights(change) => rights::change(run, change).await,
         }
     }
 
@@ -157,8 +158,10 @@ fn target(statement: &Statement) -> &Name {
         Statement::Update(statement) => &statement.keyspace,
         Statement::Delete(statement) => &statement.from,
         Statement::Explain { statement, .. } => target(statement),
-        Statement::Show(_) | Statement::Split { .. } | Statement::MoveLeader { .. } | Statement::CreateKeyspace(_) => {
-            unreachable!("the parser explains reads and writes only")
-        }
+        Statement::Show(_)
+        | Statement::Split { .. }
+        | Statement::MoveLeader { .. }
+        | Statement::CreateKeyspace(_)
+        | Statement::ChangeRights(_) => unreachable!("the parser explains reads and writes only"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_client::admin::{Admin, Sites};
-use holdfast_client::{Client, ClientError, Options};
+use holdfast_client::{Client, ClientError, Options, Security};
 
 use super::text;
 use crate::backend::{Backend, BackendError, FleetBackend};
@@ -19,28 +19,35 @@ pub(super) struct Connection {
     pub(super) backend: Arc<dyn Backend>,
     /// The addresses that it was reached by.
     pub(super) addresses: Vec<String>,
+    /// How it was.
+    pub(super) security: Security,
 }
 
-/// No store answered.
+/// No store answered, or none that is believed and believes us.
 pub(super) struct Unreachable {
     /// The addresses that were tried.
     pub(super) addresses: Vec<String>,
     /// What came of it.
     pub(super) reason: String,
+    /// Certificates are what it fails on, and the reason says which and what to do.
+    pub(super) is_distrust: bool,
 }
 
 impl Connection {
     /// One round trip: a script begins at once.
-    pub(super) async fn open(addresses: Vec<String>) -> Result<Self, Unreachable> {
-        let patient = Options::new().deadline(CONNECT_WITHIN);
+    pub(super) async fn open(addresses: Vec<String>, security: Security) -> Result<Self, Unreachable> {
+        let patient = Options::new().deadline(CONNECT_WITHIN).security(security.clone());
         match Client::connect(addresses.clone(), patient).await {
             Ok(client) => {
                 let client = client.with_deadline(Options::default().deadline);
-                let backend = Arc::new(FleetBackend::new(client, Admin::new(addresses.clone())));
-                Ok(Self { backend, addresses })
+                let backend = Arc::new(FleetBackend::new(client, Admin::with(addresses.clone(), security.clone())));
+                Ok(Self { backend, addresses, security })
             }
-            Err(ClientError::Unreachable(reason)) => Err(Unreachable { addresses, reason }),
-            Err(error) => Err(Unreachable { addresses, reason: error.to_string() }),
+            Err(ClientError::Unreachable(reason)) => Err(Unreachable { addresses, reason, is_distrust: false }),
+            Err(ClientError::Untrusted(why)) => {
+                Err(Unreachable { addresses, reason: why.to_string(), is_distrust: true })
+            }
+            Err(error) => Err(Unreachable { addresses, reason: error.to_string(), is_distrust: false }),
         }
     }
 
@@ -61,8 +68,15 @@ impl Connection {
 impl Unreachable {
     /// Which addresses were tried, and what to do.
     pub(super) fn render(&self) -> String {
-        let mut said = format!("error: no store could be reached\n  tried: {}\n", self.addresses.join(", "));
+        let what = if self.is_distrust { "trusted, or none trusts you" } else { "reached" };
+        let mut said = format!("error: no store could be {what}\n  tried: {}\n", self.addresses.join(", "));
         let _ = writeln!(said, "  last heard: {}", self.reason);
+        if self.is_distrust {
+            said.push_str(
+                "hint: holdfast sql --tls DIR, or HOLDFAST_TLS, names your certificate and whom you believe\n",
+            );
+            return said;
+        }
         said.push_str("hint: name stores that run (--connect HOST:PORT[,HOST:PORT...] or HOLDFAST_AT), or start some: holdfast dev\n");
         said
     }
@@ -120,8 +134,12 @@ mod tests {
 
     #[test]
     fn who_reaches_nobody_learns_what_was_tried_and_what_to_do() {
-        let said = Unreachable { addresses: vec!["a:1".into(), "b:2".into()], reason: "refused".into() }.render();
+        let addresses = vec!["a:1".into(), "b:2".into()];
+        let unreachable = Unreachable { addresses, reason: "refused".into(), is_distrust: false };
+        let said = unreachable.render();
         assert!(said.contains("tried: a:1, b:2") && said.contains("refused") && said.contains("--connect HOST:PORT"));
+        let said = Unreachable { is_distrust: true, ..unreachable }.render();
+        assert!(said.contains("no store could be trusted") && said.contains("--tls DIR"), "{said}");
         assert!(lost_hint(&["a:1".into()]).contains("\\c HOST:PORT"));
     }
 }

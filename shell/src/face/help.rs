@@ -154,14 +154,16 @@ the keyspace default.
     },
     Topic {
         name: "fleet",
-        also: &["sites", "stores", "leaders", "events", "operations", "admin"],
+        also: &["sites", "stores", "leaders", "events", "operations", "admin", "rights"],
         summary: "sites, stores, ranges, leaders, and moving them",
         body: r#"  SHOW SITES;                            stores of each site, and how many are alive
   SHOW STORES;
   SHOW RANGES;                           bounds, replicas and leader of each range
   SHOW LEADERS;                          how many ranges each store leads
   SHOW EVENTS;                           what happened lately
+  SHOW AUDIT;                            who was refused, who changed the fleet or its trust
   SHOW SETTINGS;
+  SHOW GRANTS;                           who may do what; SHOW ROLES: who is in which role
   SPLIT AT 'm';                          cut the range that holds the key in two
   MOVE LEADER OF RANGE 4 TO SITE b;      hand the lead of a range over
 "#,
@@ -310,6 +312,58 @@ WHERE true alone deletes every row of the keyspace.\n",
         examples: &["CREATE KEYSPACE orders;"],
     },
     Statement {
+        name: "CREATE ROLE",
+        also: &["ROLE", "USER", "CREATE USER"],
+        summary: "makes a role, which is given rights and to clients",
+        form: "CREATE ROLE NAME",
+        notes: "A name is a letter of a-z, then up to 62 of a-z, 0-9 and _. Clients are not made: each is who its
+certificate or its token says.\n",
+        examples: &["CREATE ROLE readers;"],
+    },
+    Statement {
+        name: "DROP ROLE",
+        also: &["DROP"],
+        summary: "ends a role, with what it gave",
+        form: "DROP ROLE NAME",
+        notes: "",
+        examples: &["DROP ROLE readers;"],
+    },
+    Statement {
+        name: "GRANT",
+        also: &["RIGHTS", "GRANT ROLE", "PERMISSIONS", "READ", "WRITE", "ADMIN"],
+        summary: "gives rights to a client or a role, and roles to clients",
+        form: r#"GRANT RIGHT, ... ON KEYSPACE NAME [PREFIX TEXT] | ON ALL KEYSPACES TO WHOM
+GRANT fleet TO WHOM
+GRANT ROLE NAME TO CLIENT 'NAME'
+WHOM: CLIENT 'NAME', CLIENT '*' for every client, ROLE NAME"#,
+        notes: "Rights: read, write, admin (to look at ranges; on all keyspaces also to make keyspaces and to
+look at the whole fleet), fleet (to change the fleet). A condition of a write is read, so
+INSERT and UPDATE take read and write. With the first grant of a fleet everybody else may do
+nothing any more. Operators need no grants.\n",
+        examples: &[
+            "GRANT read, write ON KEYSPACE orders PREFIX 'a/' TO CLIENT 'billing';",
+            "GRANT read ON ALL KEYSPACES TO ROLE readers;",
+            "GRANT ROLE readers TO CLIENT 'billing';",
+            "GRANT fleet TO CLIENT 'deployer';",
+        ],
+    },
+    Statement {
+        name: "REVOKE",
+        also: &["REVOKE ROLE", "REVOKE ALL"],
+        summary: "takes rights and roles away",
+        form: r#"REVOKE RIGHT, ... ON KEYSPACE NAME [PREFIX TEXT] | ON ALL KEYSPACES FROM WHOM
+REVOKE fleet FROM WHOM
+REVOKE ALL FROM WHOM
+REVOKE ROLE NAME FROM CLIENT 'NAME'"#,
+        notes: "It takes what was given in these words; SHOW GRANTS lists it. What a role gives stays with its
+members until they leave it.\n",
+        examples: &[
+            "REVOKE write ON KEYSPACE orders PREFIX 'a/' FROM CLIENT 'billing';",
+            "REVOKE ALL FROM CLIENT 'billing';",
+            "REVOKE ROLE readers FROM CLIENT 'billing';",
+        ],
+    },
+    Statement {
         name: "SHOW",
         also: &[
             "SHOW SITES",
@@ -317,16 +371,28 @@ WHERE true alone deletes every row of the keyspace.\n",
             "SHOW RANGES",
             "SHOW LEADERS",
             "SHOW EVENTS",
+            "SHOW AUDIT",
             "SHOW SETTINGS",
             "SHOW KEYSPACES",
+            "SHOW GRANTS",
+            "SHOW ROLES",
         ],
-        summary: "looks at the fleet: sites, stores, ranges, leaders, events, settings, keyspaces",
-        form: r#"SHOW SITES | STORES | LEADERS | KEYSPACES
+        summary: "looks at sites, stores, ranges, events, the audit, settings, keyspaces, grants",
+        form: r#"SHOW SITES | STORES | LEADERS | KEYSPACES | ROLES
 SHOW RANGES [FROM KEYSPACE NAME]
 SHOW EVENTS [LIMIT N]
-SHOW SETTINGS [FOR STORE N]"#,
-        notes: "",
-        examples: &["SHOW STORES;", "SHOW RANGES FROM KEYSPACE default;", "SHOW EVENTS LIMIT 20;"],
+SHOW AUDIT [SINCE TIME] [WHERE CONDITION [AND CONDITION ...]] [LIMIT N]
+SHOW SETTINGS [FOR STORE N]
+SHOW GRANTS [FOR CLIENT 'NAME' | FOR ROLE NAME]"#,
+        notes: "A condition of the audit compares kind, who, origin, what, result, store or site:\n\
+                who = 'TEXT', who <> 'TEXT', who STARTS WITH 'TEXT', who IS NULL.\n\
+                A kind is refusal, act or trust; a result is done, refused or unknown.\n",
+        examples: &[
+            "SHOW STORES;",
+            "SHOW RANGES FROM KEYSPACE default;",
+            "SHOW EVENTS LIMIT 20;",
+            "SHOW AUDIT SINCE '24h' WHERE result = 'refused';",
+        ],
     },
     Statement {
         name: "SPLIT",
@@ -405,7 +471,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_answered_with_what_there_is() {
         assert!(topic("weather").unwrap_err().contains("keys, values"));
-        assert!(statement("drop").unwrap_err().contains("SELECT, "));
+        assert!(statement("alter").unwrap_err().contains("SELECT, "));
         assert!(statement("").is_err());
     }
 

@@ -79,7 +79,7 @@ pub async fn run(options: Options) -> Ending {
         },
         Source::Input | Source::Statements(_) => None,
     };
-    let connection = match Connection::open(options.addresses).await {
+    let connection = match Connection::open(options.addresses, options.security).await {
         Ok(connection) => connection,
         Err(unreachable) => {
             runner::complain(&unreachable.render());

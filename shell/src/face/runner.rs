@@ -223,7 +223,7 @@ impl Runner {
 
     async fn connect(&mut self, addresses: Vec<String>) -> Outcome {
         let addresses = if addresses.is_empty() { self.connection.addresses.clone() } else { addresses };
-        match Connection::open(addresses).await {
+        match Connection::open(addresses, self.connection.security.clone()).await {
             Ok(connection) => {
                 self.session = Session::new(connection.backend.clone());
                 self.connection = connection;

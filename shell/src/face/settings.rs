@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use holdfast_client::Security;
+
 use super::format::Format;
 use super::pager;
 use super::terminal::Terminals;
@@ -42,10 +44,12 @@ pub enum Source {
 }
 
 /// How a shell is started.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Options {
     /// Client addresses of stores.
     pub addresses: Vec<String>,
+    /// How shell and stores prove to each other who they are.
+    pub security: Security,
     /// Where statements come from.
     pub source: Source,
     /// `None`: a table on a terminal, else tsv.

@@ -1,7 +1,8 @@
 //! The statements that the shell knows: what is left of SQL when it is about keys and values.
 
 use bytes::Bytes;
-use holdfast_types::RangeId;
+use holdfast_client::admin::{AuditCondition, RightsChange};
+use holdfast_types::{Grantee, RangeId};
 
 use super::error::Span;
 
@@ -41,6 +42,8 @@ pub enum Statement {
     },
     /// Names a new keyspace.
     CreateKeyspace(Name),
+    /// Changes what somebody may.
+    ChangeRights(RightsChange),
 }
 
 /// A name in a statement, and where it stands.
@@ -335,6 +338,8 @@ pub enum Show {
         /// At most this many.
         limit: Option<u32>,
     },
+    /// Who was refused, who changed what, what became of trust.
+    Audit(Audit),
     /// What a store was configured to.
     Settings {
         /// Which store; `None`: the one that answers.
@@ -342,4 +347,31 @@ pub enum Show {
     },
     /// The keyspaces.
     Keyspaces,
+    /// What was granted.
+    Grants {
+        /// Only what this one may by it.
+        to: Option<Grantee>,
+    },
+    /// The roles.
+    Roles,
+}
+
+/// Which entries of the audit.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Audit {
+    /// None that are older.
+    pub since: Option<Since>,
+    /// At most this many.
+    pub limit: Option<u32>,
+    /// All of these must hold.
+    pub conditions: Vec<AuditCondition>,
+}
+
+/// From when on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Since {
+    /// Milliseconds since the Unix epoch.
+    AtMs(u64),
+    /// So many milliseconds before now.
+    AgoMs(u64),
 }

@@ -43,24 +43,31 @@ pub struct Completion {
 }
 
 const KEYWORDS: &[&str] = &[
+    "ADMIN",
     "ALL",
     "ANALYZE",
     "AND",
     "AS",
     "ASC",
     "AT",
+    "AUDIT",
     "BETWEEN",
     "BY",
+    "CLIENT",
     "COUNT",
     "CREATE",
     "DELETE",
     "DESC",
+    "DROP",
     "EVENTS",
     "EXPLAIN",
     "EXISTS",
     "FALSE",
+    "FLEET",
     "FOR",
     "FROM",
+    "GRANT",
+    "GRANTS",
     "IN",
     "INSERT",
     "INTERVAL",
@@ -81,14 +88,21 @@ const KEYWORDS: &[&str] = &[
     "NULL",
     "OF",
     "OFFSET",
+    "ON",
     "OR",
     "ORDER",
+    "PREFIX",
     "RANGE",
     "RANGES",
+    "READ",
+    "REVOKE",
+    "ROLE",
+    "ROLES",
     "SELECT",
     "SET",
     "SETTINGS",
     "SHOW",
+    "SINCE",
     "SITE",
     "SITES",
     "SPLIT",
@@ -102,6 +116,7 @@ const KEYWORDS: &[&str] = &[
     "VALUES",
     "WHERE",
     "WITH",
+    "WRITE",
 ];
 const COLUMNS: &[&str] = &["key", "value", "version", "expires"];
 
@@ -197,8 +212,31 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-const BEGINNINGS: &[&str] =
-    &["SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "CREATE", "SPLIT", "MOVE"];
+const BEGINNINGS: &[&str] = &[
+    "SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "CREATE", "SPLIT", "MOVE", "GRANT", "REVOKE",
+    "DROP",
+];
+
+/// What may come behind the first right, or behind ROLE.
+fn grant_offers(gives: bool, words: &[&str]) -> Vec<Offer> {
+    use Offer::{Keyspaces, Keywords};
+    let whom = || vec![Keywords(if gives { &["TO"] } else { &["FROM"] })];
+    match words {
+        ["ROLE"] => vec![],
+        ["ROLE", _] | ["ALL"] => whom(),
+        [.., ","] => vec![Keywords(&["READ", "WRITE", "ADMIN"])],
+        [.., "ON"] => vec![Keywords(&["KEYSPACE", "ALL"])],
+        [.., "ON", "ALL"] => vec![Keywords(&["KEYSPACES"])],
+        [.., "ON", "KEYSPACE"] => vec![Keyspaces],
+        [.., "ON", "KEYSPACE", _] => vec![Keywords(if gives { &["PREFIX", "TO"] } else { &["PREFIX", "FROM"] })],
+        [.., "PREFIX"] | [.., "CLIENT"] => vec![],
+        ["ROLE", _, "TO" | "FROM"] => vec![Keywords(&["CLIENT"])],
+        [.., "TO" | "FROM"] => vec![Keywords(&["CLIENT", "ROLE"])],
+        ["FLEET"] | [.., "ALL", "KEYSPACES"] | [.., "PREFIX", _] => whom(),
+        [.., "READ" | "WRITE" | "ADMIN"] => vec![Keywords(&["ON"])],
+        _ => vec![],
+    }
+}
 
 fn offers(words: &[&str]) -> Vec<Offer> {
     use Offer::{Columns, Keyspaces, Keywords, Sites};
@@ -206,14 +244,34 @@ fn offers(words: &[&str]) -> Vec<Offer> {
         [] => vec![Keywords(BEGINNINGS)],
         ["EXPLAIN"] => vec![Keywords(&["ANALYZE", "SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE"])],
         ["EXPLAIN", "ANALYZE", rest @ ..] | ["EXPLAIN", rest @ ..] => offers(rest),
-        ["SHOW"] => vec![Keywords(&["SITES", "STORES", "RANGES", "LEADERS", "EVENTS", "SETTINGS", "KEYSPACES"])],
+        ["SHOW"] => {
+            vec![Keywords(&[
+                "SITES",
+                "STORES",
+                "RANGES",
+                "LEADERS",
+                "EVENTS",
+                "AUDIT",
+                "SETTINGS",
+                "KEYSPACES",
+                "GRANTS",
+                "ROLES",
+            ])]
+        }
         ["SHOW", "RANGES"] => vec![Keywords(&["FROM"])],
         ["SHOW", "RANGES", "FROM"] => vec![Keywords(&["KEYSPACE"])],
         ["SHOW", "RANGES", "FROM", "KEYSPACE"] | ["SPLIT", "KEYSPACE"] => vec![Keyspaces],
+        ["SHOW", "GRANTS"] => vec![Keywords(&["FOR"])],
+        ["SHOW", "GRANTS", "FOR"] => vec![Keywords(&["CLIENT", "ROLE"])],
         ["SHOW", "EVENTS"] => vec![Keywords(&["LIMIT"])],
+        ["SHOW", "AUDIT"] => vec![Keywords(&["SINCE", "WHERE", "LIMIT"])],
         ["SHOW", "SETTINGS"] => vec![Keywords(&["FOR"])],
         ["SHOW", "SETTINGS", "FOR"] => vec![Keywords(&["STORE"])],
-        ["CREATE"] => vec![Keywords(&["KEYSPACE"])],
+        ["CREATE"] => vec![Keywords(&["KEYSPACE", "ROLE"])],
+        ["DROP"] => vec![Keywords(&["ROLE"])],
+        ["GRANT"] => vec![Keywords(&["READ", "WRITE", "ADMIN", "FLEET", "ROLE"])],
+        ["REVOKE"] => vec![Keywords(&["READ", "WRITE", "ADMIN", "FLEET", "ALL", "ROLE"])],
+        ["GRANT" | "REVOKE", rest @ ..] => grant_offers(words[0] == "GRANT", rest),
         ["SPLIT"] => vec![Keywords(&["AT", "KEYSPACE"])],
         ["SPLIT", "KEYSPACE", _] => vec![Keywords(&["AT"])],
         ["MOVE"] => vec![Keywords(&["LEADER"])],
@@ -296,6 +354,14 @@ mod tests {
         assert_eq!(offered("select * from orders w"), ["where"]);
         assert_eq!(offered("SELECT * FROM orders WHERE key = 'a' O"), ["OR", "ORDER", "OFFSET"]);
         assert_eq!(offered("x; EXPLAIN AN"), ["ANALYZE"]);
+        assert_eq!(offered("GRANT "), ["READ", "WRITE", "ADMIN", "FLEET", "ROLE"]);
+        assert_eq!(offered("GRANT read, "), ["READ", "WRITE", "ADMIN"]);
+        assert_eq!(offered("GRANT read ON KEYSPACE o"), ["orders"]);
+        assert_eq!(offered("GRANT read ON KEYSPACE orders PREFIX 'a/' "), ["TO"]);
+        assert_eq!(offered("GRANT read ON ALL KEYSPACES TO "), ["CLIENT", "ROLE"]);
+        assert_eq!(offered("REVOKE ROLE readers "), ["FROM"]);
+        assert_eq!(offered("REVOKE ROLE readers FROM "), ["CLIENT"]);
+        assert_eq!(offered("SHOW GRANTS FOR C"), ["CLIENT"]);
     }
 
     #[test]

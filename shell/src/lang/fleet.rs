@@ -1,15 +1,17 @@
-//! Statements about the fleet: SHOW, SPLIT, MOVE LEADER, CREATE KEYSPACE.
+//! Statements about the fleet: SHOW, SPLIT, MOVE LEADER, CREATE.
 
 use holdfast_types::RangeId;
 use sqlparser::tokenizer::Token;
 
 use super::ast::{Show, Statement};
+use super::audit::audit;
 use super::error::{LangError, nearest};
-use super::literal;
 use super::statement::name;
 use super::tokens::Reader;
+use super::{literal, rights};
 
-const SHOWN: &[&str] = &["SITES", "STORES", "RANGES", "LEADERS", "EVENTS", "SETTINGS", "KEYSPACES"];
+const SHOWN: &[&str] =
+    &["SITES", "STORES", "RANGES", "LEADERS", "EVENTS", "AUDIT", "SETTINGS", "KEYSPACES", "GRANTS", "ROLES"];
 
 pub(super) fn show(reader: &mut Reader<'_>) -> Result<Show, LangError> {
     let (word, span) = (reader.peek_word(), reader.here());
@@ -21,6 +23,11 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Show, LangError> {
         "STORES" => Show::Stores,
         "LEADERS" => Show::Leaders,
         "KEYSPACES" => Show::Keyspaces,
+        "ROLES" => Show::Roles,
+        "GRANTS" => {
+            reader.advance();
+            return Ok(Show::Grants { to: rights::shown_to(reader)? });
+        }
         "RANGES" => {
             reader.advance();
             return ranges(reader);
@@ -35,6 +42,10 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Show, LangError> {
                 None
             };
             return Ok(Show::Events { limit });
+        }
+        "AUDIT" => {
+            reader.advance();
+            return Ok(Show::Audit(audit(reader)?));
         }
         "SETTINGS" => {
             reader.advance();
@@ -98,11 +109,20 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
         Some("KEYSPACE") => {
             reader.advance();
         }
+        Some("ROLE") => {
+            reader.advance();
+            return rights::create_role(reader).map(Statement::ChangeRights);
+        }
+        Some("USER" | "CLIENT" | "LOGIN") => {
+            let message = "clients are not created here: each is who its certificate or its token says";
+            return Err(LangError::new(span, message).hint("GRANT read ON KEYSPACE orders TO CLIENT 'billing'"));
+        }
         Some("TABLE" | "DATABASE" | "SCHEMA" | "INDEX" | "VIEW") => {
-            let message = "only keyspaces can be created; each has the columns key, value, version and expires";
+            let message =
+                "only keyspaces and roles can be created; a keyspace has the columns key, value, version and expires";
             return Err(LangError::new(span, message).hint(EXAMPLE));
         }
-        _ => return Err(reader.expected("KEYSPACE").hint(EXAMPLE)),
+        _ => return Err(reader.expected("KEYSPACE or ROLE").hint("CREATE KEYSPACE orders, CREATE ROLE readers")),
     }
     if reader.peek_word().as_deref() == Some("IF") {
         return Err(LangError::new(

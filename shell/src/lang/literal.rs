@@ -141,7 +141,7 @@ fn interval_ms(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<i6
     i64::try_from(duration.as_millis()).map(|ms| sign * ms).map_err(|_| wrong())
 }
 
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text.trim()).ok()
 }
 

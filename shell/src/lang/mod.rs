@@ -6,6 +6,7 @@
 //! - [`complete`](complete()): what may come next
 
 pub mod ast;
+mod audit;
 mod complete;
 mod dialect;
 mod display;
@@ -14,6 +15,7 @@ mod expression;
 mod fleet;
 mod literal;
 mod query;
+mod rights;
 mod split;
 mod statement;
 mod tokens;

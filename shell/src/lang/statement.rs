@@ -3,11 +3,13 @@
 use super::ast::{Name, Statement};
 use super::error::{LangError, Span, nearest};
 use super::tokens::Reader;
-use super::{fleet, query, write};
+use super::{fleet, query, rights, write};
 use sqlparser::tokenizer::Token;
 
-const BEGINNINGS: &[&str] =
-    &["SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "SPLIT", "MOVE", "CREATE"];
+const BEGINNINGS: &[&str] = &[
+    "SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "SPLIT", "MOVE", "CREATE", "DROP", "GRANT",
+    "REVOKE",
+];
 
 /// Reads one statement, with or without its `;`.
 pub fn parse(text: &str) -> Result<Statement, LangError> {
@@ -45,6 +47,9 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
         "SPLIT" => fleet::split(reader),
         "MOVE" => fleet::move_leader(reader),
         "CREATE" => fleet::create(reader),
+        "DROP" => rights::drop_role(reader, span).map(Statement::ChangeRights),
+        "GRANT" => rights::grant(reader).map(Statement::ChangeRights),
+        "REVOKE" => rights::revoke(reader).map(Statement::ChangeRights),
         _ => {
             let error = LangError::new(span, format!("no statement begins with {}", reader.text_of(span)));
             Err(match nearest(&word, BEGINNINGS.iter().copied()) {
@@ -74,8 +79,8 @@ fn foreign(word: &str, span: Span) -> Option<LangError> {
             "there are no transactions over several statements",
             "each statement stands for itself; an INSERT or UPSERT of up to 500 rows (1 MiB) in one range is written all or nothing",
         ),
-        "DROP" | "TRUNCATE" => {
-            ("keyspaces are not dropped", "DELETE FROM name WHERE true removes all rows of a keyspace")
+        "TRUNCATE" => {
+            ("keyspaces are not emptied at a stroke", "DELETE FROM name WHERE true removes all rows of a keyspace")
         }
         "ALTER" => ("there is nothing to alter: every keyspace has the columns key, value, version and expires", ""),
         "USE" => ("no keyspace is chosen for later statements", "name it in each statement: SELECT * FROM name"),
@@ -85,7 +90,6 @@ fn foreign(word: &str, span: Span) -> Option<LangError> {
             "every keyspace has the same columns: key, value, version and expires",
             "SHOW KEYSPACES lists the keyspaces, SHOW RANGES FROM KEYSPACE name says where one lies",
         ),
-        "GRANT" | "REVOKE" => ("there are no users and rights in this language", ""),
         "SET" => ("there is nothing to set", "SHOW SETTINGS shows what a store was configured to"),
         "COPY" | "LOAD" | "IMPORT" => {
             ("files are not read by a statement", "send UPSERT statements to the standard input of `holdfast sql`")

@@ -9,8 +9,9 @@ use holdfast_engine::{DataEngine, Fault};
 use holdfast_kv::core::effect::Effect;
 use holdfast_kv::core::event::{Event, RequestTicket};
 use holdfast_kv::core::message::{Route, StoreMessage};
-use holdfast_kv::core::permit::{Authority, Permitted};
+use holdfast_kv::core::permit::Permitted;
 use holdfast_kv::core::recovery::Recovered;
+use holdfast_kv::core::rights::Asker;
 use holdfast_kv::core::routing::{RangeMap, worker_of};
 use holdfast_kv::core::support::Support;
 use holdfast_kv::core::worker::Worker;
@@ -186,7 +187,7 @@ impl Process {
     pub(super) fn write(&mut self, request: RangeRequest, at: &mut At<'_>) {
         let ticket = self.sessions.wait(Waiter::World(0));
         let deadline = at.now().after(ADMIN_PATIENCE);
-        let request = Permitted::check(request, Authority::Fleet).expect("the world writes records as stores do");
+        let request = Permitted::check(request, &Asker::fleet()).expect("the world writes records as stores do");
         self.deliver(worker_of(RangeId::SYSTEM, self.count()), Event::Request { ticket, request, deadline }, at);
     }
 
@@ -281,7 +282,8 @@ impl Process {
             Effect::Fail(fault) => self.report(&fault),
             Effect::Alarm { range, what } => at.hub.alarm(at.me, range, &what),
             Effect::Quarantined { range, reason: Some(what) } => at.hub.alarm(at.me, Some(range), &what),
-            Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } | Effect::Placement(_) => {}
+            Effect::Quarantined { reason: None, .. } | Effect::Cleared { .. } => {}
+            Effect::Placement(_) | Effect::Sites(_) => {}
             work => self.hand_to_pool(worker, work, at),
         }
     }

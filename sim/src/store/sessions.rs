@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_client::core::AttemptId;
 use holdfast_kv::core::event::{Event, RequestTicket};
 use holdfast_kv::core::permit::{Authority, Permitted};
+use holdfast_kv::core::rights::{Asker, Rights};
 use holdfast_kv::core::routing::Found;
 use holdfast_types::{
     KeyRange, LeaderHint, Located, RangeId, RangeRequest, Rejected, Response, StoreId, Timestamp, limits,
@@ -126,7 +127,7 @@ impl Process {
         if self.sessions.of(client, session).is_none() {
             return at.send(to, Lane::Client, Parcel::Broken(session));
         }
-        let request = match Permitted::check(request, Authority::Client) {
+        let request = match Permitted::check(request, &Asker::of(Authority::Client, &Rights::insecure())) {
             Ok(request) => request,
             Err(rejected) => {
                 let fleet_now = self.fleet_now(at);

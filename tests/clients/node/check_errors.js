@@ -107,7 +107,8 @@ module.exports = {
   },
 
   async 'a keyspace that was never used is empty'(world) {
-    for (const keyspace of [77, 2 ** 32 - 1]) {
+    // The last one is the audit's.
+    for (const keyspace of [77, 2 ** 32 - 2]) {
       assert.equal((await world.kv('Get', { keyspace, key: world.key('unknown') })).value, null);
       assert.deepEqual(await world.rows({ keyspace }), []);
     }

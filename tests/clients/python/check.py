@@ -16,7 +16,7 @@ import traceback
 from grpc_tools import protoc
 
 HERE = pathlib.Path(__file__).resolve().parent
-PUBLIC = ["common", "kv", "fleet", "admin"]
+PUBLIC = ["common", "trust", "rights", "audit", "kv", "fleet", "admin"]
 # The first cuts ranges, so that the others meet several.
 MODULES = ["check_admin", "check_kv", "check_errors", "check_once", "check_stream", "check_fleet", "check_thin"]
 

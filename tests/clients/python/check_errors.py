@@ -120,7 +120,8 @@ def the_system_keyspace_cannot_be_reached(world):
 
 
 def a_keyspace_that_was_never_used_is_empty(world):
-    for keyspace in (77, (1 << 32) - 1):
+    # The last one is the audit's.
+    for keyspace in (77, (1 << 32) - 2):
         answer = world.kv.Get(kv_pb2.GetRequest(keyspace=keyspace, key=world.key("unknown")))
         assert not answer.HasField("value")
         equal([row for page in world.kv.Scan(kv_pb2.ScanRequest(keyspace=keyspace)) for row in page.rows], [])

@@ -5,7 +5,7 @@ ask another store when one fails, tell errors that did nothing from errors that 
 request id, so that it is applied once however often it is sent. The rules are in docs/client-protocol.md.
 
     python -m grpc_tools.protoc -I proto/proto --python_out=. --grpc_python_out=. \\
-        holdfast/v1/common.proto holdfast/v1/kv.proto holdfast/v1/fleet.proto
+        holdfast/v1/common.proto holdfast/v1/trust.proto holdfast/v1/kv.proto holdfast/v1/fleet.proto
     pip install grpcio protobuf googleapis-common-protos
 
     client = Client(["127.0.0.1:7300", "127.0.0.1:7310"])

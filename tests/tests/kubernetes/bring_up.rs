@@ -116,7 +116,8 @@ fn is_refused(stage: &Stage, name: &str, environment: &[(&str, &str)], why: &str
 fn start(stage: &Stage, name: &str, environment: &[(&str, &str)]) {
     let mut pod = pod_like(stage, "west", name);
     let join = format!("{0}-west-0.{1}.svc:7300", stage.fleet.name, stage.fleet.namespace);
-    let mut all = vec![("HOLDFAST_JOIN", join.as_str()), ("HOLDFAST_DATA_DIR", "/data/store")];
+    let mut all =
+        vec![("HOLDFAST_JOIN", join.as_str()), ("HOLDFAST_DATA_DIR", "/data/store"), ("HOLDFAST_INSECURE", "2")];
     all.extend(environment);
     let listen = [("HOLDFAST_LISTEN", "0.0.0.0:7300"), ("HOLDFAST_LISTEN_STORE", "0.0.0.0:7400")];
     let advertise = [("HOLDFAST_ADVERTISE", "$(POD_IP):7300"), ("HOLDFAST_ADVERTISE_STORE", "$(POD_IP):7400")];

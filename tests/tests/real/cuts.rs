@@ -11,6 +11,7 @@ use holdfast_benches::stalls::pinned::Pinned;
 use holdfast_benches::wires::cut::{Cut, End, How, Traffic, link, one_way};
 use holdfast_benches::wires::inside::inside;
 use holdfast_benches::wires::{Wires, why_not};
+use holdfast_client::Security;
 use holdfast_tests::load::{Background, row_key, rows};
 use holdfast_tests::scene::{Scene, skip};
 use holdfast_tests::wait;
@@ -57,7 +58,7 @@ async fn run(case: Case, wires: &Wires) {
     // Connected before anything is cut, as applications are.
     let mut clients = Vec::new();
     for store in scene.fleet.stores() {
-        clients.push(Pinned::connect(store.client).await.unwrap());
+        clients.push(Pinned::connect(store.client, Security::Plain).await.unwrap());
     }
     write_everywhere(&mut clients, &[0, 1, 2], "before").await;
     wires.cut(&case.cuts).unwrap();

@@ -202,7 +202,7 @@ async fn a_second_process_on_a_data_directory_is_refused() {
     let Some(scene) = Scene::start(1).await else { return };
     let data = scene.fleet.stores()[1].data_dir.to_str().unwrap().to_owned();
     let free = ["--listen", "127.0.0.1:0", "--listen-store", "127.0.0.1:0", "--listen-http", "127.0.0.1:0"];
-    let mut arguments = vec!["start", "--site", "site-b", "--data-dir", &data];
+    let mut arguments = vec!["start", "--insecure", "--site", "site-b", "--data-dir", &data];
     arguments.extend(free);
     arguments.extend(["--advertise", "127.0.0.1:1", "--advertise-store", "127.0.0.1:1"]);
     let second = scene.run(&arguments).await;

@@ -154,7 +154,7 @@ async fn nothing_to_hand_over_is_no_failure() {
 async fn a_pod_without_the_proof_of_its_site_does_not_start() {
     let Some(scene) = Scene::prepare(1, 1).await else { return };
     let data = scene.path("pod").display().to_string();
-    let mut command = scene.command(&["start", "--site", "a", "--data-dir", &data]);
+    let mut command = scene.command(&["start", "--insecure", "--site", "a", "--data-dir", &data]);
     let ended =
         command.env("KUBERNETES_SERVICE_HOST", "10.96.0.1").env_remove("HOLDFAST_SITE_ID").output().await.unwrap();
     let (_, told) = said(&ended);

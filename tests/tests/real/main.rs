@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod admin;
+mod audit;
 mod bench;
 mod commands;
 mod copies;

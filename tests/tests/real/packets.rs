@@ -220,7 +220,7 @@ async fn no_single_packet_ends_a_store_and_each_starts_again_and_serves() {
 async fn a_port_without_a_next_one_is_refused_with_a_sentence() {
     let Some(scene) = Scene::prepare(1, 1).await else { return };
     let dir = scene.path("data").display().to_string();
-    let run = ["start", "--site", "a", "--data-dir", &dir, "--listen-store", "127.0.0.1:65535"];
+    let run = ["start", "--insecure", "--site", "a", "--data-dir", &dir, "--listen-store", "127.0.0.1:65535"];
     let output = scene.run(&[&run[..], &["--advertise-store", "127.0.0.1:7400"]].concat()).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("heartbeats") && !said.contains("panicked"), "{said}");

@@ -37,8 +37,8 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
         &["delete", "k"],
         &["drain", "s1", "--cancel"],
         &["sql", "-e", "SHOW STORES"],
-        &["config", "show", "--site", "site-a", "--data-dir", "data"],
-        &["config", "show", "--site", "site-a", "--data-dir", "data", "--json"],
+        &["config", "show", "--site", "site-a", "--data-dir", "data", "--insecure"],
+        &["config", "show", "--site", "site-a", "--data-dir", "data", "--insecure", "--json"],
         &["completions", "bash"],
         &["man"],
         &["demo", "--seconds", "3"],
@@ -65,8 +65,11 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn output_that_finds_no_room_is_an_error_that_is_said() {
     let Some(scene) = Scene::prepare(1, 1).await else { return };
-    for arguments in [&["config", "show", "--site", "site-a", "--data-dir", "data"][..], &["fleet", "schema"], &["man"]]
-    {
+    for arguments in [
+        &["config", "show", "--site", "site-a", "--data-dir", "data", "--insecure"][..],
+        &["fleet", "schema"],
+        &["man"],
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let (code, said) = run(&scene, arguments, full.into(), Stdio::piped()).await;
         assert_eq!(code, Some(1), "{arguments:?}: {said}");
@@ -81,7 +84,7 @@ async fn a_store_whose_log_nobody_reads_serves_all_the_same() {
     let [client, streams, http] = [store.client, store.store, store.http].map(|address| address.to_string());
     let data = scene.path("unread").display().to_string();
     let mut child = scene
-        .command(&["--log", "debug", "start", "--site", "site-a", "--data-dir", &data])
+        .command(&["--log", "debug", "start", "--insecure", "--site", "site-a", "--data-dir", &data])
         .args(["--listen", &client, "--listen-store", &streams, "--listen-http", &http])
         .env_remove("KUBERNETES_SERVICE_HOST")
         .stdout(unread())

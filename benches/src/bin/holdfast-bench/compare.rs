@@ -19,7 +19,7 @@ pub struct CompareArguments {
     /// What to compare with
     #[arg(long, value_enum, default_value_t = PeerName::Etcd)]
     peer: PeerName,
-    /// Fewer works, shorter rounds: about five minutes
+    /// Fewer works, shorter rounds: about five minutes, and seven with --tls
     #[arg(long)]
     short: bool,
     /// Print one JSON object and nothing else on standard output
@@ -52,6 +52,9 @@ pub struct CompareArguments {
     /// What all random numbers come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measure Holdfast with TLS as well, and set it beside Holdfast without
+    #[arg(long)]
+    tls: bool,
     /// Leave the floor out
     #[arg(long)]
     no_floor: bool,
@@ -107,12 +110,15 @@ pub async fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
         PeerName::Etcd => Box::new(Etcd::new(folder.path().join("etcd"))?),
     };
     let binary = binary_beside(&std::env::current_exe()?)?;
-    let holdfast = Holdfast::new(binary, folder.path().join("holdfast"), 3, 1, arguments.ranges)?;
+    let holdfast =
+        |name: &str, tls| Holdfast::new(binary.clone(), folder.path().join(name), 3, 1, arguments.ranges, tls);
+    let tls = arguments.tls.then(|| holdfast("holdfast-tls", true)).transpose()?;
     let floor = Floor::new(folder.path().join("floor"));
     let contenders = Contenders {
-        holdfast: Box::new(holdfast),
+        holdfast: Box::new(holdfast("holdfast", false)?),
         peer,
         floor: (!arguments.no_floor).then(|| Box::new(floor) as Box<dyn Peer>),
+        tls: tls.map(|tls| Box::new(tls) as Box<dyn Peer>),
     };
     let say = |text: &str| errln!("{text}");
     let comparison = compare(contenders, &arguments.options(), folder.path(), &say).await?;

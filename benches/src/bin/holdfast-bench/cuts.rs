@@ -30,6 +30,9 @@ pub struct CutsArguments {
     /// The `holdfast` program; the one beside this by default
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// The fleet has TLS, with a certificate authority of its own
+    #[arg(long)]
+    tls: bool,
     /// Print the names of all faults and do nothing
     #[arg(long)]
     list: bool,
@@ -57,9 +60,9 @@ pub async fn run(arguments: &CutsArguments) -> anyhow::Result<()> {
     let folder = scratch_in(arguments.dir.as_deref(), "holdfast-cuts-")?;
     let machine = Machine::look(folder.path())?;
     let wires = Arc::new(Wires::lay(SITES)?);
-    let lasting = Duration::from_secs(arguments.seconds);
+    let (lasting, tls) = (Duration::from_secs(arguments.seconds), arguments.tls);
     let (dir, driven) = (folder.path().to_owned(), Arc::clone(&wires));
-    let rows = inside(wires.outside(), move || measure(faults, binary, dir, driven, lasting))?.finish().await?;
+    let rows = inside(wires.outside(), move || measure(faults, binary, dir, driven, lasting, tls))?.finish().await?;
     drop(wires);
     folder.close()?;
     outln!("{}", table(&rows))?;
@@ -80,13 +83,17 @@ async fn measure(
     dir: PathBuf,
     wires: Arc<Wires>,
     lasting: Duration,
+    tls: bool,
 ) -> anyhow::Result<Vec<Row>> {
     let mut trial = None;
     let mut rows = Vec::new();
     for (number, fault) in faults.into_iter().enumerate() {
         let mut used = match trial.take() {
             Some(trial) => trial,
-            None => Trial::start(binary.clone(), dir.join(format!("fleet-{number}")), Arc::clone(&wires)).await?,
+            None => {
+                let dir = dir.join(format!("fleet-{number}"));
+                Trial::start(binary.clone(), dir, Arc::clone(&wires), tls).await?
+            }
         };
         let (row, is_healed) = used.measure(fault, lasting).await?;
         errln!("{}", table(std::slice::from_ref(&row)).to_string().lines().last().unwrap_or_default());

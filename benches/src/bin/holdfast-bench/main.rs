@@ -25,7 +25,8 @@ Examples:
   holdfast-bench run --reads 80 --writes 15 --scans 5 --distribution latest
   holdfast-bench run --work mixed --seconds 30 --rate 2000 --fault kill-site@10s,return@20s --plot loss.svg
   holdfast-bench run --at 127.0.0.1:7001 --work get
-  holdfast-bench compare --peer etcd --short
+  holdfast-bench run --tls --work put
+  holdfast-bench compare --peer etcd --short --tls
   holdfast-bench cuts --only 'store port' --only flapping --seconds 5";
 
 #[derive(Subcommand, Debug)]

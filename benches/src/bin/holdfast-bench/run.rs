@@ -14,6 +14,7 @@ use holdfast_benches::fleet::{binary_beside, scratch_in};
 use holdfast_benches::machine::Machine;
 use holdfast_benches::report::{RunReport, svg};
 use holdfast_benches::work::{Distribution, Mix, Population, Preset, Work};
+use holdfast_client::Security;
 use holdfast_output::{errln, errors_are_terminal, outln, redraw};
 use tokio::time::Instant;
 
@@ -68,6 +69,9 @@ pub struct RunArguments {
     /// Measure the fleet at these client addresses instead of one of its own
     #[arg(long, value_delimiter = ',')]
     at: Vec<String>,
+    /// With --at: connect by TLS, with the certificate, the key and the bundle in this folder
+    #[arg(long, value_name = "DIR", requires = "at")]
+    identity: Option<PathBuf>,
     /// With --at: the site that the clients are in
     #[arg(long, requires = "at")]
     site: Option<String>,
@@ -77,6 +81,9 @@ pub struct RunArguments {
     /// Stores of each site of its own fleet
     #[arg(long, default_value_t = 1, conflicts_with = "at", value_parser = clap::value_parser!(u8).range(1..=4))]
     stores_per_site: u8,
+    /// Its own fleet has TLS, with a certificate authority of its own
+    #[arg(long, conflicts_with = "at")]
+    tls: bool,
     /// Ranges that the keys of its own fleet are cut into
     #[arg(long, default_value_t = 6, conflicts_with = "at", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     ranges: u64,
@@ -138,14 +145,14 @@ impl RunArguments {
 /// The fleet that is measured.
 enum Measured<'a> {
     Own(Box<Holdfast>),
-    At(&'a [String], Vec<String>),
+    At(&'a [String], Vec<String>, Security),
 }
 
 impl Measured<'_> {
     async fn connect(&self, clients: usize) -> anyhow::Result<Vec<Arc<dyn Session>>> {
         match self {
             Self::Own(fleet) => fleet.connect(clients).await,
-            Self::At(addresses, sites) => connect(addresses, sites, clients).await,
+            Self::At(addresses, sites, security) => connect(addresses, sites, clients, security.clone()).await,
         }
     }
 }
@@ -160,11 +167,13 @@ pub async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         errln!("starting {} sites with {} store(s) each on loopback", arguments.sites, arguments.stores_per_site);
         let binary = binary_beside(&std::env::current_exe()?)?;
         let (sites, stores) = (arguments.sites.into(), arguments.stores_per_site.into());
-        let mut fleet = Holdfast::new(binary, folder.path().join("fleet"), sites, stores, arguments.ranges)?;
+        let dir = folder.path().join("fleet");
+        let mut fleet = Holdfast::new(binary, dir, sites, stores, arguments.ranges, arguments.tls)?;
         fleet.start().await?;
         Measured::Own(Box::new(fleet))
     } else {
-        Measured::At(&arguments.at, arguments.site.clone().into_iter().collect())
+        let security = arguments.identity.as_ref().map_or(Ok(Security::Plain), Security::open)?;
+        Measured::At(&arguments.at, arguments.site.clone().into_iter().collect(), security)
     };
     let population = Arc::new(Population::new(arguments.keys));
     if !arguments.no_load {
@@ -248,6 +257,7 @@ fn print(arguments: &RunArguments, work: &Work, machine: &Machine, reports: &[Ru
             "work": work,
             "keys": arguments.keys,
             "value_bytes": arguments.value_bytes,
+            "tls": arguments.tls || arguments.identity.is_some(),
             "machine": machine,
         });
         outln!("{json}")?;

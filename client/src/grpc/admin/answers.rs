@@ -69,6 +69,8 @@ pub struct SiteStatus {
     pub headroom: Option<String>,
     /// What its label was bound to before it moved, the newest last.
     pub former: Vec<FormerIdentity>,
+    /// Since when it is distrusted; `None`: it is trusted.
+    pub distrusted_since: Option<Timestamp>,
 }
 
 /// An identity that a site had before it moved.
@@ -446,6 +448,7 @@ impl TryFrom<v1::SiteStatus> for SiteStatus {
             leaders: counted(status.leaders),
             headroom: some(status.headroom),
             former: former(status.former),
+            distrusted_since: moment(status.distrusted_at),
         })
     }
 }

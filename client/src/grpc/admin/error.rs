@@ -10,6 +10,8 @@ use holdfast_proto::convert::status::{from_status, why_cannot_leave};
 use holdfast_types::Rejected;
 use tonic::{Code, Status};
 
+use crate::untrusted::Untrusted;
+
 pub use holdfast_proto::v1::CannotLeaveReason;
 
 /// Why a call failed, and what to do.
@@ -18,6 +20,10 @@ pub enum AdminError {
     /// No address answered. Nothing was done.
     #[error("no store could be reached ({0}): check the addresses")]
     Unreachable(String),
+    /// Stores answered, and one end of each connection did not believe the other. Nothing was done. The text says whose certificate or token it
+    /// is, and what to do about it.
+    #[error("no store could be trusted, or none trusts this client ({0})")]
+    Untrusted(#[from] Untrusted),
     /// The fleet refused. Nothing was done, unless the refusal is that the outcome is not known.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -57,6 +63,7 @@ impl AdminError {
             Self::Ambiguous(_) | Self::DeadlineExceeded(_) | Self::Protocol(_) => true,
             Self::Rejected(rejected) => rejected.is_ambiguous(),
             Self::Unreachable(_)
+            | Self::Untrusted(_)
             | Self::NotFound(_)
             | Self::AlreadyExists(_)
             | Self::FailedPrecondition(_)

@@ -114,6 +114,14 @@ event_kinds! {
     Alarm = "alarm",
     /// The label of a site was bound to another identity.
     SiteMoved = "site moved",
+    /// A site was distrusted, or is trusted again.
+    SiteTrust = "site trust",
+    /// A rotation of the root came to another phase.
+    RootRotated = "root rotated",
+    /// A store's certificate has less than a third of its life left.
+    CertificateEnding = "certificate ending",
+    /// A store did not take the certificate, key or bundle that it found, and goes on with those that it has.
+    TrustRefused = "trust refused",
 }
 
 impl TryFrom<v1::ListEventsResponse> for Events {

@@ -12,7 +12,7 @@ const MAX_LABEL: usize = 63;
 /// Kubernetes labels the pods of a StatefulSet with its name, a dash and a hash of ten letters.
 const MAX_SET_NAME: usize = MAX_LABEL - 11;
 /// A name in DNS is at most this long.
-const MAX_HOST: usize = 253;
+pub(super) const MAX_HOST: usize = 253;
 
 /// A name is not one, or is too long once expanded.
 #[derive(thiserror::Error, PartialEq, Eq, Debug, Clone)]
@@ -90,10 +90,7 @@ pub fn check(fleet: &Fleet, findings: &mut Findings<'_>) {
     if let Connectivity::Loadbalancer { zone, .. } = &fleet.connectivity {
         domain(zone, at("connectivity").key("zone"), findings);
     }
-    if let Trust::Mtls { domain: name, issuer, .. } = &fleet.trust {
-        domain(name, at("trust").key("domain"), findings);
-        domain(&issuer.name, at("trust").key("issuer").key("name"), findings);
-    }
+    of_trust(fleet, findings);
     for (index, site) in fleet.sites.iter().enumerate() {
         let path = at("sites").item(index);
         label(&site.name, false, path.key("name"), findings);
@@ -111,6 +108,25 @@ pub fn check(fleet: &Fleet, findings: &mut Findings<'_>) {
         }
     }
     collisions(fleet, findings);
+}
+
+/// What certificates are found by.
+fn of_trust(fleet: &Fleet, findings: &mut Findings<'_>) {
+    let path = |key: &str| at("trust").key(key);
+    if let Some(name) = fleet.trust.domain() {
+        domain(name, path("domain"), findings);
+    }
+    match &fleet.trust {
+        Trust::Secret { secret: Some(secret), .. } => domain(secret, path("secret"), findings),
+        Trust::CertManager { issuer, .. } => domain(&issuer.name, path("issuer").key("name"), findings),
+        Trust::Insecure | Trust::Secret { .. } => {}
+    }
+    if let Some(bundle) = fleet.trust.bundle() {
+        domain(&bundle.config_map, path("bundle").key("configMap"), findings);
+    }
+    if let Some(certificate) = &fleet.observability.certificate {
+        domain(certificate, at("observability").key("certificate"), findings);
+    }
 }
 
 fn label(name: &str, letter_first: bool, path: Path, findings: &mut Findings<'_>) {

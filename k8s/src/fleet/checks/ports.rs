@@ -1,4 +1,4 @@
-//! Every store listens on four ports.
+//! Every store listens on four ports, and on one more for metrics where they are encrypted.
 
 use crate::fleet::at;
 use crate::fleet::finding::Findings;
@@ -37,8 +37,10 @@ pub fn check(fleet: &Fleet, findings: &mut Findings<'_>) {
         ("stores", ports.stores),
         ("heartbeats", ports.heartbeats()),
         ("http", ports.http),
+        ("metrics", ports.metrics),
     ];
-    for (index, (right, port)) in used.into_iter().enumerate() {
+    let in_use = if fleet.trust.is_in_force() { used.len() } else { used.len() - 1 };
+    for (index, (right, port)) in used.into_iter().take(in_use).enumerate() {
         let key = if right == "heartbeats" { "stores" } else { right };
         if port == 0 {
             findings.error(path(key), PortsProblem::Zero);

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_placement::StoreRecord;
+use holdfast_placement::{SiteTrust, StoreRecord};
 use holdfast_types::{Incarnation, SiteName, StoreId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,19 @@ struct File {
     /// Older programs do not know of it, and take such a store for one that is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     forgotten: Vec<FileForgotten>,
+    /// Older programs do not know of it, and leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sites: Vec<FileSite>,
+}
+
+/// A site that was distrusted once; a time that is 0 never was.
+#[derive(Serialize, Deserialize)]
+struct FileSite {
+    site: String,
+    #[serde(default)]
+    distrusted_at: u64,
+    #[serde(default)]
+    restored_at: u64,
 }
 
 /// A store that the fleet has forgotten.
@@ -61,6 +74,8 @@ pub struct Kept {
     pub hearsay: BTreeSet<StoreId>,
     /// Stores that were forgotten; of their records only who they were and when it ended.
     pub forgotten: Vec<StoreRecord>,
+    /// What was said of sites that were distrusted once: it must hold after a restart, whoever is there to ask.
+    pub sites: Vec<SiteTrust>,
 }
 
 /// A file that is of no use.
@@ -101,6 +116,12 @@ impl Kept {
                 Err(why) => left_out.push(format!("a store that was forgotten: {why}")),
             }
         }
+        for stored in file.sites.into_iter().take(limits::SITES_DOUBTED) {
+            match stored.into_trust() {
+                Ok(said) => kept.sites.push(said),
+                Err(why) => left_out.push(format!("a site that was distrusted: {why}")),
+            }
+        }
         // The last place of a store is the one in use: see `encode`.
         for stored in file.stores.into_iter().rev().take(limits::ADDRESSED_STORES * limits::ADDRESSES_PER_STORE) {
             let is_hearsay = stored.hearsay;
@@ -126,7 +147,8 @@ impl Kept {
             |claim: &Claim| FileStore { hearsay: self.hearsay.contains(&claim.store), ..FileStore::from(claim) };
         let stores = self.claims.iter().rev().map(stored).collect();
         let forgotten = self.forgotten.iter().map(FileForgotten::from).collect();
-        let file = File { version: VERSION, stores, forgotten };
+        let sites = self.sites.iter().map(FileSite::from).collect();
+        let file = File { version: VERSION, stores, forgotten, sites };
         serde_json::to_vec_pretty(&file).expect("texts and numbers under names that are texts")
     }
 }
@@ -149,6 +171,27 @@ impl From<&StoreRecord> for FileForgotten {
     fn from(record: &StoreRecord) -> Self {
         let at = record.forgotten_at.unwrap_or_default();
         Self { store: record.store.0, site: record.site.to_string(), at: at.0 }
+    }
+}
+
+impl From<&SiteTrust> for FileSite {
+    fn from(said: &SiteTrust) -> Self {
+        let at = |at: Option<Timestamp>| at.unwrap_or_default().0;
+        Self { site: said.site.to_string(), distrusted_at: at(said.distrusted_at), restored_at: at(said.restored_at) }
+    }
+}
+
+impl FileSite {
+    fn into_trust(self) -> Result<SiteTrust, String> {
+        let at = |raw| {
+            let at = Timestamp::bounded(raw).map_err(|bad| bad.to_string())?;
+            Ok::<_, String>((at != Timestamp::ZERO).then_some(at))
+        };
+        Ok(SiteTrust {
+            site: SiteName::new(&self.site)?,
+            distrusted_at: at(self.distrusted_at)?,
+            restored_at: at(self.restored_at)?,
+        })
     }
 }
 
@@ -192,6 +235,12 @@ mod tests {
         }
     }
 
+    fn said(site: &str, distrusted_at: u64, restored_at: u64) -> SiteTrust {
+        let at = |at: u64| (at > 0).then_some(Timestamp(at));
+        let site = SiteName::new(site).unwrap();
+        SiteTrust { site, distrusted_at: at(distrusted_at), restored_at: at(restored_at) }
+    }
+
     #[test]
     fn what_is_written_down_is_read_in_the_order_that_it_had() {
         let gone =
@@ -200,6 +249,7 @@ mod tests {
             claims: vec![claim(2, 7, "in-use"), claim(2, 7, "other"), claim(3, 1, "c")],
             hearsay: [StoreId(3)].into(),
             forgotten: vec![gone],
+            sites: vec![said("a", 70, 80), said("b", 90, 0)],
         };
         let (again, left_out) = Kept::decode(&kept.encode()).unwrap();
         assert_eq!((again, left_out), (kept, vec![]));
@@ -216,11 +266,13 @@ mod tests {
                 {{"store":2,"site":"a\u001b","client":"h:1","store_to_store":"h:2"}},
                 {{"store":2,"site":"a","incarnation":{largest},"client":"h:1","store_to_store":"h:2"}},
                 {{"store":3,"site":"a","client":"h:1","store_to_store":"h:2"}}],
-              "forgotten":[{{"store":4,"site":"a","at":{largest}}},{{"store":0,"site":"a","at":1}}]}}"#
+              "forgotten":[{{"store":4,"site":"a","at":{largest}}},{{"store":0,"site":"a","at":1}}],
+              "sites":[{{"site":"A b","distrusted_at":1}},{{"site":"c","distrusted_at":{largest}}},{{"site":"b","distrusted_at":7}}]}}"#
         );
         let (kept, left_out) = Kept::decode(text.as_bytes()).unwrap();
-        assert_eq!(kept, Kept { claims: vec![claim(3, 0, "h")], ..Kept::default() });
-        assert_eq!(left_out.len(), 7, "{left_out:?}");
+        let expected = Kept { claims: vec![claim(3, 0, "h")], sites: vec![said("b", 7, 0)], ..Kept::default() };
+        assert_eq!(kept, expected);
+        assert_eq!(left_out.len(), 9, "{left_out:?}");
     }
 
     #[test]

@@ -5,6 +5,8 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use holdfast_engine::{SnapshotFile, SnapshotId, SnapshotManifest};
 use holdfast_proto::convert::common::{key, outcome, required};
@@ -12,6 +14,7 @@ use holdfast_proto::convert::{BadMessage, check_count};
 use holdfast_proto::v1::{self, store_message::Body};
 use holdfast_replica::{AdminRequest, MembershipChange, RaftEnvelope, Stamp};
 use holdfast_types::bounds::{at_most, cut};
+use holdfast_types::principal::BadIdentity;
 use holdfast_types::{
     Generation, Incarnation, RangeDescriptor, RangeId, RangeRequest, ReplicaId, SiteName, StoreId, Term, Timestamp,
     limits,
@@ -21,6 +24,7 @@ use prost::Message as _;
 use super::{CallId, RangeHint, RangeReport, SnapshotState, StoreMessage, StoreReport};
 use crate::core::effect::AdminOutcome;
 use crate::core::permit::Authority;
+use crate::core::records::{site_trust, site_trust_of};
 use crate::core::report_parts::ReportPart;
 
 type Converted<T> = Result<T, BadMessage>;
@@ -31,13 +35,11 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
         StoreMessage::Unled { range, term } => Body::Unled(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::UnledNoted { range, term } => Body::UnledNoted(v1::Unled { range_id: range.0, term: term.0 }),
         StoreMessage::AskLeader { range, term } => Body::AskLeader(v1::Unled { range_id: range.0, term: term.0 }),
-        StoreMessage::Forward { id, request, authority, timeout_ms, hops } => Body::Forward(v1::Forward {
-            forward_id: id.0,
-            request: Some(request.into()),
-            timeout_ms,
-            hops,
-            author: author_of(authority).into(),
-        }),
+        StoreMessage::Forward { id, request, authority, timeout_ms, hops } => {
+            let (author, principal) = author_of(&authority);
+            let (forward_id, request, author) = (id.0, Some(request.into()), author.into());
+            Body::Forward(v1::Forward { forward_id, request, timeout_ms, hops, author, principal })
+        }
         StoreMessage::ForwardAnswer { id, outcome, fleet_now, hints } => Body::ForwardAnswer(v1::ForwardAnswer {
             forward_id: id.0,
             response: Some(outcome.into()),
@@ -63,11 +65,14 @@ pub(super) fn body_of(message: StoreMessage) -> Body {
             }),
         }),
         StoreMessage::Report(report) => Body::Report(report_of(*report)),
-        StoreMessage::ReportAnswer { leader, directory_version, directory } => Body::ReportAnswer(v1::ReportAnswer {
-            leader_store_id: leader.map_or(0, |s| s.0),
-            directory_version,
-            directory,
-        }),
+        StoreMessage::ReportAnswer { leader, directory_version, directory, sites } => {
+            Body::ReportAnswer(v1::ReportAnswer {
+                leader_store_id: leader.map_or(0, |s| s.0),
+                directory_version,
+                directory,
+                sites: sites.iter().map(site_trust_of).collect(),
+            })
+        }
         StoreMessage::SnapshotOffer { envelope, manifest } => Body::SnapshotOffer(v1::SnapshotOffer {
             envelope: Some(raft_of(envelope)),
             manifest: Some(manifest_of(*manifest)),
@@ -105,13 +110,9 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
         }
         Body::Forward(m) => {
             let request = required(m.request, "request")?.try_into()?;
-            StoreMessage::Forward {
-                id: CallId(m.forward_id),
-                authority: authority_of(m.author, &request)?,
-                request,
-                timeout_ms: timeout_of(m.timeout_ms),
-                hops: m.hops.min(limits::MAX_HOPS),
-            }
+            let authority = authority_of(m.author, &m.principal, &request)?;
+            let (timeout_ms, hops) = (timeout_of(m.timeout_ms), m.hops.min(limits::MAX_HOPS));
+            StoreMessage::Forward { id: CallId(m.forward_id), authority, request, timeout_ms, hops }
         }
         Body::ForwardAnswer(m) => StoreMessage::ForwardAnswer {
             id: CallId(m.forward_id),
@@ -138,10 +139,12 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
         Body::Report(m) => StoreMessage::Report(Box::new(store_report_of(m)?)),
         Body::ReportAnswer(m) => {
             check_count("stores of a fleet", m.directory.len(), limits::MAX_STORE_RECORDS)?;
+            check_count("sites that were distrusted", m.sites.len(), limits::SITES_DOUBTED)?;
             StoreMessage::ReportAnswer {
                 leader: some_store(m.leader_store_id)?,
                 directory_version: m.directory_version,
                 directory: m.directory,
+                sites: m.sites.iter().map(site_trust).collect::<Result<_, _>>()?,
             }
         }
         Body::SnapshotOffer(m) => StoreMessage::SnapshotOffer {
@@ -165,15 +168,24 @@ pub(super) fn message_of(body: Body) -> Converted<StoreMessage> {
     })
 }
 
-fn author_of(authority: Authority) -> v1::Author {
+fn author_of(authority: &Authority) -> (v1::Author, String) {
     match authority {
-        Authority::Client => v1::Author::Client,
-        Authority::Fleet => v1::Author::Fleet,
+        Authority::Client => (v1::Author::Client, String::new()),
+        Authority::Principal(principal) => (v1::Author::Client, principal.to_string()),
+        Authority::Fleet => (v1::Author::Fleet, String::new()),
     }
 }
 
-fn authority_of(author: i32, request: &RangeRequest) -> Converted<Authority> {
+fn authority_of(author: i32, principal: &str, request: &RangeRequest) -> Converted<Authority> {
     match v1::Author::try_from(author) {
+        Ok(v1::Author::Client) if !principal.is_empty() => {
+            let principal = principal.parse().map_err(|bad: BadIdentity| BadMessage::malformed(bad.to_string()))?;
+            Ok(Authority::Principal(Arc::new(principal)))
+        }
+        // Somebody in particular is neither the fleet nor an author that is not told.
+        Ok(_) if !principal.is_empty() => {
+            Err(BadMessage::malformed(format!("a request of author {author} names a principal")))
+        }
         Ok(v1::Author::Client) => Ok(Authority::Client),
         Ok(v1::Author::Fleet) => Ok(Authority::Fleet),
         Ok(v1::Author::Unspecified) => Ok(Authority::unsaid(request)),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_placement::view::StoreView;
-use holdfast_placement::{FleetView, RangeLoad, RangeView, StoreRecord};
-use holdfast_types::{Moment, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, StoreId, limits};
+use holdfast_placement::{FleetView, RangeLoad, RangeView, SiteTrust, StoreRecord};
+use holdfast_types::{Moment, RangeDescriptor, RangeId, ReplicaDescriptor, ReplicaId, SiteName, StoreId, limits};
 
 use crate::core::load::Load;
 use crate::core::message::{RangeReport, StoreReport};
@@ -60,6 +60,8 @@ pub(super) struct Known {
     ranges: BTreeMap<RangeId, Arc<RangeFacts>>,
     /// None where nothing is damaged.
     damaged: BTreeMap<WorkerName, Arc<Damaged>>,
+    /// Sites whose stores count as lost, whatever they report.
+    distrusted: BTreeSet<SiteName>,
 }
 
 /// What one worker of a store reported.
@@ -112,7 +114,7 @@ fn faded(load: RangeLoad) -> RangeLoad {
 impl Facts {
     pub(super) fn new(lost: BTreeMap<StoreId, Moment>, now: Moment) -> Self {
         let (stores, ranges, damaged) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let known = Known { since: now, lost, stores, ranges, damaged };
+        let known = Known { since: now, lost, stores, ranges, damaged, distrusted: BTreeSet::new() };
         Self {
             known,
             strangers: BTreeSet::new(),
@@ -130,6 +132,11 @@ impl Facts {
         self.takes = TAKEN_PER_ROUND;
         self.take_in();
         TAKEN_PER_ROUND - self.takes
+    }
+
+    /// What was said of sites.
+    pub(super) fn distrust(&mut self, sites: &[SiteTrust]) {
+        self.known.distrusted = holdfast_placement::trust::distrusted(sites);
     }
 
     /// True when reports wait to be taken in.
@@ -305,7 +312,10 @@ impl Facts {
     pub(super) fn awaited(&self, now: Moment) -> Option<StoreId> {
         let is_known = |store: StoreId, worker| self.workers.get(&(store, worker)).is_some_and(|known| known.is_known);
         let stores = &self.known.stores;
-        let alive = stores.iter().filter(|(_, known)| now.since(known.last_at) < SILENT_AFTER);
+        let is_heard = |known: &StoreFacts| {
+            now.since(known.last_at) < SILENT_AFTER && !self.known.distrusted.contains(&known.report.site)
+        };
+        let alive = stores.iter().filter(|(_, known)| is_heard(known));
         let mut awaited = alive.filter(|(store, known)| (0..known.report.workers).any(|w| !is_known(**store, w)));
         awaited.next().map(|(store, _)| *store)
     }
@@ -348,6 +358,7 @@ impl Known {
         for record in stores.iter().filter(|record| !record.is_forgotten()) {
             view.stores.insert(record.store, self.store_view(record, asked_at, now));
         }
+        view.distrust(&self.distrusted);
         view
     }
 
@@ -398,6 +409,7 @@ impl Known {
             disk_total_bytes: report.disk_total_bytes,
             disk_free_bytes: report.disk_free_bytes,
             disk_ok: report.disk_ok,
+            distrusted: false,
         }
     }
 }

@@ -158,6 +158,26 @@ fn hear(facts: &mut Facts, departing: &mut Departing, ranges: u64, lost: Option<
 }
 
 #[test]
+fn stores_of_a_distrusted_site_are_lost_at_once_whatever_they_report() {
+    let (site, limits) = (SiteName::new("b").unwrap(), MoveLimits::default());
+    let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);
+    let records = [record(3, None), StoreRecord { site: site.clone(), ..record(4, None) }];
+    let look = |facts: &mut Facts| {
+        for store in [3, 4] {
+            facts.report(says(store), Moment(1));
+        }
+        let view = facts.known.view((&records, Moment(2)), Moment(2));
+        [3, 4].map(|store| (view.is_alive(StoreId(store)), view.is_lost(StoreId(store), &limits)))
+    };
+    assert_eq!(look(&mut facts), [(true, false), (true, false)]);
+    let said = SiteTrust { distrusted_at: Some(Timestamp(7)), ..SiteTrust::never_doubted(site) };
+    facts.distrust(std::slice::from_ref(&said));
+    assert_eq!(look(&mut facts), [(true, false), (false, true)]);
+    facts.distrust(&[SiteTrust { restored_at: Some(Timestamp(8)), ..said }]);
+    assert_eq!(look(&mut facts), [(true, false), (true, false)]);
+}
+
+#[test]
 fn a_report_that_lost_a_part_is_a_sign_of_life_and_says_nothing_of_ranges() {
     let at = |seconds| Moment::ZERO.after(Duration::from_secs(seconds));
     let mut facts = Facts::new(BTreeMap::new(), Moment::ZERO);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_placement::{Policies, Policy, StateKey, StoreRecord};
+use holdfast_placement::{Policies, Policy, SiteTrust, StateKey, StoreRecord};
 use holdfast_types::{
     Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response,
     Row, StoreId, limits,
@@ -12,9 +12,9 @@ use holdfast_types::{
 
 use super::PlacementTask;
 use super::facts::Facts;
-use crate::core::records::{decode_policy, decode_range, decode_store, encode_range, encode_store};
+use crate::core::records::{decode_policy, decode_range, decode_site, decode_store, encode_range, encode_store};
 
-/// How often the list of stores is read again.
+/// How often the lists of stores, sites and policies are read again.
 const STORES_EVERY: Duration = Duration::from_secs(2);
 /// Descriptors written at a time, all in one batch,
 const RANGES_PER_WRITE: usize = 1_024;
@@ -29,6 +29,11 @@ pub(super) struct Records {
     stores_asked_at: Moment,
     read_stores_at: Moment,
     ranges: Option<BTreeMap<RangeId, RangeDescriptor>>,
+    /// What was said of sites; `None`: not read yet.
+    sites: Option<Vec<SiteTrust>>,
+    /// The same, while it was not taken.
+    new_sites: Option<Vec<SiteTrust>>,
+    read_sites_at: Moment,
     policies: BTreeMap<KeyspaceId, Policy>,
     read_policies_at: Moment,
     /// What is wrong with policies, as last told.
@@ -45,6 +50,7 @@ pub(super) struct Records {
 enum Call {
     Stores(Moment, BTreeMap<StoreId, StoreRecord>),
     Ranges(BTreeMap<RangeId, RangeDescriptor>),
+    Sites(Vec<SiteTrust>),
     Policies(Vec<(Key, Bytes)>),
     Write(Vec<RangeDescriptor>),
 }
@@ -55,6 +61,7 @@ impl Call {
         match self {
             Self::Stores(..) => Some(StateKey::all_stores()),
             Self::Ranges(_) => Some(StateKey::all_ranges()),
+            Self::Sites(_) => Some(StateKey::all_sites()),
             Self::Policies(_) => Some(StateKey::all_policies()),
             Self::Write(_) => None,
         }
@@ -71,6 +78,10 @@ impl Call {
                 let read = rows.iter().filter_map(|row| decode_range(&row.value.value).ok());
                 ranges.extend(read.map(|descriptor| (descriptor.range, descriptor)));
             }
+            Self::Sites(sites) => {
+                let read = rows.iter().filter_map(|row| decode_site(&row.value.value).ok());
+                sites.extend(read.map(|record| record.trust()).filter(|said| !said.is_untouched()));
+            }
             Self::Policies(policies) => policies.extend(rows.into_iter().map(|row| (row.key, row.value.value))),
             Self::Write(_) => {}
         }
@@ -78,9 +89,9 @@ impl Call {
 }
 
 impl Records {
-    /// True when there is enough to plan by.
+    /// True when there is enough to plan by: without what was said of sites, something would be copied to who is not believed.
     pub(super) fn are_known(&self) -> bool {
-        self.stores.is_some()
+        self.stores.is_some() && self.sites.is_some()
     }
 
     /// Whether a store is on record; `None` while no records are known.
@@ -105,6 +116,10 @@ impl Records {
         if due && !self.calls.values().any(|call| matches!(call, Call::Stores(..))) {
             self.read_stores_at = now.after(STORES_EVERY);
             tasks.push(self.ask(next_call, Call::Stores(now, BTreeMap::new()), scan(StateKey::all_stores())));
+        }
+        if self.read_sites_at <= now && !self.calls.values().any(|call| matches!(call, Call::Sites(_))) {
+            self.read_sites_at = now.after(STORES_EVERY);
+            tasks.push(self.ask(next_call, Call::Sites(Vec::new()), scan(StateKey::all_sites())));
         }
         if self.read_policies_at <= now && !self.calls.values().any(|call| matches!(call, Call::Policies(_))) {
             self.read_policies_at = now.after(STORES_EVERY);
@@ -140,6 +155,7 @@ impl Records {
                 }
             }
             (Call::Stores(..), _) => self.read_stores_at = now.after(limits::REPORT_EVERY),
+            (Call::Sites(_), _) => self.read_sites_at = now.after(limits::REPORT_EVERY),
             // Asked again with the next tick.
             (Call::Ranges(_) | Call::Policies(_) | Call::Write(_), _) => {}
         }
@@ -153,9 +169,26 @@ impl Records {
                 self.stores_asked_at = asked_at;
             }
             Call::Ranges(ranges) => self.ranges = Some(ranges),
+            Call::Sites(sites) => self.take_all_sites(sites),
             Call::Policies(rows) => self.take_policies(rows.iter().map(|(key, value)| (key, value))),
             Call::Write(_) => {}
         }
+    }
+
+    /// More than every store remembers are cut: those of which the last was said first, and whoever is distrusted last.
+    fn take_all_sites(&mut self, mut sites: Vec<SiteTrust>) {
+        sites.sort_by_key(|said| std::cmp::Reverse((said.is_distrusted(), said.said_at())));
+        sites.truncate(limits::SITES_DOUBTED);
+        sites.sort();
+        if self.sites.as_ref() != Some(&sites) {
+            self.new_sites = Some(sites.clone());
+            self.sites = Some(sites);
+        }
+    }
+
+    /// What was said of sites, when it is something else than what was taken last.
+    pub(super) fn take_sites(&mut self) -> Option<Vec<SiteTrust>> {
+        self.new_sites.take()
     }
 
     /// A record that cannot be read, or makes no sense, is complained of once, and the keyspace keeps what it had.

@@ -27,7 +27,7 @@ impl Worker {
         let look_at = open.deadline.min(cx.now.after(limits::FORWARD_LOOK_EVERY));
         let message = match open.asked.clone() {
             Asked::Data(asked) => {
-                let authority = asked.authority();
+                let authority = asked.authority().clone();
                 StoreMessage::Forward { id, request: asked.into_request(), authority, timeout_ms, hops }
             }
             Asked::Admin(range, request) => StoreMessage::Admin { id, range, request, timeout_ms, hops },

@@ -15,6 +15,7 @@ use super::{Cx, Held, Worker};
 use crate::core::load::Load;
 use crate::core::message::StoreMessage;
 use crate::core::permit::{Authority, Permitted};
+use crate::core::rights::Asker;
 
 impl Worker {
     pub(super) fn take_message(
@@ -35,7 +36,7 @@ impl Worker {
             StoreMessage::UnledNoted { range, term } => self.unled.noted(from, range, term),
             StoreMessage::AskLeader { range, term } => self.asked_whether_it_leads(from, range, term),
             StoreMessage::Forward { id, request, authority, timeout_ms, hops } => {
-                let request = Permitted::check(request, authority);
+                let request = Permitted::check(request, &Asker::of(authority, &self.rights));
                 self.take_forward(from, id, request, timeout_ms, hops, cx);
             }
             StoreMessage::ForwardAnswer { id, outcome, hints, .. } => {
@@ -48,8 +49,8 @@ impl Worker {
             }
             StoreMessage::AdminAnswer { id, outcome } => self.admin_answered(from, id, outcome, cx),
             StoreMessage::Report(report) => self.take_report(from, *report, cx),
-            StoreMessage::ReportAnswer { leader, directory_version, directory } => {
-                self.report_answered(from, leader, directory_version, &directory);
+            StoreMessage::ReportAnswer { leader, directory_version, directory, sites } => {
+                self.report_answered(from, leader, directory_version, &directory, sites);
             }
             StoreMessage::SnapshotOffer { envelope, manifest } => self.take_offer(from, envelope, *manifest, cx),
             StoreMessage::SnapshotChunk { range, snapshot, file, offset, data, last } => {
@@ -206,8 +207,8 @@ impl Worker {
     }
 }
 
-/// Questions and requests of clients, which do no harm; reports, by which placement finds stores that it does not know; and answers, which
-/// count only where they were waited for.
+/// Questions, and requests of clients whom nobody knows, which do no harm; reports, by which placement finds stores that it does not know; and
+/// answers, which count only where they were waited for. Who in particular asks, only a store of the fleet is believed.
 fn is_for_anybody(message: &StoreMessage) -> bool {
     match message {
         StoreMessage::Forward { authority, .. } => *authority == Authority::Client,

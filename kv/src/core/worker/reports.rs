@@ -3,9 +3,11 @@
 //! Every worker reports to the worker of its own store that the system range falls to; that one passes reports on to the leader.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_placement::SiteTrust;
 use holdfast_replica::StoreView;
 use holdfast_types::{LogIndex, Moment, RangeId, StoreId, limits};
 
@@ -14,10 +16,11 @@ use crate::core::desk::{Asked, Origin};
 use crate::core::effect::Effect;
 use crate::core::load::Rates;
 use crate::core::message::{RangeHint, RangeReport, StoreMessage, StoreReport};
-use crate::core::permit::{Authority, Permitted};
+use crate::core::permit::Permitted;
 use crate::core::placement_loop::{PlacementTask, Planned};
 use crate::core::records::{decode_store, encode_store};
 use crate::core::report_parts::{Ranges, ReportPart};
+use crate::core::rights::Asker;
 use crate::core::routing::worker_of;
 
 /// A follower with fewer entries to go than this has caught up.
@@ -223,7 +226,8 @@ impl Worker {
         } else {
             stores.iter().map(|record| encode_store(&record.told())).collect()
         };
-        let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory };
+        let sites = if asks { self.placement.sites().to_vec() } else { Vec::new() };
+        let message = StoreMessage::ReportAnswer { leader, directory_version: version, directory, sites };
         self.send(from, message);
     }
 
@@ -235,6 +239,7 @@ impl Worker {
         leader: Option<StoreId>,
         version: u64,
         directory: &[Bytes],
+        sites: Vec<SiteTrust>,
     ) {
         if !self.reported_to.contains_key(&from) {
             return;
@@ -247,11 +252,14 @@ impl Worker {
         if stores.len() == directory.len() && self.placement.learn_directory(version, stores) {
             self.tell_directory();
         }
+        if self.placement.learn_sites(sites) {
+            self.out.push(Effect::Sites(Arc::clone(self.placement.sites())));
+        }
     }
 
     fn tell_directory(&mut self) {
-        let stores = std::sync::Arc::clone(self.placement.directory().1);
-        self.set_directory(std::sync::Arc::clone(&stores));
+        let stores = Arc::clone(self.placement.directory().1);
+        self.set_directory(Arc::clone(&stores));
         self.out.push(Effect::Directory(stores));
     }
 
@@ -264,7 +272,7 @@ impl Worker {
         let deadline = cx.now.after(limits::DEFAULT_DEADLINE);
         for task in tasks {
             let (call, asked) = match task {
-                PlacementTask::Ask { call, request } => match Permitted::check(request, Authority::Fleet) {
+                PlacementTask::Ask { call, request } => match Permitted::check(request, &Asker::fleet()) {
                     Ok(request) => (call, Asked::Data(request)),
                     Err(rejected) => {
                         self.placement.answered(call, Err(rejected), cx.now);
@@ -278,6 +286,10 @@ impl Worker {
                 }
                 PlacementTask::Directory(_) => {
                     self.tell_directory();
+                    continue;
+                }
+                PlacementTask::Sites(sites) => {
+                    self.out.push(Effect::Sites(sites));
                     continue;
                 }
                 PlacementTask::Complain(what) => {

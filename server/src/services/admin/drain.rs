@@ -32,7 +32,7 @@ use crate::system;
 const MAX_TRIES: usize = 16;
 
 /// What the fleet says of itself at the moment.
-struct Look {
+pub(super) struct Look {
     stores: BTreeMap<StoreId, v1::StoreStatus>,
     heard: BTreeSet<StoreId>,
     ranges: Vec<(RangeDescriptor, Option<StoreId>, u64)>,
@@ -59,7 +59,7 @@ impl Look {
     }
 
     /// The fleet as placement sees it, but for loads of single ranges, which only their leaders know.
-    fn view(&self, members: &[StoreRecord]) -> FleetView {
+    pub(super) fn view(&self, members: &[StoreRecord]) -> FleetView {
         let mut view = FleetView::new(Moment::ZERO);
         for record in members {
             view.stores.insert(record.store, store_view(record, self.stores.get(&record.store)));
@@ -184,13 +184,7 @@ impl AdminService {
         if let Some(record) = leaving.iter().find(|record| !look.lives(record.store)) {
             return Err(dead(record.store));
         }
-        let policies = system::rows(running, StateKey::all_policies(), system::PATIENCE).await.map_err(to_status)?;
-        let policies = policies.into_iter().filter_map(|(key, value)| match StateKey::parse(&key) {
-            // One that cannot be read is not used by placement either, which complains of it.
-            Some(StateKey::Policy(keyspace)) => Some((keyspace, records::decode_policy(&value).ok()?)),
-            _ => None,
-        });
-        let policies = Policies::default().overlaid(&policies.collect());
+        let policies = policies(running).await.map_err(to_status)?;
         let members: Vec<_> = known.iter().filter(|record| !record.is_forgotten()).cloned().collect();
         let stores: BTreeSet<_> = leaving.iter().map(|record| record.store).collect();
         // One at a time, and not in the way of other tasks: it goes through all ranges.
@@ -208,7 +202,7 @@ impl AdminService {
     }
 
     /// Asks every store how it is and what it holds.
-    async fn look_for_drain(&self, running: &Running) -> Result<Look, Status> {
+    pub(super) async fn look_for_drain(&self, running: &Running) -> Result<Look, Status> {
         let (gathered, (ranges, _)) = tokio::try_join!(self.statuses(running), self.all_ranges(running))?;
         let mut stores = BTreeMap::from([(running.store_id, self.own_status(running))]);
         for (store, answer) in gathered.answers {
@@ -225,6 +219,17 @@ impl AdminService {
         let ranges = ranges.into_iter().filter_map(understood).collect();
         Ok(Look { stores, heard, ranges, silent: gathered.silent })
     }
+}
+
+/// The policies that are on record.
+pub(super) async fn policies(running: &Running) -> Result<Policies, Rejected> {
+    let rows = system::rows(running, StateKey::all_policies(), system::PATIENCE).await?;
+    let policies = rows.into_iter().filter_map(|(key, value)| match StateKey::parse(&key) {
+        // One that cannot be read is not used by placement either, which complains of it.
+        Some(StateKey::Policy(keyspace)) => Some((keyspace, records::decode_policy(&value).ok()?)),
+        _ => None,
+    });
+    Ok(Policies::default().overlaid(&policies.collect()))
 }
 
 async fn write(running: &Running, guarded: Vec<Condition>, marked: &[StoreRecord]) -> Result<bool, Rejected> {

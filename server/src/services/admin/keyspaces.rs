@@ -13,7 +13,7 @@ use holdfast_kv::core::records;
 use holdfast_placement::{KeyspaceRecord, StateKey};
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
-use holdfast_types::{Condition, Expected, KeyspaceId, KeyspaceName, Rejected, Timestamp, limits};
+use holdfast_types::{Condition, Expected, Key, KeyRange, KeyspaceId, KeyspaceName, Rejected, Timestamp, limits};
 use parking_lot::Mutex;
 use tonic::Status;
 
@@ -92,6 +92,11 @@ async fn try_create(running: &Running, name: KeyspaceName) -> Result<Option<Keys
         system::put(key, records::encode_keyspace(&record)),
     ];
     Ok(system::write(running, conditions, mutations).await?.then_some(record))
+}
+
+/// All keys of a keyspace.
+pub(super) fn bounds_of(keyspace: KeyspaceId) -> KeyRange {
+    KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) }
 }
 
 fn message(record: &KeyspaceRecord) -> v1::Keyspace {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_proto::careful::Careful;
+use holdfast_client::channel::StoreChannel;
 use holdfast_proto::convert::admin::is_plausible;
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
@@ -36,7 +36,7 @@ impl AdminService {
             return Ok(v1::ListEventsResponse { events, more, silent: Vec::new() });
         }
         let asked = v1::ListEventsRequest { only_this_store: true, ..request };
-        let call = move |mut client: AdminClient<Careful>| async move { client.list_events(asked).await };
+        let call = move |mut client: AdminClient<StoreChannel>| async move { client.list_events(asked).await };
         // Each answer may be large, and there may be many: what is beyond the limit is let go as they come.
         let take = |_, answer: v1::ListEventsResponse| {
             let told = answer.events.into_iter().filter(is_plausible).take(limit);

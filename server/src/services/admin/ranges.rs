@@ -19,8 +19,8 @@ use holdfast_types::bounds;
 use holdfast_types::{Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeId, StoreId, Term, limits};
 use tonic::Status;
 
-use super::AdminService;
-use super::keyspaces;
+use super::keyspaces::{self, bounds_of};
+use super::{AdminService, Sight};
 use crate::running::Running;
 
 /// Ranges of one answer when the caller names no limit, and at most.
@@ -79,21 +79,24 @@ struct Details {
 }
 
 impl AdminService {
-    /// A page of ranges.
+    /// A page of ranges: of those that the caller may look at.
     pub(super) async fn ranges(
         &self,
         running: &Running,
+        sight: &Sight,
         request: v1::ListRangesRequest,
     ) -> Result<v1::ListRangesResponse, Status> {
         let only_this_store = request.only_this_store;
         let wanted = wanted(running, request.clone()).await?;
         if only_this_store {
-            let (ranges, resume) = own(running, &wanted).await;
+            let (mut ranges, resume) = own(running, &wanted).await;
+            ranges.retain(|range| is_seen(sight, range));
             return Ok(v1::ListRangesResponse { ranges, resume: resume.map(Into::into), silent: Vec::new() });
         }
         let everybody = BTreeSet::new();
         let (merged, names) = tokio::join!(self.merged(running, &wanted, &everybody), self.names.by_id(running));
         let Merged { mut ranges, resume, silent } = merged?;
+        ranges.retain(|range| is_seen(sight, range));
         for range in &mut ranges {
             let start = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.as_ref());
             let keyspace = start.and_then(|bounds| key(bounds.start.clone()).ok()).map(|start| start.keyspace());
@@ -300,8 +303,9 @@ async fn wanted(running: &Running, request: v1::ListRangesRequest) -> Result<Wan
     Ok(wanted)
 }
 
-fn bounds_of(keyspace: KeyspaceId) -> KeyRange {
-    KeyRange { start: Key::bound(keyspace, b""), end: Key::keyspace_end(keyspace) }
+fn is_seen(sight: &Sight, range: &v1::RangeStatus) -> bool {
+    let bounds = range.descriptor.as_ref().and_then(|descriptor| descriptor.bounds.clone());
+    bounds.and_then(|bounds| KeyRange::try_from(bounds).ok()).is_some_and(|bounds| sight.looks_at(&bounds))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::AdminService;
 use crate::others::Gathered;
 use crate::running::Running;
 use crate::services::fitting::{first_of, plausible, short};
+use crate::trust::shown;
 use crate::{others, system};
 
 impl AdminService {
@@ -47,6 +48,7 @@ impl AdminService {
             complaints: running.complaints().iter().take(limits::MAX_SENTENCES).map(complaint).collect(),
             headroom: running.history.headroom().iter().take(limits::MAX_SENTENCES).map(lost_site).collect(),
             hears: running.heard().iter().map(|store| store.0).collect(),
+            trust: self.state.trust().map(|trust| shown::told(&trust.standing(), &running.directory.distrusted())),
             ..known.map(|record| kept(&record)).unwrap_or_default()
         }
     }
@@ -111,6 +113,17 @@ impl AdminService {
         }
         warnings.extend(silent.iter().map(|s| format!("s{} ({}) does not answer: {}", s.store_id, s.site, s.reason)));
         warnings.extend(running.unreached().iter().map(|unreached| format!("{}: {unreached}", running.store_id)));
+        let distrusted = running.directory.distrusted();
+        warnings.extend(
+            distrusted.iter().map(|site| {
+                format!("site {site} is distrusted, and its stores count as lost (`holdfast trust status`)")
+            }),
+        );
+        for said in running.directory.sites_said().iter().filter(|said| said.is_distrusted()) {
+            if let Some(site) = sites.get_mut(said.site.as_str()) {
+                site.distrusted_at = said.distrusted_at.unwrap_or_default().0;
+            }
+        }
         for identity in identities.into_iter().flatten() {
             if let Some(site) = sites.get_mut(identity.label.as_str()) {
                 site.identity = identity.identity.unwrap_or_default();
