@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use holdfast_proto::FLEET_HEADER;
 use holdfast_proto::convert::status::to_status;
-use holdfast_types::{Rejected, limits};
+use holdfast_types::{FleetId, Rejected, limits};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
@@ -48,8 +48,7 @@ pub struct Access {
 impl Access {
     /// Lets a call in, or says why not. Returns the bearer whose token it came with.
     fn admit<B>(&self, request: &mut Request<B>) -> Result<Option<Bearer>, Status> {
-        let fleet = self.state.running().map(|running| running.fleet.to_string());
-        check_fleet(request.headers(), fleet.as_deref())?;
+        check_fleet(request.headers(), self.state.running().map(|running| running.fleet))?;
         // In plain text a token would be a secret told to everybody on the way: it is not looked at, and proves nothing.
         let shown = request.headers_mut().remove(AUTHORIZATION);
         let Some(trust) = self.state.trust() else { return Ok(None) };
@@ -78,13 +77,21 @@ impl Access {
 }
 
 /// Refuses what is meant for another fleet. A store that belongs to none answers for itself.
-fn check_fleet(headers: &HeaderMap, own: Option<&str>) -> Result<(), Status> {
+fn check_fleet(headers: &HeaderMap, own: Option<FleetId>) -> Result<(), Status> {
     match (headers.get(FLEET_HEADER), own) {
-        (Some(meant), Some(own)) if meant.as_bytes() != own.as_bytes() => {
+        (Some(meant), Some(own)) if !is_written(own, meant.as_bytes()) => {
             Err(Status::failed_precondition("the call is meant for another fleet than this store's"))
         }
         _ => Ok(()),
     }
+}
+
+/// True of a fleet as it is written. Comes with every call: so the text is read, and none is made to compare it with.
+fn is_written(fleet: FleetId, text: &[u8]) -> bool {
+    const DIGITS: usize = 32;
+    let is_digit = |c: &u8| c.is_ascii_digit() || (b'a'..=b'f').contains(c);
+    let digits = std::str::from_utf8(text).ok().filter(|_| text.len() == DIGITS && text.iter().all(is_digit));
+    digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()) == Some(fleet.0)
 }
 
 fn bearer(bearers: &Bearers, header: &[u8]) -> Result<Bearer, Status> {
@@ -232,10 +239,17 @@ mod tests {
             meant.map(|meant| headers.insert(FLEET_HEADER, meant.parse().unwrap()));
             headers
         };
-        assert!(check_fleet(&headers(None), Some("0a")).is_ok());
-        assert!(check_fleet(&headers(Some("0a")), Some("0a")).is_ok());
+        let own = FleetId(u128::MAX - 0xa);
+        let written = own.to_string();
+        assert!(check_fleet(&headers(None), Some(own)).is_ok());
+        assert!(check_fleet(&headers(Some(&written)), Some(own)).is_ok());
         assert!(check_fleet(&headers(Some("0a")), None).is_ok(), "it answers itself that it belongs to none");
-        let refused = check_fleet(&headers(Some("0b")), Some("0a")).unwrap_err();
+        let small = FleetId(0xa);
+        assert!(check_fleet(&headers(Some(&small.to_string())), Some(small)).is_ok());
+        for other in ["", "a", "+000000000000000000000000000000a", "0000000000000000000000000000000A", &written] {
+            assert!(check_fleet(&headers(Some(other)), Some(small)).is_err(), "{other}");
+        }
+        let refused = check_fleet(&headers(Some("0b")), Some(own)).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     }
 
