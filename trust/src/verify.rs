@@ -238,6 +238,26 @@ fn no_tls12() -> Error {
     Error::General("a signature of TLS 1.2, which is not spoken here".to_owned())
 }
 
+/// A certificate that was shown, and those that were shown with it.
+type ShownChain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
+
+impl Live {
+    /// Whether today's material proves whoever showed this, and he is one of those whom `wanted` admits.
+    fn judge(
+        &self,
+        (leaf, others): ShownChain<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+        wanted: impl FnOnce(&Principal) -> Result<(), Unfit>,
+    ) -> Result<(), Error> {
+        let today = self.now();
+        let proved = today.material.roots().prove(leaf, others, now, usage).map_err(refusal)?;
+        let principal = &proved.party.principal;
+        let admitted = today.admit(principal).and_then(|()| wanted(principal));
+        admitted.map_err(|unfit| refusal(unfit.into()))
+    }
+}
+
 /// Checks who calls.
 #[derive(Debug)]
 pub(crate) struct CallerCheck {
@@ -261,13 +281,9 @@ impl ClientCertVerifier for CallerCheck {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let today = self.live.now();
-        let proved = today.material.roots().prove(end_entity, intermediates, now, KeyUsage::client_auth());
-        let admitted = proved.and_then(|proved| {
-            let principal = &proved.party.principal;
-            today.admit(principal).and_then(|()| self.callers.admit(principal)).map_err(NotProved::Unfit)
-        });
-        admitted.map(|()| ClientCertVerified::assertion()).map_err(refusal)
+        let shown = (end_entity, intermediates);
+        let judged = self.live.judge(shown, now, KeyUsage::client_auth(), |principal| self.callers.admit(principal));
+        judged.map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -310,13 +326,9 @@ impl ServerCertVerifier for CalleeCheck {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let today = self.live.now();
-        let proved = today.material.roots().prove(end_entity, intermediates, now, KeyUsage::server_auth());
-        let admitted = proved.and_then(|proved| {
-            let principal = &proved.party.principal;
-            today.admit(principal).and_then(|()| self.callee.admit(principal)).map_err(NotProved::Unfit)
-        });
-        admitted.map(|()| ServerCertVerified::assertion()).map_err(refusal)
+        let shown = (end_entity, intermediates);
+        let judged = self.live.judge(shown, now, KeyUsage::server_auth(), |principal| self.callee.admit(principal));
+        judged.map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
