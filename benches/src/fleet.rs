@@ -22,6 +22,7 @@ mod certificates;
 mod moving;
 mod ports;
 mod ranges;
+mod room;
 
 /// How often a state that another process must reach is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(20);
@@ -167,6 +168,7 @@ impl LocalFleet {
     /// Starts every store, founds the fleet on the first if its data knows of none, and waits until all are members and every
     /// range is spread.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        room::ensure(&self.options.dir)?;
         let is_founded = self.stores[0].data_dir.join("directory.json").exists();
         for index in 0..self.stores.len() {
             self.start_store(index)?;
