@@ -442,7 +442,7 @@ fn a_connection_lasts_until_a_while_before_the_first_certificate_expires_and_end
             principal: Arc::new("spiffe://f.example/client/x".parse().unwrap()),
             issued_at: now + left - lives,
             expires_at: now + left,
-            fingerprint: holdfast_trust::Fingerprint([0; 32]),
+            fingerprint: holdfast_types::Fingerprint([0; 32]),
         }
     };
     let now = SystemTime::UNIX_EPOCH + HOUR * 1_000;

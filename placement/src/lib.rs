@@ -42,5 +42,5 @@ pub use state::{
     admit_store, check_identity, move_site,
 };
 pub use tokens::{TokenRecord, TokenUse};
-pub use trust::{CannotChangeTrust, RootPrint, Rotation, RotationPhase, SiteTrust, change_trust};
+pub use trust::{CannotChangeTrust, Rotation, SiteTrust, change_trust};
 pub use view::{FleetView, RangeLoad, RangeView, StoreView};

@@ -7,9 +7,8 @@
 //! stores show then decides whether the next phase may begin.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use holdfast_types::{SiteName, Timestamp};
+use holdfast_types::{Fingerprint, RotationPhase, SiteName, Timestamp};
 
 use crate::state::SiteRecord;
 
@@ -94,57 +93,6 @@ pub fn change_trust(
     }))
 }
 
-/// Names a root among all: SHA-256 of its certificate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RootPrint(pub [u8; 32]);
-
-impl RootPrint {
-    /// The first of its letters: enough to tell the roots of one fleet apart on a screen.
-    #[must_use]
-    pub fn short(&self) -> String {
-        let [a, b, c, d, ..] = self.0;
-        [a, b, c, d].map(|byte| format!("{byte:02x}")).concat()
-    }
-}
-
-impl fmt::Display for RootPrint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for RootPrint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// How far a rotation of the root is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum RotationPhase {
-    /// The new root goes into every bundle, beside the old ones.
-    Add,
-    /// Every certificate is made anew, below the new root.
-    Switch,
-    /// The old roots go out of every bundle.
-    Remove,
-    /// It was given up: the new root goes out of every bundle.
-    Aborted,
-}
-
-impl RotationPhase {
-    /// As the command line calls it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Switch => "switch",
-            Self::Remove => "remove",
-            Self::Aborted => "abort",
-        }
-    }
-}
-
 /// A rotation of the root.
 ///
 /// - `old_roots` does not name `new_root`, and is not empty.
@@ -153,9 +101,9 @@ pub struct Rotation {
     /// How far it is.
     pub phase: RotationPhase,
     /// The root that comes.
-    pub new_root: RootPrint,
+    pub new_root: Fingerprint,
     /// The roots that go: those that certificates of stores led to when it began.
-    pub old_roots: BTreeSet<RootPrint>,
+    pub old_roots: BTreeSet<Fingerprint>,
     /// When it began.
     pub begun_at: Timestamp,
     /// When it came to this phase.
@@ -233,14 +181,14 @@ mod tests {
 
     #[test]
     fn a_root_is_shown_as_the_tools_of_others_show_it() {
-        let print = RootPrint(std::array::from_fn(|at| u8::try_from(at * 3).unwrap()));
+        let print = Fingerprint(std::array::from_fn(|at| u8::try_from(at * 3).unwrap()));
         assert_eq!(print.short(), "00030609");
         assert!(print.to_string().starts_with("000306090c0f1215") && print.to_string().len() == 64);
     }
 
     #[test]
     fn no_rotation_takes_a_root_in_that_goes_out() {
-        let root = |byte| RootPrint([byte; 32]);
+        let root = |byte| Fingerprint([byte; 32]);
         let of = |old: &[u8]| Rotation {
             phase: RotationPhase::Add,
             new_root: root(9),

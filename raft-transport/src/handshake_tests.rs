@@ -25,7 +25,7 @@ fn party(of: &str) -> Party {
         principal: Arc::new(format!("spiffe://f.example/site/{of}/store").parse().unwrap()),
         issued_at: began,
         expires_at: began + Duration::from_secs(3_600),
-        fingerprint: holdfast_trust::Fingerprint([7; 32]),
+        fingerprint: holdfast_types::Fingerprint([7; 32]),
     }
 }
 

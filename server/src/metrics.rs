@@ -269,7 +269,8 @@ mod tests {
     use std::time::Duration;
 
     use holdfast_raft_transport::Cause;
-    use holdfast_trust::{Fingerprint, Party, RootInfo};
+    use holdfast_trust::{Party, RootInfo};
+    use holdfast_types::Fingerprint;
 
     use super::*;
     use crate::requests::RequestCounters;

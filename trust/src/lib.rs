@@ -46,7 +46,7 @@ mod watch;
 pub use error::{TrustError, Unfit};
 pub use explain::{explain, explain_io};
 pub use material::Material;
-pub use party::{Fingerprint, Party};
+pub use party::{Party, fingerprint};
 pub use place::Place;
 pub use trust::{Callee, Callers, Reloaded, RootInfo, Speaks, Standing, Trust, server_name};
 pub use watch::WatchEvent;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use holdfast_types::limits;
+use holdfast_types::{Fingerprint, limits};
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use webpki::KeyUsage;
 
 use crate::error::TrustError;
-use crate::party::{Fingerprint, Party};
+use crate::party::Party;
 use crate::pem;
 use crate::verify::{NotProved, PROVIDER, Proved, Roots};
 

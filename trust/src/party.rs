@@ -5,11 +5,10 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_types::{Principal, limits};
+use holdfast_types::{Fingerprint, Principal, limits};
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -19,31 +18,13 @@ use x509_parser::time::ASN1Time;
 
 use crate::error::{TrustError, Unfit};
 
-/// SHA-256 of a certificate as it was sent: names one certificate among all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub [u8; SHA256_OUTPUT_LEN]);
-
-impl Fingerprint {
-    /// Of a certificate.
-    #[must_use]
-    pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let mut sum = [0; SHA256_OUTPUT_LEN];
-        // Both are as long as the digest is.
-        sum.iter_mut().zip(digest(&SHA256, certificate).as_ref()).for_each(|(to, from)| *to = *from);
-        Self(sum)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// The name of a certificate.
+#[must_use]
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let mut sum = [0; SHA256_OUTPUT_LEN];
+    // Both are as long as the digest is.
+    sum.iter_mut().zip(digest(&SHA256, certificate).as_ref()).for_each(|(to, from)| *to = *from);
+    Fingerprint(sum)
 }
 
 /// Who is at the other end of a connection, as his certificate proved it.
@@ -83,7 +64,7 @@ impl Party {
             principal: Arc::new(principal),
             issued_at: time(certificate.validity().not_before),
             expires_at: time(certificate.validity().not_after),
-            fingerprint: Fingerprint::of(leaf),
+            fingerprint: fingerprint(leaf),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use holdfast_types::{Principal, SiteName, limits};
+use holdfast_types::{Fingerprint, Principal, SiteName, limits};
 use parking_lot::Mutex;
 use rustls::client::Resumption;
 use rustls::pki_types::{DnsName, ServerName};
@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::error::TrustError;
 use crate::material::{Digest, Material};
-use crate::party::{Fingerprint, Party};
+use crate::party::Party;
 use crate::pem;
 use crate::place::Place;
 use crate::verify::{CalleeCheck, CallerCheck, OwnPair, PROVIDER, Roots};

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_types::{Principal, limits};
+use holdfast_types::{Fingerprint, Principal, limits};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
@@ -21,7 +21,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::error::{TrustError, Unfit};
-use crate::party::{self, Fingerprint, Party};
+use crate::party::{self, Party};
 use crate::scope;
 use crate::trust::{Callee, Callers, Live, Now, RootInfo};
 
@@ -168,7 +168,7 @@ impl RootFacts {
     fn of(certificate: &CertificateDer<'_>) -> Result<Self, Unfit> {
         let parsed = party::parse(certificate)?;
         let info = RootInfo {
-            fingerprint: Fingerprint::of(certificate),
+            fingerprint: party::fingerprint(certificate),
             subject: party::subject(&parsed),
             expires_at: party::time(parsed.validity().not_after),
         };

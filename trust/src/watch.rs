@@ -8,9 +8,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::SystemTime;
 
-use holdfast_types::limits;
+use holdfast_types::{Fingerprint, limits};
 
-use crate::party::Fingerprint;
 use crate::trust::{Refused, Trust};
 
 /// What the watching thread has to tell.

@@ -32,6 +32,7 @@ pub mod rights;
 pub mod storage;
 pub mod time;
 pub mod token;
+pub mod trust;
 pub mod validate;
 
 pub use bounds::OutOfBounds;
@@ -45,4 +46,5 @@ pub use request::*;
 pub use rights::{Clients, Grant, Grantee, Right, RoleName, Scope};
 pub use time::{Hlc, Moment, Timestamp};
 pub use token::{BadToken, JoinToken, TokenId};
+pub use trust::{Fingerprint, RotationPhase};
 pub use validate::validate;

@@ -64,13 +64,13 @@ pub use self::events::{Event, EventKind, Events};
 pub use self::rights::{GrantOn, GrantedRights, HeldGrant, HeldRights, RightsChange, RightsChanged};
 pub use self::tokens::{TokenInfo, Tokens};
 pub use self::trust::{
-    Anyway, BehindStore, DistrustMeaning, Distrusted, Fingerprint, FleetTrust, Rotated, Rotation, RotationPhase,
-    RotationStep, SiteTrust, StoreStanding, StoreTrust, TrustedRoot,
+    Anyway, BehindStore, DistrustMeaning, Distrusted, FleetTrust, Rotated, Rotation, RotationStep, SiteTrust,
+    StoreStanding, StoreTrust, TrustedRoot,
 };
 pub use holdfast_types::{
-    Clients, FleetId, Grant, Grantee, Incarnation, JoinToken, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor,
-    RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Right, Role, RoleName, Scope, SiteName, StoreId, Term,
-    Timestamp, TokenId,
+    Clients, Fingerprint, FleetId, Grant, Grantee, Incarnation, JoinToken, Key, KeyRange, KeyspaceId, LogIndex,
+    RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor, ReplicaId, Right, Role, RoleName, RotationPhase, Scope,
+    SiteName, StoreId, Term, Timestamp, TokenId,
 };
 
 /// How long a look may take: a store waits a second for the others.

@@ -213,8 +213,10 @@ fn check_record(mutation: &Mutation) -> Result<(), Rejected> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use holdfast_placement::{RootPrint, Rotation, RotationPhase, SiteRecord, StoreRecord, TokenRecord};
-    use holdfast_types::{RangeId, ReplicaId, RoleName, SiteName, Timestamp, TokenId, TrustDomain};
+    use holdfast_placement::{Rotation, SiteRecord, StoreRecord, TokenRecord};
+    use holdfast_types::{
+        Fingerprint, RangeId, ReplicaId, RoleName, RotationPhase, SiteName, Timestamp, TokenId, TrustDomain,
+    };
 
     use super::*;
     use crate::core::message::{CallId, StoreMessage};
@@ -301,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_rotation_is_a_record_of_the_fleet_that_can_be_read() {
-        let root = |byte| RootPrint([byte; 32]);
+        let root = |byte| Fingerprint([byte; 32]);
         let rotation = Rotation {
             phase: RotationPhase::Add,
             new_root: root(9),

@@ -9,10 +9,10 @@ mod tokens;
 
 use bytes::Bytes;
 use holdfast_placement::{
-    FormerIdentity, KeyspaceRecord, Policy, RootPrint, Rotation, RotationPhase, SiteRecord, SiteTrust, StoreAddresses,
-    StoreRecord, SurvivalGoal,
+    FormerIdentity, KeyspaceRecord, Policy, Rotation, SiteRecord, SiteTrust, StoreAddresses, StoreRecord, SurvivalGoal,
 };
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::trust::{fingerprint, fingerprint_bytes};
 use holdfast_proto::v1;
 use holdfast_types::bounds::{at_most, cut};
 use holdfast_types::{KeyspaceId, KeyspaceName, RangeDescriptor, SiteName, StoreId, Timestamp, limits};
@@ -140,17 +140,10 @@ pub fn site_trust(message: &v1::SiteTrust) -> Result<SiteTrust, BadMessage> {
 /// A rotation of the root as it is told.
 #[must_use]
 pub fn rotation_of(rotation: &Rotation) -> v1::Rotation {
-    let phase = match rotation.phase {
-        RotationPhase::Add => v1::RotationPhase::Add,
-        RotationPhase::Switch => v1::RotationPhase::Switch,
-        RotationPhase::Remove => v1::RotationPhase::Remove,
-        RotationPhase::Aborted => v1::RotationPhase::Aborted,
-    };
-    let print = |print: &RootPrint| Bytes::copy_from_slice(&print.0);
     v1::Rotation {
-        phase: phase.into(),
-        new_root: print(&rotation.new_root),
-        old_roots: rotation.old_roots.iter().map(print).collect(),
+        phase: v1::RotationPhase::from(rotation.phase).into(),
+        new_root: fingerprint_bytes(&rotation.new_root),
+        old_roots: rotation.old_roots.iter().map(fingerprint_bytes).collect(),
         begun_at: rotation.begun_at.0,
         phase_at: rotation.phase_at.0,
     }
@@ -158,32 +151,18 @@ pub fn rotation_of(rotation: &Rotation) -> v1::Rotation {
 
 /// A rotation of the root that somebody tells.
 pub fn rotation(message: &v1::Rotation) -> Result<Rotation, BadMessage> {
-    let phase = match message.phase() {
-        v1::RotationPhase::Add => RotationPhase::Add,
-        v1::RotationPhase::Switch => RotationPhase::Switch,
-        v1::RotationPhase::Remove => RotationPhase::Remove,
-        v1::RotationPhase::Aborted => RotationPhase::Aborted,
-        v1::RotationPhase::Unspecified => return Err(BadMessage::malformed("a rotation is in no phase")),
-    };
     if message.old_roots.len() > limits::ROTATION_OLD_ROOTS {
         return Err(BadMessage::malformed(format!("a rotation takes {} roots out", message.old_roots.len())));
     }
     let rotation = Rotation {
-        phase,
-        new_root: root_print(&message.new_root)?,
-        old_roots: message.old_roots.iter().map(|root| root_print(root)).collect::<Result<_, _>>()?,
+        phase: message.phase().try_into()?,
+        new_root: fingerprint(&message.new_root)?,
+        old_roots: message.old_roots.iter().map(|root| fingerprint(root)).collect::<Result<_, _>>()?,
         begun_at: Timestamp::bounded(message.begun_at)?,
         phase_at: Timestamp::bounded(message.phase_at)?,
     };
     rotation.check().map_err(BadMessage::malformed)?;
     Ok(rotation)
-}
-
-/// The name of a root: SHA-256 of its certificate.
-pub fn root_print(bytes: &[u8]) -> Result<RootPrint, BadMessage> {
-    let print =
-        bytes.try_into().map_err(|_| BadMessage::malformed(format!("a root is named by {} bytes", bytes.len())));
-    Ok(RootPrint(print?))
 }
 
 /// Encodes the record of a rotation.
@@ -297,7 +276,7 @@ pub fn decode_next_id(bytes: &[u8]) -> Result<u64, BadMessage> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::limits;
+    use holdfast_types::{Fingerprint, RotationPhase};
 
     use super::*;
 
@@ -352,8 +331,8 @@ mod tests {
     fn rotation_in(phase: RotationPhase) -> Rotation {
         Rotation {
             phase,
-            new_root: RootPrint([9; 32]),
-            old_roots: [RootPrint([1; 32]), RootPrint([2; 32])].into(),
+            new_root: Fingerprint([9; 32]),
+            old_roots: [Fingerprint([1; 32]), Fingerprint([2; 32])].into(),
             begun_at: Timestamp(70),
             phase_at: Timestamp(80),
         }

@@ -11,6 +11,7 @@ pub mod rights;
 #[cfg(feature = "rpc")]
 pub mod status;
 pub mod storage;
+pub mod trust;
 
 /// Refuses a list that is longer than any honest one, before anything is made of it.
 pub fn check_count(what: &str, count: usize, most: usize) -> Result<(), BadMessage> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use holdfast_output::outln;
-use holdfast_trust::{Fingerprint, Material, RootInfo};
+use holdfast_trust::{Material, RootInfo};
+use holdfast_types::Fingerprint;
 use serde_json::json;
 
 use super::leaves::write;

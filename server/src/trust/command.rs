@@ -338,7 +338,7 @@ fn new_root(path: &std::path::Path) -> anyhow::Result<Fingerprint> {
                 path.display(),
                 moment(since_1970(root.expires_at))
             );
-            Ok(Fingerprint(root.fingerprint.0))
+            Ok(root.fingerprint)
         }
         roots => anyhow::bail!(
             "{} has {} certificates: name the file with the one root that is to come, not a bundle",

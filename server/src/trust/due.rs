@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use holdfast_placement::{RootPrint, Rotation, RotationPhase, SiteTrust};
-use holdfast_types::{SiteName, limits};
+use holdfast_placement::{Rotation, SiteTrust};
+use holdfast_types::{Fingerprint, RotationPhase, SiteName, limits};
 
 use super::rotation::{self, behind};
 use super::shown::{Certificates, Root, Shown, What};
@@ -132,7 +132,7 @@ fn disagreement(of_trusted: &[Shown], rotation: Option<&Rotation>, due: &mut Vec
 }
 
 /// The roots that certificates lead to, each with a store whose does.
-fn in_use(shown: &[Shown]) -> BTreeMap<RootPrint, String> {
+fn in_use(shown: &[Shown]) -> BTreeMap<Fingerprint, String> {
     let mut in_use = BTreeMap::new();
     for store in shown {
         if let Some(root) = store.certificates().and_then(|certificates| certificates.root_in_use) {
@@ -145,7 +145,7 @@ fn in_use(shown: &[Shown]) -> BTreeMap<RootPrint, String> {
 fn roots(of_trusted: &[Shown], now: u64, due: &mut Vec<String>) {
     let in_use = in_use(of_trusted);
     let all = of_trusted.iter().filter_map(Shown::certificates).flat_map(|certificates| &certificates.roots);
-    let known: BTreeMap<&RootPrint, &Root> = all.filter(|(print, _)| in_use.contains_key(*print)).collect();
+    let known: BTreeMap<&Fingerprint, &Root> = all.filter(|(print, _)| in_use.contains_key(*print)).collect();
     for (print, root) in known {
         let (at, subject) = (moment(root.expires_at), &root.subject);
         match root.expires_at.saturating_sub(now) {

@@ -2,8 +2,8 @@ use holdfast_types::{StoreId, Timestamp};
 
 use super::*;
 
-const ROOT: RootPrint = RootPrint([1; 32]);
-const NEW: RootPrint = RootPrint([2; 32]);
+const ROOT: Fingerprint = Fingerprint([1; 32]);
+const NEW: Fingerprint = Fingerprint([2; 32]);
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
 

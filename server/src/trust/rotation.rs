@@ -16,8 +16,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use holdfast_placement::{RootPrint, Rotation, RotationPhase};
-use holdfast_types::{SiteName, StoreId, Timestamp, limits};
+use holdfast_placement::Rotation;
+use holdfast_types::{Fingerprint, RotationPhase, SiteName, StoreId, Timestamp, limits};
 
 use super::shown::{Certificates, Shown, What};
 
@@ -45,7 +45,7 @@ impl fmt::Display for Behind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Begin: this root is to come.
-    Add(RootPrint),
+    Add(Fingerprint),
     /// All bundles have it.
     Switch,
     /// All certificates lead to it.
@@ -77,7 +77,7 @@ pub enum CannotRotate {
     )]
     UnderWay {
         /// Its root.
-        new_root: RootPrint,
+        new_root: Fingerprint,
         /// How far it is.
         phase: RotationPhase,
     },
@@ -86,10 +86,10 @@ pub enum CannotRotate {
     TooEarly,
     /// The last one is over.
     #[error("the rotation to {} is over, every store has shown it: to go back, begin another one with the old root", .0.short())]
-    Over(RootPrint),
+    Over(Fingerprint),
     /// All certificates lead to it already.
     #[error("the certificates of all stores lead to {} already: there is nothing to rotate", .0.short())]
-    InUse(RootPrint),
+    InUse(Fingerprint),
     /// More roots are in use than one rotation replaces.
     #[error("certificates of stores lead to {0} roots, and one rotation replaces {most} at most: have some made below another one first", most = limits::ROTATION_OLD_ROOTS)]
     ManyRoots(usize),
@@ -158,7 +158,7 @@ fn missing(shown: &[Shown], lacks: impl Fn(&Certificates) -> Option<String>) -> 
 /// What a store lacks of the phase, and what is to be done there.
 fn lacks(rotation: &Rotation, certificates: &Certificates) -> Option<String> {
     let new = rotation.new_root;
-    let has = |root: &RootPrint| certificates.roots.contains_key(root);
+    let has = |root: &Fingerprint| certificates.roots.contains_key(root);
     let lacks_new = || {
         (!has(&new))
             .then(|| format!("its bundle lacks the new root {}: add it there, and leave the old one", new.short()))
@@ -172,7 +172,7 @@ fn lacks(rotation: &Rotation, certificates: &Certificates) -> Option<String> {
         RotationPhase::Add => lacks_new(),
         RotationPhase::Switch => lacks_new().or_else(not_below_new),
         RotationPhase::Remove => lacks_new().or_else(not_below_new).or_else(|| {
-            let old: Vec<_> = rotation.old_roots.iter().filter(|root| has(root)).map(RootPrint::short).collect();
+            let old: Vec<_> = rotation.old_roots.iter().filter(|root| has(root)).map(Fingerprint::short).collect();
             (!old.is_empty()).then(|| format!("its bundle still has the old root {}: take it out", old.join(", ")))
         }),
         RotationPhase::Aborted => {
@@ -232,11 +232,11 @@ pub fn take(
 }
 
 /// The roots that certificates of stores lead to now.
-fn in_use(shown: &[Shown]) -> BTreeSet<RootPrint> {
+fn in_use(shown: &[Shown]) -> BTreeSet<Fingerprint> {
     shown.iter().filter_map(|store| store.certificates()?.root_in_use).collect()
 }
 
-fn begin(new_root: RootPrint, shown: &[Shown], now: Timestamp) -> Result<Rotation, CannotRotate> {
+fn begin(new_root: Fingerprint, shown: &[Shown], now: Timestamp) -> Result<Rotation, CannotRotate> {
     let unknown = |certificates: &Certificates| {
         certificates.root_in_use.is_none().then(|| "it does not show which root is in use".to_owned())
     };

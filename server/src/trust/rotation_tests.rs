@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::trust::shown::Root;
 
-const OLD: RootPrint = RootPrint([1; 32]);
-const NEW: RootPrint = RootPrint([2; 32]);
-const OTHER: RootPrint = RootPrint([3; 32]);
+const OLD: Fingerprint = Fingerprint([1; 32]);
+const NEW: Fingerprint = Fingerprint([2; 32]);
+const OTHER: Fingerprint = Fingerprint([3; 32]);
 const NOW: Timestamp = Timestamp(500);
 
 /// A store with these roots in its bundle, whose certificate leads to the last one named.
-fn store(id: u64, in_use: RootPrint, bundle: &[RootPrint]) -> Shown {
+fn store(id: u64, in_use: Fingerprint, bundle: &[Fingerprint]) -> Shown {
     let roots: BTreeMap<_, _> = bundle.iter().map(|root| (*root, Root::default())).collect();
     let certificates = Certificates { root_in_use: Some(in_use), roots, ..Certificates::default() };
     Shown { store: StoreId(id), site: SiteName::new("b").unwrap(), what: What::Certificates(Box::new(certificates)) }
@@ -186,7 +186,7 @@ fn it_begins_only_when_it_is_known_where_every_store_stands_and_takes_all_roots_
     let silent = [store(1, OLD, &[OLD]), without(2, What::Silent("no answer".into()))];
     let why = take(None, Step::Add(NEW), &silent, NOW).unwrap_err().to_string();
     assert!(why.starts_with("1 of 2 stores has not shown which root is in use: s2 (b): it does not answer"), "{why}");
-    let many: Vec<_> = (10..).map(|byte| RootPrint([byte; 32])).take(limits::ROTATION_OLD_ROOTS + 1).collect();
+    let many: Vec<_> = (10..).map(|byte| Fingerprint([byte; 32])).take(limits::ROTATION_OLD_ROOTS + 1).collect();
     let many: Vec<_> = (1..).zip(many).map(|(id, root)| store(id, root, &[root])).collect();
     assert_eq!(take(None, Step::Add(NEW), &many, NOW), Err(CannotRotate::ManyRoots(limits::ROTATION_OLD_ROOTS + 1)));
 }

@@ -8,13 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use holdfast_kv::core::records::root_print;
-use holdfast_placement::RootPrint;
+use holdfast_proto::convert::trust::{fingerprint, fingerprint_bytes};
 use holdfast_proto::v1;
 use holdfast_trust::Standing;
 use holdfast_types::bounds::cut;
-use holdfast_types::{SiteName, StoreId, limits};
+use holdfast_types::{Fingerprint, SiteName, StoreId, limits};
 
 use crate::services::fitting::short;
 
@@ -48,9 +46,9 @@ pub struct Certificates {
     /// Until when it is.
     pub expires_at: u64,
     /// The root of its bundle that its certificate leads to.
-    pub root_in_use: Option<RootPrint>,
+    pub root_in_use: Option<Fingerprint>,
     /// The roots of its bundle.
-    pub roots: BTreeMap<RootPrint, Root>,
+    pub roots: BTreeMap<Fingerprint, Root>,
     /// Why it did not take what is in its folder now.
     pub refused: Option<String>,
     /// Sites that it distrusts.
@@ -85,13 +83,13 @@ impl Certificates {
     /// What a store tells. What is not readable of it is left out: then it has not been shown.
     pub fn of(told: &v1::StoreTrust) -> Self {
         let root = |root: &v1::TrustedRoot| {
-            let print = root_print(&root.fingerprint).ok()?;
+            let print = fingerprint(&root.fingerprint).ok()?;
             Some((print, Root { subject: root.subject.clone(), expires_at: seconds(root.expires_at) }))
         };
         Self {
             issued_at: seconds(told.issued_at),
             expires_at: seconds(told.expires_at),
-            root_in_use: root_print(&told.root_in_use).ok(),
+            root_in_use: fingerprint(&told.root_in_use).ok(),
             roots: told.roots.iter().filter_map(root).collect(),
             refused: (!told.refused.is_empty()).then(|| told.refused.clone()),
             distrusted: told.distrusted.iter().filter_map(|site| SiteName::new(site).ok()).collect(),
@@ -111,18 +109,17 @@ pub fn since_1970(time: SystemTime) -> u64 {
 
 /// What this store tells of itself.
 pub fn told(standing: &Standing, distrusted: &BTreeSet<SiteName>) -> v1::StoreTrust {
-    let bytes = |print: &holdfast_trust::Fingerprint| Bytes::copy_from_slice(&print.0);
     let roots = standing.roots.iter().map(|root| v1::TrustedRoot {
-        fingerprint: bytes(&root.fingerprint),
+        fingerprint: fingerprint_bytes(&root.fingerprint),
         subject: root.subject.clone(),
         expires_at: since_1970(root.expires_at),
     });
     v1::StoreTrust {
         identity: standing.own.principal.to_string(),
-        certificate: bytes(&standing.own.fingerprint),
+        certificate: fingerprint_bytes(&standing.own.fingerprint),
         issued_at: since_1970(standing.own.issued_at),
         expires_at: since_1970(standing.own.expires_at),
-        root_in_use: bytes(&standing.own_root),
+        root_in_use: fingerprint_bytes(&standing.own_root),
         roots: roots.collect(),
         refused: standing.refused.clone().map(short).unwrap_or_default(),
         reloads: standing.reloads,
@@ -184,8 +181,8 @@ mod tests {
         plausible(&mut told);
         assert_eq!(told, honest());
         let read = Certificates::of(&told);
-        assert_eq!(read.root_in_use, Some(RootPrint([1; 32])));
-        assert_eq!(read.roots.keys().copied().collect::<Vec<_>>(), [RootPrint([1; 32]), RootPrint([2; 32])]);
+        assert_eq!(read.root_in_use, Some(Fingerprint([1; 32])));
+        assert_eq!(read.roots.keys().copied().collect::<Vec<_>>(), [Fingerprint([1; 32]), Fingerprint([2; 32])]);
         assert_eq!((read.expires_at, read.distrusted.len(), read.refused.is_some()), (1_800_000_000, 1, true));
     }
 

@@ -11,7 +11,7 @@ use holdfast_tests::load::Background;
 use holdfast_tests::raw::put;
 use holdfast_tests::{tls, wait};
 use holdfast_trust::authority::Issued;
-use holdfast_trust::{Fingerprint, Party};
+use holdfast_trust::{Party, fingerprint};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::mpsc;
@@ -99,7 +99,7 @@ async fn a_store_whose_own_certificate_is_about_to_end_ends_its_connections_too(
 async fn certificates_that_live_for_seconds_are_replaced_under_load_and_nobody_notices() {
     let Some(mut guarded) = Guarded::start().await else { return };
     let load = Background::start(&mut guarded.scene, 6).await;
-    let before = Fingerprint::of(
+    let before = fingerprint(
         &tls::chain_of(guarded.scene.fleet.stores()[1].client, Some(&guarded.authority.issue("client/x"))).await[0],
     );
     for _ in 0..RENEWALS {
@@ -112,7 +112,7 @@ async fn certificates_that_live_for_seconds_are_replaced_under_load_and_nobody_n
         wait::until_true("two thirds of its life are over", || renewed.elapsed().unwrap_or_default() > SHORT * 2 / 3)
             .await;
     }
-    let after = Fingerprint::of(
+    let after = fingerprint(
         &tls::chain_of(guarded.scene.fleet.stores()[1].client, Some(&guarded.authority.issue("client/x"))).await[0],
     );
     assert_ne!(before, after, "the store shows what it was given");

@@ -5,8 +5,8 @@ use holdfast_proto::v1::RotationStep;
 use holdfast_tests::guarded::{Authority, DOMAIN, Guarded, install_files};
 use holdfast_tests::load::Background;
 use holdfast_tests::{tls, wait};
-use holdfast_trust::Fingerprint;
 use holdfast_trust::authority::Issued;
+use holdfast_trust::fingerprint;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tonic::{Code, Status};
@@ -54,13 +54,13 @@ async fn a_root_is_replaced_under_load_and_no_client_sees_an_error() {
     let load = Background::start(&mut guarded.scene, 6).await;
     let next = Authority::new(DOMAIN);
     let root = CertificateDer::from_pem_slice(next.root_pem().as_bytes()).unwrap();
-    let fingerprint = Fingerprint::of(&root).0;
+    let print = fingerprint(&root).0;
     let both = guarded.authority.root_pem() + &next.root_pem();
     let port = guarded.scene.fleet.stores()[0].client;
     let [of_old, of_new] = [&guarded.authority, &next].map(|authority| authority.issue("client/x"));
 
     is_too_early_without_a_rotation(&guarded).await;
-    let added = step(&guarded, RotationStep::Add, &fingerprint).await.unwrap();
+    let added = step(&guarded, RotationStep::Add, &print).await.unwrap();
     assert_eq!(added.behind.len(), 3, "nobody trusts it yet: {added:?}");
     is_too_early(&guarded, RotationStep::Switch).await;
     give(&guarded, &guarded.authority, &both);
@@ -96,7 +96,7 @@ async fn a_store_that_was_restarted_goes_on_with_the_rotation() {
     let Some(mut guarded) = Guarded::start().await else { return };
     let next = Authority::new(DOMAIN);
     let root = CertificateDer::from_pem_slice(next.root_pem().as_bytes()).unwrap();
-    step(&guarded, RotationStep::Add, &Fingerprint::of(&root).0).await.unwrap();
+    step(&guarded, RotationStep::Add, &fingerprint(&root).0).await.unwrap();
     guarded.scene.fleet.kill(1).unwrap();
     give(&guarded, &guarded.authority, &(guarded.authority.root_pem() + &next.root_pem()));
     wait::until("the others have shown it", async || {

@@ -6,7 +6,7 @@
 )]
 
 use holdfast_types::principal::Kind;
-use holdfast_types::{Principal, TrustDomain, limits};
+use holdfast_types::{Fingerprint, Principal, TrustDomain, limits};
 use rcgen::{PublicKeyData as _, SubjectPublicKeyInfo};
 use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -73,8 +73,8 @@ impl Request {
 
     /// SHA-256 of the key, for whoever compares it with what the other machine shows.
     #[must_use]
-    pub fn key_fingerprint(&self) -> crate::Fingerprint {
-        crate::Fingerprint::of(&self.key.subject_public_key_info().into())
+    pub fn key_fingerprint(&self) -> Fingerprint {
+        crate::fingerprint(&self.key.subject_public_key_info().into())
     }
 
     pub(super) fn hosts(&self) -> &[Name] {

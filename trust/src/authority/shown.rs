@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use holdfast_types::limits;
+use holdfast_types::{Fingerprint, limits};
 use x509_parser::certificate::X509Certificate;
 
 use super::names;
 use crate::error::TrustError;
-use crate::party::{self, Fingerprint};
+use crate::party;
 use crate::pem;
 
 /// A certificate as it is shown. Nothing of it was checked.
@@ -40,7 +40,7 @@ impl Shown {
     /// When there are none, or one of them is malformed.
     pub fn of_pem(text: &[u8]) -> Result<Vec<Self>, TrustError> {
         let certificates = pem::certificates(text, "file", limits::TRUST_ROOTS)?;
-        certificates.iter().map(|der| Self::of(&party::parse(der)?, Fingerprint::of(der))).collect()
+        certificates.iter().map(|der| Self::of(&party::parse(der)?, party::fingerprint(der))).collect()
     }
 
     fn of(certificate: &X509Certificate<'_>, fingerprint: Fingerprint) -> Result<Self, TrustError> {

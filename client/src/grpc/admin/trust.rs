@@ -5,50 +5,17 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::trust::fingerprint;
 use holdfast_proto::v1;
 use holdfast_types::bounds::cut;
-use holdfast_types::{RangeId, SiteName, StoreId, Timestamp, limits};
+use holdfast_types::{Fingerprint, RangeId, RotationPhase, SiteName, StoreId, Timestamp, limits};
 
 use super::answers::{all, site, store};
 use super::{Admin, AdminError};
-
-/// Names a certificate among all: SHA-256 of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    /// The first of its letters: enough to tell the roots of one fleet apart on a screen.
-    #[must_use]
-    pub fn short(&self) -> String {
-        let [a, b, c, d, ..] = self.0;
-        [a, b, c, d].map(|byte| format!("{byte:02x}")).concat()
-    }
-
-    fn of(bytes: &[u8]) -> Result<Self, BadMessage> {
-        bytes.try_into().map(Self).map_err(|_| BadMessage::malformed("a fingerprint has 32 bytes"))
-    }
-
-    fn some(bytes: &[u8]) -> Result<Option<Self>, BadMessage> {
-        if bytes.is_empty() { Ok(None) } else { Self::of(bytes).map(Some) }
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// How the fleet stands with trust.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,32 +79,6 @@ pub struct TrustedRoot {
     pub subject: String,
     /// Until when it is valid.
     pub expires_at: SystemTime,
-}
-
-/// How far a rotation of the root is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RotationPhase {
-    /// The new root goes into every bundle, beside the old ones.
-    Add,
-    /// Every certificate is made anew, below the new root.
-    Switch,
-    /// The old roots go out of every bundle.
-    Remove,
-    /// It was given up.
-    Aborted,
-}
-
-impl RotationPhase {
-    /// As the command line calls it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Switch => "switch",
-            Self::Remove => "remove",
-            Self::Aborted => "abort",
-        }
-    }
 }
 
 /// A rotation of the root.
@@ -342,15 +283,15 @@ impl TryFrom<v1::StoreTrust> for StoreTrust {
 
     fn try_from(trust: v1::StoreTrust) -> Result<Self, BadMessage> {
         let root = |root: v1::TrustedRoot| {
-            let fingerprint = Fingerprint::of(&root.fingerprint)?;
+            let fingerprint = fingerprint(&root.fingerprint)?;
             Ok(TrustedRoot { fingerprint, subject: root.subject, expires_at: seconds(root.expires_at) })
         };
         Ok(Self {
             identity: trust.identity,
-            certificate: Fingerprint::some(&trust.certificate)?,
+            certificate: some_fingerprint(&trust.certificate)?,
             issued_at: seconds(trust.issued_at),
             expires_at: seconds(trust.expires_at),
-            root_in_use: Fingerprint::some(&trust.root_in_use)?,
+            root_in_use: some_fingerprint(&trust.root_in_use)?,
             roots: trust.roots.into_iter().map(root).collect::<Result<_, BadMessage>>()?,
             refused: some(trust.refused),
             reloads: trust.reloads,
@@ -364,17 +305,10 @@ impl TryFrom<v1::Rotation> for Rotation {
     type Error = BadMessage;
 
     fn try_from(rotation: v1::Rotation) -> Result<Self, BadMessage> {
-        let phase = match rotation.phase() {
-            v1::RotationPhase::Add => RotationPhase::Add,
-            v1::RotationPhase::Switch => RotationPhase::Switch,
-            v1::RotationPhase::Remove => RotationPhase::Remove,
-            v1::RotationPhase::Aborted => RotationPhase::Aborted,
-            v1::RotationPhase::Unspecified => return Err(BadMessage::malformed("a rotation is in no phase")),
-        };
         Ok(Self {
-            phase,
-            new_root: Fingerprint::of(&rotation.new_root)?,
-            old_roots: rotation.old_roots.iter().map(|root| Fingerprint::of(root)).collect::<Result<_, _>>()?,
+            phase: rotation.phase().try_into()?,
+            new_root: fingerprint(&rotation.new_root)?,
+            old_roots: rotation.old_roots.iter().map(|root| fingerprint(root)).collect::<Result<_, _>>()?,
             begun_at: Timestamp::compared(rotation.begun_at),
             phase_at: Timestamp::compared(rotation.phase_at),
         })
@@ -440,4 +374,8 @@ impl TryFrom<v1::DistrustSiteResponse> for Distrusted {
             untold: all(answer.untold)?,
         })
     }
+}
+
+fn some_fingerprint(bytes: &[u8]) -> Result<Option<Fingerprint>, BadMessage> {
+    if bytes.is_empty() { Ok(None) } else { fingerprint(bytes).map(Some) }
 }

@@ -22,6 +22,7 @@ use holdfast_placement::{
     CannotChangeTrust, Meaning, Rotation, SiteRecord, SiteTrust, StateKey, StoreRecord, change_trust, judge_distrust,
 };
 use holdfast_proto::convert::status::to_status;
+use holdfast_proto::convert::trust::fingerprint;
 use holdfast_proto::v1;
 use holdfast_types::{Condition, Expected, RangeId, Rejected, SiteName, Timestamp, limits};
 use prost::Message as _;
@@ -119,7 +120,7 @@ fn behind_told(behind: Behind) -> v1::BehindStore {
 fn step_of(request: &v1::RotateRootRequest) -> Result<Step, Status> {
     match request.step() {
         v1::RotationStep::Add => {
-            records::root_print(&request.new_root).map(Step::Add).map_err(|bad| super::invalid(bad.to_string()))
+            fingerprint(&request.new_root).map(Step::Add).map_err(|bad| super::invalid(bad.to_string()))
         }
         v1::RotationStep::Switch => Ok(Step::Switch),
         v1::RotationStep::Remove => Ok(Step::Remove),
