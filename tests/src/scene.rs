@@ -55,7 +55,20 @@ impl Scene {
     pub async fn prepare(sites: usize, stores_per_site: usize) -> Option<Self> {
         let program = program()?;
         let turn = TURN.lock().await;
-        Some(Self::build(program, sites, stores_per_site, Some(turn)))
+        Some(Self::build(program, sites, stores_per_site, false, Some(turn)))
+    }
+
+    /// Waits for its turn and starts a fleet of three sites with TLS, which makes its own certificates as `holdfast dev --tls` does. `None`: skipped.
+    ///
+    /// # Panics
+    /// When the fleet does not start.
+    pub async fn start_with_certificates() -> Option<Self> {
+        let program = program()?;
+        let turn = TURN.lock().await;
+        let mut scene = Self::build(program, 3, 1, true, Some(turn));
+        scene.proof = scene.fleet.operator_folder();
+        scene.fleet.start().await.expect("the fleet starts");
+        Some(scene)
     }
 
     /// Waits for its turn and starts a fleet of three sites. `None`: skipped.
@@ -71,7 +84,7 @@ impl Scene {
     /// Another fleet beside this one, not started yet.
     #[must_use]
     pub fn another(&self, sites: usize) -> Self {
-        Self::build(self.program.clone(), sites, 1, None)
+        Self::build(self.program.clone(), sites, 1, false, None)
     }
 
     /// Gives every store that starts from now on a limit of so many open files.
@@ -89,14 +102,20 @@ impl Scene {
         self.fleet.use_program(path);
     }
 
-    fn build(program: PathBuf, sites: usize, stores_per_site: usize, turn: Option<MutexGuard<'static, ()>>) -> Self {
+    fn build(
+        program: PathBuf,
+        sites: usize,
+        stores_per_site: usize,
+        tls: bool,
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Self {
         let folder = scratch("holdfast-test-").expect("a folder for a test");
         let options = FleetOptions {
             binary: program.clone(),
             dir: folder.path().to_owned(),
             sites,
             stores_per_site,
-            tls: false,
+            tls,
             extra_args: Vec::new(),
         };
         let fleet = LocalFleet::new(options).expect("there are free ports");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use holdfast_client::Security;
-use holdfast_trust::authority::{Issuer, Root, Scope};
+use holdfast_trust::authority::{EVERY_ADDRESS, Issuer, Root, Scope, Validity};
 use holdfast_trust::{Place, Trust};
 use holdfast_types::principal::Kind;
 use holdfast_types::{PrincipalName, SiteName, TrustDomain};
@@ -42,7 +42,9 @@ impl Certificates {
     /// Makes the certificate of a site's stores.
     fn store(&self, site: &str) -> anyhow::Result<()> {
         let name = SiteName::new(site).map_err(anyhow::Error::msg)?;
-        let issuer = self.root.issuer(Scope::Site(name.clone()), LEAF_VALID)?;
+        // All sites are at one address: no constraint would tell them apart, and there are clients that could not read it.
+        let addresses = EVERY_ADDRESS.map(str::to_owned);
+        let issuer = self.root.issuer_within(Scope::Site(name.clone()), &addresses, Validity::from_now(LEAF_VALID))?;
         // For clients of other makes, which look at names.
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), format!("{site}.{DOMAIN}")];
         issuer.leaf(&Kind::Store(name), &names, LEAF_VALID)?.write(&self.folder_of(site))?;

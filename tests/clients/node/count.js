@@ -11,7 +11,8 @@ const WRITERS = 6;
 
 async function main() {
   const protos = process.env.HOLDFAST_PROTO ?? path.join(__dirname, '../../../proto/proto');
-  const client = new Client(process.env.HOLDFAST_AT.split(','), { protos, deadlineMs: 30_000 });
+  const { HOLDFAST_AT: at, HOLDFAST_TLS: tls } = process.env;
+  const client = new Client(at.split(','), { protos, deadlineMs: 30_000, tls });
   const key = Buffer.from(`count/node/${process.pid}`);
   await client.put(key, Buffer.from('0'));
   const totals = { acknowledged: 0, ambiguous: 0 };

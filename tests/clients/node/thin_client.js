@@ -9,6 +9,7 @@
 //
 //     const { Client } = require('./thin_client');
 //     const client = new Client(['127.0.0.1:7300', '127.0.0.1:7310'], { protos: 'proto/proto' });
+//     // tls: 'FOLDER' with tls.crt, tls.key and ca.crt, unless the fleet has no TLS
 //     const version = await client.put(Buffer.from('greeting'), Buffer.from('hello'));
 //     const { value } = await client.get(Buffer.from('greeting'));
 //     for await (const row of client.scan(Buffer.from('a'), Buffer.from('n'))) console.log(row.key, row.value);
@@ -16,6 +17,7 @@
 // Timestamps have 64 bits: they are BigInt here, and strings in messages.
 
 const crypto = require('node:crypto');
+const fs = require('node:fs');
 const path = require('node:path');
 const { performance } = require('node:perf_hooks');
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -110,13 +112,20 @@ class Retries {
   }
 }
 
+/** How a store is connected to. `tls`: the folder with our certificate. What stands there later is used by clients made later. */
+function credentials(tls) {
+  if (tls === undefined) return grpc.credentials.createInsecure();
+  const [bundle, key, certificate] = ['ca.crt', 'tls.key', 'tls.crt'].map((name) => fs.readFileSync(path.join(tls, name)));
+  return grpc.credentials.createSsl(bundle, key, certificate);
+}
+
 /** A program needs one for each fleet. */
 class Client {
-  constructor(addresses, { protos, deadlineMs = 10_000 }) {
+  constructor(addresses, { protos, deadlineMs = 10_000, tls }) {
     const { definition, services } = load(protos);
     this.definition = definition;
-    const stubs = (Service) =>
-      addresses.map((address) => new Service(address, grpc.credentials.createInsecure(), CHANNEL_OPTIONS));
+    const proof = credentials(tls);
+    const stubs = (Service) => addresses.map((address) => new Service(address, proof, CHANNEL_OPTIONS));
     this.kv = stubs(services.Kv);
     this.fleet = stubs(services.Fleet);
     this.first = crypto.randomInt(addresses.length); // Whom to ask; moves on when that one fails.

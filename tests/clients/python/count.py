@@ -25,7 +25,7 @@ def count():
     import thin_client
     from holdfast.v1 import kv_pb2
 
-    client = thin_client.Client(os.environ["HOLDFAST_AT"].split(","), deadline_s=30.0)
+    client = thin_client.Client(os.environ["HOLDFAST_AT"].split(","), deadline_s=30.0, tls=os.environ.get("HOLDFAST_TLS"))
     key = b"count/python/%d" % os.getpid()
     client.put(key, b"0")
     lock, over, totals = threading.Lock(), threading.Event(), {"acknowledged": 0, "ambiguous": 0}

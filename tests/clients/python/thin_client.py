@@ -8,7 +8,7 @@ request id, so that it is applied once however often it is sent. The rules are i
         holdfast/v1/common.proto holdfast/v1/trust.proto holdfast/v1/kv.proto holdfast/v1/fleet.proto
     pip install grpcio protobuf googleapis-common-protos
 
-    client = Client(["127.0.0.1:7300", "127.0.0.1:7310"])
+    client = Client(["127.0.0.1:7300", "127.0.0.1:7310"])  # tls="FOLDER" with tls.crt, tls.key and ca.crt, unless the fleet has no TLS
     version = client.put(b"greeting", b"hello")
     value = client.get(b"greeting").value
     for row in client.scan(b"a", b"n"):
@@ -16,6 +16,7 @@ request id, so that it is applied once however often it is sent. The rules are i
 """
 
 import itertools
+import pathlib
 import random
 import secrets
 import threading
@@ -78,11 +79,19 @@ def rejection_of(error):
     return None
 
 
+def channel(address, tls=None):
+    """A channel to one store. `tls`: the folder with our certificate. What stands there later is used by channels made later."""
+    if tls is None:
+        return grpc.insecure_channel(address, CHANNEL_OPTIONS)
+    bundle, key, certificate = ((pathlib.Path(tls) / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt"))
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(bundle, key, certificate), CHANNEL_OPTIONS)
+
+
 class Client:
     """Safe to share among threads. A program needs one for each fleet."""
 
-    def __init__(self, addresses, deadline_s=10.0):
-        self._channels = [grpc.insecure_channel(address, CHANNEL_OPTIONS) for address in addresses]
+    def __init__(self, addresses, deadline_s=10.0, tls=None):
+        self._channels = [channel(address, tls) for address in addresses]
         self._kv = [kv_pb2_grpc.KvStub(channel) for channel in self._channels]
         self._fleet = [fleet_pb2_grpc.FleetStub(channel) for channel in self._channels]
         self._first = random.randrange(len(addresses))  # Whom to ask; moves on when that one fails.

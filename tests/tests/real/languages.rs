@@ -40,10 +40,11 @@ async fn check_with(language: &str) {
     assert!(said.lines().filter(|line| line.starts_with("ok ")).count() > 50, "too few checks were made:\n{said}");
 }
 
-/// Counts with the thin client of one language while each site is killed in turn.
+/// Counts with the thin client of one language, which has a certificate, while each site is killed in turn.
 async fn count_with(language: &str) {
-    let Some(mut scene) = Scene::start(1).await else { return };
+    let Some(mut scene) = Scene::start_with_certificates().await else { return };
     let mut command = program(&scene, language, "count");
+    command.env("HOLDFAST_TLS", scene.fleet.client_folder(language).unwrap().expect("it has certificates"));
     let mut counting = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(counting.stdout.take().unwrap()).lines();
     let mut next = async || tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it goes on").unwrap();

@@ -37,6 +37,7 @@ use holdfast_types::{SiteName, TrustDomain, limits};
 use crate::error::TrustError;
 
 pub use issuer::{Issued, Issuer, SignedChainPem};
+pub use names::EVERY_ADDRESS;
 pub use request::{Asked, Request, csr, csr_of_authority};
 pub use root::Root;
 pub use shown::Shown;

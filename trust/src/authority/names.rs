@@ -7,10 +7,13 @@ use holdfast_types::{TrustDomain, limits};
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints, SanType};
 use rustls::pki_types::DnsName;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, GeneralSubtree as Subtree};
 
 use super::Scope;
 use crate::error::TrustError;
+
+/// All networks there are.
+pub const EVERY_ADDRESS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// A host as a certificate names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,13 +94,18 @@ pub(super) fn constraints(
             let own = subtree(&format!("{site}.{domain}")).ok();
             let local = ["localhost", "127.0.0.0/8", "::1"].map(subtree).into_iter();
             let more = names.iter().map(|name| subtree(name));
-            let permitted = own.into_iter().map(Ok).chain(local).chain(more).collect::<Result<_, _>>()?;
+            let mut permitted = own.into_iter().map(Ok).chain(local).chain(more).collect::<Result<Vec<_>, _>>()?;
+            // To permit every address is to constrain none, and is said by saying nothing: BoringSSL, which clients in Python and C++ stand on,
+            // knows no constraints on addresses, and below any takes no certificate that names one.
+            if EVERY_ADDRESS.iter().all(|network| names.iter().any(|name| name == network)) {
+                permitted.retain(|subtree| !matches!(subtree, GeneralSubtree::IpAddress(_)));
+            }
             Ok(NameConstraints { permitted_subtrees: permitted, ..none })
         }
         // Nobody calls them, so no host is called what they are called.
         Scope::People => {
             let hosts = GeneralSubtree::DnsName(String::new());
-            let networks = ["0.0.0.0/0", "::/0"].map(subtree).into_iter().collect::<Result<Vec<_>, _>>()?;
+            let networks = EVERY_ADDRESS.map(subtree).into_iter().collect::<Result<Vec<_>, _>>()?;
             let excluded = std::iter::once(hosts).chain(networks).collect();
             Ok(NameConstraints { excluded_subtrees: excluded, ..none })
         }
@@ -108,7 +116,11 @@ pub(super) fn constraints(
 pub(crate) fn permitted(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
     let constraints = certificate.name_constraints().ok().flatten()?.value;
     let permitted = constraints.permitted_subtrees.as_deref().unwrap_or_default();
-    Some(permitted.iter().filter_map(|subtree| shown(&subtree.base)).collect())
+    let excluded = constraints.excluded_subtrees.as_deref().unwrap_or_default();
+    let is_address = |subtree: &Subtree<'_>| matches!(subtree.base, GeneralName::IPAddress(_));
+    let any_address = !permitted.iter().chain(excluded).any(is_address);
+    let names = permitted.iter().filter_map(|subtree| shown(&subtree.base));
+    Some(names.chain(any_address.then(|| "every address".to_owned())).collect())
 }
 
 /// A name, or a network, of a certificate; `None` for URIs and what else there is.
@@ -131,4 +143,29 @@ pub(crate) fn shown(name: &GeneralName<'_>) -> Option<String> {
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::SiteName;
+
+    use super::*;
+
+    fn permitted_by(names: &[&str]) -> Vec<GeneralSubtree> {
+        let domain = TrustDomain::new("f.example").unwrap();
+        let scope = Scope::Site(SiteName::new("b").unwrap());
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        constraints(&domain, &scope, &names).unwrap().permitted_subtrees
+    }
+
+    #[test]
+    fn who_may_name_every_address_is_bound_by_none_and_to_its_hosts_as_ever() {
+        let is_address = |subtree: &GeneralSubtree| matches!(subtree, GeneralSubtree::IpAddress(_));
+        for names in [&[][..], &["10.1.0.0/16"], &["0.0.0.0/0"]] {
+            assert!(permitted_by(names).iter().any(is_address), "{names:?}");
+        }
+        let every = permitted_by(&EVERY_ADDRESS);
+        assert!(!every.iter().any(is_address));
+        assert!(every.contains(&GeneralSubtree::DnsName("b.f.example".into())));
+    }
 }
