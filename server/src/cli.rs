@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use holdfast_types::PrincipalName;
 
 use crate::connecting::Connecting;
 use crate::help;
@@ -175,6 +176,12 @@ pub struct InitArgs {
     /// The shared secret that the store was started with
     #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
     pub fleet_token: String,
+    /// With --tls: make the first operator first, who founds the fleet: his key and certificate go into the folder that --tls names
+    #[arg(long, value_name = "NAME", requires = "issuer", value_parser = crate::ca::name, help_heading = "Security")]
+    pub operator: Option<PrincipalName>,
+    /// The folder of the authority that signs the first operator, as `holdfast ca people` made it
+    #[arg(long, value_name = "DIR", requires = "operator", value_hint = ValueHint::DirPath, help_heading = "Security")]
+    pub issuer: Option<PathBuf>,
     /// How it connects
     #[command(flatten)]
     pub connecting: Connecting,

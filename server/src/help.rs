@@ -50,11 +50,13 @@ Exit codes:
 /// `holdfast init`.
 pub const INIT: &str = concat!(
     "\
-A second init is refused. Other stores join by `holdfast start --join`. With TLS it takes the certificate of an operator.
+A second init is refused. Other stores join by `holdfast start --join`. With TLS it takes the certificate of an operator: one that is there
+(--tls alone), or the first, which --operator and --issuer make on the way.
 
 Examples:
   holdfast init
   holdfast init --at 10.0.1.5:7300 --tls ann
+  holdfast init --operator ann --issuer ca/people --tls ann
   HOLDFAST_FLEET_TOKEN=secret holdfast init --json
 
 ",

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use holdfast_client::Security;
 use holdfast_client::admin::{
     Admin, FleetId, Key, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
@@ -86,6 +87,11 @@ async fn describe(address: &str, security: &Security) -> anyhow::Result<v1::Desc
 /// `holdfast init`.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
     anyhow::ensure!(!args.at.contains(','), "a fleet is founded on one store: name one with --at, not {}", args.at);
+    if let (Some(name), Some(issuer)) = (&args.operator, &args.issuer) {
+        let folder = args.connecting.tls.as_deref();
+        let folder = folder.context("an operator is known by a certificate: name the folder for it with --tls DIR")?;
+        crate::ca::first_operator(issuer, name.clone(), folder)?;
+    }
     let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
     let answer = connect(&args.at, &args.connecting.security()?).await?.init(request).await;
     let answer = answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner();

@@ -4,15 +4,17 @@ use std::fs::{self, DirBuilder};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, ensure};
 use holdfast_files::{Draft, Readers};
-use holdfast_output::outln;
-use holdfast_trust::authority::{Issuer, Request, Shown, csr, csr_of_authority};
-use holdfast_types::Principal;
+use holdfast_output::{errln, outln};
+use holdfast_trust::authority::{Issued, Issuer, Request, Shown, csr, csr_of_authority};
+use holdfast_types::principal::Kind;
+use holdfast_types::{Principal, PrincipalName};
 use serde_json::json;
 
-use super::{LeafArgs, RequestArgs, SignArgs, at, read, show};
+use super::{LEAF_VALID, LeafArgs, RequestArgs, SignArgs, at, read, show, valid};
 
 /// The command line asks for one of them.
 const NOBODY: &str = "one of --site, --client and --operator says who it is for";
@@ -79,11 +81,8 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
 
 /// Makes a key, and signs it.
 pub(super) fn leaf(args: &LeafArgs) -> anyhow::Result<()> {
-    let issuer = Issuer::read(&args.issuer)?;
     let kind = args.party.kind().context(NOBODY)?;
-    let issued = issuer.leaf(&kind, &args.names, args.valid)?;
-    check_owner(&args.out, &Principal { domain: issuer.domain().clone(), kind })?;
-    issued.write(&args.out)?;
+    let issued = issue(&args.issuer, kind, &args.names, args.valid, &args.out)?;
     let certificates = Shown::of_pem(issued.certificate_pem.as_bytes())?;
     if args.json {
         let certificates: Vec<_> = certificates.iter().map(show::as_json).collect();
@@ -95,6 +94,23 @@ pub(super) fn leaf(args: &LeafArgs) -> anyhow::Result<()> {
         outln!("{who} is in {}, valid until {}: --tls {0}", args.out.display(), at(made.expires_at))?;
     }
     Ok(())
+}
+
+/// The operator who founds a fleet: what [`leaf`] would make.
+pub fn first_operator(issuer: &Path, name: PrincipalName, folder: &Path) -> anyhow::Result<()> {
+    let issued = issue(issuer, Kind::Operator(name), &[], valid(LEAF_VALID).map_err(Error::msg)?, folder)?;
+    if let Some(made) = Shown::of_pem(issued.certificate_pem.as_bytes())?.first() {
+        errln!("{} is in {}, valid until {}", made.uris.join(", "), folder.display(), at(made.expires_at));
+    }
+    Ok(())
+}
+
+fn issue(issuer: &Path, kind: Kind, names: &[String], valid: Duration, folder: &Path) -> anyhow::Result<Issued> {
+    let issuer = Issuer::read(issuer)?;
+    let issued = issuer.leaf(&kind, names, valid)?;
+    check_owner(folder, &Principal { domain: issuer.domain().clone(), kind })?;
+    issued.write(folder)?;
+    Ok(issued)
 }
 
 /// Whoever renews one certificate does not overwrite another's.

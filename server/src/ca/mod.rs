@@ -22,6 +22,8 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+pub use self::leaves::first_operator;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +32,9 @@ use clap::{ArgGroup, Args, Subcommand, ValueHint};
 use holdfast_trust::authority::Scope;
 use holdfast_types::principal::Kind;
 use holdfast_types::{PrincipalName, SiteName, TrustDomain, limits};
+
+/// How long certificates of stores, clients and operators are valid unless it is said.
+const LEAF_VALID: &str = "90days";
 
 /// `holdfast ca`.
 #[derive(Args, Debug)]
@@ -178,7 +183,7 @@ struct SignArgs {
     #[arg(short, long, value_name = "CERT", value_hint = ValueHint::FilePath)]
     out: PathBuf,
     /// How long it is valid, and no longer than the authority
-    #[arg(long, value_name = "DURATION", default_value = "90days", value_parser = valid)]
+    #[arg(long, value_name = "DURATION", default_value = LEAF_VALID, value_parser = valid)]
     valid: Duration,
     /// Print JSON
     #[arg(long)]
@@ -201,7 +206,7 @@ struct LeafArgs {
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: PathBuf,
     /// How long it is valid, and no longer than the authority
-    #[arg(long, value_name = "DURATION", default_value = "90days", value_parser = valid)]
+    #[arg(long, value_name = "DURATION", default_value = LEAF_VALID, value_parser = valid)]
     valid: Duration,
     /// Print JSON
     #[arg(long)]
@@ -267,7 +272,8 @@ fn domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::new(text).map_err(|why| why.to_string())
 }
 
-fn name(text: &str) -> Result<PrincipalName, String> {
+/// The name of a client or an operator, on a command line.
+pub fn name(text: &str) -> Result<PrincipalName, String> {
     PrincipalName::new(text).map_err(|why| why.to_string())
 }
 

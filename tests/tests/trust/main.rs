@@ -4,6 +4,7 @@
 
 mod bearers;
 mod distrust;
+mod founding;
 mod hidden;
 mod insecure;
 mod joining;
