@@ -61,6 +61,16 @@ impl FleetFile {
         self.sites.iter().map(|site| site.stores as usize).sum()
     }
 
+    /// The trust domain of its stores, programs and operators.
+    pub fn domain(&self) -> String {
+        format!("{}.example", self.name)
+    }
+
+    /// The Secret with the certificate of a site's stores, by the name that the program expects.
+    pub fn secret(&self, site: &str) -> String {
+        format!("{}-{site}-tls", self.name)
+    }
+
     /// The file.
     pub fn text(&self) -> String {
         let sites: Vec<Value> = self.sites.iter().map(FileSite::value).collect();
@@ -71,8 +81,7 @@ impl FleetFile {
             "namespace": self.namespace,
             "image": self.image,
             "connectivity": {"mode": "flat-mirror"},
-            // Nobody else is on these networks.
-            "trust": {"mode": "insecure"},
+            "trust": {"mode": "secret", "domain": self.domain()},
             "stores": 1,
             "storage": {"class": "shared", "size": "1Gi"},
             "resources": {"cpu": "1", "memory": self.memory},

@@ -1,28 +1,46 @@
 //! A fleet of Holdfast on the clusters: what the demo and the tests of pods' lives share.
 //!
-//! Everything is done as a user would: the program renders, kubectl and `holdfast fleet` apply, and what the fleet says of itself is asked in a pod.
+//! Everything is done as a user would: the program makes certificates and renders, kubectl and `holdfast fleet` apply, an operator asks and changes
+//! the fleet over a forwarded port, and programs read and write in pods of their own.
+//!
+//! - `authority`: certificates, and the Secrets with them
+//! - `file`: the fleet file
+//! - `operator`: commands for the fleet
+//! - `clients`, `load`: programs in pods
+//! - `pods`: what Kubernetes says of the stores' pods
+//! - `status`: what the program says of the fleet
 
+mod authority;
+mod clients;
 mod command;
 pub mod demo;
 mod file;
 mod load;
+mod operator;
 mod pods;
 mod programs;
 mod status;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use clients::Ended;
 pub use file::FleetFile;
 pub use load::{Drill, Found};
 pub use pods::Pod;
 pub use programs::Programs;
-pub use status::{RangeStatus, ReplicaStatus, SiteStatus, Status, StoreStatus};
+pub use status::{RangeStatus, ReplicaStatus, ShownTrust, SiteStatus, Status, StoreStatus, StoreTrust, TrustStatus};
 
 use anyhow::{Context, Result, bail};
 use holdfast_testkit::{Clusters, Options};
+
+use authority::Authority;
+use command::Beside;
+use operator::Forward;
 
 /// How often a state is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -36,11 +54,14 @@ pub struct Stage {
     /// The fleet file; written again by [`Stage::write`] after a change.
     pub fleet: FleetFile,
     programs: Programs,
-    sync: Option<Child>,
+    authority: Authority,
+    sync: Option<Beside>,
+    /// Ways to pods, by the pods' names.
+    ways: RefCell<BTreeMap<String, Forward>>,
 }
 
 impl Stage {
-    /// Boots the clusters, packs the image and loads it into every node.
+    /// Boots the clusters, packs the image and loads it into every node, and gives every site its certificates.
     pub fn up(options: &Options, programs: Programs, fleet: &str) -> Result<Stage> {
         let clusters = Clusters::up(options)?;
         let image = programs.image(&clusters.folder().join("image"))?;
@@ -51,8 +72,10 @@ impl Stage {
             let uid = clusters.kubectl(&site.name, ["get", "namespace", "kube-system", "--output", jsonpath])?;
             file.add_site(&site.name, &uid, &site.pod_cidr());
         }
-        let stage = Stage { clusters, fleet: file, programs, sync: None };
+        let authority = Authority::new(&programs, clusters.folder().join("authority"), &file.domain())?;
+        let stage = Stage { clusters, fleet: file, programs, authority, sync: None, ways: RefCell::default() };
         stage.write()?;
+        stage.hand_out_certificates()?;
         Ok(stage)
     }
 
@@ -72,9 +95,9 @@ impl Stage {
         self.clusters.sites().iter().map(|site| site.name.clone()).collect()
     }
 
-    /// `holdfast fleet VERB FILE ARGUMENTS`, where API servers are reached; not started yet.
+    /// `holdfast fleet VERB FILE ARGUMENTS` of an operator, where API servers are reached; not started yet.
     pub fn fleet_command(&self, verb: &str, arguments: &[&str]) -> Command {
-        let mut command = self.clusters.command_in_fabric(&self.programs.holdfast);
+        let mut command = self.as_operator();
         command.args(["fleet", verb]).arg(self.path()).args(arguments);
         command
     }
@@ -103,24 +126,19 @@ impl Stage {
     /// Keeps the mirrored addresses up to date from now on, as a fleet's operators do.
     pub fn keep_synced(&mut self) -> Result<()> {
         let log = self.clusters.folder().join("sync.log");
-        let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let errors = file.try_clone()?;
-        let mut command = self.fleet_command("sync", &["--watch"]);
-        command.stdin(Stdio::null()).stdout(file).stderr(errors);
-        let sync = command.spawn().with_context(|| format!("{} cannot be started", command::name(&command)))?;
-        self.sync = Some(sync);
+        self.sync = Some(Beside::start(&mut self.fleet_command("sync", &["--watch"]), &log)?);
         Ok(())
     }
 
     /// Founds the fleet on the first store of a site.
     pub fn found(&self, site: &str) -> Result<String> {
-        self.in_pod(&self.pod(site, 0), &["init"])
+        self.operate(&self.pod(site, 0), &["init"])
     }
 
     /// Cuts the ranges so that every site can lead some: the loads' keys begin with their names, and what is written by hand lies among them.
     pub fn split(&self, pod: &Pod) -> Result<()> {
         let cuts: Vec<_> = ["d", "h", "l", "p", "t"].iter().map(|key| format!("SPLIT AT '{key}';")).collect();
-        self.in_pod(pod, &["sql", "--quiet", "--execute", &cuts.concat()])?;
+        self.operate(pod, &["sql", "--quiet", "--execute", &cuts.concat()])?;
         self.until("every site leads a range", || {
             let led = self.status(pod).ok()?.sites;
             (led.len() == self.sites().len() && led.iter().all(|site| site.leaders > 0)).then_some(())
@@ -132,17 +150,16 @@ impl Stage {
         Pod::new(&self.fleet, site, ordinal)
     }
 
-    /// Runs the program in the pod of a store.
-    pub fn in_pod(&self, pod: &Pod, arguments: &[&str]) -> Result<String> {
-        let mut command = self.clusters.kubectl_command(&pod.site)?;
-        command.args(["exec", "--namespace", &pod.namespace, &pod.name, "--", "/holdfast"]).args(arguments);
-        command::output(&mut command)
+    /// What the fleet says of itself, asked of the store in this pod.
+    pub fn status(&self, pod: &Pod) -> Result<Status> {
+        let told = self.operate(pod, &["status", "--ranges", "--json"])?;
+        serde_json::from_str(&told).context("holdfast status says something else than expected")
     }
 
-    /// What the fleet says of itself, asked in this pod.
-    pub fn status(&self, pod: &Pod) -> Result<Status> {
-        let told = self.in_pod(pod, &["status", "--ranges", "--json"])?;
-        serde_json::from_str(&told).context("holdfast status says something else than expected")
+    /// Which certificates its stores have, asked of the store in this pod. An error also while something is amiss with any of them.
+    pub fn trust(&self, pod: &Pod) -> Result<TrustStatus> {
+        let told = self.operate(pod, &["trust", "status", "--json"])?;
+        serde_json::from_str(&told).context("holdfast trust status says something else than expected")
     }
 
     /// Waits until the fleet, asked in the first pod of a site, has so many live stores, and every range is led and has a caught-up replica in
@@ -170,17 +187,10 @@ impl Stage {
     }
 
     /// Ends everything.
-    pub fn down(mut self) -> Result<()> {
-        self.end_sync();
+    pub fn down(self) -> Result<()> {
+        // What talks to the clusters goes before them.
+        drop((self.sync, self.ways));
         Ok(self.clusters.down()?)
-    }
-
-    fn end_sync(&mut self) {
-        if let Some(mut sync) = self.sync.take() {
-            // It may have ended by itself, which is as good.
-            let _ = sync.kill();
-            let _ = sync.wait();
-        }
     }
 
     /// Where the program is.

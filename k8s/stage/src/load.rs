@@ -1,18 +1,16 @@
-//! A load from a pod of a site: a program as a user's, in a namespace of its own, outside that of the fleet.
+//! A load from a pod of a site: a program as a user's, which works for a while and then reads back what it wrote.
 
 use anyhow::{Context, Result};
 use holdfast_benches::workload::Totals;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::Stage;
+use crate::clients::NAMESPACE;
 
 /// Clients of each load.
 const CLIENTS: u32 = 8;
 /// Rows of each load.
 const ROWS: u32 = 400;
-/// Where the pods are.
-const NAMESPACE: &str = "default";
 
 /// A load that runs.
 pub struct Drill {
@@ -68,14 +66,11 @@ impl Stage {
 
     /// Removes the pod of a load.
     pub fn forget_load(&self, drill: &Drill) {
-        let arguments = ["delete", "pod", "--namespace", NAMESPACE, &drill.name, "--force", "--ignore-not-found"];
-        // It is in nobody's way when it stays.
-        let _ = self.clusters.kubectl(&drill.site, arguments);
+        self.remove_program(&drill.site, &drill.name);
     }
 
     fn load_pod(&self, site: &str, name: &str, seconds: u32) -> serde_json::Value {
-        let fleet = &self.fleet;
-        let at = format!("{}.{}.svc:7300", fleet.name, fleet.namespace);
+        let at = self.service();
         let prefix = format!("{name}/{site}/");
         let arguments = [
             "load",
@@ -93,16 +88,6 @@ impl Stage {
             "--rows",
             &ROWS.to_string(),
         ];
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"holdfast.dev/client": fleet.name}},
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 1,
-                "enableServiceLinks": false,
-                "containers": [{"name": "load", "image": fleet.image, "args": arguments}],
-            },
-        })
+        self.program_pod(name, &self.labels_of_client(), &arguments)
     }
 }

@@ -1,4 +1,4 @@
-//! What `holdfast status --ranges --json` says.
+//! What `holdfast status --ranges --json` and `holdfast trust status --json` say.
 
 use std::collections::BTreeSet;
 
@@ -88,5 +88,42 @@ impl RangeStatus {
         let answering = self.replicas.iter().filter(|replica| replica.behind.is_some());
         let sites: BTreeSet<_> = answering.map(|replica| &replica.site).collect();
         self.leader.is_some() && sites.len() >= COPIES
+    }
+}
+
+/// The certificates of the fleet.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrustStatus {
+    /// Its stores.
+    pub stores: Vec<StoreTrust>,
+}
+
+/// What a store shows.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StoreTrust {
+    /// Its site.
+    pub site: String,
+    /// `None`: it does not answer, or has nothing to show.
+    pub trust: Option<ShownTrust>,
+}
+
+/// A store's certificate.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ShownTrust {
+    /// Its fingerprint.
+    pub certificate: Option<String>,
+}
+
+impl StoreTrust {
+    fn shows(&self, fingerprint: &str) -> bool {
+        self.trust.as_ref().and_then(|trust| trust.certificate.as_deref()) == Some(fingerprint)
+    }
+}
+
+impl TrustStatus {
+    /// Whether a site has stores, and all of them show this certificate.
+    pub fn is_shown_by(&self, site: &str, fingerprint: &str) -> bool {
+        let of_site: Vec<_> = self.stores.iter().filter(|store| store.site == site).collect();
+        !of_site.is_empty() && of_site.iter().all(|store| store.shows(fingerprint))
     }
 }

@@ -81,19 +81,18 @@ pub fn wrong_folder(stage: &mut Stage) {
     }
 }
 
-/// A store beside the fleet's, in west, that says it is of another site. It goes on asking: what it is refused for may be mended elsewhere.
+/// A store beside the fleet's, in west, that says it is of another site, and has a certificate that says so too. It goes on asking: what it is
+/// refused for may be mended elsewhere.
 pub fn wrong_proof(stage: &mut Stage) {
     let uid = |site: &str| stage.fleet.sites.iter().find(|found| found.name == site).unwrap().uid.clone();
-    let two_names = [("HOLDFAST_SITE", "other"), ("HOLDFAST_SITE_ID", &uid("west"))];
-    is_refused(stage, "double", &two_names, "is site west, not other");
-    let two_places = [("HOLDFAST_SITE", "east"), ("HOLDFAST_SITE_ID", "00000000-0000-4000-8000-000000000000")];
-    is_refused(stage, "imposter", &two_places, "site east");
+    is_refused(stage, "double", "other", &uid("west"), "is site west, not other");
+    is_refused(stage, "imposter", "east", "00000000-0000-4000-8000-000000000000", "site east");
     assert_eq!(stage.settled("east", 3).unwrap().stores.len(), 3);
 }
 
 /// It ends: nothing but another pod can mend that.
 pub fn no_proof(stage: &mut Stage) {
-    start(stage, "unproven", &[("HOLDFAST_SITE", "west")]);
+    start(stage, "unproven", "west", None);
     let code = || {
         let seen = stage.object("west", "pod", "unproven").ok()??;
         seen["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64()
@@ -101,33 +100,54 @@ pub fn no_proof(stage: &mut Stage) {
     assert_eq!(stage.until("it ends", code).unwrap(), WITHOUT_PROOF);
     let said = stage.kubectl("west", &["logs", "unproven"]).unwrap();
     assert!(said.contains("kube-system"), "{said}");
-    stage.kubectl("west", &["delete", "pod", "unproven", "--force"]).unwrap();
+    remove(stage, "unproven");
 }
 
-/// Starts a store with this environment and waits until it says why it is refused.
-fn is_refused(stage: &Stage, name: &str, environment: &[(&str, &str)], why: &str) {
-    start(stage, name, environment);
+/// Starts a store of this site with this proof and waits until it says why it is refused.
+fn is_refused(stage: &Stage, name: &str, site: &str, proof: &str, why: &str) {
+    start(stage, name, site, Some(proof));
     let is_said = || stage.kubectl("west", &["logs", name]).ok().filter(|said| said.contains(why)).map(drop);
     stage.until(&format!("{name} is told: {why}"), is_said).unwrap();
-    stage.kubectl("west", &["delete", "pod", name, "--force"]).unwrap();
+    remove(stage, name);
 }
 
-/// Starts a store in west with this environment, without a configuration file.
-fn start(stage: &Stage, name: &str, environment: &[(&str, &str)]) {
+/// Starts a store in west, without a configuration file, that says it is of this site and has the certificate for that.
+fn start(stage: &Stage, name: &str, site: &str, proof: Option<&str>) {
+    stage.certify("west", &secret_of(name), site).unwrap();
     let mut pod = pod_like(stage, "west", name);
     let join = format!("{0}-west-0.{1}.svc:7300", stage.fleet.name, stage.fleet.namespace);
-    let mut all =
-        vec![("HOLDFAST_JOIN", join.as_str()), ("HOLDFAST_DATA_DIR", "/data/store"), ("HOLDFAST_INSECURE", "2")];
-    all.extend(environment);
+    let mut all = vec![
+        ("HOLDFAST_JOIN", join.as_str()),
+        ("HOLDFAST_DATA_DIR", "/data/store"),
+        ("HOLDFAST_TLS", "/tls"),
+        ("HOLDFAST_SITE", site),
+    ];
+    all.extend(proof.map(|proof| ("HOLDFAST_SITE_ID", proof)));
     let listen = [("HOLDFAST_LISTEN", "0.0.0.0:7300"), ("HOLDFAST_LISTEN_STORE", "0.0.0.0:7400")];
     let advertise = [("HOLDFAST_ADVERTISE", "$(POD_IP):7300"), ("HOLDFAST_ADVERTISE_STORE", "$(POD_IP):7400")];
     all.extend(listen.into_iter().chain(advertise));
     let mut variables = vec![json!({"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})];
     variables.extend(all.iter().map(|(name, value)| json!({"name": name, "value": value})));
-    pod["spec"]["containers"][0]["env"] = json!(variables);
+    let container = &mut pod["spec"]["containers"][0];
+    container["env"] = json!(variables);
+    let mount = json!({"name": "tls", "mountPath": "/tls", "readOnly": true});
+    container["volumeMounts"].as_array_mut().unwrap().push(mount);
+    // Nobody but the store's own user and group reads the key, as in the fleet's pods.
+    let volume = json!({"name": "tls", "secret": {"secretName": secret_of(name), "defaultMode": 0o440}});
+    pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
     // It is of the same walls as a store, but no Service and no StatefulSet takes it for one of theirs.
     pod["metadata"]["labels"] = labels_of_store(&stage.fleet, "west");
     stage.clusters.apply("west", &pod.to_string()).unwrap();
+}
+
+/// Removes a store that [`start`] has started.
+fn remove(stage: &Stage, name: &str) {
+    stage.kubectl("west", &["delete", "pod", name, "--force"]).unwrap();
+    stage.kubectl("west", &["delete", "secret", &secret_of(name)]).unwrap();
+}
+
+fn secret_of(name: &str) -> String {
+    format!("{name}-tls")
 }
 
 fn labels_of_store(fleet: &FleetFile, site: &str) -> Value {

@@ -19,8 +19,8 @@ pub fn lost(stage: &mut Stage) {
     stage.ready(&pod).unwrap();
     let after = stage.status(&asked).unwrap();
     assert!(after.stores.iter().any(|store| store.store == old && !store.alive), "{after:?}");
-    stage.in_pod(&asked, &["put", "volume", "lost"]).unwrap();
-    assert!(stage.in_pod(&pod, &["get", "volume"]).unwrap().contains("lost"));
-    let refused = stage.in_pod(&asked, &["forget", &format!("s{old}")]).unwrap_err().to_string();
+    stage.client("east", &["put", "volume", "lost"]).unwrap();
+    assert!(stage.client("north", &["get", "volume"]).unwrap().contains("lost"));
+    let refused = stage.operate(&asked, &["forget", &format!("s{old}")]).unwrap_err().to_string();
     assert!(refused.contains("replicas"), "{refused}");
 }

@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
     ("evictions_keep_to_the_budget", scale::evictions),
     ("a_foreign_pod_reaches_nothing_and_a_client_what_it_needs", walls::in_force),
     ("a_rollout_of_all_sites_under_load_shows_no_client_an_error", pods::rollout),
-    ("probes_stand_when_a_majority_is_gone", sites::majority_gone),
+    ("probes_stand_and_a_renewed_certificate_is_taken_when_a_majority_is_gone", sites::majority_gone),
     ("a_site_that_is_cut_off_holds_nobody_up", sites::cut_off),
     ("a_site_that_is_cut_off_one_way_holds_nobody_up", sites::cut_off_one_way),
     ("a_whole_kubernetes_cluster_dies_and_nobody_notices", sites::dies),

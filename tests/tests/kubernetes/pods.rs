@@ -37,7 +37,7 @@ pub fn stops_when_told(stage: &mut Stage) {
 pub fn all_move(stage: &mut Stage) {
     let sites = stage.sites();
     let pods: Vec<Pod> = sites.iter().map(|site| stage.pod(site, 0)).collect();
-    stage.in_pod(&pods[0], &["put", "monday", "before"]).unwrap();
+    stage.client(&sites[0], &["put", "monday", "before"]).unwrap();
     let addresses = |stage: &Stage| pods.iter().filter_map(|pod| stage.address(pod)).collect::<BTreeSet<_>>();
     let before = addresses(stage);
     assert_eq!(before.len(), pods.len());
@@ -49,7 +49,7 @@ pub fn all_move(stage: &mut Stage) {
     for pod in &pods {
         stage.ready(pod).unwrap();
     }
-    assert!(stage.in_pod(&pods[1], &["get", "monday"]).unwrap().contains("before"));
+    assert!(stage.client(&sites[1], &["get", "monday"]).unwrap().contains("before"));
 }
 
 /// The store's memory is bounded by the kernel, and it is killed for it.

@@ -38,12 +38,12 @@ pub fn up_and_down(stage: &mut Stage) {
         .unwrap();
     refused(stage);
     let asked = stage.pod("west", 0);
-    stage.in_pod(&asked, &["drain", &format!("s{store}")]).unwrap();
+    stage.operate(&asked, &["drain", &format!("s{store}")]).unwrap();
     let drained = stage.settled("west", 4).unwrap();
     assert!(drained.stores.iter().any(|found| found.store == store && found.replicas == 0), "{drained:?}");
     stage.fleet("apply", &["--site", "east"]).unwrap();
     stage.until("the pod goes", || stage.seen(&pod).is_none().then_some(())).unwrap();
-    stage.until("it may be forgotten", || stage.in_pod(&asked, &["forget", &format!("s{store}")]).ok()).unwrap();
+    stage.until("it may be forgotten", || stage.operate(&asked, &["forget", &format!("s{store}")]).ok()).unwrap();
     three_are_left(stage);
     returns(stage);
 }
@@ -117,11 +117,11 @@ pub fn evictions(stage: &mut Stage) {
     stage.settled("west", 4).unwrap();
     let store = stage.until("the second store is known", || second(stage)).unwrap();
     let asked = stage.pod("west", 0);
-    stage.in_pod(&asked, &["drain", &format!("s{store}")]).unwrap();
+    stage.operate(&asked, &["drain", &format!("s{store}")]).unwrap();
     set_stores(stage, 1);
     stage.fleet("apply", &["--site", "east"]).unwrap();
     stage.until("the pod goes", || stage.seen(&pods[1]).is_none().then_some(())).unwrap();
-    stage.until("it may be forgotten", || stage.in_pod(&asked, &["forget", &format!("s{store}")]).ok()).unwrap();
+    stage.until("it may be forgotten", || stage.operate(&asked, &["forget", &format!("s{store}")]).ok()).unwrap();
     stage.kubectl("east", &["delete", "pvc", &pods[1].claim()]).unwrap();
     three_are_left(stage);
 }
