@@ -101,7 +101,8 @@ pub struct Written {
     pub fields: Vec<String>,
 }
 
-/// What managers other than ours wrote into an object, without what Kubernetes itself has to write: status, and finalizers.
+/// What managers other than ours wrote into an object, without what Kubernetes itself has to write: status, finalizers, the label with the name of
+/// a namespace.
 #[must_use]
 pub fn foreign(live: &Value, ours: &[&str]) -> Vec<Written> {
     let others = entries(live).into_iter().filter(|entry| {
@@ -110,17 +111,19 @@ pub fn foreign(live: &Value, ours: &[&str]) -> Vec<Written> {
     let written = others.map(|entry| {
         let mut fields = Vec::new();
         leaves("", entry.fields, &mut fields);
-        fields.retain(|field| !is_kubernetes_own(field));
+        fields.retain(|field| !is_kubernetes_own(live, field));
         Written { writer: entry.writer, fields }
     });
     written.filter(|written| !written.fields.is_empty()).collect()
 }
 
-/// Fields by which controllers of Kubernetes keep books, and the copy that `kubectl apply` leaves.
-fn is_kubernetes_own(field: &str) -> bool {
+/// Fields by which controllers of Kubernetes keep books, and the copy that `kubectl apply` leaves. The label with the name of a namespace counts as
+/// written by whoever made the namespace, and by nobody's wish: the API server itself sets it at each write, and no other value stays.
+fn is_kubernetes_own(live: &Value, field: &str) -> bool {
     field.starts_with(".metadata.finalizers")
         || field.starts_with(".status")
         || field == ".metadata.annotations[kubectl.kubernetes.io/last-applied-configuration]"
+        || field == ".metadata.labels[kubernetes.io/metadata.name]" && live["kind"] == "Namespace"
 }
 
 fn leaves(path: &str, fields: &Value, found: &mut Vec<String>) {
@@ -208,6 +211,37 @@ mod tests {
             found[0].fields,
             [".spec.replicas", ".spec.template.spec.containers[{\"name\":\"holdfast\"}].image"]
         );
+    }
+
+    #[test]
+    fn the_name_of_a_namespace_is_the_api_servers_whoever_made_the_namespace() {
+        let mut live = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {
+                "name": "holdfast",
+                "labels": {"kubernetes.io/metadata.name": "holdfast", "pod-security.kubernetes.io/enforce": "restricted"},
+                "managedFields": [
+                    {"manager": "holdfast", "operation": "Apply", "apiVersion": "v1", "time": "2026-01-02T03:05:06Z", "fieldsType": "FieldsV1",
+                        "fieldsV1": {"f:metadata": {"f:labels": {"f:pod-security.kubernetes.io/enforce": {}}}}},
+                    entry("kubectl-create", json!({"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}})),
+                ],
+            },
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+        });
+        assert_eq!(foreign(&live, &[MANAGER]), []);
+
+        let labelled = json!({"f:metadata": {"f:labels": {"f:kubernetes.io/metadata.name": {}, "f:team": {}}}});
+        live["metadata"]["managedFields"].as_array_mut().unwrap().push(entry("kubectl-label", labelled));
+        let found = foreign(&live, &[MANAGER]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].writer.manager, "kubectl-label");
+        assert_eq!(found[0].fields, [".metadata.labels.team"]);
+
+        // On anything else it is a label like others, which somebody wrote.
+        live["kind"] = json!("Service");
+        let found = foreign(&live, &[MANAGER]);
+        assert_eq!(found[0].writer.manager, "kubectl-create");
+        assert_eq!(found[0].fields, [".metadata.labels[kubernetes.io/metadata.name]"]);
     }
 
     #[test]
