@@ -11,6 +11,7 @@
 //! - `answers`: what each typed refusal leads to
 //! - `policy`: how often and how long a call is tried again
 //! - `calls`, `ranges`, `stores`, `slots`, `clock`, `locates`: what it remembers
+//! - `ways`: at which addresses a store is tried, in which order; a machine of its own, which the gRPC client drives
 //! - [`spanning`]: what touches several ranges
 
 mod answers;
@@ -33,6 +34,8 @@ pub mod spanning;
 mod stores;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "grpc")]
+mod ways;
 
 pub use event::{Action, AttemptId, CallId, CoreOptions, Effort, Event, KnownStore, LocateId};
 pub use machine::ClientCore;
@@ -40,3 +43,5 @@ pub use policy::{RetryCause, RetryPolicy};
 pub use spanning::{DeletePager, Misfit, ScanPager, ScanPart};
 #[cfg(feature = "grpc")]
 pub(crate) use stores::mix;
+#[cfg(feature = "grpc")]
+pub(crate) use ways::Ways;

@@ -11,13 +11,23 @@ use super::event::KnownStore;
 #[derive(Clone, Debug, Default)]
 struct Store {
     site: Option<SiteName>,
-    /// Its stream broke or could not be opened, and is not open again.
-    down: bool,
+    stream: Stream,
     /// Why it was down last, until it is up.
     why: Option<String>,
     last_heard: Option<Moment>,
     /// It was silent; until then others are preferred.
     suspect_until: Moment,
+}
+
+/// How the stream to a store stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Stream {
+    /// Nothing was heard of it yet.
+    #[default]
+    Untried,
+    Up,
+    /// It broke or could not be opened, and is not open again.
+    Down,
 }
 
 /// Failures are counted by site: a lost site takes all its stores along, so not every call has to find out about each of them.
@@ -72,7 +82,7 @@ impl Stores {
 
     pub(crate) fn up(&mut self, store: StoreId) {
         if let Some(known) = self.stores.get_mut(&store) {
-            known.down = false;
+            known.stream = Stream::Up;
             known.why = None;
             known.suspect_until = Moment::ZERO;
         }
@@ -94,13 +104,13 @@ impl Stores {
 
     /// The same of one that is down for a reason that is known, if there is one.
     pub(crate) fn any_unreached(&self) -> Option<Rejected> {
-        let down = self.stores.iter().find(|(_, known)| known.down && known.why.is_some());
+        let down = self.stores.iter().find(|(_, known)| known.stream == Stream::Down && known.why.is_some());
         down.map(|(store, _)| self.unreached(*store))
     }
 
     pub(crate) fn down(&mut self, store: StoreId, now: Moment) {
         if let Some(known) = self.stores.get_mut(&store) {
-            known.down = true;
+            known.stream = Stream::Down;
             let site = known.site.clone();
             self.count_failure(site, now);
         }
@@ -134,6 +144,8 @@ impl Stores {
 
     /// Where to send: to the leader if it is known and in reach; else to a store of the own site, which passes the request on;
     /// else to whichever store is the best of the rest. `None` only when no store is known at all.
+    ///
+    /// A store without a stream is the last resort, behind the one that failed last: who reaches one store alone goes on asking that one.
     pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<StoreId> {
         if let Some(leader) = choice.leader
             && choice.avoid != Some(leader)
@@ -141,11 +153,15 @@ impl Stores {
         {
             return Some(leader);
         }
+        // Where one store is out of reach others may be, too: one that is connected is the surer way.
+        let is_cut = self.stores.values().any(|store| store.stream == Stream::Down);
         let rank = |(id, store): &(&StoreId, &Store)| {
             (
+                store.stream == Stream::Down,
                 choice.avoid == Some(**id),
                 !self.in_reach(store, choice.now),
                 self.own_site.is_some() && store.site != self.own_site,
+                is_cut && store.stream == Stream::Untried,
                 choice.range.is_none_or(|range| range.replica_on(**id).is_none()),
                 mix(choice.salt ^ id.0),
             )
@@ -155,7 +171,9 @@ impl Stores {
 
     fn in_reach(&self, store: &Store, now: Moment) -> bool {
         let circuit = store.site.as_ref().and_then(|site| self.circuits.get(site));
-        !store.down && store.suspect_until <= now && circuit.is_none_or(|circuit| circuit.open_until <= now)
+        store.stream != Stream::Down
+            && store.suspect_until <= now
+            && circuit.is_none_or(|circuit| circuit.open_until <= now)
     }
 
     fn count_failure(&mut self, site: Option<SiteName>, now: Moment) {
@@ -243,6 +261,36 @@ mod tests {
             (stores.any_unreached(), stores.unreached(StoreId(3)).to_string().contains("expired")),
             (None, false)
         );
+    }
+
+    #[test]
+    fn the_one_store_that_is_reached_is_asked_whatever_else_is_said_of_it_and_of_its_site() {
+        let mut stores = stores();
+        stores.up(StoreId(3));
+        [1, 2, 4].into_iter().for_each(|id| stores.down(StoreId(id), Moment(0)));
+        for _ in 0..limits::CLIENT_CIRCUIT_FAILURES {
+            stores.down(StoreId(4), Moment(1));
+        }
+        assert_eq!(choose(&stores, Some(4), None, 2), 3, "the circuit of its site is open");
+        assert_eq!(choose(&stores, Some(3), Some(3), 2), 3, "it failed last, and there is no other");
+        stores.suspect(StoreId(3), Moment(2));
+        assert_eq!(choose(&stores, None, None, 2), 3);
+    }
+
+    #[test]
+    fn where_a_store_is_out_of_reach_one_that_is_connected_is_asked_before_one_never_tried() {
+        let mut stores = Stores::new(None);
+        let known = [(1, "a"), (2, "b"), (3, "c"), (4, "d")];
+        stores.learn(known.map(|(id, at)| KnownStore { store: StoreId(id), site: site(at) }).into());
+        stores.up(StoreId(1));
+        let asked = |stores: &Stores| {
+            let choice = |salt| Choice { range: None, leader: None, avoid: None, salt, now: Moment(0) };
+            let asked = (0..64).filter_map(|salt| stores.choose(choice(salt))).map(|store| store.0);
+            asked.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(asked(&stores).len(), 4, "with nothing out of reach all are asked alike");
+        stores.down(StoreId(2), Moment(0));
+        assert_eq!(asked(&stores), [1].into());
     }
 
     #[test]

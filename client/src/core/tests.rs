@@ -496,6 +496,34 @@ fn an_attempt_past_its_last_moment_is_repeated_only_when_no_other_is_lost() {
 }
 
 #[test]
+fn a_client_that_reaches_one_store_alone_has_everything_passed_on_by_that_one() {
+    let mut script = Script::new();
+    script.event(Event::StreamUp { store: StoreId(1) });
+    for unreached in [2, 3] {
+        script.event(Event::StreamDown { store: StoreId(unreached) });
+    }
+    script.call(put("k"), 5_000);
+    let first = script.one();
+    assert_eq!(first.store, 1, "the leader is out of reach");
+    script.answer(&first, Err(Rejected::Unavailable("nobody leads".into())));
+    script.sleep(100);
+    let second = script.one();
+    assert_eq!(second.store, 1, "there is no other to ask");
+    script.answer(&second, Err(not_leader(None)));
+    script.sleep(200);
+    let third = script.one();
+    assert_eq!(third.store, 1);
+    script.answer(&third, Ok(written()));
+    assert_eq!(script.outcome(), Ok(written()));
+    script.event(Event::Notice(Located { term: Term(2), ..located(1, 1, "a", "z", Some(2)) }));
+    script.call(get(&["k"]), 1_000);
+    assert_eq!(script.one().store, 1);
+    script.event(Event::StreamUp { store: StoreId(2) });
+    script.call(get(&["k"]), 1_000);
+    assert_eq!(script.one().store, 2, "the leader, once it is reached");
+}
+
+#[test]
 fn wrong_requests_are_refused_without_a_round_trip() {
     let mut script = Script::new();
     script.call(get(&[]), 1_000);

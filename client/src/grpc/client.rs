@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_proto::v1;
 use holdfast_types::{
     ClientId, Expected, Key, KeyspaceId, Mutation, Request, Response, Timestamp, VersionedValue, limits,
 };
@@ -18,6 +19,7 @@ use super::batch::{Batch, WriteOutcome};
 use super::driver::{Command, Driver};
 use super::fleet::describe_patiently;
 use super::link;
+use super::links::Links;
 use super::options::Options;
 use super::scan::Scan;
 use crate::core::{ClientCore, CoreOptions, DeletePager, RetryPolicy};
@@ -108,20 +110,18 @@ impl Client {
         let (inbound, heard) = mpsc::channel(1_024);
         let start = Instant::now();
         let fleet_ahead_ms = Arc::new(AtomicU64::new(picture.now.ms()));
+        let site = options.site.as_ref().map(|site| site.to_string()).unwrap_or_default();
+        let hello = v1::StreamHello { fleet: Some(picture.fleet.into()), site };
         let driver = Driver {
             core: ClientCore::new(CoreOptions { client, site: options.site.clone(), seed }),
             start,
-            fleet: picture.fleet,
-            dialer: dialer.clone(),
-            site: options.site.clone(),
-            seed,
-            seeds: seeds.clone(),
-            addresses: BTreeMap::new(),
-            links: BTreeMap::new(),
+            links: Links::new(seeds.clone(), dialer.clone(), hello, seed, inbound.clone()),
             replies: BTreeMap::new(),
             inbound,
             fleet_ahead_ms: Arc::clone(&fleet_ahead_ms),
             observer: options.observer.clone(),
+            is_asking: false,
+            is_in_a_hurry: false,
         };
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);

@@ -14,15 +14,14 @@ use std::time::Duration;
 use holdfast_proto::convert::common::outcome;
 use holdfast_proto::v1;
 use holdfast_types::{
-    FleetId, LeaderHint, Located, Moment, RangeRequest, Rejected, Request, Response, SiteName, StoreId, Timestamp,
-    limits,
+    LeaderHint, Located, Moment, RangeRequest, Rejected, Request, Response, StoreId, Timestamp, limits,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::channel::Dialer;
 use super::fleet::{self, FleetPicture, Undescribed};
-use super::link::Link;
+use super::link::LinkId;
+use super::links::Links;
 use super::why::Why;
 use crate::ClientError;
 use crate::core::{Action, AttemptId, CallId, ClientCore, Effort, Event, RetryPolicy};
@@ -51,10 +50,11 @@ impl Ended {
 
 /// What links and look-ups tell the driver.
 pub(super) enum Inbound {
-    /// A stream is open.
-    Up { store: StoreId },
-    /// A stream broke or could not be opened; these calls never left. `why`: unless the store ended it in order.
-    Down { store: StoreId, unsent: Vec<u64>, why: Option<Why> },
+    /// A stream is open, with this store at its other end.
+    Up { link: LinkId, store: StoreId },
+    /// A stream broke, or could not be opened: then it never `worked`, and the link has ended. These calls never left. `why`: unless the store ended it
+    /// in order.
+    Down { link: LinkId, store: StoreId, unsent: Vec<u64>, why: Option<Why>, worked: bool },
     /// A message came.
     Message { store: StoreId, message: v1::StreamResponse },
     /// An event, ready for the core, and the addresses in it.
@@ -71,20 +71,16 @@ pub(super) struct Driver {
     pub(super) core: ClientCore,
     /// Moments count from here.
     pub(super) start: Instant,
-    pub(super) fleet: FleetId,
-    /// Makes channels to stores of that fleet.
-    pub(super) dialer: Dialer,
-    pub(super) site: Option<SiteName>,
-    pub(super) seed: u64,
-    /// Where to ask when no known store answers.
-    pub(super) seeds: Vec<String>,
-    pub(super) addresses: BTreeMap<StoreId, String>,
-    pub(super) links: BTreeMap<StoreId, Link>,
+    pub(super) links: Links,
     pub(super) replies: BTreeMap<CallId, oneshot::Sender<Ended>>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     /// How far fleet time is ahead of our moments, for handles.
     pub(super) fleet_ahead_ms: Arc<AtomicU64>,
     pub(super) observer: Option<Arc<dyn Observer>>,
+    /// The fleet is being asked for.
+    pub(super) is_asking: bool,
+    /// It is to be asked for soon: no store is reached any more.
+    pub(super) is_in_a_hurry: bool,
 }
 
 impl Driver {
@@ -102,6 +98,12 @@ impl Driver {
         self.describe(Ok(picture), &mut events);
         loop {
             self.step(&mut events, timer.as_mut());
+            if std::mem::take(&mut self.is_in_a_hurry) {
+                let soon = Instant::now() + limits::CLIENT_RECONNECT_MAX;
+                if soon < refresh.deadline() {
+                    refresh.as_mut().reset(soon);
+                }
+            }
             tokio::select! {
                 _ = inbound.recv_many(&mut heard, TAKE) => {
                     heard.drain(..).for_each(|heard| self.hear(heard, &mut events));
@@ -118,6 +120,7 @@ impl Driver {
                 }
                 () = refresh.as_mut() => {
                     refresh.as_mut().reset(Instant::now() + limits::CLIENT_DESCRIBE_EVERY);
+                    self.links.tick();
                     self.refresh();
                 }
             }
@@ -142,12 +145,12 @@ impl Driver {
                         self.send(store, attempt, request, timeout, events);
                     }
                     Action::Abandon { store, attempt } => {
-                        if let Some(link) = self.links.get(&store) {
+                        if let Some(link) = self.links.get(store) {
                             link.outbox.cancel(attempt.0);
                             flush.insert(store);
                         }
                     }
-                    Action::Locate { locate, via, bounds, reverse } => match self.link(via) {
+                    Action::Locate { locate, via, bounds, reverse } => match self.links.to(via) {
                         Ok(link) => {
                             let (channel, inbound) = (link.channel.clone(), self.inbound.clone());
                             tokio::spawn(async move {
@@ -169,7 +172,7 @@ impl Driver {
                 }
             }
         }
-        flush.iter().filter_map(|store| self.links.get(store)).for_each(|link| link.outbox.flush());
+        flush.iter().filter_map(|store| self.links.get(*store)).for_each(|link| link.outbox.flush());
         if let Some(fleet_now) = self.core.fleet_now(now) {
             self.fleet_ahead_ms.store(fleet_now.ms().saturating_sub(now.0 / 1_000), Ordering::Relaxed);
         }
@@ -198,8 +201,8 @@ impl Driver {
         timeout: Duration,
         events: &mut Vec<Event>,
     ) {
-        match self.link(store) {
-            Ok(link) if link.takes_calls => {
+        match self.links.to(store) {
+            Ok(link) if link.takes_calls() => {
                 let number = attempt.number();
                 tracing::trace!(target: "holdfast_client", call = attempt.call().0, number, %store, "attempt");
                 let size_bytes = request.request.size_bytes();
@@ -214,26 +217,14 @@ impl Driver {
         }
     }
 
-    /// The link to a store, opened if need be.
-    fn link(&mut self, store: StoreId) -> Result<&mut Link, Why> {
-        let address = self.addresses.get(&store).ok_or_else(|| Why::other("its address is not known"))?;
-        if !self.links.contains_key(&store) {
-            let site = self.site.as_ref().map(|site| site.to_string()).unwrap_or_default();
-            let hello = v1::StreamHello { fleet: Some(self.fleet.into()), site };
-            let link = Link::open(store, address, &self.dialer, hello, self.seed, self.inbound.clone())?;
-            self.links.insert(store, link);
-        }
-        self.links.get_mut(&store).ok_or_else(|| Why::other("just opened"))
-    }
-
     /// Asks for the stores of the fleet, away from this task.
-    fn refresh(&self) {
-        // Not every client asks the same store.
-        let first = self.seed.checked_rem(self.addresses.len() as u64).unwrap_or_default();
-        let first = usize::try_from(first).unwrap_or_default();
-        let in_turn = self.addresses.values().skip(first).chain(self.addresses.values().take(first));
-        let addresses: Vec<String> = in_turn.chain(&self.seeds).cloned().collect();
-        let (inbound, dialer) = (self.inbound.clone(), self.dialer.clone());
+    fn refresh(&mut self) {
+        // Nobody answers for a while where all addresses have to be tried.
+        if std::mem::replace(&mut self.is_asking, true) {
+            return;
+        }
+        let (addresses, dialer) = (self.links.to_ask(), self.links.dialer().clone());
+        let inbound = self.inbound.clone();
         tokio::spawn(async move {
             let _ = inbound.send(Inbound::Fleet(fleet::describe_any(&addresses, &dialer).await)).await;
         });
@@ -243,24 +234,31 @@ impl Driver {
 
     fn hear(&mut self, heard: Inbound, events: &mut Vec<Event>) {
         match heard {
-            Inbound::Up { store } => {
-                self.takes_calls(store, true);
-                self.observe(|observer| observer.connected(store));
-                events.push(Event::StreamUp { store });
-            }
-            Inbound::Down { store, unsent: calls, why } => {
-                self.takes_calls(store, false);
-                self.observe(|observer| observer.disconnected(store));
-                if let Some(why) = why {
-                    events.push(Event::Why { store, why: why.to_string() });
+            Inbound::Up { link, store } => {
+                if self.links.up(link, store, events) {
+                    self.observe(|observer| observer.connected(store));
                 }
-                down(store, calls, events);
+            }
+            Inbound::Down { link, store, unsent: calls, why, worked } => {
+                let queued = self.links.down(link, worked);
+                if queued.is_some() {
+                    self.observe(|observer| observer.disconnected(store));
+                    events.extend(why.map(|why| Event::Why { store, why: why.to_string() }));
+                }
+                unsent(store, calls, events);
+                if let Some(queued) = queued {
+                    unsent(store, queued, events);
+                    events.push(Event::StreamDown { store });
+                    if !worked {
+                        self.links.go_on(store, events);
+                        self.is_in_a_hurry |= self.links.is_cut_off();
+                    }
+                }
             }
             Inbound::Message { store, message } => self.message(store, message, events),
             Inbound::Event(event) => {
                 if let Event::Located { found, .. } = &event {
-                    found.iter().for_each(|located| self.learn_address(located.leader.as_ref()));
-                    self.drop_old_links(events);
+                    found.iter().for_each(|located| self.learn_address(located.leader.as_ref(), events));
                 }
                 events.push(event);
             }
@@ -274,25 +272,18 @@ impl Driver {
         }
     }
 
-    fn takes_calls(&mut self, store: StoreId, takes_calls: bool) {
-        if let Some(link) = self.links.get_mut(&store) {
-            link.takes_calls = takes_calls;
-        }
-    }
-
     fn message(&mut self, store: StoreId, message: v1::StreamResponse, events: &mut Vec<Event>) {
         let fleet_now = Timestamp::bounded(message.now).unwrap_or_default();
         for notice in message.notices {
             match Located::try_from(notice) {
                 Ok(located) => {
-                    self.learn_address(located.leader.as_ref());
+                    self.learn_address(located.leader.as_ref(), events);
                     events.push(Event::Notice(located));
                 }
                 Err(bad) => tracing::warn!(%store, %bad, "a notice was not understood"),
             }
         }
         if message.answers.is_empty() {
-            self.drop_old_links(events);
             events.push(Event::Heard { store, fleet_now });
         }
         for answer in message.answers {
@@ -302,7 +293,7 @@ impl Driver {
             // What cannot be read may be a success: like an attempt that was lost.
             let outcome = outcome.unwrap_or_else(|bad| Err(Rejected::Ambiguous(bad)));
             if let Err(Rejected::NotLeader { leader, .. }) = &outcome {
-                self.learn_address(leader.as_ref());
+                self.learn_address(leader.as_ref(), events);
             }
             if let Err(reason) = &outcome {
                 let number = attempt.number();
@@ -313,29 +304,21 @@ impl Driver {
         }
     }
 
-    fn learn_address(&mut self, hint: Option<&LeaderHint>) {
-        if let Some(LeaderHint { store, address: Some(address) }) = hint
-            && self.addresses.get(store) != Some(address)
-        {
-            self.addresses.insert(*store, address.clone());
-        }
-    }
-
-    /// Ends links to stores that are gone or have moved.
-    fn drop_old_links(&mut self, events: &mut Vec<Event>) {
-        let is_old = |store: &StoreId, link: &mut Link| self.addresses.get(store) != Some(&link.address);
-        for (store, link) in self.links.extract_if(.., is_old) {
-            down(store, link.outbox.take_unsent(), events);
+    fn learn_address(&mut self, hint: Option<&LeaderHint>, events: &mut Vec<Event>) {
+        if let Some(LeaderHint { store, address: Some(address) }) = hint {
+            self.links.advertised_one(*store, address, events);
         }
     }
 
     fn describe(&mut self, picture: Result<FleetPicture, Undescribed>, events: &mut Vec<Event>) {
+        self.is_asking = false;
         match picture {
             Ok(picture) => {
-                self.addresses = picture.addresses;
-                self.drop_old_links(events);
+                self.links.advertised(picture.addresses, (&picture.asked_at, picture.store), events);
                 events.push(Event::FleetLearned { stores: picture.stores });
                 events.push(Event::Heard { store: picture.store, fleet_now: picture.now });
+                // The core marks only what it knows.
+                self.links.fall_back(events);
             }
             Err(failed) => tracing::warn!(%failed, "no store described the fleet"),
         }
@@ -346,8 +329,7 @@ fn outcome_of(response: v1::RangeResponse) -> Result<Result<Response, Rejected>,
     outcome(response).map_err(|bad| bad.to_string())
 }
 
-/// A stream is gone; `unsent` never left.
-fn down(store: StoreId, unsent: Vec<u64>, events: &mut Vec<Event>) {
-    events.extend(unsent.into_iter().map(|call| Event::Unsent { store, attempt: AttemptId(call) }));
-    events.push(Event::StreamDown { store });
+/// These calls never left.
+pub(super) fn unsent(store: StoreId, calls: Vec<u64>, events: &mut Vec<Event>) {
+    events.extend(calls.into_iter().map(|call| Event::Unsent { store, attempt: AttemptId(call) }));
 }

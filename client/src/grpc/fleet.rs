@@ -24,8 +24,9 @@ use crate::untrusted::Untrusted;
 #[derive(Clone, Debug)]
 pub(super) struct FleetPicture {
     pub(super) fleet: FleetId,
-    /// The store that described it.
+    /// The store that described it, and the address at which it was asked.
     pub(super) store: StoreId,
+    pub(super) asked_at: String,
     pub(super) now: Timestamp,
     pub(super) stores: Vec<KnownStore>,
     pub(super) addresses: BTreeMap<StoreId, String>,
@@ -104,7 +105,7 @@ async fn describe(address: &str, dialer: &Dialer) -> Result<FleetPicture, Why> {
     request.set_timeout(limits::CLIENT_CONNECT_TIMEOUT * 2);
     let described = tokio::time::timeout(limits::CLIENT_CONNECT_TIMEOUT * 2, client.describe(request)).await;
     let described = described.map_err(|_| Why::other("no answer"))?.map_err(|status| why::of_status(&status))?;
-    let picture = picture(described.into_inner()).map_err(Why::other)?;
+    let picture = picture(address, described.into_inner()).map_err(Why::other)?;
     // A store of an older version does not look at whom a call is meant for.
     if dialer.meant_for().is_some_and(|fleet| fleet != picture.fleet) {
         return Err(Why::other(format!("the store belongs to another fleet, {}", picture.fleet)));
@@ -112,7 +113,7 @@ async fn describe(address: &str, dialer: &Dialer) -> Result<FleetPicture, Why> {
     Ok(picture)
 }
 
-fn picture(described: v1::DescribeResponse) -> Result<FleetPicture, String> {
+fn picture(address: &str, described: v1::DescribeResponse) -> Result<FleetPicture, String> {
     let fleet = described.fleet.ok_or("the store belongs to no fleet yet")?;
     let mut stores = Vec::with_capacity(described.stores.len());
     let mut addresses = BTreeMap::new();
@@ -123,7 +124,7 @@ fn picture(described: v1::DescribeResponse) -> Result<FleetPicture, String> {
     }
     let store = StoreId::bounded(described.store_id).map_err(|bad| bad.to_string())?;
     let now = Timestamp::bounded(described.now).map_err(|bad| bad.to_string())?;
-    Ok(FleetPicture { fleet: fleet.into(), store, now, stores, addresses })
+    Ok(FleetPicture { fleet: fleet.into(), store, asked_at: address.to_owned(), now, stores, addresses })
 }
 
 /// Asks one store where keys are.

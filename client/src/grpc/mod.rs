@@ -1,7 +1,7 @@
 //! The client over gRPC: one task owns the core, one stream per store carries many calls at a time.
 //!
 //! ```text
-//! Client (any number of clones) -- commands --> driver (one task: ClientCore, address book)
+//! Client (any number of clones) -- commands --> driver (one task: ClientCore, links with the ways to each store)
 //!                                                 |  outbox: what is in flight becomes one message
 //!                                                 v
 //!                                link (one task per store: connects, reads) <--> Kv.Stream of the store
@@ -17,6 +17,7 @@ mod client;
 mod driver;
 mod fleet;
 mod link;
+mod links;
 mod options;
 mod outbox;
 mod scan;

@@ -22,6 +22,8 @@ struct Waiting {
     hello: Option<v1::StreamHello>,
     /// Counts the streams that were opened; only the newest one takes from here.
     stream: u64,
+    /// Nothing is added any more: the stream ends when it has taken what waits.
+    is_finished: bool,
     waker: Option<Waker>,
 }
 
@@ -56,6 +58,12 @@ impl Outbox {
         }
     }
 
+    /// Lets the stream end when it has taken what waits; the store answers its open calls first.
+    pub(super) fn finish(&self) {
+        self.lock().is_finished = true;
+        self.flush();
+    }
+
     /// Takes out the calls that no stream has taken: nothing was done about them.
     pub(super) fn take_unsent(&self) -> Vec<u64> {
         let mut waiting = self.lock();
@@ -88,6 +96,7 @@ impl Stream for Messages {
         }
         match waiting.next_message() {
             Some(message) => Poll::Ready(Some(message)),
+            None if waiting.is_finished => Poll::Ready(None),
             None => {
                 waiting.waker = Some(context.waker().clone());
                 Poll::Pending
@@ -136,6 +145,16 @@ mod tests {
         let message = messages.next().await.unwrap();
         assert_eq!((message.calls.len(), message.hello), (1, None), "the message is full");
         assert_eq!(outbox.take_unsent(), [5]);
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_out_before_a_finished_stream_ends() {
+        let outbox = Arc::new(Outbox::default());
+        let mut messages = outbox.open(v1::StreamHello::default());
+        outbox.push(call(1), 10);
+        outbox.finish();
+        assert_eq!(messages.next().await.unwrap().calls.len(), 1);
+        assert_eq!(messages.next().await, None);
     }
 
     #[tokio::test]

@@ -25,6 +25,11 @@
 //! Name the site in which the program runs: its stores are asked first where there is a choice, and a request that must go to another
 //! site is passed on by them when that site cannot be reached directly.
 //!
+//! One address at which a store answers is enough, also a forwarded port (`kubectl port-forward`, `ssh -L`) or a load balancer from where
+//! the addresses that stores advertise lead nowhere: that store passes everything on. The first call finds out what works, and then takes
+//! about as long as an attempt to connect (1 s), or less where connections are refused. From then on calls go by what works, and back to
+//! the advertised addresses once they are reached.
+//!
 //! Keys are 1 B to 4 KiB of any bytes, ordered bytewise; values are up to 1 MiB, unless the fleet is configured otherwise.
 //!
 //! ```

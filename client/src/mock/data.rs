@@ -29,6 +29,8 @@ pub(super) struct Member {
     pub(super) store: StoreId,
     pub(super) site: SiteName,
     pub(super) address: String,
+    /// Where clients are told that it is.
+    pub(super) advertised: String,
     pub(super) lives: bool,
 }
 
@@ -318,7 +320,7 @@ impl MockData {
 
     fn located(&self, range: &Range) -> Located {
         let member = self.members.iter().find(|member| member.store == range.leader);
-        let leader = member.map(|member| LeaderHint { store: member.store, address: Some(member.address.clone()) });
+        let leader = member.map(|member| LeaderHint { store: member.store, address: Some(member.advertised.clone()) });
         Located { descriptor: range.state.descriptor.clone(), leader, term: range.term }
     }
 

@@ -105,6 +105,7 @@ pub struct MockBuilder {
     stores_per_site: usize,
     splits: Vec<Vec<u8>>,
     addresses: Vec<String>,
+    advertised: Vec<String>,
     proof: Proof,
 }
 
@@ -147,6 +148,12 @@ impl MockBuilder {
         self
     }
 
+    /// Its stores tell clients that they are at these addresses, one after the other, wherever they listen; those for which none is left tell the truth.
+    pub fn advertise<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.advertised = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Its stores speak TLS, with certificates of an authority that is the mock's own. [`Mock::client`] makes clients with one of it too, and
     /// [`Mock::certificate`] is for all others.
     pub fn tls(mut self) -> Self {
@@ -174,7 +181,8 @@ impl MockBuilder {
                 let listener = TcpListener::bind(address)?;
                 let address = listener.local_addr()?.to_string();
                 let store = StoreId(members.len() as u64 + 1);
-                members.push(Member { store, site: site.clone(), address, lives: true });
+                let advertised = self.advertised.get(members.len()).unwrap_or(&address).clone();
+                members.push(Member { store, site: site.clone(), address, advertised, lives: true });
                 listeners.push(listener);
             }
         }
@@ -224,7 +232,7 @@ impl Mock {
     /// A mock of another shape.
     pub fn builder() -> MockBuilder {
         let (sites, splits, addresses) = (vec!["local".to_owned()], Vec::new(), Vec::new());
-        MockBuilder { sites, stores_per_site: 1, splits, addresses, proof: Proof::None }
+        MockBuilder { sites, stores_per_site: 1, splits, addresses, advertised: Vec::new(), proof: Proof::None }
     }
 
     /// Starts the store at this place of the list.
@@ -239,7 +247,7 @@ impl Mock {
 
     // ---- clients
 
-    /// Where its stores are: host:port, in the order of the sites.
+    /// Where its stores listen: host:port, in the order of the sites.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.shared.lock().members.iter().map(|member| member.address.clone()).collect()
@@ -333,6 +341,16 @@ impl Mock {
             self.shared.lock().members[store].lives = true;
         }
         Ok(())
+    }
+
+    /// The store, counted from 0, tells clients from now on that it is at this address, wherever it listens. Those that are connected hear of it if it
+    /// leads.
+    ///
+    /// # Panics
+    /// When there is no such store.
+    pub fn advertise(&self, store: usize, address: impl Into<String>) {
+        self.shared.lock().members[store].advertised = address.into();
+        self.shared.news.send_modify(|changes| *changes += 1);
     }
 
     /// The store, counted from 0, leads the range of this key of the default keyspace from now on.

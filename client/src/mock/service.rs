@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_proto::convert::BadMessage;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
-use holdfast_trust::{Fingerprint, Party};
-use holdfast_types::{FleetId, KeyRange, RangeRequest, Rejected, Response as Answer, StoreId, limits};
+use holdfast_trust::Party;
+use holdfast_types::{Fingerprint, FleetId, KeyRange, RangeRequest, Rejected, Response as Answer, StoreId, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -197,15 +197,21 @@ async fn converse(
     let (ripe, mut due) = mpsc::unbounded_channel();
     let mut news = service.shared.news.subscribe();
     let mut conversation = Conversation { service: service.clone(), open: BTreeMap::new(), ripe };
+    let mut is_finished = false;
     let hello = v1::StreamResponse { notices: service.shared.notices(), ..service.response() };
     if out.send(Ok(hello)).await.is_err() {
         return;
     }
-    loop {
+    // Who finishes is answered what is open, and nothing more.
+    while !is_finished || !conversation.open.is_empty() {
         let message = tokio::select! {
-            message = calls.message() => match message {
+            message = calls.message(), if !is_finished => match message {
                 Ok(Some(message)) => conversation.take(message),
-                Ok(None) | Err(_) => return,
+                Ok(None) => {
+                    is_finished = true;
+                    continue;
+                }
+                Err(_) => return,
             },
             Some(call_id) = due.recv() => Ok(conversation.serve(call_id)),
             Ok(()) = news.changed() => {
@@ -311,7 +317,7 @@ impl v1::fleet_server::Fleet for Service {
         let stores = data.members.iter().map(|member| v1::StoreInfo {
             store_id: member.store.0,
             site: member.site.to_string(),
-            client_address: member.address.clone(),
+            client_address: member.advertised.clone(),
             alive: member.lives,
             ..Default::default()
         });

@@ -4,6 +4,7 @@
 
 mod blocking;
 mod cancel;
+mod forwarded;
 mod observe;
 mod once;
 mod operations;
