@@ -58,7 +58,8 @@ pub fn own(security: &Security) -> Result<Option<Arc<Principal>>, TrustError> {
     Ok(trust.map(|trust| trust.own().principal))
 }
 
-/// In a pod the certificate may come after the pod: from cert-manager by a Secret, from SPIRE by an agent.
+/// In a pod the certificate may come after the pod: from an agent of SPIRE beside it, or by a Secret that its volume calls optional. One that is not
+/// optional is waited for by the kubelet, before there is a container.
 async fn open_patiently(folder: &Path, patience: Duration) -> anyhow::Result<Arc<Trust>> {
     let until = Instant::now() + patience;
     let mut is_said = false;
@@ -75,7 +76,7 @@ async fn open_patiently(folder: &Path, patience: Duration) -> anyhow::Result<Arc
             is_said = true;
             tracing::warn!(
                 folder = %folder.display(),
-                "this pod waits for its certificate: nothing is in the Secret yet (`kubectl get certificate`, `kubectl describe certificaterequest`)"
+                "this pod waits for its certificate: nothing is in the folder yet, and whoever is to write it (spiffe-helper, an optional Secret) has not"
             );
         }
         tokio::time::sleep(limits::TRUST_AWAITED_EVERY).await;
@@ -84,8 +85,8 @@ async fn open_patiently(folder: &Path, patience: Duration) -> anyhow::Result<Arc
 
 fn given_up(folder: &Path, patience: Duration) -> String {
     format!(
-        "this pod has waited for its certificate in {} for {} s: look why it is not issued (`kubectl get certificate`, `kubectl describe \
-         certificaterequest`), or whether the Secret has another name",
+        "this pod has waited for its certificate in {} for {} s: look why whoever is to write it has not (the log of spiffe-helper; \
+         `kubectl describe pod` for a Secret that is missing)",
         folder.display(),
         patience.as_secs()
     )
