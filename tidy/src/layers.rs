@@ -40,6 +40,7 @@ const PARTS: &[&str] = &[
     "holdfast-kv",
     "holdfast-client",
     "holdfast-output",
+    "holdfast-rows",
 ];
 /// Whatever reads what comes from outside, without RocksDB.
 const FED: &[&str] = &[
@@ -55,6 +56,7 @@ const FED: &[&str] = &[
     "holdfast-shell",
     "holdfast-k8s",
     "holdfast-output",
+    "holdfast-rows",
 ];
 const SERVED: &[&str] = &[
     "holdfast-types",
@@ -73,6 +75,7 @@ const SERVED: &[&str] = &[
     "holdfast-control",
     "holdfast-output",
     "holdfast-files",
+    "holdfast-rows",
 ];
 const EVERYTHING: &[&str] = &[
     "holdfast-types",
@@ -95,6 +98,7 @@ const EVERYTHING: &[&str] = &[
     "holdfast-output",
     "holdfast-files",
     "holdfast",
+    "holdfast-rows",
 ];
 /// The control plane stands on the fleet file.
 const CONTROL: &[&str] = &["holdfast-types", "holdfast-k8s"];
@@ -121,6 +125,7 @@ const TABLE: &[Row] = &[
     Row { package: "holdfast-proto", layer: 0, may: &["holdfast-types"], never: &["tokio", "rocksdb", "raft"] },
     Row { package: "holdfast-output", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-files", layer: 0, may: &[], never: &["tokio", "tonic", "rocksdb", "raft"] },
+    Row { package: "holdfast-rows", layer: 0, may: &["holdfast-types"], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-trust", layer: 0, may: &["holdfast-types", "holdfast-files"], never: &["tokio", "tonic", "rocksdb", "raft"] },
     Row { package: "holdfast-edge", layer: 1, may: PORT, never: &["rocksdb", "librocksdb-sys", "raft"] },
     Row { package: "holdfast-engine", layer: 1, may: KEPT, never: &["tokio", "tonic", "raft"] },
