@@ -32,7 +32,7 @@ use holdfast_types::{Expected, KeyspaceId, Timestamp, VersionedValue};
 use tokio::runtime::{Handle, Runtime};
 
 use crate::admin::AdminError;
-use crate::{Batch, ClientError, KeySpan, KeyValue, Options, RetryPolicy, WriteOutcome};
+use crate::{Batch, ClientError, KeySpan, KeyValue, Options, RetryPolicy, ScanPlace, WriteOutcome};
 
 /// The runtime of a client and its clones. Its end does not wait for anything, so it may come within another runtime.
 struct Background(Option<Runtime>);
@@ -275,6 +275,38 @@ impl Scan {
     /// Bounds each page in rows and in bytes.
     pub fn pages(self, rows: u32, bytes: u32) -> Self {
         self.with(|scan| scan.pages(rows, bytes))
+    }
+
+    /// Rows without their values, which are empty.
+    pub fn keys_only(self) -> Self {
+        self.with(crate::Scan::keys_only)
+    }
+
+    /// Goes on where another scan of the same keys, direction and timestamp stood.
+    pub fn go_on(self, place: ScanPlace) -> Self {
+        self.with(|scan| scan.go_on(place))
+    }
+
+    /// Where to go on after the last page. `None`: everything has been read, or nothing yet.
+    #[must_use]
+    pub fn place(&self) -> Option<ScanPlace> {
+        self.inner.place()
+    }
+
+    /// The timestamp that the last page was read at. `None`: none was read.
+    #[must_use]
+    pub fn page_at(&self) -> Option<Timestamp> {
+        self.inner.page_at()
+    }
+
+    /// How many rows there are, or are left; they are counted where they are stored.
+    pub fn count(self) -> Result<u64, ClientError> {
+        self.runtime.block_on(self.inner.count())
+    }
+
+    /// Counts the rows of the next page, at least one; `None`: all are counted.
+    pub fn next_count(&mut self) -> Result<Option<u64>, ClientError> {
+        self.runtime.block_on(self.inner.next_count())
     }
 
     /// The next rows, at least one; `None`: all are read. After an error the same page can be asked for again.

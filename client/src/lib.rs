@@ -68,7 +68,8 @@ pub use grpc::admin;
 pub use grpc::channel;
 #[cfg(feature = "grpc")]
 pub use grpc::{
-    Batch, BearerFile, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, Security, WriteOutcome,
+    Batch, BearerFile, Client, FailedCondition, KeyValue, Options, PageStream, RowStream, Scan, ScanPlace,
+    ScanPlacePart, Security, WriteOutcome,
 };
 #[cfg(feature = "grpc")]
 pub use holdfast_trust::{Place, Trust, TrustError};

@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 pub use holdfast_types::storage::{DataOp, HardState, LogEntry, LogOp, LogStart, ReplicaRecord, SnapshotId, Version};
 use holdfast_types::{
-    ClientId, Key, KeyRange, LogCounter, LogIndex, LogSizes, RangeId, Row, Slot, Term, Timestamp, VersionedValue,
+    ClientId, Key, KeyRange, LogCounter, LogIndex, LogSizes, RangeId, Row, ScanMode, Slot, Term, Timestamp,
+    VersionedValue,
 };
 
 /// A local failure: the disk, damage, a bug. Never an answer to a caller; it stops a replica or the store.
@@ -124,10 +125,14 @@ pub enum ReadTier {
 }
 
 /// One page of a scan over one range.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ScanPage {
     /// Rows in the order of the scan.
     pub rows: Vec<Row>,
+    /// Rows that were read beside them and not brought, by [`ScanMode::Count`].
+    pub counted: u32,
+    /// When the first of the rows that were counted expires; `None`: never.
+    pub counted_until: Option<Timestamp>,
     /// Where to go on: forward the next start, reverse the next end. `None`: the bounds are exhausted.
     pub resume: Option<Key>,
 }
@@ -147,6 +152,8 @@ pub struct ScanOptions {
     pub at: Timestamp,
     /// Fleet time for expiry: values whose end lies at or before it are gone.
     pub now: Timestamp,
+    /// What is brought of each row.
+    pub mode: ScanMode,
 }
 
 /// A consistent view of the data instance.

@@ -20,6 +20,7 @@ use holdfast_types::key::{decode_version, encode_bound, encode_version};
 use holdfast_types::{ClientId, Key, KeyRange, RangeId, Slot, Timestamp};
 
 use crate::contract::Version;
+use crate::read::Outline;
 
 const LOCAL: u8 = 1;
 const VERSIONS: u8 = 2;
@@ -164,15 +165,27 @@ pub(crate) fn encode_value(version: &Version) -> Bytes {
 
 /// Reads what [`encode_value`] wrote; `None` is damage.
 pub(crate) fn decode_value(raw: &[u8]) -> Option<Version> {
+    Some(match split_value(raw)? {
+        Some((value, expires_at)) => Version::Value { value: Bytes::copy_from_slice(value), expires_at },
+        None => Version::Tombstone,
+    })
+}
+
+/// Reads of it what is not the value itself, which is not copied: `Some(None)` is a tombstone, `None` is damage.
+pub(crate) fn decode_outline(raw: &[u8]) -> Option<Option<Outline>> {
+    Some(split_value(raw)?.map(|(value, expires_at)| Outline { expires_at, bytes: value.len() }))
+}
+
+/// The value and its end; `Some(None)` is a tombstone, `None` is damage.
+fn split_value(raw: &[u8]) -> Option<Option<(&[u8], Option<Timestamp>)>> {
     let (&kind, rest) = raw.split_first()?;
-    let value = |rest: &[u8], expires_at| Version::Value { value: Bytes::copy_from_slice(rest), expires_at };
     match kind {
-        KIND_VALUE => Some(value(rest, None)),
+        KIND_VALUE => Some(Some((rest, None))),
         k if k == KIND_VALUE | WITH_EXPIRY => {
             let (end, rest) = rest.split_first_chunk::<8>()?;
-            Some(value(rest, Some(Timestamp::compared(u64::from_be_bytes(*end)))))
+            Some(Some((rest, Some(Timestamp::compared(u64::from_be_bytes(*end))))))
         }
-        KIND_TOMBSTONE if rest.is_empty() => Some(Version::Tombstone),
+        KIND_TOMBSTONE if rest.is_empty() => Some(None),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Gets and scans over a cursor of versions: the same for both twins.
 
-use holdfast_types::{Key, KeyRange, Row, Timestamp, VersionedValue, limits};
+use bytes::Bytes;
+use holdfast_types::{Key, KeyRange, Row, ScanMode, Timestamp, VersionedValue, limits};
 
 use crate::contract::{Fault, ScanOptions, ScanPage, Version};
 
@@ -19,6 +20,17 @@ pub(crate) trait VersionCursor {
     fn position(&self) -> Result<Option<(Key, Timestamp)>, Fault>;
     /// The version where it stands. Only after `position` gave `Some`.
     fn version(&self) -> Result<Version, Fault>;
+    /// What there is to know of that version without its value; `None`: it is a tombstone.
+    fn outline(&self) -> Result<Option<Outline>, Fault>;
+}
+
+/// A stored value, without its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Outline {
+    /// From this point of fleet time on it is gone; `None`: never.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// How long it is.
+    pub(crate) bytes: usize,
 }
 
 /// The value as a reader at `now` sees it.
@@ -36,65 +48,113 @@ pub(crate) fn newest_version(
     key: &Key,
     at: Timestamp,
 ) -> Result<Option<(Timestamp, Version)>, Fault> {
+    seek_newest(cursor, key, at)?.map(|timestamp| Ok((timestamp, cursor.version()?))).transpose()
+}
+
+/// To the newest version of `key` at or before `at`, of which it returns the timestamp; `None`: there is none.
+fn seek_newest(cursor: &mut dyn VersionCursor, key: &Key, at: Timestamp) -> Result<Option<Timestamp>, Fault> {
     cursor.seek(key, at)?;
-    match cursor.position()? {
-        Some((found, timestamp)) if found == *key => Ok(Some((timestamp, cursor.version()?))),
-        _ => Ok(None),
-    }
+    Ok(cursor.position()?.filter(|(found, _)| found == key).map(|(_, timestamp)| timestamp))
 }
 
 /// One page of rows.
 pub(crate) fn scan(cursor: &mut dyn VersionCursor, options: &ScanOptions) -> Result<ScanPage, Fault> {
     if options.bounds.is_empty() {
-        return Ok(ScanPage { rows: Vec::new(), resume: None });
+        return Ok(ScanPage::default());
     }
-    if options.reverse { scan_reverse(cursor, options) } else { scan_forward(cursor, options) }
+    let mut page = ScanPage::default();
+    page.resume = if options.reverse {
+        scan_reverse(cursor, options, &mut page)
+    } else {
+        scan_forward(cursor, options, &mut page)
+    }?;
+    Ok(page)
+}
+
+/// A row as a scan brings it, and the bytes of its value.
+struct Taken {
+    value: VersionedValue,
+    bytes: usize,
+}
+
+/// The row whose newest version the cursor stands on; `None`: a reader does not see it. Values that are not brought are not copied.
+fn take(cursor: &dyn VersionCursor, timestamp: Timestamp, options: &ScanOptions) -> Result<Option<Taken>, Fault> {
+    if options.mode == ScanMode::Rows {
+        let value = visible(timestamp, cursor.version()?, options.now);
+        return Ok(value.map(|value| Taken { bytes: value.value.len(), value }));
+    }
+    let living = cursor.outline()?.filter(|outline| outline.expires_at.is_none_or(|end| end > options.now));
+    Ok(living.map(|Outline { expires_at, bytes }| Taken {
+        value: VersionedValue { value: Bytes::new(), timestamp, expires_at },
+        bytes,
+    }))
 }
 
 /// What a page may still take.
 struct Budget {
     rows: u32,
+    /// Of what is brought.
     bytes: usize,
+    /// Of what is walked over.
+    read: usize,
     skipped: u32,
+    mode: ScanMode,
 }
 
 impl Budget {
     fn new(options: &ScanOptions) -> Self {
-        Self { rows: options.max_rows.max(1), bytes: options.max_bytes as usize, skipped: limits::SCAN_MAX_SKIPPED }
+        let bytes = options.max_bytes as usize;
+        Self {
+            rows: options.max_rows.max(1),
+            bytes,
+            read: limits::SCAN_MAX_READ_BYTES.max(bytes),
+            skipped: limits::SCAN_MAX_SKIPPED,
+            mode: options.mode,
+        }
     }
 
     /// Notes what a key gave; true when the page is full.
-    fn spend(&mut self, rows: &mut Vec<Row>, key: &Key, value: Option<VersionedValue>) -> bool {
-        let Some(value) = value else {
+    fn spend(&mut self, page: &mut ScanPage, key: &Key, taken: Option<Taken>) -> bool {
+        let Some(Taken { value, bytes }) = taken else {
             self.skipped = self.skipped.saturating_sub(1);
             return self.skipped == 0;
         };
         self.rows -= 1;
+        self.read = self.read.saturating_sub(key.raw().len() + bytes);
+        if self.mode == ScanMode::Count {
+            page.counted += 1;
+            page.counted_until = page.counted_until.into_iter().chain(value.expires_at).min();
+            return self.rows == 0 || self.read == 0;
+        }
         self.bytes = self.bytes.saturating_sub(key.raw().len() + value.value.len());
-        rows.push(Row { key: key.clone(), value });
-        self.rows == 0 || self.bytes == 0
+        page.rows.push(Row { key: key.clone(), value });
+        self.rows == 0 || self.bytes == 0 || self.read == 0
     }
 }
 
-fn scan_forward(cursor: &mut dyn VersionCursor, options: &ScanOptions) -> Result<ScanPage, Fault> {
-    let (mut rows, mut budget) = (Vec::new(), Budget::new(options));
+/// Fills a page, and returns where to go on.
+fn scan_forward(
+    cursor: &mut dyn VersionCursor,
+    options: &ScanOptions,
+    page: &mut ScanPage,
+) -> Result<Option<Key>, Fault> {
+    let mut budget = Budget::new(options);
     cursor.seek(&options.bounds.start, Timestamp::MAX)?;
     while let Some((key, newest)) = cursor.position()? {
         if !options.bounds.is_before_end(&key) {
             break;
         }
-        let value = if newest <= options.at {
-            visible(newest, cursor.version()?, options.now)
-        } else {
-            newest_version(cursor, &key, options.at)?.and_then(|(at, version)| visible(at, version, options.now))
+        let seen = if newest <= options.at { Some(newest) } else { seek_newest(cursor, &key, options.at)? };
+        let taken = match seen {
+            Some(timestamp) => take(cursor, timestamp, options)?,
+            None => None,
         };
-        if budget.spend(&mut rows, &key, value) {
-            let resume = Some(key.next()).filter(|next| options.bounds.is_before_end(next));
-            return Ok(ScanPage { rows, resume });
+        if budget.spend(page, &key, taken) {
+            return Ok(Some(key.next()).filter(|next| options.bounds.is_before_end(next)));
         }
         leave_key(cursor, &key)?;
     }
-    Ok(ScanPage { rows, resume: None })
+    Ok(None)
 }
 
 /// Moves a cursor that stands on `key`, or already behind it, to the first version behind it.
@@ -108,22 +168,28 @@ fn leave_key(cursor: &mut dyn VersionCursor, key: &Key) -> Result<(), Fault> {
     cursor.seek(&key.next(), Timestamp::MAX)
 }
 
-fn scan_reverse(cursor: &mut dyn VersionCursor, options: &ScanOptions) -> Result<ScanPage, Fault> {
-    let (mut rows, mut budget) = (Vec::new(), Budget::new(options));
+/// Fills a page, and returns where to go on.
+fn scan_reverse(
+    cursor: &mut dyn VersionCursor,
+    options: &ScanOptions,
+    page: &mut ScanPage,
+) -> Result<Option<Key>, Fault> {
+    let mut budget = Budget::new(options);
     cursor.seek_before(options.bounds.end.as_ref())?;
     while let Some((key, _)) = cursor.position()? {
         if key < options.bounds.start {
             break;
         }
-        let newest = newest_version(cursor, &key, options.at)?;
-        let value = newest.and_then(|(at, version)| visible(at, version, options.now));
-        if budget.spend(&mut rows, &key, value) {
-            let resume = Some(key).filter(|key| *key > options.bounds.start);
-            return Ok(ScanPage { rows, resume });
+        let taken = match seek_newest(cursor, &key, options.at)? {
+            Some(timestamp) => take(cursor, timestamp, options)?,
+            None => None,
+        };
+        if budget.spend(page, &key, taken) {
+            return Ok(Some(key).filter(|key| *key > options.bounds.start));
         }
         cursor.seek_before(Some(&key))?;
     }
-    Ok(ScanPage { rows, resume: None })
+    Ok(None)
 }
 
 /// All versions within bounds behind `after`, at most `max` and (behind the first one) at most `max_bytes` of values.

@@ -101,7 +101,7 @@ fn answer(request: &Request) -> Response {
         Request::Scan { .. } => Vec::new(),
         _ => return Response::Written { timestamp: Timestamp(1) },
     };
-    Response::Scanned { rows, resume: None, at: Timestamp(1), within: None }
+    Response::Scanned { rows, counted: 0, resume: None, at: Timestamp(1), within: None }
 }
 
 /// Workers that report, and the store that plans.

@@ -11,12 +11,14 @@ use fleet::{Fleet, get, key, put, spread, store};
 use holdfast_kv::core::event::RequestTicket;
 use holdfast_replica::AdminRequest;
 use holdfast_types::{
-    Key, KeyRange, Moment, RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, StoreId, Timestamp, limits,
+    Key, KeyRange, Moment, RangeEpoch, RangeId, RangeRequest, Rejected, Request, Response, ScanMode, StoreId,
+    Timestamp, limits,
 };
 
 fn page(fleet: &mut Fleet, from: Key, at: Option<Timestamp>) -> (Vec<String>, Option<Key>, Timestamp) {
     let bounds = KeyRange { start: from, end: Some(key("z")) };
-    let request = Request::Scan { bounds, reverse: false, max_rows: 1, max_bytes: limits::MAX_SCAN_BYTES, at };
+    let mode = ScanMode::Rows;
+    let request = Request::Scan { bounds, reverse: false, max_rows: 1, max_bytes: limits::MAX_SCAN_BYTES, at, mode };
     let answer = fleet.must(store(1), RangeRequest { range: None, write: None, request });
     let Response::Scanned { rows, resume, at, .. } = answer else { panic!("a scan is answered by rows") };
     (rows.iter().map(|row| String::from_utf8(row.value.value.to_vec()).unwrap()).collect(), resume, at)
@@ -62,7 +64,7 @@ fn asked(fleet: &Fleet, at: StoreId, kind: Kind, user: &str) -> RangeRequest {
     let bounds = KeyRange { start: key(user), end: Some(key(&format!("{user}~"))) };
     let scan = |reverse| {
         let (max_rows, max_bytes) = (limits::MAX_SCAN_ROWS, limits::MAX_SCAN_BYTES);
-        Request::Scan { bounds: bounds.clone(), reverse, max_rows, max_bytes, at: None }
+        Request::Scan { bounds: bounds.clone(), reverse, max_rows, max_bytes, at: None, mode: ScanMode::Rows }
     };
     match kind {
         Kind::Get => get(user),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use fleet::{Fleet, REST, get, key, put, spread, store};
 use holdfast_replica::AdminRequest;
 use holdfast_types::{
-    ClientId, Condition, Expected, KeyRange, Mutation, RangeRequest, Request, RequestId, Response, Sequence, Slot,
-    StoreId, Timestamp, WriteAttempt, limits,
+    ClientId, Condition, Expected, KeyRange, Mutation, RangeRequest, Request, RequestId, Response, ScanMode, Sequence,
+    Slot, StoreId, Timestamp, WriteAttempt, limits,
 };
 
 /// How far every clock may be off when two that are off in opposite directions are still within the bound of each other.
@@ -27,7 +27,14 @@ fn put_until(user: &str, end: Timestamp) -> RangeRequest {
 
 fn scan(at: Option<Timestamp>) -> RangeRequest {
     let bounds = KeyRange { start: key("a"), end: Some(key("z")) };
-    request(Request::Scan { bounds, reverse: false, max_rows: 10, max_bytes: limits::MAX_SCAN_BYTES, at })
+    request(Request::Scan {
+        bounds,
+        reverse: false,
+        max_rows: 10,
+        max_bytes: limits::MAX_SCAN_BYTES,
+        at,
+        mode: ScanMode::Rows,
+    })
 }
 
 /// A fleet whose leaders are where they stay.

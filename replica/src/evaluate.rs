@@ -3,8 +3,8 @@
 
 use holdfast_types::validate::check_got;
 use holdfast_types::{
-    Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, Timestamp, VersionedValue,
-    limits,
+    Condition, Expected, Key, KeyRange, Mutation, RangeId, Rejected, Request, Response, ScanMode, Timestamp,
+    VersionedValue, limits,
 };
 
 use crate::command::{Completion, WriteOutcome};
@@ -207,6 +207,7 @@ fn delete_page(
         max_bytes: limits::MAX_SCAN_BYTES,
         at: Timestamp::MAX,
         now: time.settled,
+        mode: ScanMode::Rows,
     };
     let page = reader.scan(&query)?;
     let (ended, living): (Vec<_>, Vec<_>) = page.rows.into_iter().partition(|row| time.ends(&row.value));
@@ -262,11 +263,12 @@ pub fn serve_read(
             }
             Ok(Ok(Response::Got { values }))
         }
-        Request::Scan { bounds: asked, reverse, max_rows, max_bytes, .. } => {
+        Request::Scan { bounds: asked, reverse, max_rows, max_bytes, mode, .. } => {
             let within = clip(asked, bounds);
             if within.is_empty() {
                 return Ok(Ok(Response::Scanned {
                     rows: Vec::new(),
+                    counted: 0,
                     resume: None,
                     at,
                     within: Some(Box::new(within)),
@@ -279,8 +281,9 @@ pub fn serve_read(
                 max_bytes: (*max_bytes).clamp(1, limits::MAX_SCAN_BYTES),
                 at,
                 now: at,
+                mode: *mode,
             })?;
-            if page.rows.iter().any(|row| ends(&row.value)) {
+            if page.rows.iter().any(|row| ends(&row.value)) || page.counted_until.is_some_and(|end| end <= now) {
                 return must_pass;
             }
             let beyond = || match reverse {
@@ -288,7 +291,8 @@ pub fn serve_read(
                 true => (asked.start < within.start).then(|| within.start.clone()),
             };
             let resume = page.resume.or_else(beyond);
-            Ok(Ok(Response::Scanned { rows: page.rows, resume, at, within: Some(Box::new(within)) }))
+            let (rows, counted) = (page.rows, page.counted);
+            Ok(Ok(Response::Scanned { rows, counted, resume, at, within: Some(Box::new(within)) }))
         }
         Request::Write { .. } | Request::DeleteRange { .. } => {
             Ok(Err(Unserved::Refused(Rejected::invalid("a write cannot be served as a read"))))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_proto::convert::BadMessage;
 use holdfast_types::storage::Version;
-use holdfast_types::{ClientId, Key, KeyRange, RangeId, Row, Slot, Timestamp, VersionedValue};
+use holdfast_types::{ClientId, Key, KeyRange, RangeId, Row, ScanMode, Slot, Timestamp, VersionedValue};
 
 /// Something could not be read. Never an answer to a caller.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +51,8 @@ pub struct ScanQuery {
     pub at: Timestamp,
     /// Fleet time for expiry: values whose end lies at or before it are gone.
     pub now: Timestamp,
+    /// What is brought of each row.
+    pub mode: ScanMode,
 }
 
 /// A page that was read.
@@ -58,6 +60,10 @@ pub struct ScanQuery {
 pub struct Page {
     /// Rows in the order of the scan.
     pub rows: Vec<Row>,
+    /// Rows that were read beside them and not brought, by [`ScanMode::Count`].
+    pub counted: u32,
+    /// When the first of the rows that were counted expires; `None`: never.
+    pub counted_until: Option<Timestamp>,
     /// Where to go on: forward the next start, reverse the next end. `None`: the bounds are exhausted. A page may be empty and
     /// yet have one, when much was skipped.
     pub resume: Option<Key>,

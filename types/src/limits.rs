@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+mod export;
+mod import;
+mod rows;
 mod trust;
 
+pub use export::*;
+pub use import::*;
+pub use rows::*;
 pub use trust::*;
 
 // ---- keys, values, requests
@@ -30,6 +36,19 @@ pub const MAX_REPLICAS: usize = 64;
 pub const MAX_SCAN_ROWS: u32 = 10_000;
 /// Bytes of one page of a scan.
 pub const MAX_SCAN_BYTES: u32 = 1 << 20;
+/// How long a command that waits for a fleet waits unless it is told otherwise.
+pub const COMMAND_WAITS: Duration = Duration::from_secs(300);
+/// Pause between two looks of a command that waits for a fleet.
+pub const COMMAND_LOOKS_EVERY: Duration = Duration::from_millis(500);
+/// A fleet counts as balanced when nothing has moved in it for so long: placement moves a leader again, for balance alone, after 5 s.
+pub const BALANCED_WHEN_STILL_FOR: Duration = Duration::from_secs(10);
+/// Voters of a range, where the policy says nothing else.
+pub const USUAL_VOTERS: usize = 3;
+/// Keys that a command which was given many of them asks for at a time.
+pub const COMMAND_READS_AHEAD: usize = 64;
+/// Bytes of keys and values that one page of a scan walks over whose values are not brought: they may lie on the disk, and a reader is not held
+/// up by one page for long.
+pub const SCAN_MAX_READ_BYTES: usize = 8 << 20;
 /// Keys without a visible value that one page of a scan walks over before it returns what it has.
 pub const SCAN_MAX_SKIPPED: u32 = 10_000;
 /// Keys that one page of a delete range removes, atomically.
@@ -263,8 +282,7 @@ pub const SPLIT_RANGE_BYTES: u64 = 64 << 20;
 /// The file of a store's address book is at most this large: all places of all stores that it may name, with every letter escaped, and all
 /// that were forgotten.
 pub const ADDRESS_FILE_BYTES: usize = 16 << 20;
-/// A configuration file is at most this large, and so is the file in which an import keeps how far it got: people write the one by hand, and
-/// the other has three numbers.
+/// A configuration file is at most this large: people write it by hand.
 pub const CONFIG_FILE_BYTES: usize = 1 << 20;
 /// The file of a store's events is at most this large: all that it remembers, each with the longest sentence.
 pub const EVENTS_FILE_BYTES: usize = MAX_MESSAGE_BYTES;
@@ -646,6 +664,7 @@ const _: () = {
     assert!(MAX_ENTRY_BYTES < MAX_MESSAGE_BYTES);
     assert!(HARD_MAX_VALUE_BYTES <= MAX_GET_BYTES);
     assert!(MAX_GET_BYTES + (MAX_SCAN_BYTES as usize) < MAX_MESSAGE_BYTES);
+    assert!(SCAN_MAX_READ_BYTES >= MAX_SCAN_BYTES as usize);
     assert!(MAX_GET_BYTES + STREAM_ANSWERS_BYTES + 2 * STREAM_NOTICES_BYTES < MAX_MESSAGE_BYTES);
     assert!(2 * RANGES_PAGE_BYTES < MAX_MESSAGE_BYTES);
     assert!(MAX_MEMBERS <= ADDRESSED_STORES);

@@ -75,6 +75,20 @@ pub struct Mutation {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What a scan brings of the rows that it reads.
+///
+/// A store that does not know a mode brings whole rows, from which the reader makes what was asked for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ScanMode {
+    /// Keys and values.
+    #[default]
+    Rows,
+    /// Keys, with versions and expiries; values are empty.
+    Keys,
+    /// How many rows there are, and none of them.
+    Count,
+}
+
 /// What is asked of one range.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
@@ -98,6 +112,8 @@ pub enum Request {
         /// Read as of this timestamp; `None` reads the newest and says at which timestamp that was. The next page of the same range
         /// names it, or the two do not belong together.
         at: Option<Timestamp>,
+        /// What is brought of each row.
+        mode: ScanMode,
     },
     /// Changes keys of one range, all or nothing: put and delete (one mutation, no condition), compare-and-set (one of
     /// each), atomic batch.
@@ -198,6 +214,8 @@ pub enum Response {
     Scanned {
         /// In the order of the scan.
         rows: Vec<Row>,
+        /// Rows that were read beside `rows` and not brought, by [`ScanMode::Count`].
+        counted: u32,
         /// Where to go on; `None`: everything asked for has been read. Forward: the next page starts here. Reverse: it ends here.
         resume: Option<Key>,
         /// What the scan saw: everything up to here.

@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{KeyspaceId, Sequence, Slot};
-    use crate::request::RequestId;
+    use crate::request::{RequestId, ScanMode};
 
     fn key(user: &str) -> Key {
         Key::bound(KeyspaceId::DEFAULT, user.as_bytes())
@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn scan(bounds: KeyRange, max_rows: u32) -> Request {
-        Request::Scan { bounds, reverse: false, max_rows, max_bytes: 1, at: None }
+        Request::Scan { bounds, reverse: false, max_rows, max_bytes: 1, at: None, mode: ScanMode::Rows }
     }
 
     #[track_caller]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_types::{
-    ClientId, Key, Located, Moment, Mutation, RangeId, Rejected, Request, RequestId, Response, SiteName, StoreId, Term,
-    Timestamp, VersionedValue,
+    ClientId, Key, Located, Moment, Mutation, RangeId, Rejected, Request, RequestId, Response, ScanMode, SiteName,
+    StoreId, Term, Timestamp, VersionedValue,
 };
 use proptest::prelude::*;
 
@@ -202,7 +202,14 @@ fn request(kind: u8, at: u8) -> Request {
         1 => Request::Get { keys: (0..26).step_by(3).map(letter).collect(), at: None },
         2 => {
             let bounds = bounds("a", Some("z"));
-            Request::Scan { bounds, reverse: at.is_multiple_of(2), max_rows: 9, max_bytes: 9, at: None }
+            Request::Scan {
+                bounds,
+                reverse: at.is_multiple_of(2),
+                max_rows: 9,
+                max_bytes: 9,
+                at: None,
+                mode: ScanMode::Rows,
+            }
         }
         _ => {
             let mutation = Mutation { key: letter(at), value: Some(Bytes::new()), expires_at: None };
@@ -243,7 +250,9 @@ fn success(request: &Request) -> Response {
             let value = VersionedValue { value: Bytes::new(), timestamp: Timestamp(1), expires_at: None };
             Response::Got { values: vec![Some(value); keys.len()] }
         }
-        Request::Scan { .. } => Response::Scanned { rows: vec![], resume: None, at: Timestamp(1), within: None },
+        Request::Scan { .. } => {
+            Response::Scanned { rows: vec![], counted: 0, resume: None, at: Timestamp(1), within: None }
+        }
         _ => Response::Written { timestamp: Timestamp(1) },
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_types::{Key, KeyRange, Request, Response, Row, Timestamp, VersionedValue, limits};
+use bytes::Bytes;
+use holdfast_types::{Key, KeyRange, Request, Response, Row, ScanMode, Timestamp, VersionedValue, limits};
 
 use super::event::{CallId, Effort};
 
@@ -49,6 +50,11 @@ pub struct ScanPager {
     page_rows: u32,
     page_bytes: u32,
     rows_left: u64,
+    mode: ScanMode,
+    /// Rows of all pages that were counted and not brought.
+    counted: u64,
+    /// The timestamp of the last page.
+    read_at: Option<Timestamp>,
 }
 
 impl ScanPager {
@@ -63,7 +69,22 @@ impl ScanPager {
             page_rows: limits::MAX_SCAN_ROWS,
             page_bytes: limits::MAX_SCAN_BYTES,
             rows_left: max_rows.unwrap_or(u64::MAX),
+            mode: ScanMode::Rows,
+            counted: 0,
+            read_at: None,
         }
+    }
+
+    /// What the pages that are asked for from here on bring of their rows.
+    #[must_use]
+    pub fn with_mode(mut self, mode: ScanMode) -> Self {
+        self.set_mode(mode);
+        self
+    }
+
+    /// What the pages that are asked for from here on bring of their rows.
+    pub fn set_mode(&mut self, mode: ScanMode) {
+        self.mode = mode;
     }
 
     /// Bounds each page; 0 and what is beyond the limits of a page are cut to them.
@@ -88,16 +109,30 @@ impl ScanPager {
         let bounds = self.rest.clone().filter(|_| self.rows_left > 0)?;
         let max_rows = u32::try_from(self.rows_left).unwrap_or(u32::MAX).min(self.page_rows);
         let at = self.at.or(self.part.as_ref().map(|part| part.at));
-        let (reverse, max_bytes) = (self.reverse, self.page_bytes);
-        Some(Request::Scan { bounds, reverse, max_rows, max_bytes, at })
+        let (reverse, max_bytes, mode) = (self.reverse, self.page_bytes, self.mode);
+        Some(Request::Scan { bounds, reverse, max_rows, max_bytes, at, mode })
     }
 
-    /// Takes the answer and gives its rows. An empty page with more to come is possible.
+    /// Takes the answer and gives its rows; those of a count are in [`ScanPager::counted`]. An empty page with more to come is possible.
     pub fn take(&mut self, response: Response) -> Result<Vec<Row>, Misfit> {
-        let Response::Scanned { rows, resume, at, within } = response else {
+        let Response::Scanned { mut rows, counted, resume, at, within } = response else {
             return Err(Misfit("a page of rows was expected".into()));
         };
-        self.rows_left = self.rows_left.saturating_sub(rows.len() as u64);
+        if counted > 0 && self.mode != ScanMode::Count {
+            return Err(Misfit(format!("{counted} rows were counted that were asked for")));
+        }
+        let read = u64::from(counted).saturating_add(rows.len() as u64);
+        self.rows_left = self.rows_left.saturating_sub(read);
+        // An older store brings whole rows, whatever was asked for.
+        match self.mode {
+            ScanMode::Rows => {}
+            ScanMode::Keys => rows.iter_mut().for_each(|row| row.value.value = Bytes::new()),
+            ScanMode::Count => {
+                self.counted = self.counted.saturating_add(read);
+                rows = Vec::new();
+            }
+        }
+        self.read_at = Some(at);
         self.rest = match (self.rest.take(), resume) {
             (Some(rest), Some(resume)) => advance(rest, resume, self.reverse)?,
             _ => None,
@@ -110,6 +145,18 @@ impl ScanPager {
         });
         self.part = begun.filter(|part| self.rest.as_ref().is_some_and(|rest| part.goes_on(rest, self.reverse)));
         Ok(rows)
+    }
+
+    /// Rows that were counted so far.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// The timestamp that the last page was read at; `None`: none was.
+    #[must_use]
+    pub fn read_at(&self) -> Option<Timestamp> {
+        self.read_at
     }
 
     /// The part that the next page belongs to, for going on later; `None`: it begins one.
@@ -264,13 +311,14 @@ mod tests {
             (false, None) => range.end.filter(|range_end| *range_end < end),
             (true, None) => Some(range.start).filter(|start| *start > bounds.start),
         };
-        Response::Scanned { rows, resume, at: Timestamp(1), within: None }
+        Response::Scanned { rows, counted: 0, resume, at: Timestamp(1), within: None }
     }
 
     /// A leader whose newest write has this timestamp answers what it read of a part.
     fn page(user: &str, resume: Option<&str>, now: u64, at: Option<Timestamp>, within: KeyRange) -> Response {
         let at = at.unwrap_or(Timestamp(now));
-        Response::Scanned { rows: vec![row(user)], resume: resume.map(key), at, within: Some(Box::new(within)) }
+        let (rows, counted, resume) = (vec![row(user)], 0, resume.map(key));
+        Response::Scanned { rows, counted, resume, at, within: Some(Box::new(within)) }
     }
 
     fn asked_at(pager: &ScanPager) -> Option<Timestamp> {
@@ -343,6 +391,46 @@ mod tests {
         assert_eq!(keys.join(""), "ph");
     }
 
+    /// What `serve` is: it knows nothing of modes.
+    #[test]
+    fn whole_rows_of_an_older_store_become_what_was_asked_for() {
+        for (reverse, limit, expected) in [(false, None, 4), (true, None, 4), (false, Some(3), 3), (true, Some(1), 1)] {
+            let mut pager = ScanPager::new(bounds("a", Some("z")), reverse, None, limit).with_mode(ScanMode::Count);
+            while let Some(request) = pager.next_request() {
+                assert_eq!(pager.take(serve(&request)), Ok(vec![]));
+            }
+            assert_eq!(pager.counted(), expected);
+        }
+        let mut pager = ScanPager::new(bounds("a", Some("z")), false, None, None).with_mode(ScanMode::Keys);
+        let answer = serve(&pager.next_request().unwrap());
+        let Response::Scanned { rows: brought, .. } = &answer else { panic!("a page") };
+        assert!(!brought[0].value.value.is_empty());
+        let rows = pager.take(answer.clone()).unwrap();
+        assert_eq!((&rows[0].key, rows[0].value.timestamp), (&brought[0].key, brought[0].value.timestamp));
+        assert!(rows.iter().all(|row| row.value.value.is_empty()));
+    }
+
+    #[test]
+    fn rows_that_were_counted_are_counted_over_ranges_and_never_taken_for_rows() {
+        let page = |counted, resume: Option<&str>| Response::Scanned {
+            rows: vec![],
+            counted,
+            resume: resume.map(key),
+            at: Timestamp(3),
+            within: None,
+        };
+        let all = ScanPager::new(bounds("a", Some("z")), false, None, Some(9_000));
+        let mut pager = all.clone().with_mode(ScanMode::Count).with_pages(6_000, 1);
+        pager.take(page(6_000, Some("g"))).unwrap();
+        let Some(Request::Scan { max_rows, mode: ScanMode::Count, .. }) = pager.next_request() else { panic!("more") };
+        assert_eq!((max_rows, pager.read_at()), (3_000, Some(Timestamp(3))));
+        pager.take(page(3_000, Some("p"))).unwrap();
+        assert_eq!((pager.next_request(), pager.counted()), (None, 9_000));
+        for mode in [ScanMode::Rows, ScanMode::Keys] {
+            assert!(all.clone().with_mode(mode).take(page(1, None)).is_err(), "rows would be lost without a word");
+        }
+    }
+
     #[test]
     fn bounds_without_a_key_need_no_request() {
         assert_eq!(ScanPager::new(bounds("b", Some("b")), false, None, None).next_request(), None);
@@ -353,6 +441,7 @@ mod tests {
     fn a_page_that_makes_no_way_is_a_misfit() {
         let page = |resume: &str| Response::Scanned {
             rows: vec![],
+            counted: 0,
             resume: Some(key(resume)),
             at: Timestamp(1),
             within: None,

@@ -552,7 +552,7 @@ fn a_scan_asks_each_range_in_turn_in_both_directions() {
             };
             script.answer(
                 &sent,
-                Ok(Response::Scanned { rows: vec![row(start)], resume, at: Timestamp(1), within: None }),
+                Ok(Response::Scanned { rows: vec![row(start)], counted: 0, resume, at: Timestamp(1), within: None }),
             );
             let answer = script.outcome().unwrap();
             assert_eq!(pager.take(answer).unwrap().len(), 1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_proto::v1;
 use holdfast_types::{
-    ClientId, Expected, Key, KeyspaceId, Mutation, Request, Response, Timestamp, VersionedValue, limits,
+    ClientId, Expected, FleetId, Key, KeyspaceId, Mutation, Request, Response, Timestamp, VersionedValue, limits,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -37,6 +37,7 @@ pub(super) struct Shared {
     told_ms: AtomicU64,
     /// Knows keyspaces by name.
     admin: Admin,
+    fleet: FleetId,
 }
 
 /// A client of one fleet. Cheap to clone, and clones share everything; the last one that is dropped closes it.
@@ -102,7 +103,8 @@ impl Client {
         let seeds: Vec<String> = addresses.into_iter().map(Into::into).collect();
         let dialer = link::dialer(options.security.clone());
         let picture = describe_patiently(&seeds, &dialer, options.deadline).await?;
-        let dialer = dialer.fleet(picture.fleet);
+        let fleet = picture.fleet;
+        let dialer = dialer.fleet(fleet);
         let random = random_128().map_err(|e| ClientError::Unreachable(format!("no random numbers: {e}")))?;
         let client = ClientId(random);
         let seed = u64::try_from(random >> 64).expect("64 bits");
@@ -126,7 +128,8 @@ impl Client {
         tokio::spawn(driver.run(picture, asked, heard));
         let permits = Semaphore::new(limits::CLIENT_MAX_CALLS);
         let (last_call, admin) = (AtomicU64::new(0), Admin::dialing(seeds, dialer));
-        let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, told_ms: AtomicU64::new(0), admin };
+        let told_ms = AtomicU64::new(0);
+        let shared = Shared { commands, permits, last_call, start, fleet_ahead_ms, told_ms, admin, fleet };
         Ok(Self { shared: Arc::new(shared), options })
     }
 
@@ -236,6 +239,12 @@ impl Client {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The fleet that this is a client of: another one at the same addresses has another id.
+    #[must_use]
+    pub fn fleet_id(&self) -> FleetId {
+        self.shared.fleet
     }
 
     /// Where this handle reads and writes.

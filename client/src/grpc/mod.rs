@@ -29,5 +29,5 @@ pub use batch::{Batch, FailedCondition, WriteOutcome};
 pub use bearer::BearerFile;
 pub use client::Client;
 pub use options::Options;
-pub use scan::{KeyValue, PageStream, RowStream, Scan};
+pub use scan::{KeyValue, PageStream, RowStream, Scan, ScanPlace, ScanPlacePart};
 pub use security::Security;

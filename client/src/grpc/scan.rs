@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use holdfast_types::{KeyRange, Row, Timestamp};
+use holdfast_types::{Key, KeyRange, Row, ScanMode, Timestamp};
 
 use super::client::Client;
-use crate::core::ScanPager;
+use crate::core::{ScanPager, ScanPart};
 use crate::{ClientError, KeySpan};
 
 /// A row, with its key as the application knows it.
@@ -34,6 +34,29 @@ impl From<Row> for KeyValue {
         let expires_at = row.value.expires_at;
         Self { key, value: row.value.value, version: row.value.timestamp, expires_at }
     }
+}
+
+/// Where a scan stands after a page: see [`Scan::place`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ScanPlace {
+    /// Forward: the first key that is still to be read. Reverse: the first that is not read any more.
+    pub next: Bytes,
+    /// The rest of the range that the scan stands in; `None`: the next page begins another one.
+    pub part: Option<ScanPlacePart>,
+}
+
+/// The rest of a range that a scan has begun to read.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ScanPlacePart {
+    /// The timestamp that all of it is read at.
+    pub at: Timestamp,
+    /// Where it ends: the first key behind it, in reverse its first key. `None`: with the scan.
+    pub until: Option<Bytes>,
+}
+
+/// The key as the application knows it.
+fn user_key(key: &Key) -> Bytes {
+    key.raw().slice_ref(key.user_key())
 }
 
 /// A scan: set it up, then read it by pages ([`Scan::next_page`]), as a stream of rows ([`Scan::stream`]), or at once
@@ -71,13 +94,25 @@ pub struct Scan {
     at: Option<Timestamp>,
     limit: Option<u64>,
     pages: (u32, u32),
+    mode: ScanMode,
+    part: Option<ScanPart>,
     pager: Option<ScanPager>,
 }
 
 impl Scan {
     pub(super) fn new(client: Client, span: &KeySpan) -> Self {
         let bounds = span.within(client.keyspace_id());
-        Self { client, bounds, reverse: false, at: None, limit: None, pages: (u32::MAX, u32::MAX), pager: None }
+        Self {
+            client,
+            bounds,
+            reverse: false,
+            at: None,
+            limit: None,
+            pages: (u32::MAX, u32::MAX),
+            mode: ScanMode::Rows,
+            part: None,
+            pager: None,
+        }
     }
 
     /// From the end to the start.
@@ -106,15 +141,128 @@ impl Scan {
         self
     }
 
+    /// Rows without their values: those stay where they are, and each [`KeyValue::value`] is empty.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// client.put("photo/1", vec![7; 100_000]).await?;
+    /// let found = client.scan_prefix("photo/").keys_only().collect().await?;
+    /// assert_eq!((&found[0].key[..], found[0].value.len()), (&b"photo/1"[..], 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keys_only(mut self) -> Self {
+        self.mode = ScanMode::Keys;
+        self
+    }
+
+    /// Goes on where another scan of the same keys, direction and timestamp [stood](Scan::place).
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// # for i in 0..5 { client.put(format!("row/{i}"), "v").await?; }
+    /// let mut scan = client.scan(..).pages(2, 1 << 20);
+    /// scan.next_page().await?;
+    /// let place = scan.place().expect("three rows are left");
+    /// client.delete("row/3").await?;
+    /// let rest = client.scan(..).go_on(place).collect().await?;
+    /// assert_eq!(rest.len(), 3, "as of the first page");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn go_on(mut self, place: ScanPlace) -> Self {
+        let bound = |user: &[u8]| Key::bound(self.client.keyspace_id(), user);
+        let (next, part) = (bound(&place.next), place.part);
+        self.part = part.map(|part| ScanPart { at: part.at, until: part.until.as_deref().map(bound) });
+        match self.reverse {
+            false => self.bounds.start = next,
+            true => self.bounds.end = Some(next),
+        }
+        self
+    }
+
+    /// Where to go on after the last page, in another process too. `None`: everything has been read, or nothing yet.
+    #[must_use]
+    pub fn place(&self) -> Option<ScanPlace> {
+        let pager = self.pager.as_ref().filter(|pager| pager.read_at().is_some())?;
+        let rest = pager.rest()?;
+        let next = if self.reverse { rest.end.as_ref()? } else { &rest.start };
+        // A range that goes on into another keyspace has all that is left of the scan.
+        let own = self.client.keyspace_id();
+        let until = |part: &ScanPart| part.until.as_ref().filter(|until| until.keyspace() == own).map(user_key);
+        let part = pager.part().map(|part| ScanPlacePart { at: part.at, until: until(part) });
+        Some(ScanPlace { next: user_key(next), part })
+    }
+
+    /// The timestamp that the last page was read at. `None`: none was read.
+    #[must_use]
+    pub fn page_at(&self) -> Option<Timestamp> {
+        self.pager.as_ref()?.read_at()
+    }
+
+    /// The pager, made for the first page, and whom it asks.
+    fn pager(&mut self, mode: ScanMode) -> (&Client, &mut ScanPager) {
+        let pager = self.pager.get_or_insert_with(|| {
+            let (rows, bytes) = self.pages;
+            ScanPager::new(self.bounds.clone(), self.reverse, self.at, self.limit)
+                .with_pages(rows, bytes)
+                .within(self.part.take())
+        });
+        pager.set_mode(mode);
+        (&self.client, pager)
+    }
+
+    /// How many rows there are, or are left. They are counted where they are stored: neither keys nor values come here. Takes a limit.
+    ///
+    /// ```
+    /// # use holdfast_client::mock::Mock;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mock = Mock::start()?;
+    /// # let client = mock.client().await?;
+    /// # for i in 0..10 { client.put(format!("row/{i}"), "v").await?; }
+    /// assert_eq!(client.scan_prefix("row/").count().await?, 10);
+    /// assert_eq!(client.scan("row/7"..).limit(2).count().await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn count(mut self) -> Result<u64, ClientError> {
+        let mut rows = 0;
+        while let Some(counted) = self.next_count().await? {
+            rows += counted;
+        }
+        Ok(rows)
+    }
+
+    /// Counts the rows of the next page, at least one; `None`: all are counted. The rules of [`Scan::next_page`] hold.
+    pub async fn next_count(&mut self) -> Result<Option<u64>, ClientError> {
+        let (client, pager) = self.pager(ScanMode::Count);
+        while let Some(request) = pager.next_request() {
+            let before = pager.counted();
+            let response = client.call(request).await?;
+            pager.take(response).map_err(|misfit| ClientError::Protocol(misfit.0))?;
+            let counted = pager.counted() - before;
+            if counted > 0 {
+                return Ok(Some(counted));
+            }
+        }
+        Ok(None)
+    }
+
     /// The next rows, at least one; `None`: all are read. Each page has the client's deadline for itself. After an error the same
     /// page can be asked for again. Cancel-safe: dropping the future loses nothing.
     pub async fn next_page(&mut self) -> Result<Option<Vec<KeyValue>>, ClientError> {
-        let pager = self.pager.get_or_insert_with(|| {
-            let (rows, bytes) = self.pages;
-            ScanPager::new(self.bounds.clone(), self.reverse, self.at, self.limit).with_pages(rows, bytes)
-        });
+        let (client, pager) = self.pager(self.mode);
         while let Some(request) = pager.next_request() {
-            let response = self.client.call(request).await?;
+            let response = client.call(request).await?;
             let rows = pager.take(response).map_err(|misfit| ClientError::Protocol(misfit.0))?;
             if !rows.is_empty() {
                 return Ok(Some(rows.into_iter().map(Into::into).collect()));

@@ -42,6 +42,25 @@
 //! # }
 //! ```
 //!
+//! Values that nobody needs stay where they are: [`keys_only`](crate::Scan::keys_only) brings rows without them, and
+//! [`count`](crate::Scan::count) says how many rows there are and brings none.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mock = holdfast_client::mock::Mock::start()?;
+//! # let client = mock.client().await?;
+//! # for i in 0..10 { client.put(format!("row/{i}"), "v").await?; }
+//! assert_eq!(client.scan_prefix("row/").count().await?, 10);
+//! for row in client.scan_prefix("row/").keys_only().limit(3).collect().await? {
+//!     println!("{}", row.key.escape_ascii());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A scan that is broken off can [say where it stands](crate::Scan::place), and another one [goes on there](crate::Scan::go_on), in another process too.
+//!
 //! A scan over several ranges reads each at a timestamp of its own. For one snapshot over all of them name a timestamp that has passed, for
 //! example one that you got from a write, or a little before now:
 //!

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_engine::{DataSnapshot, Fault, ScanOptions, Version};
+use holdfast_engine::{DataSnapshot, Fault, ScanOptions, ScanPage, Version};
 use holdfast_replica::reader::{Page, ReadFault, Reader, ScanQuery};
 use holdfast_types::{ClientId, Key, RangeId, Slot, Timestamp, VersionedValue};
 
@@ -24,9 +24,10 @@ impl Reader for View {
     }
 
     fn scan(&self, query: &ScanQuery) -> Result<Page, ReadFault> {
-        let ScanQuery { bounds, reverse, max_rows, max_bytes, at, now } = query.clone();
-        let page = self.0.scan(&ScanOptions { bounds, reverse, max_rows, max_bytes, at, now }).map_err(fault)?;
-        Ok(Page { rows: page.rows, resume: page.resume })
+        let ScanQuery { bounds, reverse, max_rows, max_bytes, at, now, mode } = query.clone();
+        let options = ScanOptions { bounds, reverse, max_rows, max_bytes, at, now, mode };
+        let ScanPage { rows, counted, counted_until, resume } = self.0.scan(&options).map_err(fault)?;
+        Ok(Page { rows, counted, counted_until, resume })
     }
 
     fn completion(&self, range: RangeId, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::common::scan_mode;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
 use holdfast_trust::Party;
@@ -276,8 +277,9 @@ impl v1::kv_server::Kv for Service {
             at: holdfast_types::Timestamp(part.at),
             until: part.until.map(|until| holdfast_types::Key::bound(keyspace, &until)),
         });
-        let mut pager =
-            ScanPager::new(bounds, asked.reverse, at, (asked.max_rows != 0).then_some(asked.max_rows)).within(part);
+        let mut pager = ScanPager::new(bounds, asked.reverse, at, (asked.max_rows != 0).then_some(asked.max_rows))
+            .within(part)
+            .with_mode(scan_mode(asked.mode));
         let (out, pages) = mpsc::channel(2);
         let service = self.clone();
         tokio::spawn(async move {

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use holdfast_client::admin::{AdminError, StoreId};
 use holdfast_client::mock::{Fault, Mock};
-use holdfast_client::{Batch, ClientError, Expected, KeySpan, KeyspaceId, Rejected, RetryPolicy, WriteOutcome};
+use holdfast_client::observe::Totals;
+use holdfast_client::{
+    Batch, ClientError, Expected, KeySpan, KeyspaceId, Options, Rejected, RetryPolicy, WriteOutcome,
+};
 
 use crate::{keys, three_sites};
 
@@ -155,6 +158,63 @@ async fn a_stream_gives_what_pages_give_and_goes_on_after_an_error() {
     }
     assert_eq!((rows, errors), (all, 2));
     assert!(stream.next().await.is_none(), "an ended stream stays so");
+}
+
+#[tokio::test]
+async fn keys_and_counts_bring_no_values() {
+    let mock = three_sites().start().unwrap();
+    let totals = std::sync::Arc::new(Totals::default());
+    let client = mock.client_with(Options::new().observer(totals.clone())).await.unwrap();
+    for i in 0..25 {
+        client.put(format!("{}{i:02}", if i % 2 == 0 { "a" } else { "z" }), vec![7; 1_000]).await.unwrap();
+    }
+    client.put_for("expires", "v", Duration::from_secs(100)).await.unwrap();
+    let whole = client.scan(..).collect().await.unwrap();
+    assert_eq!(client.scan(..).count().await.unwrap(), 26);
+    mock.advance(Duration::from_secs(200));
+    assert_eq!(client.scan(..).count().await.unwrap(), 25, "what has expired is gone");
+    assert_eq!(client.scan("a".."b").limit(7).count().await.unwrap(), 7);
+    assert_eq!(client.scan("b".."c").count().await.unwrap(), 0);
+    let mut pages = Vec::new();
+    let mut counting = client.scan(..).reverse().pages(5, 1);
+    while let Some(rows) = counting.next_count().await.unwrap() {
+        pages.push(rows);
+    }
+    assert_eq!((pages.iter().sum::<u64>(), pages.iter().max()), (25, Some(&5)), "a count takes no bytes of a page");
+
+    let bytes = |totals: &Totals| totals.snapshot().values().map(|total| total.response_bytes).sum::<u64>();
+    let before = bytes(&totals);
+    client.scan(..).count().await.unwrap();
+    assert_eq!(bytes(&totals), before, "neither keys nor values");
+    let found = client.scan(..).keys_only().pages(4, 1 << 20).collect().await.unwrap();
+    assert!(bytes(&totals) - before < 200, "keys alone");
+    let bare = whole.iter().filter(|row| row.expires_at.is_none()).cloned().map(|mut row| {
+        row.value = Bytes::new();
+        row
+    });
+    assert_eq!(found, bare.collect::<Vec<_>>(), "keys, versions and expiries as ever");
+}
+
+#[tokio::test]
+async fn a_scan_goes_on_elsewhere_as_of_its_first_page() {
+    let mock = Mock::start().unwrap();
+    let client = mock.client().await.unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        client.put(name, "old").await.unwrap();
+    }
+    for (reverse, first, rest) in [(false, "a b", "c d e"), (true, "e d", "c b a")] {
+        let scan = || if reverse { client.scan(..).reverse() } else { client.scan(..) };
+        let mut broken = scan().pages(2, 1 << 20);
+        assert_eq!((broken.place(), broken.page_at()), (None, None), "nothing was read yet");
+        assert_eq!(keys(&broken.next_page().await.unwrap().unwrap()), first);
+        let (place, at) = (broken.place().unwrap(), broken.page_at().unwrap());
+        assert_eq!(place.part.as_ref().map(|part| part.at), Some(at));
+        client.delete("c").await.unwrap();
+        let mut later = scan().go_on(place);
+        assert_eq!(keys(&later.next_page().await.unwrap().unwrap()), rest);
+        assert_eq!((later.page_at(), later.place()), (Some(at), None), "everything is read");
+        client.put("c", "old").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::contract::{
     DataEngine, DataOp, DataSnapshot, DiskSpace, Fault, ReadTier, ScanOptions, ScanPage, SnapshotId, SnapshotManifest,
     Version,
 };
-use crate::read::{self, VersionCursor};
+use crate::read::{self, Outline, VersionCursor};
 
 /// Names a flush that was begun.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -166,6 +166,13 @@ impl VersionCursor for ImageCursor<'_> {
             Some(((key, _), Cell::Damaged)) => Err(damage("reading data", format!("a version of {key} is damaged"))),
             None => Err(io("reading data", "the cursor stands nowhere")),
         }
+    }
+
+    fn outline(&self) -> Result<Option<Outline>, Fault> {
+        Ok(match self.version()? {
+            Version::Value { value, expires_at } => Some(Outline { expires_at, bytes: value.len() }),
+            Version::Tombstone => None,
+        })
     }
 }
 

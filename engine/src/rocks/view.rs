@@ -11,7 +11,7 @@ use super::fault;
 use super::gc::ViewGuard;
 use crate::contract::{DataSnapshot, Fault, ScanOptions, ScanPage, Version};
 use crate::layout::{self, DataKey, Span};
-use crate::read::{self, VersionCursor};
+use crate::read::{self, Outline, VersionCursor};
 
 type BorrowedSnapshot<'a> = Snapshot<'a>;
 
@@ -138,6 +138,11 @@ impl VersionCursor for RocksCursor<'_> {
         let Some((key, value)) = self.iterator.item() else { return Err(unreadable("version", b"")) };
         layout::decode_value(value).ok_or_else(|| unreadable("value", key))
     }
+
+    fn outline(&self) -> Result<Option<Outline>, Fault> {
+        let Some((key, value)) = self.iterator.item() else { return Err(unreadable("version", b"")) };
+        layout::decode_outline(value).ok_or_else(|| unreadable("value", key))
+    }
 }
 
 impl DataSnapshot for RocksView {
@@ -152,7 +157,7 @@ impl DataSnapshot for RocksView {
 
     fn scan(&self, options: &ScanOptions) -> Result<ScanPage, Fault> {
         if options.bounds.is_empty() {
-            return Ok(ScanPage { rows: Vec::new(), resume: None });
+            return Ok(ScanPage::default());
         }
         read::scan(&mut self.bounds_cursor(&options.bounds), options)
     }

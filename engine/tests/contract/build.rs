@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use holdfast_engine::{DataOp, LogEntry, LogOp, LogStart, ReplicaRecord, ScanOptions, Version};
-use holdfast_types::{ClientId, Key, KeyRange, KeyspaceId, LogIndex, RangeId, ReplicaId, Slot, Term, Timestamp};
+use holdfast_types::{
+    ClientId, Key, KeyRange, KeyspaceId, LogIndex, RangeId, ReplicaId, ScanMode, Slot, Term, Timestamp,
+};
 
 pub const R: RangeId = RangeId(7);
 
@@ -42,7 +44,8 @@ pub fn completion(range: RangeId, client: u128, slot: u16, text: &str) -> DataOp
 /// Everything in bounds, newest, nothing expired.
 pub fn all_of(bounds: KeyRange) -> ScanOptions {
     let at = Timestamp::MAX;
-    ScanOptions { bounds, reverse: false, max_rows: 1_000, max_bytes: 1 << 20, at, now: Timestamp::ZERO }
+    let (now, mode) = (Timestamp::ZERO, ScanMode::Rows);
+    ScanOptions { bounds, reverse: false, max_rows: 1_000, max_bytes: 1 << 20, at, now, mode }
 }
 
 pub fn entries(first: u64, terms: &[u64]) -> Vec<LogEntry> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_engine::{DataOp, DataSnapshot, ReadTier, ScanOptions, SnapshotId, Version};
-use holdfast_types::{ClientId, Key, KeyRange, KeyspaceId, RangeId, Slot, Timestamp};
+use holdfast_types::{ClientId, Key, KeyRange, KeyspaceId, RangeId, ScanMode, Slot, Timestamp};
 use proptest::prelude::*;
 
 use crate::twin::{MemoryTwin, Twin};
@@ -169,7 +169,8 @@ fn check(view: &dyn DataSnapshot, model: &Model) {
             let now = Timestamp(at.0 / 2 + 1);
             let bounds =
                 KeyRange { start: Key::bound(KeyspaceId(0), b"\0\xff"), end: Some(Key::bound(KeyspaceId(1), b"b")) };
-            let mut options = ScanOptions { bounds, reverse, max_rows: 2, max_bytes: 1_000, at, now };
+            let mode = ScanMode::Rows;
+            let mut options = ScanOptions { bounds, reverse, max_rows: 2, max_bytes: 1_000, at, now, mode };
             let expected = model.rows(&options);
             for (key, value, timestamp) in &expected {
                 let got = view.get(key, at, now).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Scans, forward and reverse.
 
 use holdfast_engine::{DataOp, ScanOptions, Version};
-use holdfast_types::{KeyRange, Timestamp};
+use holdfast_types::{KeyRange, ScanMode, Timestamp, limits};
 
 use crate::build::{all_of, bounds, expiring, key, put, value};
 use crate::twin::Twin;
@@ -9,7 +9,8 @@ use crate::twin::Twin;
 both! {
     scans_give_live_rows_in_order, pages_of_any_size_add_up, scans_read_at_their_timestamp,
     deleted_stretch_gives_an_empty_page_that_resumes, byte_bound_stops_after_the_row_that_reaches_it,
-    empty_bounds_give_nothing, scans_stay_within_all_bounds,
+    empty_bounds_give_nothing, scans_stay_within_all_bounds, keys_come_without_values, rows_are_counted_page_by_page,
+    a_page_without_values_walks_over_so_many_bytes,
 }
 
 fn names(twin: &dyn Twin, options: &ScanOptions) -> Vec<String> {
@@ -118,6 +119,61 @@ fn byte_bound_stops_after_the_row_that_reaches_it(twin: &mut dyn Twin) {
     }
     let page = twin.data().snapshot().scan(&ScanOptions { max_bytes: 1, ..all_of(bounds("a", "z")) }).unwrap();
     assert_eq!(page.resume, Some(key("a").next()));
+}
+
+fn keys_come_without_values(twin: &mut dyn Twin) {
+    fill(twin);
+    for reverse in [false, true] {
+        // The older version of c, too.
+        for at in [10, 40] {
+            let whole = ScanOptions { reverse, at: Timestamp(at), now: Timestamp(25), ..all_of(bounds("a", "g")) };
+            let view = twin.data().snapshot();
+            let mut expected = view.scan(&whole).unwrap();
+            let found = view.scan(&ScanOptions { mode: ScanMode::Keys, ..whole }).unwrap();
+            assert!(expected.rows.iter().any(|row| row.value.expires_at == Some(Timestamp(30))));
+            expected.rows.iter_mut().for_each(|row| row.value.value.clear());
+            assert_eq!(found, expected, "keys, versions, expiries, reverse: {reverse}");
+        }
+    }
+    let page = twin.data().snapshot().scan(&ScanOptions { mode: ScanMode::Keys, ..all_of(bounds("a", "z")) }).unwrap();
+    assert!(page.rows.iter().all(|row| row.value.value.is_empty()));
+}
+
+fn rows_are_counted_page_by_page(twin: &mut dyn Twin) {
+    fill(twin);
+    for (now, reverse, max_rows) in [(25, false, 1), (25, true, 2), (30, false, 1_000), (30, true, 3)] {
+        let mut options = ScanOptions { now: Timestamp(now), reverse, ..all_of(bounds("a", "g")) };
+        let expected = names(twin, &options).len();
+        assert_eq!(expected, if now == 25 { 5 } else { 4 });
+        (options.mode, options.max_rows) = (ScanMode::Count, max_rows);
+        let (mut counted, mut ends) = (0, None);
+        loop {
+            let page = twin.data().snapshot().scan(&options).unwrap();
+            assert!(page.rows.is_empty() && page.counted <= max_rows);
+            counted += page.counted as usize;
+            ends = ends.or(page.counted_until);
+            match page.resume {
+                None => break,
+                Some(next) if reverse => options.bounds.end = Some(next),
+                Some(next) => options.bounds.start = next,
+            }
+        }
+        assert_eq!(counted, expected);
+        assert_eq!(ends, (now == 25).then_some(Timestamp(30)), "one of them expires");
+    }
+}
+
+/// Values that are not brought do not count against the bytes of a page, but somebody reads them.
+fn a_page_without_values_walks_over_so_many_bytes(twin: &mut dyn Twin) {
+    let large = "x".repeat(limits::SCAN_MAX_READ_BYTES / 4);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        twin.data().write(&[put(name, 1, value(&large))]).unwrap();
+    }
+    for mode in [ScanMode::Keys, ScanMode::Count] {
+        let page = twin.data().snapshot().scan(&ScanOptions { mode, ..all_of(bounds("a", "z")) }).unwrap();
+        assert_eq!(page.rows.len() + page.counted as usize, 4, "{mode:?}");
+        assert_eq!(page.resume, Some(key("d").next()));
+    }
 }
 
 fn empty_bounds_give_nothing(twin: &mut dyn Twin) {

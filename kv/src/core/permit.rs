@@ -215,7 +215,7 @@ mod tests {
     use bytes::Bytes;
     use holdfast_placement::{Rotation, SiteRecord, StoreRecord, TokenRecord};
     use holdfast_types::{
-        Fingerprint, RangeId, ReplicaId, RoleName, RotationPhase, SiteName, Timestamp, TokenId, TrustDomain,
+        Fingerprint, RangeId, ReplicaId, RoleName, RotationPhase, ScanMode, SiteName, Timestamp, TokenId, TrustDomain,
     };
 
     use super::*;
@@ -454,8 +454,14 @@ mod tests {
     #[test]
     fn bounds_hold_for_everybody() {
         let large = put(user_key(1), vec![0; limits::MAX_VALUE_BYTES + 1]);
-        let scan =
-            |max_rows| Request::Scan { bounds: KeyRange::all(), reverse: false, max_rows, max_bytes: 1, at: None };
+        let scan = |max_rows| Request::Scan {
+            bounds: KeyRange::all(),
+            reverse: false,
+            max_rows,
+            max_bytes: 1,
+            at: None,
+            mode: ScanMode::Count,
+        };
         for authority in [Authority::Client, Authority::Fleet] {
             for bad in [write(vec![]), write(vec![large.clone()]), scan(0), scan(limits::MAX_SCAN_ROWS + 1)] {
                 assert!(matches!(ask(bad, authority.clone()), Err(Rejected::Invalid(_))));

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_engine::{DataEngine, DataSnapshot, Fault, ScanOptions, Version};
+use holdfast_engine::{DataEngine, DataSnapshot, Fault, ScanOptions, ScanPage, Version};
 use holdfast_proto::convert::BadMessage;
 use holdfast_replica::reader::{Page, ReadFault, Reader, ScanQuery};
 use holdfast_types::{ClientId, Key, RangeId, Slot, Timestamp, VersionedValue};
@@ -78,9 +78,10 @@ impl Reader for SnapshotReader<'_> {
             max_bytes: query.max_bytes,
             at: query.at,
             now: query.now,
+            mode: query.mode,
         };
-        let page = self.view().scan(&options).map_err(fault)?;
-        Ok(Page { rows: page.rows, resume: page.resume })
+        let ScanPage { rows, counted, counted_until, resume } = self.view().scan(&options).map_err(fault)?;
+        Ok(Page { rows, counted, counted_until, resume })
     }
 
     fn completion(&self, range: RangeId, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use holdfast_placement::StateKey;
 use holdfast_types::{
-    Condition, Expected, Grant, Grantee, Key, KeyspaceId, Mutation, Request, RoleName, Scope, limits,
+    Condition, Expected, Grant, Grantee, Key, KeyspaceId, Mutation, Request, RoleName, ScanMode, Scope, limits,
 };
 use proptest::prelude::*;
 
@@ -236,7 +236,14 @@ fn what_the_fleet_keeps_is_read_by_operators_and_stores_alone() {
         }
     }
     let rights = Rights::compile(domain(), &book);
-    let scan = Request::Scan { bounds: KeyRange::all(), reverse: false, max_rows: 1, max_bytes: 1, at: None };
+    let scan = Request::Scan {
+        bounds: KeyRange::all(),
+        reverse: false,
+        max_rows: 1,
+        max_bytes: 1,
+        at: None,
+        mode: ScanMode::Count,
+    };
     for request in [get(key(0, b"store/1")), get(key(u32::MAX, b"entry")), scan] {
         assert!(matches!(ask(&rights, "client/bob", &request), Err(Rejected::Forbidden(_))), "{request:?}");
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_types::{
     ClientId, Condition, Expected, FleetId, Key, KeyRange, LeaderHint, Mutation, RangeDescriptor, RangeEpoch, RangeId,
-    RangeRequest, Rejected, ReplicaDescriptor, ReplicaId, Request, RequestId, Response, Role, Row, Sequence, SiteName,
-    StoreId, Timestamp, VersionedValue, WriteAttempt, limits,
+    RangeRequest, Rejected, ReplicaDescriptor, ReplicaId, Request, RequestId, Response, Role, Row, ScanMode, Sequence,
+    SiteName, StoreId, Timestamp, VersionedValue, WriteAttempt, limits,
 };
 
 use super::{BadMessage, check_count};
@@ -306,6 +306,26 @@ impl TryFrom<v1::Mutation> for Mutation {
     }
 }
 
+impl From<ScanMode> for v1::ScanMode {
+    fn from(mode: ScanMode) -> Self {
+        match mode {
+            ScanMode::Rows => Self::Rows,
+            ScanMode::Keys => Self::Keys,
+            ScanMode::Count => Self::Count,
+        }
+    }
+}
+
+/// What a scan is to bring. Whole rows where a newer client asks for what is not known here: it can make anything of them.
+#[must_use]
+pub fn scan_mode(raw: i32) -> ScanMode {
+    match v1::ScanMode::try_from(raw) {
+        Ok(v1::ScanMode::Keys) => ScanMode::Keys,
+        Ok(v1::ScanMode::Count) => ScanMode::Count,
+        Ok(v1::ScanMode::Rows) | Err(_) => ScanMode::Rows,
+    }
+}
+
 impl From<Request> for range_request::Body {
     fn from(request: Request) -> Self {
         match request {
@@ -313,12 +333,13 @@ impl From<Request> for range_request::Body {
                 keys: keys.into_iter().map(Bytes::from).collect(),
                 at: at.map_or(0, |at| at.0),
             }),
-            Request::Scan { bounds, reverse, max_rows, max_bytes, at } => Self::Scan(v1::RangeScan {
+            Request::Scan { bounds, reverse, max_rows, max_bytes, at, mode } => Self::Scan(v1::RangeScan {
                 bounds: Some(bounds.into()),
                 reverse,
                 max_rows,
                 max_bytes,
                 at: at.map_or(0, |at| at.0),
+                mode: v1::ScanMode::from(mode).into(),
             }),
             Request::Write { conditions, mutations } => Self::Change(v1::RangeWrite {
                 conditions: conditions.into_iter().map(Into::into).collect(),
@@ -346,6 +367,7 @@ impl TryFrom<range_request::Body> for Request {
                 max_rows: scan.max_rows,
                 max_bytes: scan.max_bytes,
                 at: optional_timestamp(scan.at),
+                mode: scan_mode(scan.mode),
             },
             range_request::Body::Change(write) => Self::Write {
                 conditions: write.conditions.into_iter().map(TryInto::try_into).collect::<Converted<_>>()?,
@@ -420,11 +442,12 @@ impl From<Response> for range_response::Body {
             Response::Got { values } => Self::Got(v1::GetAnswer {
                 values: values.into_iter().map(|value| v1::MaybeValue { value: value.map(Into::into) }).collect(),
             }),
-            Response::Scanned { rows, resume, at, within } => Self::Scanned(v1::ScanAnswer {
+            Response::Scanned { rows, counted, resume, at, within } => Self::Scanned(v1::ScanAnswer {
                 rows: rows.into_iter().map(Into::into).collect(),
                 resume: resume.map(Bytes::from),
                 at: at.0,
                 within: within.map(|within| (*within).into()),
+                counted,
             }),
             Response::Written { timestamp } => Self::Written(v1::WriteAnswer { timestamp: timestamp.0 }),
             Response::ConditionFailed { index, actual } => {
@@ -465,6 +488,7 @@ pub fn outcome(response: v1::RangeResponse) -> Converted<Result<Response, Reject
         }
         range_response::Body::Scanned(scanned) => Response::Scanned {
             rows: scanned.rows.into_iter().map(TryInto::try_into).collect::<Converted<_>>()?,
+            counted: scanned.counted,
             resume: scanned.resume.map(key).transpose()?,
             at: Timestamp::told(scanned.at)?,
             within: scanned.within.map(TryInto::try_into).transpose()?.map(Box::new),

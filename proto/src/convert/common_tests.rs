@@ -55,11 +55,17 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     })
 }
 
+fn mode() -> impl Strategy<Value = ScanMode> {
+    prop_oneof![Just(ScanMode::Rows), Just(ScanMode::Keys), Just(ScanMode::Count)]
+}
+
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         (vec(a_key(), 0..4), option::of(timestamp())).prop_map(|(keys, at)| Request::Get { keys, at }),
-        (bounds(), any::<bool>(), any::<u32>(), any::<u32>(), option::of(timestamp())).prop_map(
-            |(bounds, reverse, max_rows, max_bytes, at)| Request::Scan { bounds, reverse, max_rows, max_bytes, at }
+        (bounds(), any::<bool>(), any::<u32>(), any::<u32>(), option::of(timestamp()), mode()).prop_map(
+            |(bounds, reverse, max_rows, max_bytes, at, mode)| {
+                Request::Scan { bounds, reverse, max_rows, max_bytes, at, mode }
+            }
         ),
         (vec(a_condition(), 0..3), vec(mutation(), 0..3))
             .prop_map(|(conditions, mutations)| Request::Write { conditions, mutations }),
@@ -110,12 +116,11 @@ fn response() -> impl Strategy<Value = Response> {
     let row = (a_key(), versioned()).prop_map(|(key, value)| Row { key, value });
     prop_oneof![
         vec(option::of(versioned()), 0..4).prop_map(|values| Response::Got { values }),
-        (vec(row, 0..4), option::of(a_key()), timestamp(), option::of((a_key(), option::of(a_key())))).prop_map(
-            |(rows, resume, at, within)| {
+        (vec(row, 0..4), any::<u32>(), option::of(a_key()), timestamp(), option::of((a_key(), option::of(a_key()))),)
+            .prop_map(|(rows, counted, resume, at, within)| {
                 let within = within.map(|(start, end)| Box::new(KeyRange { start, end }));
-                Response::Scanned { rows, resume, at, within }
-            }
-        ),
+                Response::Scanned { rows, counted, resume, at, within }
+            }),
         timestamp().prop_map(|timestamp| Response::Written { timestamp }),
         (any::<u32>(), option::of(versioned())).prop_map(|(index, actual)| Response::ConditionFailed { index, actual }),
         (any::<u32>(), option::of(a_key()), timestamp())

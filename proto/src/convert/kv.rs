@@ -190,9 +190,11 @@ impl TryFrom<Response> for v1::ScanResponse {
     type Error = BadMessage;
 
     fn try_from(response: Response) -> Converted<Self> {
-        let Response::Scanned { rows, resume, at, .. } = response else { return Err(unexpected("a page of rows")) };
+        let Response::Scanned { rows, counted, resume, at, .. } = response else {
+            return Err(unexpected("a page of rows"));
+        };
         let rows = rows.into_iter().map(Into::into).collect();
-        Ok(Self { rows, resume: resume.map(|key| user_key(&key)), at: at.0, part: None })
+        Ok(Self { rows, resume: resume.map(|key| user_key(&key)), at: at.0, part: None, counted: counted.into() })
     }
 }
 
@@ -276,12 +278,12 @@ mod tests {
         let value = VersionedValue { value: Bytes::from_static(b"v"), timestamp: Timestamp(5), expires_at };
         let row = Row { key: Key::bound(KeyspaceId(3), b"k"), value };
         let resume = Some(Key::bound(KeyspaceId(3), b"m"));
-        let page =
-            v1::ScanResponse::try_from(Response::Scanned { rows: vec![row], resume, at: Timestamp(6), within: None });
+        let (rows, counted, at, within) = (vec![row], 4, Timestamp(6), None);
+        let page = v1::ScanResponse::try_from(Response::Scanned { rows, counted, resume, at, within });
         let page = page.expect("fits");
         let row = &page.rows[0];
         assert_eq!((&row.key[..], row.version, row.expires_at_ms), (&b"k"[..], 5, 7));
-        assert_eq!(page.resume.as_deref(), Some(&b"m"[..]));
+        assert_eq!((page.resume.as_deref(), page.counted), (Some(&b"m"[..]), 4));
         assert!(v1::GetResponse::try_from(Response::Written { timestamp: Timestamp(1) }).is_err());
     }
 }

@@ -1,5 +1,10 @@
 //! Conversions of what is said of certificates and roots.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use bytes::Bytes;
 use holdfast_types::{Fingerprint, RotationPhase};
 

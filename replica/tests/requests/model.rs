@@ -14,8 +14,8 @@ use holdfast_replica::{Outcome, Ticket};
 use holdfast_types::storage::{DataOp, Version};
 use holdfast_types::{
     ClientId, Hlc, Key, KeyRange, KeyspaceId, LogIndex, Moment, Mutation, RangeDescriptor, RangeEpoch, RangeId,
-    RangeRequest, Rejected, ReplicaDescriptor, ReplicaId, Request, RequestId, Role, Row, Sequence, SiteName, Slot,
-    StoreId, Term, Timestamp, VersionedValue, WriteAttempt, limits,
+    RangeRequest, Rejected, ReplicaDescriptor, ReplicaId, Request, RequestId, Role, Row, ScanMode, Sequence, SiteName,
+    Slot, StoreId, Term, Timestamp, VersionedValue, WriteAttempt, limits,
 };
 
 pub const RANGE: RangeId = RangeId(7);
@@ -106,6 +106,20 @@ impl Model {
     }
 }
 
+/// What a scan of this mode makes of rows.
+fn page(mode: ScanMode, mut rows: Vec<Row>, resume: Option<Key>) -> Page {
+    let (mut counted, mut counted_until) = (0, None);
+    match mode {
+        ScanMode::Rows => {}
+        ScanMode::Keys => rows.iter_mut().for_each(|row| row.value.value = Bytes::new()),
+        ScanMode::Count => {
+            counted = u32::try_from(rows.len()).unwrap();
+            counted_until = rows.drain(..).filter_map(|row| row.value.expires_at).min();
+        }
+    }
+    Page { rows, counted, counted_until, resume }
+}
+
 impl Reader for Model {
     fn get(&self, key: &Key, at: Timestamp, now: Timestamp) -> Result<Option<VersionedValue>, ReadFault> {
         Ok(match self.newest_version(key, at)? {
@@ -134,13 +148,13 @@ impl Reader for Model {
             if let Some(value) = self.get(&key, query.at, query.now)? {
                 if rows.len() == query.max_rows as usize {
                     let resume = if query.reverse { last } else { Some(key) };
-                    return Ok(Page { rows, resume });
+                    return Ok(page(query.mode, rows, resume));
                 }
                 last = Some(key.clone());
                 rows.push(Row { key, value });
             }
         }
-        Ok(Page { rows, resume: None })
+        Ok(page(query.mode, rows, None))
     }
 
     fn completion(&self, range: RangeId, client: ClientId, slot: Slot) -> Result<Option<Bytes>, ReadFault> {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use holdfast_replica::command::Split;
-use holdfast_replica::evaluate::serve_read;
+use holdfast_replica::evaluate::{Unserved, serve_read};
 use holdfast_replica::pipeline::{AdminWrite, check_bounds, check_read};
 use holdfast_replica::range_state::RangeState;
 use holdfast_replica::{Outcome, Ticket};
 use holdfast_types::{
     Condition, Expected, Key, KeyRange, Moment, Mutation, RangeEpoch, RangeId, RangeRequest, Rejected, ReplicaId,
-    Request, Response, Timestamp, limits,
+    Request, Response, ScanMode, Timestamp, limits,
 };
 
 use crate::model::{Leader, RANGE, attempt, bounds, descriptor, fresh_state, key, mutation, put};
@@ -249,7 +249,8 @@ fn bounds_matter_and_the_epoch_does_not() {
     assert_eq!(check(get(["c", "x"])), Ok(()));
     assert_eq!(check(get(["c", "z"])), Err(Rejected::SpansRanges { split_key: key("y") }));
     assert_eq!(check(get(["a", "c"])), Err(Rejected::SpansRanges { split_key: key("b") }));
-    let scan = |bounds, reverse| Request::Scan { bounds, reverse, max_rows: 9, max_bytes: 9, at: None };
+    let scan =
+        |bounds, reverse| Request::Scan { bounds, reverse, max_rows: 9, max_bytes: 9, at: None, mode: ScanMode::Rows };
     assert_eq!(check(scan(bounds("c", "z"), false)), Ok(()));
     assert_eq!(check(scan(bounds("a", "c"), false)), wrong_range);
     assert_eq!(check(scan(bounds("a", "y"), true)), Ok(()));
@@ -310,8 +311,8 @@ fn reads_are_cut_at_the_bounds_and_refused_below_the_threshold() {
     let read = |request: &Request| serve_read(request, &descriptor().bounds, &leader.model, at, now).unwrap().unwrap();
     let scan = |reverse, max_rows| {
         let bounds = KeyRange { start: key("a"), end: None };
-        let request = Request::Scan { bounds, reverse, max_rows, max_bytes: 1_000, at: None };
-        let Response::Scanned { rows, resume, at: seen, within } = read(&request) else { panic!("a scan") };
+        let request = Request::Scan { bounds, reverse, max_rows, max_bytes: 1_000, at: None, mode: ScanMode::Rows };
+        let Response::Scanned { rows, resume, at: seen, within, .. } = read(&request) else { panic!("a scan") };
         assert_eq!((seen, within), (at, Some(Box::new(descriptor().bounds))));
         (rows.len(), resume)
     };
@@ -326,6 +327,33 @@ fn reads_are_cut_at_the_bounds_and_refused_below_the_threshold() {
     assert_eq!(check_read(&to_range(get(Some(Timestamp(49)))), &state), refused);
     assert_eq!(check_read(&to_range(get(Some(Timestamp(50)))), &state), Ok(()));
     assert_eq!(check_read(&to_range(get(None)), &state), Ok(()));
+}
+
+/// Whoever counts is told of a value that has just expired as whoever reads is: once the range's time says so.
+#[test]
+fn a_count_waits_for_the_time_of_its_range_as_a_scan_does() {
+    let mut leader = Leader::new();
+    let end = Timestamp::from_ms(leader.wall_ms + 1_000);
+    let mutation = |name, expires_at| Mutation { key: key(name), value: Some(b"v".to_vec().into()), expires_at };
+    for (ticket, mutation) in (1..).zip([mutation("c", Some(end)), mutation("d", None)]) {
+        leader.request(ticket, None, Request::Write { conditions: Vec::new(), mutations: vec![mutation] });
+    }
+    leader.settle();
+    let at = leader.state.last_timestamp;
+    let within = descriptor().bounds;
+    let ask = |mode, at, now| {
+        let bounds = KeyRange { start: key("a"), end: None };
+        let request = Request::Scan { bounds, reverse: false, max_rows: 9, max_bytes: 9_000, at: None, mode };
+        serve_read(&request, &within, &leader.model, at, now).unwrap()
+    };
+    for mode in [ScanMode::Rows, ScanMode::Keys, ScanMode::Count] {
+        let Ok(Response::Scanned { rows, counted, .. }) = ask(mode, at, at) else { panic!("a page") };
+        assert_eq!(rows.len() + counted as usize, 2);
+        assert_eq!(rows.is_empty(), mode == ScanMode::Count);
+        assert!(matches!(ask(mode, at, end), Err(Unserved::TimeMustPass { to }) if to == end), "{mode:?}");
+        let Ok(Response::Scanned { rows, counted, .. }) = ask(mode, end, end) else { panic!("a page") };
+        assert_eq!(rows.len() + counted as usize, 1);
+    }
 }
 
 /// What a write is told of a value depends on the time: it hears of it from the log, or a later leader could say otherwise.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdfast_placement::{Policies, Policy, SiteTrust, StateKey, StoreRecord};
 use holdfast_types::{
     Key, KeyRange, KeyspaceId, Moment, Mutation, RangeDescriptor, RangeId, RangeRequest, Rejected, Request, Response,
-    Row, StoreId, limits,
+    Row, ScanMode, StoreId, limits,
 };
 
 use super::PlacementTask;
@@ -242,7 +242,7 @@ impl Records {
 
 fn scan(bounds: KeyRange) -> Request {
     let (max_rows, max_bytes) = (limits::MAX_SCAN_ROWS, limits::MAX_SCAN_BYTES);
-    Request::Scan { bounds, reverse: false, max_rows, max_bytes, at: None }
+    Request::Scan { bounds, reverse: false, max_rows, max_bytes, at: None, mode: ScanMode::Rows }
 }
 
 /// As many of these as one write takes: one at least.
@@ -286,7 +286,7 @@ mod tests {
             Row { key: StateKey::Store(StoreId(store)).key(), value }
         };
         let resume = resume.map(|store| StateKey::Store(StoreId(store)).key());
-        Ok(Response::Scanned { rows: stores.map(row).collect(), resume, at: Timestamp(1), within: None })
+        Ok(Response::Scanned { rows: stores.map(row).collect(), counted: 0, resume, at: Timestamp(1), within: None })
     }
 
     /// The question for stores among these tasks, and from which key on.
