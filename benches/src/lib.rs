@@ -10,6 +10,7 @@
 //!   fleet     processes on loopback (both)    compare  the same work in turns: medians, ratios
 //!   latency   histograms (both)               report   tables, JSON, plots;  machine  what it ran on
 //!   wires     sites as network namespaces     stalls   faults between them, one after the other: who waits how long
+//!                                             loading  a file of many rows: import, single puts, COPY
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +20,7 @@ pub mod drive;
 pub mod fault;
 pub mod fleet;
 pub mod latency;
+pub mod loading;
 pub mod machine;
 pub mod record;
 pub mod report;

@@ -2,10 +2,8 @@
 //!
 //! - [`Backend`]: the trait
 //! - [`FleetBackend`]: over the client library
-//! - [`memory`]: ordered maps with made-up ranges and sites, for tests
 
 mod fleet;
-pub mod memory;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +14,7 @@ use holdfast_client::admin::{
 };
 use holdfast_client::core::ScanPart;
 use holdfast_types::{
-    Expected, Grantee, Key, KeyRange, KeyspaceId, RangeId, Rejected, StoreId, Timestamp, VersionedValue,
+    Expected, Grantee, Key, KeyRange, KeyspaceId, RangeId, Rejected, ScanMode, StoreId, Timestamp, VersionedValue,
 };
 
 pub use fleet::FleetBackend;
@@ -51,6 +49,8 @@ pub struct ScanPage {
     pub max_rows: u32,
     /// The part of the scan that the page belongs to, as the page before said; `None`: it begins one.
     pub part: Option<ScanPart>,
+    /// What is brought of each row.
+    pub mode: ScanMode,
 }
 
 /// A row as it is stored.
@@ -75,6 +75,8 @@ impl StoredRow {
 pub struct Page {
     /// In the order of the scan. May be empty although more is to come.
     pub rows: Vec<StoredRow>,
+    /// Rows that were counted, and are not brought.
+    pub counted: u64,
     /// What is still to be read; `None`: nothing.
     pub rest: Option<KeyRange>,
     /// The part that the next page belongs to: it is read at the same timestamp as this one.

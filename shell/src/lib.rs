@@ -2,7 +2,7 @@
 //!
 //! - [`lang`]: text to statements: splitting, parsing, errors that point at the place, completion. No IO
 //! - [`plan`]: what a WHERE clause comes to: key ranges, and what is left to be checked row by row. No IO
-//! - [`backend`]: what a statement needs from a fleet; over the client library, and in memory for tests
+//! - [`backend`]: what a statement needs from a fleet, over the client library
 //! - [`exec`]: runs statements against a backend and streams what they give into a [`Sink`]
 //! - [`face`]: the terminal, formats, help, scripts
 //!
@@ -18,7 +18,9 @@ pub mod exec;
 pub mod face;
 pub mod lang;
 pub mod plan;
+mod steps;
+mod text;
 
 pub use backend::Backend;
-pub use exec::{Cancel, Column, ColumnKind, Progress, Session, ShellError, Sink, Summary, Value};
+pub use exec::{Cancel, Progress, Session, ShellError, Sink, Summary, Value};
 pub use lang::{LangError, Names};

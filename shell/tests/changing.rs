@@ -1,13 +1,12 @@
 //! Changes of many rows: how many requests they take, what large values and other writers do to them.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use std::sync::Arc;
 
-use holdfast_shell::backend::memory::MemoryFleet;
-use holdfast_shell::exec::Collected;
 use holdfast_shell::{Backend, Cancel, Session, ShellError, Summary, Value};
 use holdfast_types::{KeyspaceId, limits};
+
+use crate::collected::Collected;
+use crate::memory::MemoryFleet;
 
 fn fleet() -> (Arc<MemoryFleet>, Session) {
     let fleet = Arc::new(MemoryFleet::new());

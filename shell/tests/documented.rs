@@ -1,13 +1,12 @@
 //! `docs/sql.md` is true: its statements run, and what it says is not there is refused.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_shell::backend::memory::MemoryFleet;
-use holdfast_shell::exec::Collected;
 use holdfast_shell::{Cancel, Session, lang};
+
+use crate::collected::Collected;
+use crate::memory::MemoryFleet;
 
 fn page() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql.md")).unwrap()

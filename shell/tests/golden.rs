@@ -1,16 +1,15 @@
 //! Runs `scripts/*.txt` over a fleet in memory: each line `> ...` is a statement, or a command of the test that begins with a
 //! backslash; ⏎ stands for the end of a line. `UPDATE_GOLDENFILES=1` writes the expected output anew.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
-
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use holdfast_shell::backend::memory::MemoryFleet;
-use holdfast_shell::exec::Collected;
 use holdfast_shell::{Backend, Cancel, Session, ShellError, Summary, Value};
 use holdfast_types::KeyspaceId;
+
+use crate::collected::Collected;
+use crate::memory::MemoryFleet;
 
 struct Script {
     fleet: Arc<MemoryFleet>,
@@ -31,8 +30,7 @@ impl Script {
         let ended = self.runtime.block_on(self.session.execute(text, &mut sink, &Cancel::new()));
         let mut out = String::new();
         if !sink.columns.is_empty() {
-            let names: Vec<&str> = sink.columns.iter().map(|column| column.name.as_str()).collect();
-            writeln!(out, "{}", names.join(" | ")).unwrap();
+            writeln!(out, "{}", sink.columns.join(" | ")).unwrap();
         }
         for row in &sink.rows {
             let cells: Vec<String> = row.iter().map(shown).collect();

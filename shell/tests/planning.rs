@@ -1,18 +1,17 @@
 //! What a WHERE clause selects by its planned key ranges is what it selects row by row.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_shell::backend::StoredRow;
-use holdfast_shell::backend::memory::MemoryFleet;
-use holdfast_shell::exec::Collected;
-use holdfast_shell::lang::ast::{Comparison, Filter, Literal, Pattern, PatternPart, Scalar, Statement, Step};
+use holdfast_shell::lang::ast::{Comparison, Filter, List, Literal, Pattern, PatternPart, Scalar, Statement, Step};
 use holdfast_shell::plan::{KeyPlan, RowView};
 use holdfast_shell::{Backend, Cancel, Session, Value, lang};
 use holdfast_types::{Key, KeyspaceId, Timestamp, VersionedValue};
 use proptest::prelude::*;
+
+use crate::collected::Collected;
+use crate::memory::MemoryFleet;
 
 /// Few letters, so that keys meet bounds and prefixes.
 fn key_text() -> impl Strategy<Value = String> {
@@ -64,7 +63,7 @@ fn atom() -> impl Strategy<Value = Filter> {
     prop_oneof![
         6 => (scalar(), comparison(), literal())
             .prop_map(|(scalar, comparison, literal)| Filter::Compare { scalar, comparison, literal }),
-        2 => (scalar(), prop::collection::vec(literal(), 1..4)).prop_map(|(scalar, list)| Filter::In { scalar, list }),
+        2 => (scalar(), prop::collection::vec(literal(), 1..4)).prop_map(|(scalar, list)| Filter::In { scalar, list: List::new(list) }),
         3 => (scalar(), pattern()).prop_map(|(scalar, pattern)| Filter::Like { scalar, pattern }),
         1 => scalar().prop_map(Filter::IsNull),
         1 => prop::option::of(any::<bool>()).prop_map(Filter::Constant),

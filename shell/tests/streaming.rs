@@ -1,14 +1,13 @@
 //! Results come page by page, and a statement ends when it is told to.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use std::io;
 use std::sync::Arc;
 
-use holdfast_shell::backend::memory::MemoryFleet;
-use holdfast_shell::exec::Collected;
-use holdfast_shell::{Backend, Cancel, Column, Progress, Session, ShellError, Sink, Value};
+use holdfast_shell::{Backend, Cancel, Progress, Session, ShellError, Sink, Value};
 use holdfast_types::KeyspaceId;
+
+use crate::collected::Collected;
+use crate::memory::MemoryFleet;
 
 const ROWS: u64 = 1_000;
 const PAGE_ROWS: u32 = 10;
@@ -30,7 +29,7 @@ struct AtFirstPage<F> {
 }
 
 impl<F: FnMut() -> io::Result<()> + Send> Sink for AtFirstPage<F> {
-    fn columns(&mut self, _columns: &[Column]) -> io::Result<()> {
+    fn columns(&mut self, _names: &[String]) -> io::Result<()> {
         Ok(())
     }
 
@@ -73,6 +72,45 @@ async fn a_cancelled_statement_reads_no_further_page() {
     let mut all = Collected::default();
     session.execute("SELECT COUNT(*) FROM default", &mut all, &Cancel::new()).await.unwrap();
     assert_eq!(all.rows, [[Value::Integer(1_000)]], "the session goes on");
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_dropped_when_the_statement_is_cancelled() {
+    let (fleet, session) = fleet();
+    let (is_dropped, cancel, mut sink) = (fleet.stall(), Cancel::new(), Collected::default());
+    let statement = session.execute("SELECT * FROM default", &mut sink, &cancel);
+    let (ended, ()) = tokio::join!(statement, async { cancel.cancel() });
+    assert!(matches!(ended, Err(ShellError::Cancelled { done: None })));
+    assert!(is_dropped.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn what_nobody_looks_at_is_not_brought() {
+    let (_fleet, session) = fleet();
+    let bytes = async |text: &str| {
+        let mut sink = Collected::default();
+        session.execute(text, &mut sink, &Cancel::new()).await.unwrap();
+        (sink.progress.rows_scanned, sink.progress.bytes_scanned, sink.rows)
+    };
+    assert_eq!(bytes("SELECT COUNT(*), COUNT(1) FROM default").await, (ROWS, 0, vec![vec![Value::Integer(1_000); 2]]));
+    let keys_only = ROWS * 6;
+    for text in [
+        "SELECT COUNT(*), MAX(key) FROM default",
+        "SELECT COUNT(*) FROM default WHERE key LIKE '%1'",
+        "SELECT COUNT(expires) FROM default",
+        "SELECT key, version, expires FROM default WHERE NOT expires IS NOT NULL",
+    ] {
+        let (rows, bytes, _) = bytes(text).await;
+        assert_eq!((rows, bytes), (ROWS, keys_only), "{text}");
+    }
+    for text in [
+        "SELECT COUNT(*) FROM default WHERE value = 'value'",
+        "SELECT COUNT(value ->> 'a') FROM default",
+        "SELECT key FROM default WHERE expires IS NULL OR value IN ('a')",
+    ] {
+        let (rows, bytes, _) = bytes(text).await;
+        assert_eq!((rows, bytes), (ROWS, keys_only + ROWS * 5), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -52,14 +52,14 @@ impl Backend for FleetBackend {
     }
 
     async fn scan_page(&self, page: ScanPage) -> Result<Page, BackendError> {
-        let ScanPage { bounds, reverse, max_rows, part } = page;
-        let mut pager =
-            ScanPager::new(bounds, reverse, None, None).with_pages(max_rows, limits::MAX_SCAN_BYTES).within(part);
+        let ScanPage { bounds, reverse, max_rows, part, mode } = page;
+        let pager = ScanPager::new(bounds, reverse, None, None).with_pages(max_rows, limits::MAX_SCAN_BYTES);
+        let mut pager = pager.with_mode(mode).within(part);
         let Some(request) = pager.next_request() else { return Ok(Page::default()) };
         let answer = self.client.call(request).await?;
         let rows = pager.take(answer).map_err(|Misfit(why)| BackendError::Client(ClientError::Protocol(why)))?;
         let rows = rows.into_iter().map(|row| StoredRow { key: row.key, value: row.value }).collect();
-        Ok(Page { rows, rest: pager.rest().cloned(), part: pager.part().cloned() })
+        Ok(Page { rows, counted: pager.counted(), rest: pager.rest().cloned(), part: pager.part().cloned() })
     }
 
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, BackendError> {

@@ -6,7 +6,7 @@ use holdfast_types::Timestamp;
 use super::error::ShellError;
 use super::fleet::{columns, give, shown, text};
 use super::run::Run;
-use super::sink::{ColumnKind, Summary};
+use super::sink::Summary;
 use super::value::Value;
 use crate::lang::ast::{Audit, Since};
 
@@ -16,21 +16,7 @@ const USUAL_ENTRIES: u32 = 50;
 const PAGE_ENTRIES: u32 = 250;
 
 pub(super) async fn show(run: &mut Run<'_>, audit: &Audit) -> Result<Summary, ShellError> {
-    use ColumnKind::{Number, Text, Time};
-    let kinds = [
-        ("at", Time),
-        ("site", Text),
-        ("store", Text),
-        ("kind", Text),
-        ("who", Text),
-        ("origin", Text),
-        ("what", Text),
-        ("arguments", Text),
-        ("result", Text),
-        ("times", Number),
-        ("why", Text),
-    ];
-    columns(run, &kinds)?;
+    columns(run, "at site store kind who origin what arguments result times why")?;
     let since = audit.since.map(|since| since_when(since, run.backend.fleet_now()));
     let limit = audit.limit.unwrap_or(USUAL_ENTRIES);
     let (mut left, mut resume) = (limit, None);

@@ -12,8 +12,8 @@ use super::select::is_wanted;
 use super::sink::Summary;
 use super::value::{literal, plural};
 use crate::backend::{Change, StoredRow, Written};
-use crate::lang::ast::{Delete, Filter, NewValue, Update};
-use crate::lang::{LangError, Span};
+use crate::lang::ast::{Delete, Filter, Update};
+use crate::lang::{LangError, Span, brief};
 use crate::plan::{Interval, KeyPlan, KeySet, RowView, Step, asks_for_all};
 
 /// Times that one row is looked at again because somebody else changed it.
@@ -25,10 +25,7 @@ pub(super) async fn update(run: &mut Run<'_>, keyspace: &Keyspace, update: &Upda
     let new = |row: &StoredRow| Change {
         key: row.key.clone(),
         expected: Some(Expected::Version(row.value.timestamp)),
-        value: Some(match &update.value {
-            Some(NewValue::Literal(value)) => value.clone(),
-            None => row.value.value.clone(),
-        }),
+        value: Some(update.value.as_ref().unwrap_or(&row.value.value).clone()),
         expires_at: update.expires.map_or(row.value.expires_at, |expiry| expires_at(expiry, now)),
     };
     change_rows(run, keyspace, &plan, &new).await.map_err(|error| with_done(error, run, "changed"))?;
@@ -140,7 +137,7 @@ async fn again(
 
 fn contended(key: &Key) -> ShellError {
     ShellError::Refused {
-        message: format!("others keep changing the row {} faster than this statement", literal(key.user_key())),
+        message: format!("others keep changing the row {} faster than this statement", brief(&literal(key.user_key()))),
         hint: Some("try again; rows before it are changed already".into()),
     }
 }

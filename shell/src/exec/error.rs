@@ -49,16 +49,6 @@ impl ShellError {
         }
     }
 
-    /// What to do, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        match self {
-            Self::Language(error) => error.hint.as_deref(),
-            Self::Refused { hint, .. } => hint.as_deref(),
-            Self::Fleet { .. } | Self::Cancelled { .. } | Self::Output(_) => None,
-        }
-    }
-
     /// The same with what had been done before it, where that is of use: the others say all of it themselves.
     pub(super) fn after(self, said: String) -> Self {
         match self {

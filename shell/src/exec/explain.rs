@@ -7,14 +7,14 @@ use holdfast_types::{Key, KeyRange, RangeId, limits};
 
 use super::change::bounded;
 use super::error::ShellError;
-use super::fleet::silent_notes;
+use super::fleet::{columns, silent_notes};
 use super::reader::KEYS_AT_A_TIME;
 use super::run::{Layout, Run, Tally, Watch};
-use super::sink::{Column, ColumnKind, Summary};
+use super::sink::Summary;
 use super::value::{Value, literal, plural};
 use super::{change, insert, select};
-use crate::lang::ast::{Filter, Output, Select, Statement};
-use crate::plan::{Interval, KeyPlan, KeySet, Step, open_pattern};
+use crate::lang::ast::{Output, Select, Statement};
+use crate::plan::{Interval, KeyPlan, KeySet, Step};
 
 /// Ranges that are named in one cell; more are counted.
 const NAMED_RANGES: usize = 4;
@@ -75,7 +75,7 @@ pub(super) async fn plan(run: &mut Run<'_>, keyspace: &Keyspace, statement: &Sta
     let lines = match statement {
         Statement::Select(select) => {
             let plan = KeyPlan::of(select.filter.as_ref());
-            notes.extend(scan_notes(&plan, select.filter.as_ref()));
+            notes.extend(scan_notes(&plan));
             select_lines(keyspace, &layout, &plan, select)
         }
         Statement::Insert(insert) => {
@@ -84,12 +84,12 @@ pub(super) async fn plan(run: &mut Run<'_>, keyspace: &Keyspace, statement: &Sta
         }
         Statement::Update(update) => {
             let plan = bounded(&update.filter, update.filter_span, "UPDATE")?;
-            notes.extend(scan_notes(&plan, Some(&update.filter)));
+            notes.extend(scan_notes(&plan));
             change_lines(keyspace, &layout, &plan, "write", "rows that fulfil the condition, in batches")
         }
         Statement::Delete(delete) => {
             let plan = bounded(&delete.filter, delete.filter_span, "DELETE")?;
-            notes.extend(scan_notes(&plan, Some(&delete.filter)));
+            notes.extend(scan_notes(&plan));
             if plan.residual.is_none() {
                 delete_lines(keyspace, &layout, &plan.keys)
             } else {
@@ -99,14 +99,7 @@ pub(super) async fn plan(run: &mut Run<'_>, keyspace: &Keyspace, statement: &Sta
         _ => vec![],
     };
     notes.extend(silent_notes(&layout.silent));
-    let columns = [
-        Column::new("step", ColumnKind::Text),
-        Column::new("what", ColumnKind::Text),
-        Column::new("ranges", ColumnKind::Text),
-        Column::new("sites", ColumnKind::Text),
-        Column::new("requests", ColumnKind::Number),
-    ];
-    run.sink.columns(&columns)?;
+    columns(run, "step what ranges sites requests")?;
     let rows: Vec<Vec<Value>> = lines.into_iter().map(Line::into_cells).collect();
     run.progress.rows_returned = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     if rows.is_empty() {
@@ -117,14 +110,8 @@ pub(super) async fn plan(run: &mut Run<'_>, keyspace: &Keyspace, statement: &Sta
     Ok(Summary { verb: "EXPLAIN", rows_returned: Some(run.progress.rows_returned), notes, ..Summary::default() })
 }
 
-fn scan_notes(plan: &KeyPlan, filter: Option<&Filter>) -> Vec<String> {
-    if !plan.is_full_scan() {
-        return vec![];
-    }
-    if filter.is_some_and(open_pattern) {
-        return vec!["full scan: a pattern that begins with a wildcard bounds no keys, every row is read".into()];
-    }
-    vec!["full scan: no condition bounds the keys".into()]
+fn scan_notes(plan: &KeyPlan) -> Option<String> {
+    plan.is_full_scan().then(|| "full scan: no condition bounds the keys".into())
 }
 
 fn select_lines(keyspace: &Keyspace, layout: &Layout, plan: &KeyPlan, select: &Select) -> Vec<Line> {
@@ -214,8 +201,7 @@ fn interval_text(interval: &Interval) -> String {
 
 fn scan_line(step: &'static str, keyspace: &Keyspace, layout: &Layout, interval: &Interval) -> Line {
     let bounds = interval.within(keyspace.id);
-    let touched: Vec<&RangeStatus> =
-        layout.ranges.iter().filter(|range| range.descriptor.bounds.overlaps(&bounds)).collect();
+    let touched = layout.within(&bounds);
     let requests = touched.iter().map(|range| pages(range, &bounds)).sum();
     Line::new(step, interval_text(interval)).on(touched, requests)
 }
@@ -310,15 +296,7 @@ pub(super) async fn analyze(
         _ => Summary::default(),
     };
     let watch = run.watch.take().expect("set above");
-    let columns = [
-        Column::new("site", ColumnKind::Text),
-        Column::new("ranges", ColumnKind::Text),
-        Column::new("round_trips", ColumnKind::Number),
-        Column::new("rows", ColumnKind::Number),
-        Column::new("bytes", ColumnKind::Number),
-        Column::new("time", ColumnKind::Number),
-    ];
-    run.sink.columns(&columns)?;
+    columns(run, "site ranges round_trips rows bytes time")?;
     let rows = site_rows(&watch);
     let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     if !rows.is_empty() {
@@ -335,9 +313,11 @@ pub(super) async fn analyze(
 
 fn site_rows(watch: &Watch) -> Vec<Vec<Value>> {
     let mut by_site: BTreeMap<String, (BTreeSet<RangeId>, Tally)> = BTreeMap::new();
+    let known: BTreeMap<RangeId, &RangeStatus> =
+        watch.layout.ranges.iter().map(|range| (range.descriptor.range, range)).collect();
     for (ranges, tally) in &watch.tallies {
-        let known = watch.layout.ranges.iter().filter(|known| ranges.contains(&known.descriptor.range));
-        let sites: BTreeSet<String> = known.map(site_of).collect();
+        let sites: BTreeSet<String> =
+            ranges.iter().filter_map(|range| known.get(range)).map(|range| site_of(range)).collect();
         let site = if sites.is_empty() { "not known".to_owned() } else { Vec::from_iter(sites).join(" + ") };
         let (all, sum) = by_site.entry(site).or_default();
         all.extend(ranges);
@@ -376,7 +356,7 @@ fn analyze_notes(run: &Run<'_>, done: &Summary, watch: &Watch, statement: &State
         Statement::Delete(delete) => Some(Some(&delete.filter)),
         _ => None,
     };
-    notes.extend(filter.into_iter().flat_map(|filter| scan_notes(&KeyPlan::of(filter), filter)));
+    notes.extend(filter.and_then(|filter| scan_notes(&KeyPlan::of(filter))));
     if watch.tallies.keys().any(|ranges| ranges.len() > 1) {
         notes.push("where sites stand together, requests went to them at the same time".into());
     }

@@ -9,7 +9,7 @@ use holdfast_types::{Key, KeyspaceId, RangeId, Role, StoreId};
 
 use super::error::ShellError;
 use super::run::{RangePages, Run};
-use super::sink::{Column, ColumnKind, Summary};
+use super::sink::Summary;
 use super::value::Value;
 use super::{audit, rights};
 use crate::backend::BackendError;
@@ -34,9 +34,10 @@ pub(super) async fn show(run: &mut Run<'_>, show: &Show, keyspace: Option<&Keysp
     }
 }
 
-pub(super) fn columns(run: &mut Run<'_>, columns: &[(&str, ColumnKind)]) -> Result<(), ShellError> {
-    let columns: Vec<Column> = columns.iter().map(|(name, kind)| Column::new(*name, *kind)).collect();
-    Ok(run.sink.columns(&columns)?)
+/// Begins a table of columns with these names, between blanks.
+pub(super) fn columns(run: &mut Run<'_>, names: &str) -> Result<(), ShellError> {
+    let names: Vec<String> = names.split(' ').map(ToOwned::to_owned).collect();
+    Ok(run.sink.columns(&names)?)
 }
 
 pub(super) fn give(run: &mut Run<'_>, rows: Vec<Vec<Value>>) -> Result<(), ShellError> {
@@ -63,21 +64,8 @@ pub(super) fn text(text: impl ToString) -> Value {
 }
 
 async fn sites(run: &mut Run<'_>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Bool, Number, Text};
     let sites = run.look(run.backend.sites()).await?;
-    columns(
-        run,
-        &[
-            ("site", Text),
-            ("stores", Number),
-            ("alive", Number),
-            ("replicas", Number),
-            ("leaders", Number),
-            ("draining", Bool),
-            ("headroom", Text),
-            ("identity", Text),
-        ],
-    )?;
+    columns(run, "site stores alive replicas leaders draining headroom identity")?;
     let row = |site: holdfast_client::admin::SiteStatus| {
         vec![
             text(&site.name),
@@ -98,28 +86,10 @@ async fn sites(run: &mut Run<'_>) -> Result<Summary, ShellError> {
 }
 
 async fn stores(run: &mut Run<'_>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Bool, Number, Text};
     let stores = run.look(run.backend.stores()).await?;
     columns(
         run,
-        &[
-            ("store", Text),
-            ("site", Text),
-            ("alive", Bool),
-            ("address", Text),
-            ("version", Text),
-            ("uptime", Text),
-            ("replicas", Number),
-            ("leaders", Number),
-            ("draining", Bool),
-            ("leaving", Bool),
-            ("zone", Text),
-            ("disk_free", Number),
-            ("disk_total", Number),
-            ("cores", Number),
-            ("used_cores", Number),
-            ("complaints", Text),
-        ],
+        "store site alive address version uptime replicas leaders draining leaving zone disk_free disk_total cores used_cores complaints",
     )?;
     give(run, stores.stores.into_iter().map(store_row).collect())?;
     let notes = silent_notes(&stores.silent);
@@ -178,21 +148,7 @@ fn replicas(range: &RangeStatus) -> String {
 }
 
 async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Bool, Data, Number, Text};
-    columns(
-        run,
-        &[
-            ("range", Text),
-            ("keyspace", Text),
-            ("start", Data),
-            ("end", Data),
-            ("leader_site", Text),
-            ("leader_store", Text),
-            ("replicas", Text),
-            ("bytes", Number),
-            ("confirmed", Bool),
-        ],
-    )?;
+    columns(run, "range keyspace start end leader_site leader_store replicas bytes confirmed")?;
     let mut pages = RangePages::new(keyspace.map_or(Ranges::All, |keyspace| Ranges::Keyspace(keyspace.name.clone())));
     while let Some(page) = pages.next(run).await? {
         let row = |range: &RangeStatus| {
@@ -218,7 +174,6 @@ async fn ranges(run: &mut Run<'_>, keyspace: Option<&Keyspace>) -> Result<Summar
 }
 
 async fn leaders(run: &mut Run<'_>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Number, Text};
     let mut led: BTreeMap<(Option<String>, Option<StoreId>), (u64, u64)> = BTreeMap::new();
     let mut pages = RangePages::new(Ranges::All);
     while let Some(page) = pages.next(run).await? {
@@ -233,7 +188,7 @@ async fn leaders(run: &mut Run<'_>) -> Result<Summary, ShellError> {
     if let Some((count, _)) = led.get(&(None, None)) {
         notes.push(format!("ranges without a leader that is known: {count}"));
     }
-    columns(run, &[("site", Text), ("store", Text), ("ranges_led", Number), ("bytes_led", Number)])?;
+    columns(run, "site store ranges_led bytes_led")?;
     let row = |((site, store), (count, bytes)): ((Option<String>, Option<StoreId>), (u64, u64))| {
         vec![Value::maybe_text(site), store.map_or(Value::Null, text), Value::count(count), Value::count(bytes)]
     };
@@ -242,9 +197,8 @@ async fn leaders(run: &mut Run<'_>) -> Result<Summary, ShellError> {
 }
 
 async fn events(run: &mut Run<'_>, limit: u32) -> Result<Summary, ShellError> {
-    use ColumnKind::{Text, Time};
     let events = run.look(run.backend.events(limit)).await?;
-    columns(run, &[("at", Time), ("site", Text), ("store", Text), ("kind", Text), ("range", Text), ("message", Text)])?;
+    columns(run, "at site store kind range message")?;
     let row = |event: holdfast_client::admin::Event| {
         vec![
             Value::Time(event.at),
@@ -264,9 +218,8 @@ async fn events(run: &mut Run<'_>, limit: u32) -> Result<Summary, ShellError> {
 }
 
 async fn settings(run: &mut Run<'_>, store: Option<StoreId>) -> Result<Summary, ShellError> {
-    use ColumnKind::Text;
     let settings = run.look(run.backend.settings(store)).await?;
-    columns(run, &[("name", Text), ("value", Text), ("default", Text), ("source", Text), ("description", Text)])?;
+    columns(run, "name value default source description")?;
     let row = |setting: holdfast_client::admin::Setting| {
         let source = match setting.source {
             SettingSource::Default => "default",
@@ -289,9 +242,8 @@ async fn settings(run: &mut Run<'_>, store: Option<StoreId>) -> Result<Summary, 
 }
 
 async fn keyspaces(run: &mut Run<'_>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Bool, Number, Text, Time};
     let keyspaces = run.look(run.backend.keyspaces()).await?;
-    columns(run, &[("name", Text), ("id", Number), ("created", Time), ("writable", Bool)])?;
+    columns(run, "name id created writable")?;
     let row = |keyspace: Keyspace| {
         let created = keyspace.created_at.map_or(Value::Null, Value::Time);
         vec![text(keyspace.name), Value::count(keyspace.id.0.into()), created, Value::Bool(keyspace.writable)]

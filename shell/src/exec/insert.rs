@@ -11,6 +11,7 @@ use super::sink::Summary;
 use super::value::{literal, plural};
 use crate::backend::{Change, Written};
 use crate::lang::ast::{Expiry, Insert};
+use crate::lang::brief;
 use crate::plan::{Interval, KeySet, moved};
 
 /// Keys that are named in a sentence; more are counted.
@@ -48,12 +49,15 @@ pub(super) async fn run(run: &mut Run<'_>, keyspace: &Keyspace, insert: &Insert)
     Ok(Summary { verb, rows_affected: Some(run.progress.rows_changed), ..Summary::default() })
 }
 
+/// When a row will be gone. A time of 0 says "never" on the wire: the epoch, and all before it, is written as the time right after, so that
+/// a row that was to be gone by now is.
 pub(super) fn expires_at(expiry: Expiry, now: Timestamp) -> Option<Timestamp> {
-    match expiry {
-        Expiry::Never => None,
-        Expiry::AtMs(ms) => Some(Timestamp::from_ms(ms)),
-        Expiry::AfterMs(ms) => Some(moved(now, ms)),
-    }
+    let at = match expiry {
+        Expiry::Never => return None,
+        Expiry::AtMs(ms) => Timestamp::from_ms(ms),
+        Expiry::AfterMs(ms) => moved(now, ms),
+    };
+    Some(at.max(Timestamp::from_ms(1)))
 }
 
 async fn refuse_existing(run: &mut Run<'_>, keyspace: &Keyspace, insert: &Insert) -> Result<(), ShellError> {
@@ -66,7 +70,12 @@ async fn refuse_existing(run: &mut Run<'_>, keyspace: &Keyspace, insert: &Insert
     if existing.is_empty() {
         return Ok(());
     }
-    let mut names = existing.iter().take(NAMED_KEYS).map(|key| literal(key.user_key())).collect::<Vec<_>>().join(", ");
+    let mut names = existing
+        .iter()
+        .take(NAMED_KEYS)
+        .map(|key| brief(&literal(key.user_key())).into_owned())
+        .collect::<Vec<_>>()
+        .join(", ");
     if existing.len() > NAMED_KEYS {
         names = format!("{names} and {} more", existing.len() - NAMED_KEYS);
     }
@@ -89,7 +98,7 @@ fn appeared(run: &Run<'_>, total: usize, key: &Key) -> ShellError {
         (1, _) => format!("1 of {total} rows was inserted before, the others were not"),
         _ => format!("{written} of {total} rows were inserted before, the others were not"),
     };
-    let message = format!("the key {} exists already; {rest}", literal(key.user_key()));
+    let message = format!("the key {} exists already; {rest}", brief(&literal(key.user_key())));
     ShellError::Refused { message, hint: Some("UPSERT overwrites rows that exist".into()) }
 }
 

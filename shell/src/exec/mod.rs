@@ -2,7 +2,7 @@
 //!
 //! - [`Session`]: parses a statement and carries it out
 //! - [`Sink`]: where columns, rows and progress go; [`Summary`]: what it came to
-//! - [`Value`], [`Column`]: what results are made of
+//! - [`Value`]: what results are made of
 //! - [`ShellError`]: why a statement ended early
 //!
 //! Inside: every request goes through `run`; `select`, `insert`, `change`, `fleet`, `audit` and `rights` are the statements, `explain` tells of them.
@@ -24,6 +24,6 @@ mod value;
 
 pub use error::ShellError;
 pub use session::{Cancel, Session};
-pub use sink::{Collected, Column, ColumnKind, Progress, Sink, Summary};
+pub use sink::{Progress, Sink, Summary};
 pub use value::{Value, hex, time_text};
 pub(crate) use value::{literal, quoted};

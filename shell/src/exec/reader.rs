@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use holdfast_client::core::ScanPart;
-use holdfast_types::{Key, KeyRange, KeyspaceId, limits};
+use holdfast_types::{Key, KeyRange, KeyspaceId, ScanMode, limits};
 
 use super::error::ShellError;
 use super::run::Run;
@@ -28,6 +28,9 @@ pub(super) struct RowReader {
     page_rows: u32,
     /// Single keys that are read at a time; fewer once their values were more than one answer takes.
     page_keys: usize,
+    mode: ScanMode,
+    /// Rows that were counted, and not given out.
+    counted: u64,
 }
 
 impl RowReader {
@@ -41,7 +44,19 @@ impl RowReader {
             part: None,
             page_rows: FIRST_PAGE_ROWS,
             page_keys: KEYS_AT_A_TIME,
+            mode: ScanMode::Rows,
+            counted: 0,
         }
+    }
+
+    /// Intervals are read so. Single keys come with their rows, however few of them are wanted.
+    pub(super) fn with_mode(self, mode: ScanMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Rows that were counted so far, beside those that were given out.
+    pub(super) fn counted(&self) -> u64 {
+        self.counted
     }
 
     /// The next rows; `None`: all are read. May be empty although more is to come. `wanted` bounds what is asked for, where no more
@@ -71,8 +86,9 @@ impl RowReader {
     async fn scan(&mut self, run: &mut Run<'_>, bounds: KeyRange, wanted: u32) -> Result<Vec<StoredRow>, ShellError> {
         let max_rows = self.page_rows.min(wanted);
         self.page_rows = limits::MAX_SCAN_ROWS;
-        let part = self.part.take();
-        let page = run.scan_page(ScanPage { bounds, reverse: self.descending, max_rows, part }).await?;
+        let (part, mode) = (self.part.take(), self.mode);
+        let page = run.scan_page(ScanPage { bounds, reverse: self.descending, max_rows, part, mode }).await?;
+        self.counted += page.counted;
         (self.rest, self.part) = (page.rest, page.part);
         Ok(page.rows)
     }

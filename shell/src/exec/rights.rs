@@ -6,7 +6,7 @@ use holdfast_types::{Grantee, Scope};
 use super::error::ShellError;
 use super::fleet::{columns, give, shown, silent_notes, text};
 use super::run::Run;
-use super::sink::{ColumnKind, Summary};
+use super::sink::Summary;
 use super::value::{Value, plural};
 
 pub(super) async fn change(run: &mut Run<'_>, change: &RightsChange) -> Result<Summary, ShellError> {
@@ -61,9 +61,8 @@ fn notes(rights: &GrantedRights) -> Vec<String> {
 
 /// SHOW GRANTS.
 pub(super) async fn grants(run: &mut Run<'_>, to: Option<&Grantee>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Data, Text};
     let rights = run.look(run.backend.rights(to.cloned())).await?;
-    columns(run, &[("grantee", Text), ("right", Text), ("on", Text), ("prefix", Data)])?;
+    columns(run, "grantee right on prefix")?;
     let rows = rights.held.iter().flat_map(|held| held.grants.iter().map(|grant| row(held, grant)));
     give(run, rows.collect())?;
     let notes = notes(&rights);
@@ -80,9 +79,8 @@ fn row(held: &HeldRights, grant: &HeldGrant) -> Vec<Value> {
 
 /// SHOW ROLES.
 pub(super) async fn roles(run: &mut Run<'_>) -> Result<Summary, ShellError> {
-    use ColumnKind::{Number, Text};
     let rights = run.look(run.backend.rights(None)).await?;
-    columns(run, &[("role", Text), ("grants", Number), ("members", Text)])?;
+    columns(run, "role grants members")?;
     let rows = rights.held.iter().filter_map(|held| match &held.grantee {
         Grantee::Role(role) => Some(vec![
             text(role),

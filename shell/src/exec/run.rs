@@ -74,9 +74,13 @@ impl Layout {
         range.descriptor.bounds.contains(key).then_some(range)
     }
 
-    /// The range in which a page begins that is read against the order of keys.
-    fn holding_end(&self, bounds: &KeyRange) -> Option<&RangeStatus> {
-        self.ranges.iter().rev().find(|range| range.descriptor.bounds.overlaps(bounds))
+    /// The ranges that hold keys of an interval.
+    pub(super) fn within(&self, bounds: &KeyRange) -> &[RangeStatus] {
+        let is_before =
+            |range: &RangeStatus| range.descriptor.bounds.end.as_ref().is_some_and(|end| *end <= bounds.start);
+        let first = self.ranges.partition_point(is_before);
+        let behind = self.ranges.partition_point(|range| bounds.is_before_end(&range.descriptor.bounds.start));
+        self.ranges.get(first..behind).unwrap_or_default()
     }
 }
 
@@ -172,13 +176,13 @@ impl<'a> Run<'a> {
     pub(super) async fn scan_page(&mut self, page: ScanPage) -> Result<Page, ShellError> {
         let ranges = match (&self.watch, page.reverse) {
             (Some(watch), true) => {
-                watch.layout.holding_end(&page.bounds).map(|range| range.descriptor.range).into_iter().collect()
+                watch.layout.within(&page.bounds).last().map(|range| range.descriptor.range).into_iter().collect()
             }
             _ => self.ranges_of(std::iter::once(&page.bounds.start)),
         };
         let backend = self.backend;
         let page = self.request(&ranges, 1, backend.scan_page(page)).await?;
-        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
+        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX).saturating_add(page.counted);
         let bytes = page.rows.iter().map(crate::backend::StoredRow::size_bytes).sum();
         self.progress.rows_scanned += rows;
         self.progress.bytes_scanned += bytes;
@@ -239,35 +243,5 @@ impl<'a> Run<'a> {
     /// Tells how far it has come.
     pub(super) fn tell(&mut self) {
         self.sink.progress(&self.progress);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::memory::MemoryFleet;
-    use crate::exec::Collected;
-
-    struct Dropped<'a>(&'a std::cell::Cell<bool>);
-
-    impl Drop for Dropped<'_> {
-        fn drop(&mut self) {
-            self.0.set(true);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_in_flight_is_dropped_when_the_statement_is_cancelled() {
-        let (fleet, cancel, mut sink) = (MemoryFleet::new(), Cancel::new(), Collected::default());
-        let dropped = std::cell::Cell::new(false);
-        let guard = Dropped(&dropped);
-        let mut run = Run::new(&fleet, &cancel, &mut sink);
-        let request = async {
-            let _guard = guard;
-            std::future::pending::<Result<(), BackendError>>().await
-        };
-        let (ended, ()) = tokio::join!(run.look(request), async { cancel.cancel() });
-        assert!(matches!(ended, Err(ShellError::Cancelled { done: None })));
-        assert!(dropped.get());
     }
 }

@@ -5,41 +5,6 @@ use std::time::Duration;
 
 use super::value::Value;
 
-/// What kind of cells a column holds; a hint for how it is laid out. Any cell may be [`Value::Null`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ColumnKind {
-    /// Keys and values: text, bytes or JSON, cell by cell.
-    Data,
-    /// Text.
-    Text,
-    /// Numbers.
-    Number,
-    /// Versions of keys.
-    Version,
-    /// Points in time.
-    Time,
-    /// Yes or no.
-    Bool,
-    /// JSON values.
-    Json,
-}
-
-/// A column of a result.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Column {
-    /// Its name: what the statement calls it, or the expression.
-    pub name: String,
-    /// What it holds.
-    pub kind: ColumnKind,
-}
-
-impl Column {
-    /// A column.
-    pub fn new(name: impl Into<String>, kind: ColumnKind) -> Self {
-        Self { name: name.into(), kind }
-    }
-}
-
 /// How far a statement has come.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Progress {
@@ -77,42 +42,12 @@ pub struct Summary {
 /// Takes the results of one statement: columns once (not for statements without rows), then rows in pages. The summary is what
 /// `Session::execute` returns. An error ends the statement; `BrokenPipe` says that the reader went away.
 pub trait Sink: Send {
-    /// The columns of the rows that follow.
-    fn columns(&mut self, columns: &[Column]) -> io::Result<()>;
+    /// The names of the columns of the rows that follow.
+    fn columns(&mut self, names: &[String]) -> io::Result<()>;
 
     /// The next rows, each with a cell for every column. Called any number of times, never with no rows.
     fn rows(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()>;
 
     /// How far the statement has come: called after every page that was read or written.
     fn progress(&mut self, _progress: &Progress) {}
-}
-
-/// A sink that keeps everything; for tests and small results.
-#[derive(Default, Debug)]
-pub struct Collected {
-    /// The columns.
-    pub columns: Vec<Column>,
-    /// All rows.
-    pub rows: Vec<Vec<Value>>,
-    /// How many pages they came in.
-    pub pages: usize,
-    /// The last progress heard of.
-    pub progress: Progress,
-}
-
-impl Sink for Collected {
-    fn columns(&mut self, columns: &[Column]) -> io::Result<()> {
-        self.columns = columns.to_vec();
-        Ok(())
-    }
-
-    fn rows(&mut self, rows: Vec<Vec<Value>>) -> io::Result<()> {
-        self.pages += 1;
-        self.rows.extend(rows);
-        Ok(())
-    }
-
-    fn progress(&mut self, progress: &Progress) {
-        self.progress = *progress;
-    }
 }

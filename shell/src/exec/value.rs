@@ -22,8 +22,8 @@ pub enum Value {
     Text(String),
     /// Bytes that are not text. Displayed as a literal that the shell reads: `x'00ff'`.
     Bytes(Bytes),
-    /// A JSON value.
-    Json(serde_json::Value),
+    /// A JSON value, on one line.
+    Json(String),
     /// The version of a key. Displayed as milliseconds since the Unix epoch, a dot and a counter, as everywhere in Holdfast.
     Version(Timestamp),
     /// A point in time. Displayed in UTC.
@@ -61,12 +61,6 @@ impl Value {
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Integer(_) | Self::Float(_) | Self::Version(_) | Self::Elapsed(_))
     }
-
-    /// True for nothing.
-    #[must_use]
-    pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
-    }
 }
 
 impl fmt::Display for Value {
@@ -76,9 +70,8 @@ impl fmt::Display for Value {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
             Self::Float(value) => write!(f, "{value}"),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Json(text) => f.write_str(text),
             Self::Bytes(bytes) => write!(f, "x'{}'", hex(bytes)),
-            Self::Json(value) => write!(f, "{value}"),
             Self::Version(version) => write!(f, "{version}"),
             Self::Time(at) => f.write_str(&time_text(*at)),
             Self::Elapsed(elapsed) => write!(f, "{:.1} ms", elapsed.as_secs_f64() * 1_000.0),

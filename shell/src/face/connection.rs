@@ -7,9 +7,9 @@ use std::time::Duration;
 use holdfast_client::admin::{Admin, Sites};
 use holdfast_client::{Client, ClientError, Options, Security};
 
-use super::text;
 use crate::backend::{Backend, BackendError, FleetBackend};
 use crate::lang::Names;
+use crate::text;
 
 /// How long stores may take to answer at the start: they may be starting themselves, but somebody waits.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);

@@ -53,15 +53,21 @@ impl LineEditor {
         Ok(Self { editor, history })
     }
 
-    /// Reads a line. `before`: what was typed of the statement so far.
-    pub(super) fn read(&mut self, prompt: &str, before: &str) -> Typed {
-        if let Some(assistant) = self.editor.helper_mut() {
-            before.clone_into(&mut assistant.before);
-        }
-        match self.editor.readline(prompt) {
+    /// Reads a line. `before`: what was typed of the statement so far, which is lent to the assistant.
+    pub(super) fn read(&mut self, prompt: &str, before: &mut String) -> Typed {
+        self.swap_before(before);
+        let read = self.editor.readline(prompt);
+        self.swap_before(before);
+        match read {
             Ok(line) => Typed::Line(line),
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
             Err(_) => Typed::End,
+        }
+    }
+
+    fn swap_before(&mut self, before: &mut String) {
+        if let Some(assistant) = self.editor.helper_mut() {
+            std::mem::swap(before, &mut assistant.before);
         }
     }
 
@@ -99,7 +105,7 @@ fn candidates(before: &str, line: &str, cursor: usize, names: &Names) -> (usize,
     let text = format!("{before}{line_before}");
     let completion = complete(&text, text.len(), names);
     let Some(start) = completion.start.checked_sub(before.len()) else { return (cursor, Vec::new()) };
-    (start, completion.candidates.into_iter().map(|candidate| candidate.text).collect())
+    (start, completion.candidates)
 }
 
 fn meta_candidates(line: &str, names: &Names) -> (usize, Vec<String>) {

@@ -93,7 +93,7 @@ fn find_statement(wanted: &str) -> Option<&'static Statement> {
 const COMMANDS: &str = r#"Commands of the shell:
   \?  [TOPIC]       this help, or a topic of it
   \h  [STATEMENT]   how a statement is written, with examples
-  \d  [NAME]        the keyspaces, or one of them: columns, ranges, where they are
+  \d  [NAME]        the keyspaces, or one of them: its ranges, and where they are
   \q                leave (so does Ctrl-D)
   \timing [on|off]  show how long each statement took
   \format [NAME]    table, csv, tsv, json or jsonl
@@ -147,7 +147,7 @@ as text, the rest as a bytes literal.
 the keyspace default.
 
   \d                       the keyspaces
-  \d orders                one of them
+  \d orders                the ranges of one
   CREATE KEYSPACE orders;
   SELECT * FROM default LIMIT 5;
 "#,
@@ -179,7 +179,8 @@ the keyspace default.
   csv     RFC 4180 with a heading, lines end with a line feed; null is empty, an empty text
           has quotes
   tsv     with a heading, one line a row; \t \n \r \\ are escaped, null is \N
-  json    one array of objects; bytes that are not text are {"$hex": "00ff"}, versions are
+          Both hold every byte: what is not text is base64:AP8=, and import --base64 reads it
+  json    one array of objects; bytes that are not text are {"base64": "AP8="}, versions are
           texts: as numbers most programs would round them
   jsonl   one object a line
 
@@ -264,7 +265,8 @@ then. Up to 500 rows (1 MiB) of one range are written all or nothing; more go in
         also: &["REPLACE", "PUT"],
         summary: "writes rows whether their keys exist or not",
         form: "UPSERT INTO KEYSPACE (key, value [, expires]) VALUES (KEY, VALUE [, TIME]), ...",
-        notes: "A row that is overwritten loses its expiry, unless expires is given.
+        notes: "A row that is overwritten loses its expiry, unless expires is given: a time, or how long from now,
+as '10m' or INTERVAL '2 days'. A row whose time is over is gone at once.
 Up to 500 rows (1 MiB) of one range are written all or nothing; more go in batches.\n",
         examples: &[
             "UPSERT INTO default (key, value) VALUES ('apple', 'green');",
@@ -365,18 +367,7 @@ members until they leave it.\n",
     },
     Statement {
         name: "SHOW",
-        also: &[
-            "SHOW SITES",
-            "SHOW STORES",
-            "SHOW RANGES",
-            "SHOW LEADERS",
-            "SHOW EVENTS",
-            "SHOW AUDIT",
-            "SHOW SETTINGS",
-            "SHOW KEYSPACES",
-            "SHOW GRANTS",
-            "SHOW ROLES",
-        ],
+        also: &[],
         summary: "looks at sites, stores, ranges, events, the audit, settings, keyspaces, grants",
         form: r#"SHOW SITES | STORES | LEADERS | KEYSPACES | ROLES
 SHOW RANGES [FROM KEYSPACE NAME]

@@ -55,7 +55,7 @@ fn next_token(rest: &str) -> (usize, Option<&'static str>) {
     if first.is_alphabetic() || first == '_' {
         let length = length_while(rest, |c| c.is_alphanumeric() || c == '_');
         let word = rest[..length].to_ascii_uppercase();
-        return (length, keywords().contains(&word.as_str()).then_some(KEYWORD));
+        return (length, keywords().any(|known| known == word).then_some(KEYWORD));
     }
     (first.len_utf8(), None)
 }

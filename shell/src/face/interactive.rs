@@ -7,7 +7,7 @@ use super::editor::{LineEditor, Typed};
 use super::pieces::{Collector, Kind};
 use super::runner::{Outcome, Runner};
 use super::{history, meta, runner, terminal};
-use crate::lang::{Open, open_at_end};
+use crate::lang::Open;
 
 const PROMPT: &str = "holdfast> ";
 
@@ -28,17 +28,18 @@ pub(super) async fn converse(runner: &mut Runner) -> Outcome {
     if !runner.settings.is_quiet {
         runner.tell(&connection::banner(env!("CARGO_PKG_VERSION"), &sites));
     }
-    let mut collector = Collector::new();
+    let mut collector = Collector::default();
     loop {
         if runner.has_new_names {
             editor.know(runner.names().await);
             runner.has_new_names = false;
         }
-        let typed = tokio::task::block_in_place(|| editor.read(prompt(collector.pending()), collector.pending()));
+        let prompt = prompt(&collector);
+        let typed = tokio::task::block_in_place(|| editor.read(prompt, collector.pending_mut()));
         match typed {
             Typed::End => return Outcome::Quit,
             // The line is gone, and what was typed of the statement before it.
-            Typed::Interrupt => collector.clear(),
+            Typed::Interrupt => collector = Collector::default(),
             Typed::Line(line) => {
                 if take(runner, &mut editor, &mut collector, &line).await == Outcome::Quit {
                     return Outcome::Quit;
@@ -59,16 +60,13 @@ async fn take(runner: &mut Runner, editor: &mut LineEditor, collector: &mut Coll
         }
     }
     // In the middle of a statement only these two are commands of the shell.
-    if !collector.is_clear() && matches!(typed.trim(), "\\q" | "\\r") && open_at_end(collector.pending()).is_none() {
-        collector.clear();
+    if !collector.is_clear() && matches!(typed.trim(), "\\q" | "\\r") && collector.open().is_none() {
+        *collector = Collector::default();
         return runner.meta(typed.trim()).await;
     }
     let mut found = VecDeque::new();
-    for line in typed.split_inclusive('\n') {
-        collector.take_line(line, &mut found);
-    }
-    if !typed.ends_with('\n') {
-        collector.end_line();
+    for line in typed.strip_suffix('\n').unwrap_or(typed).split('\n') {
+        collector.take_line(&format!("{line}\n"), &mut found);
     }
     for piece in &found {
         let end = if piece.kind == Kind::Statement { ";" } else { "" };
@@ -95,12 +93,12 @@ fn left_out(count: usize) -> String {
 }
 
 /// What is asked for: a statement, or the rest of one.
-fn prompt(pending: &str) -> &'static str {
-    match open_at_end(pending) {
+fn prompt(collector: &Collector) -> &'static str {
+    match collector.open() {
         Some(Open::Quote) => "       '> ",
         Some(Open::Name) => "       \"> ",
         Some(Open::Comment) => "       *> ",
-        None if crate::lang::is_complete(pending) => PROMPT,
+        None if collector.is_clear() => PROMPT,
         None => "       -> ",
     }
 }
@@ -111,11 +109,16 @@ mod tests {
 
     #[test]
     fn the_prompt_says_what_is_still_open() {
-        assert_eq!((prompt(""), prompt("SELECT 1;\n"), prompt("-- x\n")), (PROMPT, PROMPT, PROMPT));
-        assert_eq!(prompt("SELECT *\n"), "       -> ");
-        assert_eq!(prompt("SELECT 'it\n"), "       '> ");
-        assert_eq!(prompt("/* SELECT\n"), "       *> ");
-        let all = ["", "a", "'", "\"", "/*"].map(prompt);
+        let prompt_behind = |typed: &str| {
+            let mut collector = Collector::default();
+            collector.take_line(typed, &mut VecDeque::new());
+            prompt(&collector)
+        };
+        assert_eq!(["", "SELECT 1;\n", "-- x\n", "; /* x */\n"].map(prompt_behind), [PROMPT; 4]);
+        assert_eq!(prompt_behind("SELECT *\n"), "       -> ");
+        assert_eq!(prompt_behind("SELECT 'it\n"), "       '> ");
+        assert_eq!(prompt_behind("/* SELECT\n"), "       *> ");
+        let all = ["", "a", "'", "\"", "/*"].map(prompt_behind);
         assert!(all.iter().all(|prompt| prompt.len() == PROMPT.len()));
     }
 }

@@ -24,7 +24,6 @@ mod runner;
 mod settings;
 mod show;
 mod terminal;
-mod text;
 
 use std::io::BufReader;
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use holdfast_output::{readable, visible_lines};
 
 use super::terminal::Size;
-use super::text;
+use crate::text;
 
 /// Used where `PAGER` is not set: leaves at the end of what fits one screen, shows colours, leaves the text on the screen, and
 /// lets long lines be scrolled sideways.

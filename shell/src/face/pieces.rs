@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
-use crate::lang::{is_complete, open_at_end, split_statements};
+use crate::lang::{Open, Splitter, Start};
+use crate::steps;
 
 /// Longest statement of a script. A missing `;` or quote would otherwise read the whole of a long file into memory.
 const MAX_STATEMENT_BYTES: usize = 16 << 20;
-/// What stands before a statement on its line is kept for error messages, up to this.
-const MAX_BEFORE_BYTES: usize = 1 << 10;
 
 /// What a piece is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,118 +24,78 @@ pub(super) enum Kind {
 pub(super) struct Piece {
     pub(super) kind: Kind,
     pub(super) text: String,
-    /// The line, from 1, that it begins on.
-    pub(super) line: u64,
-    /// What stands before it on that line.
-    pub(super) before: String,
+    pub(super) start: Start,
 }
 
 /// Collects lines until they make a whole.
 ///
 /// Invariants:
-/// - `pending` begins where its first statement begins, on `line`, after `before`
-#[derive(Debug)]
+/// - `pending` begins at `start`, with the statement or comment that is not whole; without one it is empty
+#[derive(Default, Debug)]
 pub(super) struct Collector {
     pending: String,
-    line: u64,
-    before: String,
+    start: Start,
+    splitter: Splitter,
 }
 
 impl Collector {
-    pub(super) fn new() -> Self {
-        Self { pending: String::new(), line: 1, before: String::new() }
-    }
-
     /// True when no statement has begun.
     pub(super) fn is_clear(&self) -> bool {
-        is_complete(&self.pending)
+        self.splitter.unfinished().is_none()
     }
 
-    /// What is typed so far.
-    pub(super) fn pending(&self) -> &str {
-        &self.pending
+    /// What is typed so far ends in the middle of this.
+    pub(super) fn open(&self) -> Option<Open> {
+        self.splitter.open().map(|(_, open)| open)
     }
 
-    /// Forgets what is typed so far.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new();
+    /// What is typed so far. It may be lent, and must come back as it was.
+    pub(super) fn pending_mut(&mut self) -> &mut String {
+        &mut self.pending
     }
 
     /// Takes one line, with its line feed, and gives what is whole now.
     pub(super) fn take_line(&mut self, line: &str, found: &mut VecDeque<Piece>) {
-        if line.trim_start().starts_with('\\') && self.is_clear() {
-            self.drop_blank();
-            found.push_back(self.piece(Kind::Meta, line.trim(), 0));
-            self.line += lines_in(line);
-            return;
-        }
+        let blank = line.len() - line.trim_start().len();
+        let mut command = (self.is_clear() && line[blank..].starts_with('\\')).then_some(blank);
         self.pending.push_str(line);
-        // Only a semicolon can end a statement: a line without one is no reason to look at all of them again.
-        if line.contains(';') {
-            self.cut(found);
-        }
-    }
-
-    /// The line that was typed ended without a line feed of its own.
-    pub(super) fn end_line(&mut self) {
-        if !self.pending.is_empty() {
-            self.pending.push('\n');
-        }
-    }
-
-    /// The end of the script: its last statement may lack the semicolon.
-    pub(super) fn finish(&mut self, found: &mut VecDeque<Piece>) {
-        self.cut(found);
-        if let Some(rest) = split_statements(&self.pending).first() {
-            found.push_back(self.piece(kind_of(rest.text), rest.text, rest.range.start));
-        } else if open_at_end(&self.pending).is_some() {
-            // A comment without an end: the parser says so.
-            let text = self.pending.trim();
-            found.push_back(self.piece(Kind::Statement, text, self.pending.len() - self.pending.trim_start().len()));
-        }
-        self.pending.clear();
-    }
-
-    fn cut(&mut self, found: &mut VecDeque<Piece>) {
         let mut given = 0;
-        for cut in split_statements(&self.pending) {
-            // Behind a semicolon a command of the shell takes the rest of its line.
-            let is_whole = cut.ended || kind_of(cut.text) == Kind::Meta;
-            if !is_whole {
-                break;
+        if command.is_none() {
+            while let Some(statement) = self.splitter.next(&self.pending) {
+                given = self.give(given, statement, found);
             }
-            given = cut.range.end + usize::from(cut.ended);
-            found.push_back(self.piece(kind_of(cut.text), cut.text, cut.range.start));
+            // Behind a semicolon a command of the shell takes the rest of its line.
+            command = self.splitter.unfinished().filter(|begun| kind_of(&self.pending[*begun..]) == Kind::Meta);
         }
-        if given == 0 {
-            return;
-        }
-        let line_start = self.pending[..given].rfind('\n').map(|at| at + 1);
-        let before_first = line_start.map_or(self.before.clone(), |_| String::new());
-        let before = before_first + &self.pending[line_start.unwrap_or(0)..given];
-        self.before = if before.len() <= MAX_BEFORE_BYTES { before } else { String::new() };
-        self.line += lines_in(&self.pending[..given]);
-        self.pending.drain(..given);
-        self.drop_blank();
-    }
-
-    /// Drops blanks before the first statement.
-    fn drop_blank(&mut self) {
-        let blank = self.pending.len() - self.pending.trim_start().len();
-        if let Some(line_start) = self.pending[..blank].rfind('\n') {
-            self.line += lines_in(&self.pending[..blank]);
-            self.before = self.pending[line_start + 1..blank].to_owned();
+        let rest = if let Some(begun) = command {
+            self.splitter = Splitter::default();
+            given = self.give(given, begun..self.pending.len(), found);
+            given
         } else {
-            self.before.push_str(&self.pending[..blank]);
-        }
-        self.pending.drain(..blank);
+            let rest = self.splitter.unfinished().unwrap_or(self.pending.len());
+            self.splitter.forget(rest);
+            rest
+        };
+        self.start.pass(&self.pending[given..rest]);
+        steps::count(if rest > 0 { self.pending.len() } else { 0 });
+        self.pending.drain(..rest);
     }
 
-    fn piece(&self, kind: Kind, text: &str, start: usize) -> Piece {
-        let line_start = self.pending[..start].rfind('\n').map(|at| at + 1);
-        let before_first = line_start.map_or(self.before.as_str(), |_| "");
-        let before = format!("{before_first}{}", &self.pending[line_start.unwrap_or(0)..start]);
-        Piece { kind, text: text.to_owned(), line: self.line + lines_in(&self.pending[..start]), before }
+    /// The end of the script: its last statement may lack the semicolon. A comment without an end is one too: the parser says so.
+    pub(super) fn finish(&mut self, found: &mut VecDeque<Piece>) {
+        if let Some(begun) = self.splitter.unfinished() {
+            self.give(0, begun..self.pending.len(), found);
+        }
+        *self = Self::default();
+    }
+
+    /// Gives a piece; what stands before it is passed from `given` on. Returns where it ends.
+    fn give(&mut self, given: usize, whole: Range<usize>, found: &mut VecDeque<Piece>) -> usize {
+        self.start.pass(&self.pending[given..whole.start]);
+        let text = self.pending[whole.clone()].trim_end().to_owned();
+        found.push_back(Piece { kind: kind_of(&text), text, start: self.start.clone() });
+        self.start.pass(&self.pending[whole.clone()]);
+        whole.end
     }
 }
 
@@ -143,21 +103,21 @@ fn kind_of(text: &str) -> Kind {
     if text.starts_with('\\') { Kind::Meta } else { Kind::Statement }
 }
 
-fn lines_in(text: &str) -> u64 {
-    u64::try_from(text.matches('\n').count()).unwrap_or(u64::MAX)
-}
-
 /// Reads a script piece by piece; holds one statement at a time, and the lines that came with it.
 pub(super) struct Script<R> {
     source: R,
     collector: Collector,
     found: VecDeque<Piece>,
+    /// Of a line that is read in parts: what is taken with the next one.
+    held: Vec<u8>,
+    is_begun: bool,
     is_ended: bool,
 }
 
 impl<R: BufRead> Script<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, collector: Collector::new(), found: VecDeque::new(), is_ended: false }
+        let collector = Collector::default();
+        Self { source, collector, found: VecDeque::new(), held: Vec::new(), is_begun: false, is_ended: false }
     }
 
     /// The next piece; `None`: the script is at its end.
@@ -174,25 +134,45 @@ impl<R: BufRead> Script<R> {
         Ok(self.found.pop_front())
     }
 
+    /// The next line, or a part of one that is too long.
     fn read_line(&mut self) -> io::Result<Option<String>> {
-        let pending = &self.collector.pending;
-        let room = MAX_STATEMENT_BYTES.saturating_sub(pending.len());
+        let line = self.collector.start.line;
+        let room = MAX_STATEMENT_BYTES.saturating_sub(self.collector.pending.len() + self.held.len());
         if room == 0 {
-            let line = self.collector.line;
-            let text = format!("the statement on line {line} is longer than 16 MiB: is a ; or a quote missing?");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            return Err(no_script(format!(
+                "the statement on line {line} is longer than 16 MiB: is a ; or a quote missing?"
+            )));
         }
-        let mut bytes = Vec::new();
-        let room = u64::try_from(room).unwrap_or(u64::MAX);
-        if (&mut self.source).take(room).read_until(b'\n', &mut bytes)? == 0 {
+        let mut bytes = std::mem::take(&mut self.held);
+        let at_most = u64::try_from(room).unwrap_or(u64::MAX);
+        let read = (&mut self.source).take(at_most).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
             return Ok(None);
         }
+        if read == room && !bytes.ends_with(b"\n") {
+            self.held = bytes.split_off(end_of_part(&bytes));
+        }
         // A script is text; data that is not belongs into x'..' literals.
-        String::from_utf8(bytes).map(Some).map_err(|_| {
-            let line = self.collector.line + lines_in(pending);
-            io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8; write bytes as x'00ff'"))
-        })
+        let text = String::from_utf8(bytes).map_err(|_| {
+            let line = line + u64::try_from(self.collector.pending.matches('\n').count()).unwrap_or(u64::MAX);
+            no_script(format!("line {line} is not UTF-8; write bytes as x'00ff'"))
+        })?;
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        Ok(Some(match text.strip_prefix('\u{feff}') {
+            Some(behind) if is_first => behind.to_owned(),
+            _ => text,
+        }))
     }
+}
+
+fn no_script(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Where a part may end: not within a character, nor within what begins or ends a comment.
+fn end_of_part(bytes: &[u8]) -> usize {
+    let is_within = |byte: &u8| !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'*');
+    bytes.iter().rposition(|byte| !is_within(byte)).map_or(bytes.len(), |last| last + 1)
 }
 
 #[cfg(test)]
@@ -203,8 +183,8 @@ mod tests {
         let mut script = Script::new(script.as_bytes());
         std::iter::from_fn(|| script.next_piece().unwrap())
             .map(|piece| match piece.kind {
-                Kind::Statement => (piece.line, piece.text),
-                Kind::Meta => (piece.line, format!("meta {}", piece.text)),
+                Kind::Statement => (piece.start.line, piece.text),
+                Kind::Meta => (piece.start.line, format!("meta {}", piece.text)),
             })
             .collect()
     }
@@ -242,13 +222,50 @@ mod tests {
     #[test]
     fn what_stands_before_a_statement_on_its_line_is_known() {
         let mut script = Script::new(&b"SELECT 1; SELECT 2;\n  SELECT\n3; /* x */ SELECT 4"[..]);
-        let before: Vec<_> = std::iter::from_fn(|| script.next_piece().unwrap()).map(|piece| piece.before).collect();
+        let before: Vec<_> =
+            std::iter::from_fn(|| script.next_piece().unwrap()).map(|piece| piece.start.before).collect();
         assert_eq!(before, ["", "SELECT 1; ", "  ", "3; /* x */ "]);
     }
 
     #[test]
     fn nothing_is_a_script_too() {
         assert!(pieces("").is_empty() && pieces(" \n\n;;").is_empty() && pieces("-- only a comment\n").is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_beginning_is_no_part_of_the_script() {
+        let script = "\u{feff}\\timing on\nSELECT 1;\nSELECT '\u{feff}';";
+        assert_eq!(pieces(script), owned(&[(1, "meta \\timing on"), (2, "SELECT 1"), (3, "SELECT '\u{feff}'")]));
+        assert_eq!(pieces("\u{feff}"), owned(&[]));
+    }
+
+    #[test]
+    fn commands_behind_comments_know_their_line() {
+        let script = "-- one\n/* two\n*/\n\\timing on\nSELECT 1;\n";
+        assert_eq!(pieces(script), owned(&[(4, "meta \\timing on"), (5, "SELECT 1")]));
+    }
+
+    #[test]
+    fn a_line_longer_than_a_statement_may_be_is_read_in_parts() {
+        // The parts end within letters, and within the signs of comments.
+        let text = "ë".repeat(1 << 19);
+        for blanks in 0..4 {
+            let statement = format!("SELECT {}'{text}' /* ; */", " ".repeat(blanks));
+            let script = format!("{statement};").repeat(17);
+            assert!(pieces(&script).into_iter().eq(vec![(1, statement); 17]));
+        }
+        assert_eq!((end_of_part(b"a'b"), end_of_part("aë".as_bytes()), end_of_part(b"a /")), (3, 1, 2));
+    }
+
+    #[test]
+    fn scripts_are_cut_in_steps_that_grow_with_their_length() {
+        let cut = |script: String| drop(pieces(&script));
+        let within = |line: &'static str| move |lines: usize| format!("SELECT '{}';", line.repeat(lines));
+        steps::grows_linearly("semicolons in a text of many lines", within("a;b\n"), cut);
+        steps::grows_linearly("backslashes at the beginning of lines in a text", within("\\d\n"), cut);
+        steps::grows_linearly("statements on one line", |statements| "SELECT 1;".repeat(statements), cut);
+        steps::grows_linearly("statements on a line each", |statements| "SELECT 1;\n".repeat(statements), cut);
+        steps::grows_linearly("comments", |lines| "-- a;\n".repeat(lines) + "SELECT 1;", cut);
     }
 
     #[test]
@@ -272,13 +289,11 @@ mod tests {
 
     #[test]
     fn lines_that_are_typed_make_a_statement_when_the_semicolon_comes() {
-        let (mut collector, mut found) = (Collector::new(), VecDeque::new());
+        let (mut collector, mut found) = (Collector::default(), VecDeque::new());
         collector.take_line("SELECT *\n", &mut found);
         assert!(found.is_empty() && !collector.is_clear());
         collector.take_line("FROM words; SELECT\n", &mut found);
         assert_eq!(found.pop_front().unwrap().text, "SELECT *\nFROM words");
-        assert_eq!(collector.pending().trim(), "SELECT");
-        collector.clear();
-        assert!(found.is_empty() && collector.is_clear());
+        assert!(found.is_empty() && collector.pending_mut().trim() == "SELECT");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::text;
+use crate::text;
 
 /// What takes no longer needs no line.
 const SHOW_AFTER: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use super::show::Show;
 use super::terminal;
 use crate::backend::BackendError;
 use crate::lang::Names;
-use crate::{Column, ColumnKind, Session, ShellError, Sink, Summary, Value};
+use crate::{Session, ShellError};
 
 /// Scripts may run scripts, so deep.
 const MAX_DEPTH: usize = 16;
@@ -97,8 +97,7 @@ impl Runner {
             Kind::Meta => self.meta(&piece.text).await,
             Kind::Statement if meta::is_farewell(&piece.text) => Outcome::Quit,
             Kind::Statement => {
-                let origin =
-                    Origin { file: file.map(ToOwned::to_owned), line: piece.line, before: piece.before.clone() };
+                let origin = Origin { file: file.map(ToOwned::to_owned), start: piece.start.clone() };
                 self.statement(&piece.text, &origin).await
             }
         }
@@ -162,7 +161,7 @@ impl Runner {
             Meta::Statement(None) => self.tell(&help::statements()),
             Meta::Statement(Some(name)) => self.tell_or_refuse(help::statement(&name)),
             Meta::Echo(text) => outcome_of(say(&format!("{text}\n")), self.settings.is_interactive),
-            Meta::Describe(None) => self.statement("SHOW KEYSPACES", &Origin::typed()).await,
+            Meta::Describe(None) => self.statement("SHOW KEYSPACES", &Origin::default()).await,
             Meta::Describe(Some(name)) => self.describe(&name).await,
             Meta::Timing(_) | Meta::Format(_) | Meta::Pager(_) | Meta::Width(_) => self.set(command),
             Meta::Connect(addresses) => self.connect(addresses).await,
@@ -199,26 +198,12 @@ impl Runner {
         if self.settings.is_interactive { self.tell(&format!("{now}\n")) } else { Outcome::Done }
     }
 
-    /// The columns of a keyspace, then its ranges.
+    /// The ranges of a keyspace. Its columns are those of all of them.
     async fn describe(&mut self, name: &str) -> Outcome {
         // As in a statement: what is not quoted is in small letters.
         let name = if name.starts_with('"') { name.trim_matches('"').to_owned() } else { name.to_lowercase() };
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-        let columns = [Column::new("column", ColumnKind::Text), Column::new("holds", ColumnKind::Text)];
-        let rows = COLUMNS.iter().map(|cells| cells.iter().map(|cell| Value::Text((*cell).to_owned())).collect());
-        // A keyspace that does not exist has no columns: it is asked for first.
-        let exists = self.connection.backend.keyspaces().await;
-        if exists.is_ok_and(|all| all.iter().any(|keyspace| keyspace.name == name)) {
-            let mut show = Show::begin(&self.settings);
-            let shown = show.columns(&columns).and_then(|()| show.rows(rows.collect()));
-            let shown = shown
-                .and_then(|()| show.finish(&Summary { rows_returned: Some(4), ..Summary::default() }, &self.settings));
-            let outcome = outcome_of(shown, self.settings.is_interactive);
-            if outcome != Outcome::Done {
-                return outcome;
-            }
-        }
-        self.statement(&format!("SHOW RANGES FROM KEYSPACE {quoted}"), &Origin::typed()).await
+        self.statement(&format!("SHOW RANGES FROM KEYSPACE {quoted}"), &Origin::default()).await
     }
 
     async fn connect(&mut self, addresses: Vec<String>) -> Outcome {
@@ -273,14 +258,6 @@ impl Runner {
         outcome_of(written, self.settings.is_interactive)
     }
 }
-
-/// The columns of every keyspace.
-const COLUMNS: [[&str; 2]; 4] = [
-    ["key", "bytes, in order"],
-    ["value", "bytes; fields of JSON by value ->> 'name'"],
-    ["version", "when it was written"],
-    ["expires", "when it will be gone, or null"],
-];
 
 fn width_said(width: Option<usize>) -> String {
     match width {

@@ -9,8 +9,8 @@ use super::pager::Destination;
 use super::progress::Progress;
 use super::settings::Settings;
 use super::terminal;
-use super::text;
-use crate::{Column, Sink, Summary, Value, exec};
+use crate::text;
+use crate::{Sink, Summary, Value, exec};
 
 /// A table that waits for its widths is shown after this, with the rows that there are.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
@@ -113,8 +113,8 @@ fn tag(summary: &Summary) -> String {
 }
 
 impl Sink for Show {
-    fn columns(&mut self, columns: &[Column]) -> io::Result<()> {
-        self.writer = Some(Writer::begin(self.format, columns, self.layout, &mut self.destination)?);
+    fn columns(&mut self, names: &[String]) -> io::Result<()> {
+        self.writer = Some(Writer::begin(self.format, names, self.layout, &mut self.destination)?);
         Ok(())
     }
 

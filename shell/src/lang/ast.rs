@@ -1,5 +1,7 @@
 //! The statements that the shell knows: what is left of SQL when it is about keys and values.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use holdfast_client::admin::{AuditCondition, RightsChange};
 use holdfast_types::{Grantee, RangeId};
@@ -145,8 +147,8 @@ pub enum Literal {
     Text(String),
     /// Bytes.
     Bytes(Bytes),
-    /// A JSON value, and its text.
-    Json(serde_json::Value, String),
+    /// JSON, as it is written.
+    Json(String),
     /// Fleet time when the statement begins, moved by milliseconds.
     Now(i64),
 }
@@ -220,7 +222,7 @@ pub enum Filter {
         /// What is looked for.
         scalar: Scalar,
         /// The list.
-        list: Vec<Literal>,
+        list: List,
     },
     /// Text with wildcards.
     Like {
@@ -231,6 +233,52 @@ pub enum Filter {
     },
     /// It is not there.
     IsNull(Scalar),
+}
+
+/// The list of IN.
+#[derive(Clone, PartialEq, Debug)]
+pub struct List {
+    items: Vec<Literal>,
+    texts: BTreeSet<Bytes>,
+    rest: Vec<Literal>,
+}
+
+impl List {
+    /// A list of these.
+    #[must_use]
+    pub fn new(items: Vec<Literal>) -> Self {
+        let (mut texts, mut rest) = (BTreeSet::new(), Vec::new());
+        for item in &items {
+            let text = match item {
+                Literal::Text(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
+                Literal::Bytes(bytes) => Some(bytes.clone()),
+                _ => None,
+            };
+            if text.is_none() || texts.is_empty() {
+                rest.push(item.clone());
+            }
+            texts.extend(text);
+        }
+        Self { items, texts, rest }
+    }
+
+    /// As they are written.
+    #[must_use]
+    pub fn items(&self) -> &[Literal] {
+        &self.items
+    }
+
+    /// True when a text or bytes of the list are these.
+    #[must_use]
+    pub fn has_text(&self, bytes: &[u8]) -> bool {
+        self.texts.contains(bytes)
+    }
+
+    /// What is neither text nor bytes, and the first that is: what differs from all of them differs from each alike.
+    #[must_use]
+    pub fn rest(&self) -> &[Literal] {
+        &self.rest
+    }
 }
 
 /// A pattern of LIKE: `%` stands for anything, `_` for one character, `\` makes the next one ordinary.
@@ -292,20 +340,13 @@ pub struct Update {
     /// In which keyspace.
     pub keyspace: Name,
     /// The new value; `None`: it stays.
-    pub value: Option<NewValue>,
+    pub value: Option<Bytes>,
     /// The new expiry; `None`: it stays.
     pub expires: Option<Expiry>,
     /// Which rows.
     pub filter: Filter,
     /// Where that stands.
     pub filter_span: Span,
-}
-
-/// What UPDATE makes of a value.
-#[derive(Clone, PartialEq, Debug)]
-pub enum NewValue {
-    /// This one.
-    Literal(Bytes),
 }
 
 /// DELETE.

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 use super::ast::{Audit, Literal, Since};
 use super::error::{LangError, Span, nearest};
 use super::fleet::whole_number;
-use super::literal::{duration, literal, time_ms};
+use super::literal::{duration_ms, literal, time_ms, unit_error};
 use super::tokens::Reader;
 
 const EXAMPLE: &str = "SHOW AUDIT SINCE '24h' WHERE kind = 'act' AND who STARTS WITH 'spiffe://f/operator/' LIMIT 20";
@@ -58,10 +58,10 @@ fn since(reader: &mut Reader<'_>) -> Result<Since, LangError> {
     match literal(reader, &expression, span)? {
         // What is asked for has happened: an interval reaches back.
         Some(Literal::Now(moved)) => Ok(Since::AgoMs(moved.unsigned_abs())),
-        Some(Literal::Text(text)) => match (time_ms(&text), duration(&text)) {
+        Some(Literal::Text(text)) => match (time_ms(&text), duration_ms(&text)) {
             (Some(ms), _) => Ok(Since::AtMs(ms)),
-            (None, Some(ago)) => Ok(Since::AgoMs(u64::try_from(ago.as_millis()).map_err(|_| wrong())?)),
-            (None, None) => Err(wrong()),
+            (None, Some(ago)) => Ok(Since::AgoMs(ago.unsigned_abs())),
+            (None, None) => Err(unit_error(&text, span).unwrap_or_else(wrong)),
         },
         _ => Err(wrong()),
     }
@@ -121,7 +121,7 @@ fn field(reader: &mut Reader<'_>) -> Result<AuditField, LangError> {
 
 fn unknown(reader: &Reader<'_>, word: &str, span: Span) -> LangError {
     let names = FIELDS.map(|(name, _)| name);
-    let error = LangError::new(span, format!("the audit cannot be asked for {}", reader.text_of(span)));
+    let error = LangError::new(span, format!("the audit cannot be asked for {}", reader.quoted(span)));
     match nearest(word, names) {
         Some(near) => error.hint(format!("did you mean {}?", near.to_lowercase())),
         None => error.hint(format!("it can be asked for {}", names.join(", ").to_lowercase())),

@@ -11,119 +11,25 @@ pub struct Names {
     pub sites: Vec<String>,
 }
 
-/// What a candidate is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CandidateKind {
-    /// A keyword.
-    Keyword,
-    /// A keyspace.
-    Keyspace,
-    /// A site.
-    Site,
-    /// A column.
-    Column,
-}
-
-/// Something that may come next.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Candidate {
-    /// The whole word.
-    pub text: String,
-    /// What it is.
-    pub kind: CandidateKind,
-}
-
 /// What may come next.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Completion {
     /// Where the word begins that the candidates replace, in bytes.
     pub start: usize,
     /// The candidates, the likeliest first.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<String>,
 }
 
-const KEYWORDS: &[&str] = &[
-    "ADMIN",
-    "ALL",
-    "ANALYZE",
-    "AND",
-    "AS",
-    "ASC",
-    "AT",
-    "AUDIT",
-    "BETWEEN",
-    "BY",
-    "CLIENT",
-    "COUNT",
-    "CREATE",
-    "DELETE",
-    "DESC",
-    "DROP",
-    "EVENTS",
-    "EXPLAIN",
-    "EXISTS",
-    "FALSE",
-    "FLEET",
-    "FOR",
-    "FROM",
-    "GRANT",
-    "GRANTS",
-    "IN",
-    "INSERT",
-    "INTERVAL",
-    "INTO",
-    "IS",
-    "JSON",
-    "KEYSPACE",
-    "KEYSPACES",
-    "LEADER",
-    "LEADERS",
-    "LIKE",
-    "LIMIT",
-    "MAX",
-    "MIN",
-    "MOVE",
-    "NOT",
-    "NOW",
-    "NULL",
-    "OF",
-    "OFFSET",
-    "ON",
-    "OR",
-    "ORDER",
-    "PREFIX",
-    "RANGE",
-    "RANGES",
-    "READ",
-    "REVOKE",
-    "ROLE",
-    "ROLES",
-    "SELECT",
-    "SET",
-    "SETTINGS",
-    "SHOW",
-    "SINCE",
-    "SITE",
-    "SITES",
-    "SPLIT",
-    "STARTS",
-    "STORE",
-    "STORES",
-    "TO",
-    "TRUE",
-    "UPDATE",
-    "UPSERT",
-    "VALUES",
-    "WHERE",
-    "WITH",
-    "WRITE",
-];
+const KEYWORDS: &str = "\
+    ADMIN ALL ANALYZE AND AS ASC AT AUDIT BETWEEN BY CLIENT COUNT CREATE DELETE DESC DROP EVENTS EXPLAIN EXISTS \
+    FALSE FLEET FOR FROM GRANT GRANTS IN INSERT INTERVAL INTO IS JSON KEYSPACE KEYSPACES LEADER LEADERS LIKE LIMIT \
+    MAX MIN MOVE NOT NOW NULL OF OFFSET ON OR ORDER PREFIX RANGE RANGES READ REVOKE ROLE ROLES SELECT SET SETTINGS \
+    SHOW SINCE SITE SITES SPLIT STARTS STORE STORES TO TRUE UPDATE UPSERT VALUES WHERE WITH WRITE";
 const COLUMNS: &[&str] = &["key", "value", "version", "expires"];
 
 /// All words that mean something in a statement, in capitals, in order.
-#[must_use]
-pub fn keywords() -> &'static [&'static str] {
-    KEYWORDS
+pub(crate) fn keywords() -> impl Iterator<Item = &'static str> {
+    KEYWORDS.split_ascii_whitespace()
 }
 
 /// What may stand at `cursor` (in bytes) of `text`, which may hold several statements.
@@ -146,12 +52,10 @@ pub fn complete(text: &str, cursor: usize, names: &Names) -> Completion {
     let mut candidates = Vec::new();
     for offer in offers(&words) {
         match offer {
-            Offer::Keywords(keywords) => add(&mut candidates, typed, keywords.iter().copied(), CandidateKind::Keyword),
-            Offer::Columns => add(&mut candidates, typed, COLUMNS.iter().copied(), CandidateKind::Column),
-            Offer::Keyspaces => {
-                add(&mut candidates, typed, names.keyspaces.iter().map(String::as_str), CandidateKind::Keyspace);
-            }
-            Offer::Sites => add(&mut candidates, typed, names.sites.iter().map(String::as_str), CandidateKind::Site),
+            Offer::Keywords(keywords) => add(&mut candidates, typed, keywords.split_ascii_whitespace(), true),
+            Offer::Columns => add(&mut candidates, typed, COLUMNS.iter().copied(), false),
+            Offer::Keyspaces => add(&mut candidates, typed, names.keyspaces.iter().map(String::as_str), false),
+            Offer::Sites => add(&mut candidates, typed, names.sites.iter().map(String::as_str), false),
         }
     }
     Completion { start, candidates }
@@ -161,20 +65,22 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '-'
 }
 
-fn add<'a>(out: &mut Vec<Candidate>, typed: &str, names: impl Iterator<Item = &'a str>, kind: CandidateKind) {
+fn add<'a>(out: &mut Vec<String>, typed: &str, names: impl Iterator<Item = &'a str>, are_keywords: bool) {
     let lower = typed.to_lowercase();
     let typed_lower = !typed.is_empty() && typed.chars().all(|c| !c.is_uppercase());
+    let known = out.len();
     for name in names.filter(|name| name.to_lowercase().starts_with(&lower)) {
         // A keyword goes on in the letters in which it was begun.
-        let text = if kind == CandidateKind::Keyword && typed_lower { name.to_lowercase() } else { name.to_owned() };
-        if !out.iter().any(|known| known.text.eq_ignore_ascii_case(&text)) {
-            out.push(Candidate { text, kind });
+        let text = if are_keywords && typed_lower { name.to_lowercase() } else { name.to_owned() };
+        if !out[..known].iter().any(|known| known.eq_ignore_ascii_case(&text)) {
+            out.push(text);
         }
     }
 }
 
 enum Offer {
-    Keywords(&'static [&'static str]),
+    /// Between blanks.
+    Keywords(&'static str),
     Columns,
     Keyspaces,
     Sites,
@@ -212,28 +118,25 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-const BEGINNINGS: &[&str] = &[
-    "SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "CREATE", "SPLIT", "MOVE", "GRANT", "REVOKE",
-    "DROP",
-];
+const BEGINNINGS: &str = "SELECT INSERT UPSERT UPDATE DELETE EXPLAIN SHOW CREATE SPLIT MOVE GRANT REVOKE DROP";
 
 /// What may come behind the first right, or behind ROLE.
 fn grant_offers(gives: bool, words: &[&str]) -> Vec<Offer> {
     use Offer::{Keyspaces, Keywords};
-    let whom = || vec![Keywords(if gives { &["TO"] } else { &["FROM"] })];
+    let whom = || vec![Keywords(if gives { "TO" } else { "FROM" })];
     match words {
         ["ROLE"] => vec![],
         ["ROLE", _] | ["ALL"] => whom(),
-        [.., ","] => vec![Keywords(&["READ", "WRITE", "ADMIN"])],
-        [.., "ON"] => vec![Keywords(&["KEYSPACE", "ALL"])],
-        [.., "ON", "ALL"] => vec![Keywords(&["KEYSPACES"])],
+        [.., ","] => vec![Keywords("READ WRITE ADMIN")],
+        [.., "ON"] => vec![Keywords("KEYSPACE ALL")],
+        [.., "ON", "ALL"] => vec![Keywords("KEYSPACES")],
         [.., "ON", "KEYSPACE"] => vec![Keyspaces],
-        [.., "ON", "KEYSPACE", _] => vec![Keywords(if gives { &["PREFIX", "TO"] } else { &["PREFIX", "FROM"] })],
+        [.., "ON", "KEYSPACE", _] => vec![Keywords(if gives { "PREFIX TO" } else { "PREFIX FROM" })],
         [.., "PREFIX"] | [.., "CLIENT"] => vec![],
-        ["ROLE", _, "TO" | "FROM"] => vec![Keywords(&["CLIENT"])],
-        [.., "TO" | "FROM"] => vec![Keywords(&["CLIENT", "ROLE"])],
+        ["ROLE", _, "TO" | "FROM"] => vec![Keywords("CLIENT")],
+        [.., "TO" | "FROM"] => vec![Keywords("CLIENT ROLE")],
         ["FLEET"] | [.., "ALL", "KEYSPACES"] | [.., "PREFIX", _] => whom(),
-        [.., "READ" | "WRITE" | "ADMIN"] => vec![Keywords(&["ON"])],
+        [.., "READ" | "WRITE" | "ADMIN"] => vec![Keywords("ON")],
         _ => vec![],
     }
 }
@@ -242,60 +145,49 @@ fn offers(words: &[&str]) -> Vec<Offer> {
     use Offer::{Columns, Keyspaces, Keywords, Sites};
     match words {
         [] => vec![Keywords(BEGINNINGS)],
-        ["EXPLAIN"] => vec![Keywords(&["ANALYZE", "SELECT", "INSERT", "UPSERT", "UPDATE", "DELETE"])],
+        ["EXPLAIN"] => vec![Keywords("ANALYZE SELECT INSERT UPSERT UPDATE DELETE")],
         ["EXPLAIN", "ANALYZE", rest @ ..] | ["EXPLAIN", rest @ ..] => offers(rest),
         ["SHOW"] => {
-            vec![Keywords(&[
-                "SITES",
-                "STORES",
-                "RANGES",
-                "LEADERS",
-                "EVENTS",
-                "AUDIT",
-                "SETTINGS",
-                "KEYSPACES",
-                "GRANTS",
-                "ROLES",
-            ])]
+            vec![Keywords("SITES STORES RANGES LEADERS EVENTS AUDIT SETTINGS KEYSPACES GRANTS ROLES")]
         }
-        ["SHOW", "RANGES"] => vec![Keywords(&["FROM"])],
-        ["SHOW", "RANGES", "FROM"] => vec![Keywords(&["KEYSPACE"])],
+        ["SHOW", "RANGES"] => vec![Keywords("FROM")],
+        ["SHOW", "RANGES", "FROM"] => vec![Keywords("KEYSPACE")],
         ["SHOW", "RANGES", "FROM", "KEYSPACE"] | ["SPLIT", "KEYSPACE"] => vec![Keyspaces],
-        ["SHOW", "GRANTS"] => vec![Keywords(&["FOR"])],
-        ["SHOW", "GRANTS", "FOR"] => vec![Keywords(&["CLIENT", "ROLE"])],
-        ["SHOW", "EVENTS"] => vec![Keywords(&["LIMIT"])],
-        ["SHOW", "AUDIT"] => vec![Keywords(&["SINCE", "WHERE", "LIMIT"])],
-        ["SHOW", "SETTINGS"] => vec![Keywords(&["FOR"])],
-        ["SHOW", "SETTINGS", "FOR"] => vec![Keywords(&["STORE"])],
-        ["CREATE"] => vec![Keywords(&["KEYSPACE", "ROLE"])],
-        ["DROP"] => vec![Keywords(&["ROLE"])],
-        ["GRANT"] => vec![Keywords(&["READ", "WRITE", "ADMIN", "FLEET", "ROLE"])],
-        ["REVOKE"] => vec![Keywords(&["READ", "WRITE", "ADMIN", "FLEET", "ALL", "ROLE"])],
+        ["SHOW", "GRANTS"] => vec![Keywords("FOR")],
+        ["SHOW", "GRANTS", "FOR"] => vec![Keywords("CLIENT ROLE")],
+        ["SHOW", "EVENTS"] => vec![Keywords("LIMIT")],
+        ["SHOW", "AUDIT"] => vec![Keywords("SINCE WHERE LIMIT")],
+        ["SHOW", "SETTINGS"] => vec![Keywords("FOR")],
+        ["SHOW", "SETTINGS", "FOR"] => vec![Keywords("STORE")],
+        ["CREATE"] => vec![Keywords("KEYSPACE ROLE")],
+        ["DROP"] => vec![Keywords("ROLE")],
+        ["GRANT"] => vec![Keywords("READ WRITE ADMIN FLEET ROLE")],
+        ["REVOKE"] => vec![Keywords("READ WRITE ADMIN FLEET ALL ROLE")],
         ["GRANT" | "REVOKE", rest @ ..] => grant_offers(words[0] == "GRANT", rest),
-        ["SPLIT"] => vec![Keywords(&["AT", "KEYSPACE"])],
-        ["SPLIT", "KEYSPACE", _] => vec![Keywords(&["AT"])],
-        ["MOVE"] => vec![Keywords(&["LEADER"])],
-        ["MOVE", "LEADER"] => vec![Keywords(&["OF"])],
-        ["MOVE", "LEADER", "OF"] => vec![Keywords(&["RANGE"])],
-        ["MOVE", "LEADER", "OF", "RANGE", _] => vec![Keywords(&["TO"])],
-        ["MOVE", "LEADER", "OF", "RANGE", _, "TO"] => vec![Keywords(&["SITE"])],
+        ["SPLIT"] => vec![Keywords("AT KEYSPACE")],
+        ["SPLIT", "KEYSPACE", _] => vec![Keywords("AT")],
+        ["MOVE"] => vec![Keywords("LEADER")],
+        ["MOVE", "LEADER"] => vec![Keywords("OF")],
+        ["MOVE", "LEADER", "OF"] => vec![Keywords("RANGE")],
+        ["MOVE", "LEADER", "OF", "RANGE", _] => vec![Keywords("TO")],
+        ["MOVE", "LEADER", "OF", "RANGE", _, "TO"] => vec![Keywords("SITE")],
         ["MOVE", "LEADER", "OF", "RANGE", _, "TO", "SITE"] => vec![Sites],
-        ["INSERT" | "UPSERT"] => vec![Keywords(&["INTO"])],
-        ["DELETE"] => vec![Keywords(&["FROM"])],
+        ["INSERT" | "UPSERT"] => vec![Keywords("INTO")],
+        ["DELETE"] => vec![Keywords("FROM")],
         ["INSERT" | "UPSERT", "INTO"] | ["DELETE", "FROM"] | ["UPDATE"] => vec![Keyspaces],
         ["INSERT" | "UPSERT", rest @ ..] => insert_offers(rest),
-        ["UPDATE", _] => vec![Keywords(&["SET"])],
+        ["UPDATE", _] => vec![Keywords("SET")],
         ["UPDATE", _, "SET"] => vec![Columns],
         ["UPDATE", _, "SET", ..] if !words.contains(&"WHERE") => match words.last() {
-            Some(&"=") => vec![Keywords(&["JSON", "NULL", "NOW"])],
+            Some(&"=") => vec![Keywords("JSON NULL NOW")],
             Some(&",") => vec![Columns],
-            _ => vec![Keywords(&["WHERE"])],
+            _ => vec![Keywords("WHERE")],
         },
         ["SELECT", .., "FROM"] => vec![Keyspaces],
         ["SELECT", ..] if !words.contains(&"FROM") => match words.last() {
             Some(&"(") => vec![Columns],
-            Some(&("SELECT" | ",")) => vec![Columns, Keywords(&["COUNT", "MIN", "MAX"])],
-            _ => vec![Keywords(&["FROM", "AS"])],
+            Some(&("SELECT" | ",")) => vec![Columns, Keywords("COUNT MIN MAX")],
+            _ => vec![Keywords("FROM AS")],
         },
         ["SELECT" | "UPDATE" | "DELETE", ..] => clause_offers(words),
         _ => vec![],
@@ -304,10 +196,10 @@ fn offers(words: &[&str]) -> Vec<Offer> {
 
 fn insert_offers(rest: &[&str]) -> Vec<Offer> {
     match rest {
-        ["INTO", _] => vec![Offer::Keywords(&["VALUES"])],
+        ["INTO", _] => vec![Offer::Keywords("VALUES")],
         ["INTO", _, "(", columns @ ..] if !columns.contains(&")") => vec![Offer::Columns],
-        ["INTO", _, "(", .., ")"] if !rest.contains(&"VALUES") => vec![Offer::Keywords(&["VALUES"])],
-        [.., "(" | ","] => vec![Offer::Keywords(&["JSON", "NULL", "NOW", "INTERVAL"])],
+        ["INTO", _, "(", .., ")"] if !rest.contains(&"VALUES") => vec![Offer::Keywords("VALUES")],
+        [.., "(" | ","] => vec![Offer::Keywords("JSON NULL NOW INTERVAL")],
         _ => vec![],
     }
 }
@@ -316,22 +208,21 @@ fn insert_offers(rest: &[&str]) -> Vec<Offer> {
 fn clause_offers(words: &[&str]) -> Vec<Offer> {
     use Offer::{Columns, Keywords};
     let is_select = words.first() == Some(&"SELECT");
-    let clauses: &'static [&'static str] =
-        if is_select { &["AND", "OR", "ORDER", "LIMIT", "OFFSET"] } else { &["AND", "OR"] };
+    let clauses = if is_select { "AND OR ORDER LIMIT OFFSET" } else { "AND OR" };
     match words {
-        [.., "WHERE"] => vec![Columns, Keywords(&["NOT", "TRUE"])],
-        [.., "AND" | "OR" | "NOT"] => vec![Columns, Keywords(&["NOT"])],
-        [.., "ORDER"] => vec![Keywords(&["BY"])],
+        [.., "WHERE"] => vec![Columns, Keywords("NOT TRUE")],
+        [.., "AND" | "OR" | "NOT"] => vec![Columns, Keywords("NOT")],
+        [.., "ORDER"] => vec![Keywords("BY")],
         [.., "BY"] => vec![Columns],
-        [.., "BY", _] => vec![Keywords(&["ASC", "DESC", "LIMIT", "OFFSET"])],
-        [.., "ASC" | "DESC"] => vec![Keywords(&["LIMIT", "OFFSET"])],
-        [.., "LIMIT", _] => vec![Keywords(&["OFFSET"])],
-        [.., "FROM", _] if is_select => vec![Keywords(&["WHERE", "ORDER", "LIMIT", "OFFSET"])],
-        [.., "FROM", _] => vec![Keywords(&["WHERE"])],
-        [.., "STARTS"] => vec![Keywords(&["WITH"])],
-        [.., "IS"] => vec![Keywords(&["NULL", "NOT"])],
+        [.., "BY", _] => vec![Keywords("ASC DESC LIMIT OFFSET")],
+        [.., "ASC" | "DESC"] => vec![Keywords("LIMIT OFFSET")],
+        [.., "LIMIT", _] => vec![Keywords("OFFSET")],
+        [.., "FROM", _] if is_select => vec![Keywords("WHERE ORDER LIMIT OFFSET")],
+        [.., "FROM", _] => vec![Keywords("WHERE")],
+        [.., "STARTS"] => vec![Keywords("WITH")],
+        [.., "IS"] => vec![Keywords("NULL NOT")],
         [.., "KEY" | "VALUE" | "VERSION" | "EXPIRES"] => {
-            vec![Keywords(&["LIKE", "STARTS", "IN", "BETWEEN", "IS", "NOT"])]
+            vec![Keywords("LIKE STARTS IN BETWEEN IS NOT")]
         }
         _ => vec![Keywords(clauses)],
     }
@@ -343,7 +234,7 @@ mod tests {
 
     fn offered(text: &str) -> Vec<String> {
         let names = Names { keyspaces: vec!["orders".into(), "default".into()], sites: vec!["site-a".into()] };
-        complete(text, text.len(), &names).candidates.into_iter().map(|c| c.text).collect()
+        complete(text, text.len(), &names).candidates
     }
 
     #[test]

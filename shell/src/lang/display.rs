@@ -35,7 +35,7 @@ impl fmt::Display for Literal {
             Self::Number(digits) => f.write_str(digits),
             Self::Text(text) => f.write_str(&quoted(text)),
             Self::Bytes(bytes) => write!(f, "x'{}'", hex(bytes)),
-            Self::Json(_, text) => write!(f, "JSON {}", quoted(text)),
+            Self::Json(text) => write!(f, "JSON {}", quoted(text)),
             Self::Now(0) => f.write_str("NOW()"),
             Self::Now(ms) => {
                 let sign = if *ms < 0 { '-' } else { '+' };
@@ -92,7 +92,7 @@ impl fmt::Display for Filter {
             },
             Self::Compare { scalar, comparison, literal } => write!(f, "{scalar} {} {literal}", comparison.symbol()),
             Self::In { scalar, list } => {
-                let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+                let list: Vec<String> = list.items().iter().map(ToString::to_string).collect();
                 write!(f, "{scalar} IN ({})", list.join(", "))
             }
             Self::Like { scalar, pattern } => write!(f, "{scalar} LIKE {pattern}"),

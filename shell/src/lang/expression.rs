@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator, Value};
 
-use super::ast::{Comparison, Filter, Literal, Pattern, PatternPart, Scalar, Step};
-use super::error::{LangError, Span, nearest};
+use super::ast::{Comparison, Filter, List, Literal, Pattern, PatternPart, Scalar, Step};
+use super::error::{LangError, Span, brief, nearest};
 use super::literal::{double_quoted, key_operand, literal, time_ms};
 use super::tokens::Reader;
 
@@ -22,24 +22,25 @@ pub(super) fn column(name: &Ident, span: Span) -> Result<Scalar, LangError> {
     if name.quote_style == Some('"') {
         return Err(double_quoted(&name.value, span));
     }
-    let error = LangError::new(span, format!("there is no column {}", name.value));
+    let written = brief(&name.value);
+    let error = LangError::new(span, format!("there is no column {written}"));
     Err(match nearest(&name.value, COLUMNS.iter().copied()) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint(format!(
-            "the columns are key, value, version and expires; a field of a JSON value is value ->> '{}', a text is '{}'",
-            name.value, name.value
+            "the columns are key, value, version and expires; a field of a JSON value is value ->> '{written}', a text is '{written}'"
         )),
     })
 }
 
 /// Something that is said of a row; `None` when the expression is nothing of the kind (a constant, say).
 pub(super) fn scalar(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Option<Scalar>, LangError> {
-    let span = reader.span_of_expression(expression, whole);
+    // Of a large expression it is not cheap: asked for where it is needed.
+    let span = || reader.span_of_expression(expression, whole);
     match expression {
         Expr::Nested(inner) => scalar(reader, inner, whole),
-        Expr::Identifier(name) => column(name, span).map(Some),
+        Expr::Identifier(name) => column(name, span()).map(Some),
         Expr::CompoundIdentifier(names) => {
-            let error = LangError::new(span, "columns are named without their keyspace");
+            let error = LangError::new(span(), "columns are named without their keyspace");
             Err(match names.last() {
                 Some(last) if COLUMNS.contains(&last.value.to_lowercase().as_str()) => {
                     error.hint(format!("write {}", last.value))
@@ -52,21 +53,21 @@ pub(super) fn scalar(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
             field(reader, left, right, *op == BinaryOperator::LongArrow, whole).map(Some)
         }
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
-            Err(LangError::new(span, "there are no queries within queries").hint(NO_QUERIES))
+            Err(LangError::new(span(), "there are no queries within queries").hint(NO_QUERIES))
         }
         Expr::Function(function) if literal(reader, expression, whole)?.is_none() => {
             let name = function.name.to_string();
-            Err(LangError::new(span, format!("there is no function {name} here"))
+            Err(LangError::new(span(), format!("there is no function {name} here"))
                 .hint("COUNT(*), COUNT(...), MIN(key) and MAX(key) stand behind SELECT; NOW() is the time"))
         }
         Expr::BinaryOp { op: BinaryOperator::StringConcat | BinaryOperator::Plus | BinaryOperator::Minus, .. }
             if literal(reader, expression, whole)?.is_none() =>
         {
-            Err(LangError::new(span, "nothing is computed here")
+            Err(LangError::new(span(), "nothing is computed here")
                 .hint("the shell compares and shows what is stored; compute in the program that reads it"))
         }
         Expr::Cast { .. } if literal(reader, expression, whole)?.is_none() => {
-            Err(LangError::new(span, "stored things are not cast")
+            Err(LangError::new(span(), "stored things are not cast")
                 .hint("compared with a number, a field is read as a number: value ->> 'age' > 30"))
         }
         _ => Ok(None),
@@ -74,18 +75,18 @@ pub(super) fn scalar(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
 }
 
 fn field(reader: &Reader<'_>, left: &Expr, right: &Expr, as_text: bool, whole: Span) -> Result<Scalar, LangError> {
-    let left_span = reader.span_of_expression(left, whole);
+    let left_span = || reader.span_of_expression(left, whole);
     let mut path = match scalar(reader, left, whole)? {
         Some(Scalar::Value) => Vec::new(),
         Some(Scalar::Field { path, as_text: false }) => path,
         Some(Scalar::Field { .. }) => {
-            return Err(LangError::new(left_span, "->> gives text, which has no fields")
+            return Err(LangError::new(left_span(), "->> gives text, which has no fields")
                 .hint("write -> for all steps but the last: value -> 'a' ->> 'b'"));
         }
         Some(_) => {
-            return Err(LangError::new(left_span, "only values have fields").hint("value ->> 'name'"));
+            return Err(LangError::new(left_span(), "only values have fields").hint("value ->> 'name'"));
         }
-        None => return Err(LangError::new(left_span, "a field is taken of the value").hint("value ->> 'name'")),
+        None => return Err(LangError::new(left_span(), "a field is taken of the value").hint("value ->> 'name'")),
     };
     let span = reader.span_of_expression(right, whole);
     let wrong = || {
@@ -107,13 +108,13 @@ fn field(reader: &Reader<'_>, left: &Expr, right: &Expr, as_text: bool, whole: S
 
 /// A condition.
 pub(super) fn filter(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Filter, LangError> {
-    let span = reader.span_of_expression(expression, whole);
+    let span = || reader.span_of_expression(expression, whole);
     match expression {
         Expr::Nested(inner) => filter(reader, inner, whole),
         Expr::Value(value) => match &value.value {
             Value::Boolean(value) => Ok(Filter::Constant(Some(*value))),
             Value::Null => Ok(Filter::Constant(None)),
-            _ => Err(no_condition(reader, span)),
+            _ => Err(no_condition(reader, span())),
         },
         Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
             chain(reader, expression, op, whole)
@@ -130,14 +131,17 @@ pub(super) fn filter(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
             let pattern = Pattern { parts: vec![PatternPart::Bytes(prefix), PatternPart::Any] };
             Ok(Filter::Like { scalar, pattern })
         }
-        Expr::BinaryOp { left, op, right } => comparison(reader, left, op, right, span, whole),
+        Expr::BinaryOp { left, op, right } => comparison(reader, left, op, right, &span, whole),
         Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(Filter::Not(Box::new(filter(reader, expr, whole)?))),
         Expr::IsNull(inner) => Ok(Filter::IsNull(operand(reader, inner, whole)?)),
         Expr::IsNotNull(inner) => Ok(Filter::Not(Box::new(Filter::IsNull(operand(reader, inner, whole)?)))),
         Expr::InList { expr, list, negated } => {
             let scalar = operand(reader, expr, whole)?;
             let list = list.iter().map(|item| operand_literal(reader, &scalar, item, whole));
-            Ok(negate(*negated, Filter::In { list: list.collect::<Result<_, _>>()?, scalar: scalar.clone() }))
+            Ok(negate(
+                *negated,
+                Filter::In { list: List::new(list.collect::<Result<_, _>>()?), scalar: scalar.clone() },
+            ))
         }
         Expr::Between { expr, negated, low, high } => {
             let scalar = operand(reader, expr, whole)?;
@@ -154,18 +158,18 @@ pub(super) fn filter(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
             Ok(negate(*negated, Filter::Like { scalar, pattern }))
         }
         Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } | Expr::Like { .. } => Err(LangError::new(
-            span,
+            span(),
             "only plain LIKE is known",
         )
         .hint(
             "% stands for anything, _ for one character, \\ makes the next one ordinary; letters must match exactly",
         )),
         Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => {
-            Err(LangError::new(span, "there are no queries within queries").hint(NO_QUERIES))
+            Err(LangError::new(span(), "there are no queries within queries").hint(NO_QUERIES))
         }
         _ => {
             scalar(reader, expression, whole)?;
-            Err(no_condition(reader, span))
+            Err(no_condition(reader, span()))
         }
     }
 }
@@ -175,7 +179,7 @@ fn negate(negated: bool, filter: Filter) -> Filter {
 }
 
 fn no_condition(reader: &Reader<'_>, span: Span) -> LangError {
-    LangError::new(span, format!("{} is no condition", reader.text_of(span)))
+    LangError::new(span, format!("{} is no condition", reader.quoted(span)))
         .hint("conditions look like key = 'a', key STARTS WITH 'a', value ->> 'name' = 'x', expires IS NULL")
 }
 
@@ -199,7 +203,7 @@ fn comparison(
     left: &Expr,
     op: &BinaryOperator,
     right: &Expr,
-    span: Span,
+    span: &dyn Fn() -> Span,
     whole: Span,
 ) -> Result<Filter, LangError> {
     let comparison = match op {
@@ -211,13 +215,13 @@ fn comparison(
         BinaryOperator::GtEq => Comparison::GreaterOrEqual,
         _ => {
             scalar(reader, left, whole)?;
-            return Err(LangError::new(span, format!("{op} is no comparison"))
+            return Err(LangError::new(span(), format!("{op} is no comparison"))
                 .hint("=, <>, <, <=, >, >=, BETWEEN, IN, LIKE, STARTS WITH, IS NULL"));
         }
     };
     let (left_scalar, right_scalar) = (scalar(reader, left, whole)?, scalar(reader, right, whole)?);
     match (left_scalar, right_scalar) {
-        (Some(_), Some(_)) => Err(LangError::new(span, "columns are compared with constants only")
+        (Some(_), Some(_)) => Err(LangError::new(span(), "columns are compared with constants only")
             .hint("text stands between single quotes: key = 'a'")),
         (Some(scalar), None) => {
             let literal = operand_literal(reader, &scalar, right, whole)?;
@@ -228,14 +232,14 @@ fn comparison(
             Ok(Filter::Compare { scalar, comparison: comparison.flipped(), literal })
         }
         (None, None) => {
-            Err(LangError::new(span, "this says nothing about a row").hint("for all rows write WHERE true"))
+            Err(LangError::new(span(), "this says nothing about a row").hint("for all rows write WHERE true"))
         }
     }
 }
 
 fn operand(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Scalar, LangError> {
-    let span = reader.span_of_expression(expression, whole);
     scalar(reader, expression, whole)?.ok_or_else(|| {
+        let span = reader.span_of_expression(expression, whole);
         LangError::new(span, "a column was expected here").hint("key, value, value ->> 'name', version or expires")
     })
 }
@@ -314,7 +318,7 @@ fn operand_literal(
             return Err(LangError::new(span, "columns are compared with constants only")
                 .hint("text stands between single quotes: key = 'a'"));
         }
-        return Err(LangError::new(span, format!("a constant was expected, not {}", reader.text_of(span))));
+        return Err(LangError::new(span, format!("a constant was expected, not {}", reader.quoted(span))));
     };
     if literal == Literal::Null {
         return Err(LangError::new(span, "nothing equals NULL").hint("write IS NULL or IS NOT NULL"));

@@ -62,7 +62,7 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Show, LangError> {
             return Err(error.hint("SHOW KEYSPACES"));
         }
         _ => {
-            let error = LangError::new(span, format!("{} cannot be shown", reader.text_of(span)));
+            let error = LangError::new(span, format!("{} cannot be shown", reader.quoted(span)));
             return Err(match nearest(&word, SHOWN.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean SHOW {near}?")),
                 None => error.hint(format!("SHOW {}", SHOWN.join(" | "))),
@@ -135,12 +135,12 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
     let mut letters = name.text.chars();
     let begins_well = letters.next().is_some_and(|first| first.is_ascii_lowercase());
     let goes_on_well = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let is_cut_off = matches!(reader.peek().0, Token::Minus | Token::Period | Token::Number(..));
+    let is_cut_off = matches!(reader.token(), Token::Minus | Token::Period | Token::Number(..));
     if !begins_well || !goes_on_well || is_cut_off || name.text.len() > 63 {
         let message = "the name of a keyspace is a letter from a to z, then up to 62 of a-z, 0-9 and _";
         return Err(LangError::new(name.span, message).hint(EXAMPLE));
     }
-    if matches!(reader.peek().0, Token::LParen) {
+    if matches!(reader.token(), Token::LParen) {
         let message = "a keyspace has no columns of its own: each has key, value, version and expires";
         return Err(LangError::new(reader.here(), message).hint(format!("CREATE KEYSPACE {}", name.text)));
     }

@@ -1,36 +1,44 @@
 //! Constants: text, bytes, JSON, numbers, times.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use holdfast_types::limits;
 use sqlparser::ast::{BinaryOperator, DataType, Expr, FunctionArguments, UnaryOperator, Value};
 
 use super::ast::{Expiry, Literal};
-use super::error::{LangError, Span};
+use super::error::{LangError, Span, brief};
 use super::tokens::Reader;
+
+/// The last millisecond that a timestamp has: in the year 10889.
+const LAST_MS: i64 = (1 << 48) - 1;
 
 /// Reads a constant; `None` when the expression is none.
 pub(super) fn literal(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<Option<Literal>, LangError> {
-    let span = reader.span_of_expression(expression, whole);
+    // Of a large expression it is not cheap: asked for where it is needed.
+    let span = || reader.span_of_expression(expression, whole);
     Ok(Some(match expression {
         Expr::Nested(inner) => return literal(reader, inner, whole),
-        Expr::Value(value) => constant(&value.value, span)?,
+        Expr::Value(value) => constant(&value.value, span())?,
         Expr::TypedString(typed) => {
             let Value::SingleQuotedString(text) = &typed.value.value else { return Ok(None) };
-            cast(text, &typed.data_type, span)?
+            cast(text, &typed.data_type, span())?
         }
         Expr::Cast { expr, data_type, .. } => match &**expr {
             Expr::Value(value) => match &value.value {
-                Value::SingleQuotedString(text) => cast(text, data_type, span)?,
+                Value::SingleQuotedString(text) => cast(text, data_type, span())?,
                 _ => return Ok(None),
             },
             _ => return Ok(None),
         },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match literal(reader, expr, whole)? {
-            Some(Literal::Number(digits)) => Literal::Number(format!("-{digits}")),
-            _ => return Ok(None),
-        },
+        Expr::UnaryOp { op: op @ (UnaryOperator::Minus | UnaryOperator::Plus), expr } => {
+            let Some(Literal::Number(digits)) = literal(reader, expr, whole)? else { return Ok(None) };
+            Literal::Number(match digits.strip_prefix('-') {
+                _ if *op == UnaryOperator::Plus => digits,
+                Some(positive) => positive.to_owned(),
+                None => format!("-{digits}"),
+            })
+        }
         Expr::Function(function) => {
             let name = function.name.to_string().to_uppercase();
             let no_arguments = match &function.args {
@@ -92,8 +100,8 @@ fn bytes(digits: &str, span: Span) -> Result<Bytes, LangError> {
 
 fn cast(text: &str, to: &DataType, span: Span) -> Result<Literal, LangError> {
     match to {
-        DataType::JSON | DataType::JSONB => match serde_json::from_str(text) {
-            Ok(value) => Ok(Literal::Json(value, text.to_owned())),
+        DataType::JSON | DataType::JSONB => match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(_) => Ok(Literal::Json(text.to_owned())),
             Err(error) => Err(LangError::new(span, format!("this is not JSON: {error}"))
                 .hint("names and texts within JSON stand between double quotes: JSON '{\"name\": \"zoe\"}'")),
         },
@@ -113,11 +121,18 @@ fn not_a_time(span: Span) -> LangError {
     LangError::new(span, "this is not a time").hint("times are written '2026-11-22 20:00:00', in UTC")
 }
 
-/// Milliseconds since the Unix epoch of a time as it is written.
+/// Milliseconds since the Unix epoch of a time as it is written; 0 for every time before it.
 pub(crate) fn time_ms(text: &str) -> Option<u64> {
     let text = text.trim();
     let day_only = text.len() == 10 && text.matches('-').count() == 2;
     let text = if day_only { format!("{text} 00:00:00") } else { text.to_owned() };
+    let year = text.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?.parse::<u16>().ok()?;
+    if year < 1970 {
+        // The parser knows no year before 1970: one that has the same days says whether it is a time at all.
+        let has_leap_day = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let alike = if has_leap_day { "2000" } else { "2001" };
+        return humantime::parse_rfc3339_weak(&format!("{alike}{}", &text[4..])).ok().map(|_| 0);
+    }
     let time = humantime::parse_rfc3339_weak(&text).ok()?;
     u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
@@ -137,12 +152,44 @@ fn interval_ms(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<i6
         text = format!("{text} {}", unit.to_string().to_lowercase());
     }
     let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
-    let duration = duration(text).ok_or_else(wrong)?;
-    i64::try_from(duration.as_millis()).map(|ms| sign * ms).map_err(|_| wrong())
+    match duration_ms(text) {
+        Some(ms) => Ok(sign * ms),
+        None => Err(unit_error(text, span).unwrap_or_else(wrong)),
+    }
 }
 
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text.trim()).ok()
+/// Units that nobody takes for another one, and that are of one length: `M` is a month to some, a minute to others.
+const UNITS: &[&str] = &[
+    "ms", "s", "sec", "second", "seconds", "m", "min", "minute", "minutes", "h", "hr", "hour", "hours", "d", "day",
+    "days", "w", "week", "weeks",
+];
+
+/// How long something takes, in milliseconds; `None`: it is not written so, or reaches beyond the last time that there is.
+pub(super) fn duration_ms(text: &str) -> Option<i64> {
+    if units(text).any(|unit| !is_unit(unit)) {
+        return None;
+    }
+    let ms = humantime::parse_duration(&text.trim().to_lowercase()).ok()?.as_millis();
+    i64::try_from(ms).ok().filter(|ms| *ms <= LAST_MS)
+}
+
+fn units(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty())
+}
+
+fn is_unit(unit: &str) -> bool {
+    // Words are known in any case, letters are not.
+    UNITS.contains(&unit) || (unit.len() > 2 && UNITS.contains(&unit.to_lowercase().as_str()))
+}
+
+/// What to say of a duration with a unit that is not taken.
+pub(super) fn unit_error(text: &str, span: Span) -> Option<LangError> {
+    let is_duration = text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    let unit = units(text).find(|unit| !is_unit(unit)).filter(|_| is_duration)?;
+    let error = LangError::new(span, format!("{} is no unit of time here", brief(unit)));
+    Some(error.hint(
+        "ms, s, m (minutes), h, d, w, or in words: '10 minutes'; months and years have no fixed length: '30 days'",
+    ))
 }
 
 /// Reads a key.
@@ -184,7 +231,7 @@ pub(super) fn value(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Resu
     let span = reader.span_of_expression(expression, whole);
     let literal = literal(reader, expression, whole)?.ok_or_else(|| not_a_constant(reader, expression, span))?;
     let bytes = match literal {
-        Literal::Text(text) | Literal::Json(_, text) | Literal::Number(text) => Bytes::from(text),
+        Literal::Text(text) | Literal::Json(text) | Literal::Number(text) => Bytes::from(text),
         Literal::Bytes(bytes) => bytes,
         Literal::Bool(value) => Bytes::from(value.to_string()),
         Literal::Null => {
@@ -210,12 +257,11 @@ pub(super) fn expiry(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Res
     match literal {
         Literal::Null => Ok(Expiry::Never),
         Literal::Now(ms) => Ok(Expiry::AfterMs(ms)),
-        Literal::Text(text) => match (time_ms(&text), duration(&text)) {
+        Literal::Text(text) => match (time_ms(&text), duration_ms(&text)) {
             (Some(ms), _) => Ok(Expiry::AtMs(ms)),
-            (None, Some(wait)) => i64::try_from(wait.as_millis())
-                .map(Expiry::AfterMs)
-                .map_err(|_| LangError::new(span, "that is too long").hint(HINT)),
-            (None, None) => Err(LangError::new(span, "this is neither a time nor a duration").hint(HINT)),
+            (None, Some(ms)) => Ok(Expiry::AfterMs(ms)),
+            (None, None) => Err(unit_error(&text, span)
+                .unwrap_or_else(|| LangError::new(span, "this is neither a time nor a duration").hint(HINT))),
         },
         Literal::Number(_) | Literal::Bool(_) | Literal::Bytes(_) | Literal::Json(..) => {
             Err(LangError::new(span, "this is neither a time nor a duration").hint(HINT))
@@ -229,7 +275,7 @@ fn not_a_constant(reader: &Reader<'_>, expression: &Expr, span: Span) -> LangErr
     {
         return double_quoted(&name.value, span);
     }
-    let error = LangError::new(span, format!("a constant was expected, not {}", reader.text_of(span)));
+    let error = LangError::new(span, format!("a constant was expected, not {}", reader.quoted(span)));
     match expression {
         Expr::Identifier(name) => error.hint(format!("text stands between single quotes: '{}'", name.value)),
         Expr::Subquery(_) => error.hint("there are no queries within queries"),

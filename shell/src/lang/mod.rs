@@ -1,6 +1,6 @@
 //! From text to statements. No IO.
 //!
-//! - [`split_statements`], [`is_complete`], [`open_at_end`]: several statements in one text, and those that go on
+//! - [`split_statements`], [`open_at_end`]: several statements in one text, and those that go on
 //! - [`parse`]: one statement; `sqlparser` reads SQL, [`ast`] says what of it is ours
 //! - [`LangError`]: what is wrong, where, and what to write instead
 //! - [`complete`](complete()): what may come next
@@ -14,6 +14,7 @@ mod error;
 mod expression;
 mod fleet;
 mod literal;
+mod places;
 mod query;
 mod rights;
 mod split;
@@ -21,11 +22,13 @@ mod statement;
 mod tokens;
 mod write;
 
-pub use complete::{Candidate, CandidateKind, Completion, Names, complete, keywords};
-pub(crate) use error::nearest;
-pub use error::{LangError, Span};
+pub(crate) use complete::keywords;
+pub use complete::{Completion, Names, complete};
+pub use error::{LangError, Span, Start};
+pub(crate) use error::{brief, nearest};
 #[cfg(test)]
 pub(crate) use expression::like_pattern;
 pub(crate) use literal::time_ms;
-pub use split::{Open, Piece, is_complete, open_at_end, split_statements};
+pub(crate) use split::Splitter;
+pub use split::{Open, Piece, open_at_end, split_statements};
 pub use statement::parse;

@@ -56,7 +56,7 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select, LangError> {
             "LIMIT" => {
                 reader.advance();
                 select.limit = if reader.accept("ALL") { None } else { Some(whole_number(reader, "LIMIT 10")?) };
-                if matches!(reader.peek().0, Token::Comma) {
+                if matches!(reader.token(), Token::Comma) {
                     return Err(LangError::new(reader.here(), "LIMIT takes one number").hint("LIMIT 10 OFFSET 20"));
                 }
             }
@@ -118,7 +118,7 @@ fn item(reader: &mut Reader<'_>) -> Result<Chosen, LangError> {
         let name = alias.unwrap_or_else(|| usual_name(&what));
         return Ok(Chosen::Row(Item { name, what }));
     }
-    let error = LangError::new(span, format!("{} is said of no row", reader.text_of(span)));
+    let error = LangError::new(span, format!("{} is said of no row", reader.quoted(span)));
     Err(match literal(reader, &expression, span)? {
         Some(_) => error.hint("columns are named without quotes: SELECT key, value ->> 'name' FROM orders"),
         None => error.hint(EXAMPLE),
@@ -150,7 +150,7 @@ fn alias(reader: &mut Reader<'_>) -> Result<Option<String>, LangError> {
         Token::Word(word) if nearest(&word.value, ["FROM"]).is_none() => {
             // `SELECT key k FROM`: a name without AS, if FROM or a comma follows; else FROM is missing here.
             reader.advance();
-            if reader.peek_word().as_deref() == Some("FROM") || matches!(reader.peek().0, Token::Comma) {
+            if reader.peek_word().as_deref() == Some("FROM") || matches!(reader.token(), Token::Comma) {
                 return Ok(Some(word.value));
             }
             let message = format!("expected FROM and the name of a keyspace, found {}", word.value);
@@ -276,7 +276,7 @@ fn order(reader: &mut Reader<'_>) -> Result<bool, LangError> {
     if !descending {
         reader.accept("ASC");
     }
-    if matches!(reader.peek().0, Token::Comma) {
+    if matches!(reader.token(), Token::Comma) {
         return Err(
             LangError::new(reader.here(), "keys are distinct: nothing else can be ordered by").hint("ORDER BY key")
         );

@@ -122,7 +122,7 @@ fn right(reader: &mut Reader<'_>, example: &str) -> Result<(Right, Span), LangEr
             "to write and to delete keys is the right write; a condition is read".to_owned(),
         ),
         _ => {
-            let message = format!("there is no right {}", reader.text_of(span));
+            let message = format!("there is no right {}", reader.quoted(span));
             let hint = match nearest(&word, RIGHTS) {
                 Some(near) => format!("did you mean {}?", near.to_lowercase()),
                 None => "the rights are read, write, admin and fleet".to_owned(),
@@ -146,7 +146,7 @@ fn place(reader: &mut Reader<'_>, example: &str) -> Result<GrantOn, LangError> {
     if !reader.accept("KEYSPACE") {
         return Err(reader.expected("KEYSPACE or ALL KEYSPACES").hint(WHERE));
     }
-    if matches!(reader.peek().0, Token::Number(..)) {
+    if matches!(reader.token(), Token::Number(..)) {
         let span = reader.here();
         let id = whole_number(reader, WHERE)?;
         let id =

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::steps;
+
 /// One statement of a longer text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Piece<'a> {
@@ -27,25 +29,9 @@ pub enum Open {
 /// Cuts a text into its statements. Empty ones are left out; the last one may lack its `;`.
 #[must_use]
 pub fn split_statements(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut scanner = Scanner::new(text);
-    let mut start = None;
-    while let Some(token) = scanner.next() {
-        match token.kind {
-            Kind::Blank => {}
-            Kind::End => {
-                if let Some(start) = start.take() {
-                    pieces.push(piece(text, start..token.range.start, true));
-                }
-            }
-            Kind::Text => {
-                start.get_or_insert(token.range.start);
-            }
-        }
-    }
-    if let Some(start) = start {
-        pieces.push(piece(text, start..text.len(), false));
-    }
+    let mut splitter = Splitter::default();
+    let mut pieces: Vec<_> = std::iter::from_fn(|| splitter.next(text)).map(|range| piece(text, range, true)).collect();
+    pieces.extend(splitter.begun.map(|start| piece(text, start..text.len(), false)));
     pieces
 }
 
@@ -54,28 +40,12 @@ fn piece(text: &str, range: Range<usize>, ended: bool) -> Piece<'_> {
     Piece { text: trimmed, range: range.start..range.start + trimmed.len(), ended }
 }
 
-/// True when nothing more has to be typed: every statement is ended by `;`, or there is none.
+/// What the text ends in the middle of, and where that begins.
 #[must_use]
-pub fn is_complete(text: &str) -> bool {
-    open_at_end(text).is_none() && split_statements(text).last().is_none_or(|last| last.ended)
-}
-
-/// What the text ends in the middle of; for prompts.
-#[must_use]
-pub fn open_at_end(text: &str) -> Option<Open> {
-    let mut scanner = Scanner::new(text);
-    while scanner.next().is_some() {}
-    scanner.open
-}
-
-/// Where what is not closed begins, and what it is.
-pub(super) fn unclosed(text: &str) -> Option<(usize, Open)> {
-    let mut scanner = Scanner::new(text);
-    let mut last = 0;
-    while let Some(token) = scanner.next() {
-        last = token.range.start;
-    }
-    scanner.open.map(|open| (last, open))
+pub fn open_at_end(text: &str) -> Option<(usize, Open)> {
+    let mut splitter = Splitter::default();
+    while splitter.next(text).is_some() {}
+    splitter.open()
 }
 
 /// How long the word or sign at a place is, in bytes; 0 at the end.
@@ -85,81 +55,114 @@ pub(super) fn word_at(text: &str, at: usize) -> usize {
     if word > 0 { word } else { rest.chars().next().map_or(0, char::len_utf8) }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Blank,
-    End,
+/// What the splitter is in the middle of.
+#[derive(Clone, Copy, Default, Debug)]
+enum Inside {
+    #[default]
+    Nothing,
+    /// A comment up to the end of the line.
+    Line,
+    /// Between quotes. A doubled quote stands for itself: it ends one quoted piece and begins the next, which comes to the same.
+    Quoted(char),
+    /// Comments nest, as in SQL: so deep.
+    Comment(usize),
 }
 
-struct Token {
-    kind: Kind,
-    range: Range<usize>,
-}
-
-struct Scanner<'a> {
-    text: &'a str,
+/// Finds the ends of statements in a text that grows: it looks at each byte once. What is added must not begin within `--`, `/*` or `*/`.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Splitter {
+    /// So far it has looked.
     at: usize,
-    open: Option<Open>,
+    /// Where the statement begins that it is in.
+    begun: Option<usize>,
+    inside: Inside,
+    /// Where that begins.
+    inside_from: usize,
 }
 
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, at: 0, open: None }
-    }
-
-    fn next(&mut self) -> Option<Token> {
-        let start = self.at;
-        let rest = &self.text[start..];
-        let first = rest.chars().next()?;
-        let (kind, length) = if first == ';' {
-            (Kind::End, 1)
-        } else if first.is_whitespace() {
-            (Kind::Blank, first.len_utf8())
-        } else if rest.starts_with("--") {
-            (Kind::Blank, rest.find('\n').unwrap_or(rest.len()))
-        } else if rest.starts_with("/*") {
-            (Kind::Blank, self.comment(rest))
-        } else if first == '\'' {
-            (Kind::Text, self.quoted(rest, '\'', Open::Quote))
-        } else if first == '"' {
-            (Kind::Text, self.quoted(rest, '"', Open::Name))
-        } else {
-            (Kind::Text, first.len_utf8())
-        };
-        self.at += length;
-        Some(Token { kind, range: start..self.at })
-    }
-
-    /// A doubled quote stands for itself: it ends one quoted piece and begins the next, which comes to the same.
-    fn quoted(&mut self, rest: &str, quote: char, open: Open) -> usize {
-        if let Some(length) = rest[1..].find(quote) {
-            return length + 2;
-        }
-        self.open = Some(open);
-        rest.len()
-    }
-
-    /// Comments nest, as in SQL.
-    fn comment(&mut self, rest: &str) -> usize {
-        let (mut depth, mut at) = (0_u32, 0);
-        loop {
-            let inner = &rest[at..];
-            let Some(next) = [inner.find("/*"), inner.find("*/")].into_iter().flatten().min() else {
-                self.open = Some(Open::Comment);
-                return rest.len();
-            };
-            depth = if inner[next..].starts_with("/*") { depth + 1 } else { depth - 1 };
-            at += next + 2;
-            if depth == 0 {
-                return at;
+impl Splitter {
+    /// The next statement of the text that a `;` ends, without that; `None`: there is none yet.
+    pub(crate) fn next(&mut self, text: &str) -> Option<Range<usize>> {
+        while let Some(first) = text[self.at..].chars().next() {
+            let start = self.at;
+            let rest = &text[start..];
+            match self.inside {
+                Inside::Nothing if first == ';' => {
+                    self.at += 1;
+                    if let Some(begun) = self.begun.take() {
+                        return Some(begun..start);
+                    }
+                }
+                Inside::Nothing => self.enter(first, rest),
+                Inside::Line => self.leave(rest.find('\n'), rest),
+                Inside::Quoted(quote) => self.leave(rest.find(quote).map(|at| at + 1), rest),
+                Inside::Comment(depth) => match rest.find(['*', '/']) {
+                    None => self.at += rest.len(),
+                    Some(sign) => {
+                        let (step, depth) = match &rest.as_bytes()[sign..] {
+                            [b'/', b'*', ..] => (2, depth + 1),
+                            [b'*', b'/', ..] => (2, depth - 1),
+                            _ => (1, depth),
+                        };
+                        self.at += sign + step;
+                        self.inside = if depth == 0 { Inside::Nothing } else { Inside::Comment(depth) };
+                    }
+                },
             }
+            steps::count(self.at - start);
         }
+        None
+    }
+
+    fn enter(&mut self, first: char, rest: &str) {
+        let (inside, length) = match first {
+            '\'' | '"' => (Inside::Quoted(first), 1),
+            '-' if rest.starts_with("--") => (Inside::Line, 2),
+            '/' if rest.starts_with("/*") => (Inside::Comment(1), 2),
+            _ => (Inside::Nothing, first.len_utf8()),
+        };
+        if !first.is_whitespace() && !matches!(inside, Inside::Line | Inside::Comment(_)) {
+            self.begun.get_or_insert(self.at);
+        }
+        (self.inside, self.inside_from) = (inside, self.at);
+        self.at += length;
+    }
+
+    fn leave(&mut self, end: Option<usize>, rest: &str) {
+        self.at += end.unwrap_or(rest.len());
+        if end.is_some() {
+            self.inside = Inside::Nothing;
+        }
+    }
+
+    /// What it is in the middle of, and where that begins.
+    pub(crate) fn open(&self) -> Option<(usize, Open)> {
+        let open = match self.inside {
+            Inside::Nothing | Inside::Line => return None,
+            Inside::Quoted('"') => Open::Name,
+            Inside::Quoted(_) => Open::Quote,
+            Inside::Comment(_) => Open::Comment,
+        };
+        Some((self.inside_from, open))
+    }
+
+    /// Where the statement or the comment begins that is not at its end; `None`: nothing is.
+    pub(crate) fn unfinished(&self) -> Option<usize> {
+        self.begun.or_else(|| self.open().map(|(from, _)| from))
+    }
+
+    /// The first `bytes` of the text are gone, which hold nothing unfinished.
+    pub(crate) fn forget(&mut self, bytes: usize) {
+        self.at -= bytes;
+        self.begun = self.begun.map(|begun| begun - bytes);
+        self.inside_from = self.inside_from.saturating_sub(bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn texts(text: &str) -> Vec<&str> {
@@ -184,12 +187,33 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_complete_with_its_semicolon() {
-        assert!(is_complete("") && is_complete("a;") && is_complete("a; -- done") && is_complete("a; /* b */ "));
-        assert!(!is_complete("a") && !is_complete("a; b") && !is_complete("a '; ") && !is_complete("a; /* "));
-        assert_eq!(open_at_end("a 'b"), Some(Open::Quote));
-        assert_eq!(open_at_end("a \"b"), Some(Open::Name));
-        assert_eq!(open_at_end("/* /* */"), Some(Open::Comment));
-        assert_eq!(open_at_end("a 'it''s'"), None);
+    fn what_is_open_at_the_end_is_known_with_its_place() {
+        assert_eq!(open_at_end("a 'b"), Some((2, Open::Quote)));
+        assert_eq!(open_at_end("a \"b"), Some((2, Open::Name)));
+        assert_eq!(open_at_end("; /* /* */"), Some((2, Open::Comment)));
+        assert_eq!(open_at_end("a 'it''s' -- 'x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_that_grows_line_by_line_is_split_as_the_whole_is(text in "[ab;'\"\n/*-]{0,40}") {
+            let (mut splitter, mut found, mut so_far) = (Splitter::default(), Vec::new(), String::new());
+            for line in text.split_inclusive('\n') {
+                so_far.push_str(line);
+                found.extend(std::iter::from_fn(|| splitter.next(&so_far)));
+            }
+            let whole: Vec<_> = split_statements(&text).into_iter().filter(|piece| piece.ended).collect();
+            let found: Vec<_> = found.into_iter().map(|range| piece(&text, range, true)).collect();
+            prop_assert_eq!(found, whole);
+            prop_assert_eq!(splitter.open(), open_at_end(&text));
+        }
+    }
+
+    #[test]
+    fn each_byte_is_looked_at_once() {
+        let split = |text: String| drop(split_statements(&text));
+        steps::grows_linearly("semicolons in text", |lines| "SELECT ';';\n".repeat(lines), split);
+        steps::grows_linearly("nested comments", |depth| "/*".repeat(depth) + &"*/".repeat(depth), split);
+        steps::grows_linearly("signs in a comment", |signs| "/* */ /".repeat(signs), split);
     }
 }

@@ -51,7 +51,7 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement, LangError> {
         "GRANT" => rights::grant(reader).map(Statement::ChangeRights),
         "REVOKE" => rights::revoke(reader).map(Statement::ChangeRights),
         _ => {
-            let error = LangError::new(span, format!("no statement begins with {}", reader.text_of(span)));
+            let error = LangError::new(span, format!("no statement begins with {}", reader.quoted(span)));
             Err(match nearest(&word, BEGINNINGS.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean {near}?")),
                 None => error.hint(format!("statements begin with {}", BEGINNINGS.join(", "))),

@@ -1,14 +1,19 @@
 //! Reads the words of one statement, and knows where each of them stands.
 
+use std::borrow::Cow;
+
 use sqlparser::ast::{Expr, Spanned};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::HoldfastDialect;
-use super::error::{LangError, Span};
+use super::error::{LangError, Span, brief};
+use super::places::Places;
+use super::split::{Open, open_at_end, word_at};
+use crate::steps;
 
-/// Operators of one statement: expressions are trees, and deep ones would not fit the stack.
+/// Operators of one expression: it is a tree, and a deep one would not fit the stack.
 const MAX_OPERATORS: usize = 2_000;
 
 static DIALECT: HoldfastDialect = HoldfastDialect;
@@ -16,76 +21,76 @@ static DIALECT: HoldfastDialect = HoldfastDialect;
 /// A statement that is being read, word by word. SQL's expressions are read by `sqlparser`.
 pub(super) struct Reader<'a> {
     text: &'a str,
-    line_starts: Vec<usize>,
+    places: Places<'a>,
     parser: Parser<'a>,
-    /// Where the last word that was read ends.
-    last_end: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Result<Self, LangError> {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let mut reader = Self { text, line_starts, parser: Parser::new(&DIALECT), last_end: 0 };
+        let mut reader = Self { text, places: Places::of(text), parser: Parser::new(&DIALECT) };
         let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location();
-        let tokens = tokens.map_err(|error| reader.not_a_token(&error.message, error.location))?;
+        let mut tokens = tokens.map_err(|error| reader.not_a_token(&error.message, error.location))?;
+        tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
         reader.limit_operators(&tokens)?;
         reader.parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
         Ok(reader)
     }
 
     fn not_a_token(&self, message: &str, location: Location) -> LangError {
-        if let Some(open) = super::split::unclosed(self.text) {
-            let (what, close) = match open.1 {
-                super::split::Open::Quote => ("this text is not closed", "'"),
-                super::split::Open::Name => ("this name is not closed", "\""),
-                super::split::Open::Comment => ("this comment is not closed", "*/"),
-            };
-            let hint = match open.1 {
-                super::split::Open::Quote => {
-                    "end the text with '; a quote within a text is written twice: 'it''s'".to_owned()
-                }
-                _ => format!("end it with {close}"),
-            };
-            let width = if close == "*/" { 2 } else { 1 };
-            return LangError::new(Span::new(open.0, open.0 + width), what).hint(hint);
-        }
-        let at = self.offset(location);
-        LangError::new(Span::new(at, at), format!("this cannot be read: {}", lower_first(message)))
+        let Some((at, open)) = open_at_end(self.text) else {
+            let at = self.places.byte(location);
+            return LangError::new(Span::new(at, at), format!("this cannot be read: {}", lower_first(message)));
+        };
+        let (what, width, hint) = match open {
+            Open::Quote => {
+                let hint = "end the text with '; a quote within a text is written twice: 'it''s'";
+                ("this text is not closed", 1, hint)
+            }
+            Open::Name => ("this name is not closed", 1, "end it with \""),
+            Open::Comment => ("this comment is not closed", 2, "end it with */"),
+        };
+        LangError::new(Span::new(at, at + width), what).hint(hint)
     }
 
+    /// Counts what makes an expression deep. What stands between commas is an expression of its own, within its parentheses.
     fn limit_operators(&self, tokens: &[TokenWithSpan]) -> Result<(), LangError> {
-        let is_operator = |token: &Token| match token {
-            Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::NOT),
-            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Arrow | Token::LongArrow | Token::Eq => true,
-            Token::DoubleColon | Token::StringConcat | Token::Lt | Token::Gt | Token::LBracket | Token::Period => true,
-            _ => false,
-        };
-        match tokens.iter().filter(|token| is_operator(&token.token)).nth(MAX_OPERATORS) {
-            None => Ok(()),
-            Some(token) => {
-                let message = format!("the statement has more than {MAX_OPERATORS} operators");
-                Err(LangError::new(self.span_of(token), message)
-                    .hint("write many keys as a list, key IN ('a', 'b', ...), or cut the statement into several"))
+        let mut operators = 0;
+        // Of each parenthesis that is open: the operators before it, and the most within it so far.
+        let mut open: Vec<(usize, usize)> = Vec::new();
+        for token in tokens {
+            match &token.token {
+                Token::LParen => open.push((operators, operators)),
+                Token::RParen => operators = open.pop().map_or(operators, |(_, most)| most.max(operators)),
+                Token::Comma => match open.last_mut() {
+                    Some((before, most)) => {
+                        *most = operators.max(*most);
+                        operators = *before;
+                    }
+                    None => operators = 0,
+                },
+                other => operators += usize::from(is_operator(other)),
+            }
+            if operators > MAX_OPERATORS {
+                let message = format!("an expression has more than {MAX_OPERATORS} operators");
+                return Err(LangError::new(self.span_of(token), message)
+                    .hint("write many keys as a list, key IN ('a', 'b', ...), or cut the statement into several"));
             }
         }
+        Ok(())
     }
 
     // ---- places
 
-    fn offset(&self, location: Location) -> usize {
-        let line = usize::try_from(location.line.max(1) - 1).unwrap_or(usize::MAX);
-        let Some(start) = self.line_starts.get(line) else { return self.text.len() };
-        let column = usize::try_from(location.column.max(1) - 1).unwrap_or(usize::MAX);
-        let rest = &self.text[*start..];
-        start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
-    }
-
     fn span_of(&self, token: &TokenWithSpan) -> Span {
         if token.token == Token::EOF {
-            let end = self.text.trim_end().trim_end_matches(';').trim_end().len();
-            return Span::new(end, end);
+            return Span::new(self.end(), self.end());
         }
-        Span::new(self.offset(token.span.start), self.offset(token.span.end))
+        Span::new(self.places.byte(token.span.start), self.places.byte(token.span.end))
+    }
+
+    /// Where the last word ends.
+    fn end(&self) -> usize {
+        self.text.trim_end().trim_end_matches(';').trim_end().len()
     }
 
     /// Where an expression stands; `whole` where `sqlparser` does not say.
@@ -94,8 +99,15 @@ impl<'a> Reader<'a> {
         if span.start.line == 0 || span.end.line == 0 {
             return whole;
         }
-        let span = Span::new(self.offset(span.start), self.offset(span.end));
+        let span = Span::new(self.places.byte(span.start), self.places.byte(span.end));
+        // What sqlparser goes through to tell it.
+        steps::count(span.end - span.start);
         if span.start < whole.start || span.end > whole.end { whole } else { span }
+    }
+
+    /// The text of a place, as much of it as a sentence takes.
+    pub(super) fn quoted(&self, span: Span) -> Cow<'a, str> {
+        brief(&self.text[span.start..span.end])
     }
 
     /// The text of a place.
@@ -105,29 +117,31 @@ impl<'a> Reader<'a> {
 
     // ---- words
 
+    /// The next token.
+    pub(super) fn token(&self) -> &Token {
+        &self.parser.peek_token_ref().token
+    }
+
     /// The next token and its place.
     pub(super) fn peek(&self) -> (Token, Span) {
-        let token = self.parser.peek_token();
-        let span = self.span_of(&token);
-        (token.token, span)
+        (self.token().clone(), self.here())
     }
 
     /// Where the next token stands.
     pub(super) fn here(&self) -> Span {
-        self.peek().1
+        self.span_of(self.parser.peek_token_ref())
     }
 
     /// Goes on to the token behind the next one.
     pub(super) fn advance(&mut self) -> (Token, Span) {
-        let token = self.parser.next_token();
-        let span = self.span_of(&token);
-        self.last_end = span.end;
-        (token.token, span)
+        let next = self.peek();
+        self.parser.advance_token();
+        next
     }
 
     /// The next word in capitals, if there is one that is not quoted.
     pub(super) fn peek_word(&self) -> Option<String> {
-        match self.peek().0 {
+        match self.token() {
             Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_uppercase()),
             _ => None,
         }
@@ -137,16 +151,16 @@ impl<'a> Reader<'a> {
     pub(super) fn accept(&mut self, word: &str) -> bool {
         let is_it = self.peek_word().as_deref() == Some(word);
         if is_it {
-            self.advance();
+            self.parser.advance_token();
         }
         is_it
     }
 
     /// Takes the next token if it is this one.
     pub(super) fn accept_token(&mut self, wanted: &Token) -> bool {
-        let is_it = self.peek().0 == *wanted;
+        let is_it = self.token() == wanted;
         if is_it {
-            self.advance();
+            self.parser.advance_token();
         }
         is_it
     }
@@ -176,18 +190,18 @@ impl<'a> Reader<'a> {
 
     /// The next token for a sentence.
     pub(super) fn found(&self) -> String {
-        match self.peek().0 {
+        match self.token() {
             Token::EOF | Token::SemiColon => "the end of the statement".into(),
-            Token::Word(word) => word.to_string(),
+            Token::Word(word) => brief(&word.to_string()).into_owned(),
             Token::SingleQuotedString(_) => "a text".into(),
             Token::HexStringLiteral(_) => "bytes".into(),
-            token => format!("\"{token}\""),
+            token => format!("\"{}\"", brief(&token.to_string())),
         }
     }
 
     /// True at the end of the statement.
     pub(super) fn at_end(&self) -> bool {
-        matches!(self.peek().0, Token::EOF | Token::SemiColon)
+        matches!(self.token(), Token::EOF | Token::SemiColon)
     }
 
     // ---- expressions
@@ -200,21 +214,11 @@ impl<'a> Reader<'a> {
         ];
         let start = self.here();
         let is_clause = self.peek_word().is_some_and(|word| CLAUSES.contains(&word.as_str()));
-        if self.at_end() || is_clause || matches!(self.peek().0, Token::Comma | Token::RParen) {
+        if self.at_end() || is_clause || matches!(self.token(), Token::Comma | Token::RParen) {
             return Err(self.expected("an expression").hint(example));
         }
         let expression = self.parser.parse_expr().map_err(|error| self.not_an_expression(error, start, example))?;
-        let end = self.end_before_next();
-        Ok((expression, Span::new(start.start, end)))
-    }
-
-    /// Where the text before the next token ends, without blanks.
-    fn end_before_next(&mut self) -> usize {
-        self.parser.prev_token();
-        let token = self.parser.next_token();
-        let end = self.span_of(&token).end;
-        self.last_end = end;
-        end
+        Ok((expression, start.to(self.span_of(self.parser.get_current_token()))))
     }
 
     fn not_an_expression(&self, error: ParserError, start: Span, example: &str) -> LangError {
@@ -227,11 +231,10 @@ impl<'a> Reader<'a> {
         };
         let (message, at) = message.rsplit_once(" at Line: ").unwrap_or((&message, ""));
         let place = at.split_once(", Column: ").and_then(|(line, column)| {
-            Some(self.offset(Location { line: line.parse().ok()?, column: column.trim().parse().ok()? }))
+            Some(self.places.byte(Location { line: line.parse().ok()?, column: column.trim().parse().ok()? }))
         });
-        let end = self.text.trim_end().trim_end_matches(';').trim_end().len();
-        let at = place.unwrap_or(end).min(end);
-        let width = super::split::word_at(self.text, at);
+        let at = place.unwrap_or(self.end()).min(self.end());
+        let width = word_at(self.text, at);
         let message =
             message.replace("found: EOF", "found: the end of the statement").replace("Expected: ", "expected ");
         let message = message.replace(", found: ", ", found ");
@@ -245,7 +248,93 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whatever `sqlparser` takes for an operator, and nothing that a list of constants has but signs and sums of times.
+fn is_operator(token: &Token) -> bool {
+    use Keyword as K;
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            K::AND
+                | K::AT
+                | K::BETWEEN
+                | K::COLLATE
+                | K::DIV
+                | K::GLOB
+                | K::ILIKE
+                | K::IN
+                | K::IS
+                | K::LIKE
+                | K::MATCH
+                | K::MEMBER
+                | K::NOT
+                | K::NOTNULL
+                | K::OPERATOR
+                | K::OR
+                | K::OVERLAPS
+                | K::REGEXP
+                | K::RLIKE
+                | K::SIMILAR
+                | K::STARTS
+                | K::XOR
+        ),
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::HexStringLiteral(_) => false,
+        Token::SemiColon | Token::EOF => false,
+        _ => true,
+    }
+}
+
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use crate::steps;
+
+    fn repeated(before: &str, part: &str, between: &str, times: usize) -> String {
+        format!("{before}{}", vec![part; times].join(between))
+    }
+
+    #[test]
+    fn deep_expressions_are_refused_and_long_lists_are_not() {
+        let keys = "SELECT * FROM default WHERE key ";
+        for deep in [
+            repeated(&format!("{keys}= 'a' OR "), "key = 'a'", " OR ", 1_100),
+            repeated(keys, "STARTS WITH 'a'", " ", 2_100),
+            repeated(keys, "IS NULL", " ", 2_100),
+            repeated(&format!("{keys}IN (1 + "), "(1 + 1, 2)", " + ", 1_100),
+        ] {
+            assert!(parse(&deep).unwrap_err().message.ends_with("more than 2000 operators"), "{}", &deep[..60]);
+        }
+        let rows: Vec<String> = (0..5_000).map(|row| format!("('{row}', -{row}, NOW() + INTERVAL '1h')")).collect();
+        assert!(parse(&format!("UPSERT INTO default VALUES {}", rows.join(", "))).is_ok());
+        assert!(parse(&(repeated(&format!("{keys}= 'a' OR "), "key = 'a'", " OR ", 900))).is_ok());
+    }
+
+    #[test]
+    fn a_statement_is_read_in_steps_that_grow_with_its_length() {
+        let list = |of: fn(usize) -> String| move |items| (0..items).map(of).collect::<Vec<_>>().join(", ");
+        let read = |text: String| drop(parse(&text).unwrap());
+        let rows = list(|row| format!("('k{row}', 'ë')"));
+        steps::grows_linearly("rows", |size| format!("UPSERT INTO default VALUES {}", rows(size)), read);
+        let keys = list(|key| format!("'{key}'"));
+        let select = |size| format!("SELECT * FROM default WHERE key IN ({})", keys(size));
+        steps::grows_linearly("keys", select, read);
+        let fields = list(|name| format!("value ->> '{name}'"));
+        steps::grows_linearly("columns", |size| format!("SELECT {} FROM default", fields(size)), read);
+        let chain = |size: usize| {
+            repeated("SELECT value", " -> 'a'", "", size / 4) + &repeated("", " ", "", size) + "FROM default"
+        };
+        steps::grows_linearly("a path", chain, read);
+    }
+
+    #[test]
+    fn an_error_takes_steps_that_grow_with_the_statement() {
+        let rows = |size: usize| format!("UPSERT INTO default VALUES {}('a', b)", "('a', 'b'), ".repeat(size));
+        let refused = |text: String| drop(parse(&text).unwrap_err().render(&text));
+        steps::grows_linearly("an error in a long line", rows, refused);
+        steps::grows_linearly("a text that is not closed", |size| "'it''s ".repeat(size * 2 + 1), refused);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use sqlparser::tokenizer::Token;
 
-use super::ast::{Delete, Expiry, Insert, NewRow, NewValue, Scalar, Update};
+use super::ast::{Delete, Expiry, Insert, NewRow, Scalar, Update};
 use super::error::{LangError, Span};
 use super::expression::column;
 use super::query::{left_over, required_condition};
@@ -20,7 +20,7 @@ pub(super) fn insert(reader: &mut Reader<'_>, upsert: bool) -> Result<Insert, La
     let example = if upsert { "UPSERT INTO orders (key, value) VALUES ('a', 'one')" } else { INSERT_EXAMPLE };
     reader.expect("INTO", example)?;
     let into = name(reader, "keyspace", example)?;
-    let columns = if matches!(reader.peek().0, Token::LParen) { Some(columns(reader)?) } else { None };
+    let columns = if matches!(reader.token(), Token::LParen) { Some(columns(reader)?) } else { None };
     if matches!(reader.peek_word().as_deref(), Some("SELECT" | "TABLE" | "WITH")) {
         return Err(LangError::new(reader.here(), "rows are given as VALUES, there is no INSERT ... SELECT")
             .hint(INSERT_EXAMPLE));
@@ -47,7 +47,7 @@ pub(super) fn insert(reader: &mut Reader<'_>, upsert: bool) -> Result<Insert, La
         }
     }
     if !reader.at_end() {
-        if matches!(reader.peek().0, Token::LParen) {
+        if matches!(reader.token(), Token::LParen) {
             return Err(LangError::new(reader.here(), "expected a comma between two rows").hint(INSERT_EXAMPLE));
         }
         return Err(left_over(reader));
@@ -127,7 +127,7 @@ pub(super) fn update(reader: &mut Reader<'_>) -> Result<Update, LangError> {
         reader.expect_token(&Token::Eq, UPDATE_EXAMPLE)?;
         let (expression, whole) = reader.expression(UPDATE_EXAMPLE)?;
         let is_twice = match target {
-            Scalar::Value => value.replace(NewValue::Literal(literal::value(reader, &expression, whole)?)).is_some(),
+            Scalar::Value => value.replace(literal::value(reader, &expression, whole)?).is_some(),
             _ => expires.replace(literal::expiry(reader, &expression, whole)?).is_some(),
         };
         if is_twice {
@@ -145,7 +145,7 @@ fn target(reader: &mut Reader<'_>) -> Result<(Scalar, Span), LangError> {
     let (token, span) = reader.peek();
     let Token::Word(word) = token else { return Err(reader.expected("value or expires").hint(UPDATE_EXAMPLE)) };
     reader.advance();
-    if matches!(reader.peek().0, Token::Arrow | Token::LongArrow) {
+    if matches!(reader.token(), Token::Arrow | Token::LongArrow) {
         return Err(LangError::new(reader.here(), "a value is set as a whole, not field by field").hint(UPDATE_EXAMPLE));
     }
     match column(&sqlparser::ast::Ident::new(word.value), span)? {

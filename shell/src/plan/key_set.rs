@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use holdfast_types::{Key, KeyRange, KeyspaceId};
 
+use crate::steps;
+
 /// Keys from `start` to before `end`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interval {
@@ -83,13 +85,6 @@ fn later(left: Option<Bytes>, right: Option<Bytes>) -> Option<Bytes> {
     }
 }
 
-fn earlier(left: Option<&Bytes>, right: Option<&Bytes>) -> Option<Bytes> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.min(right).clone()),
-        (left, right) => left.or(right).cloned(),
-    }
-}
-
 /// A step of reading a set of keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -117,6 +112,7 @@ impl KeySet {
     /// The keys of any of these.
     #[must_use]
     pub fn from_intervals(mut intervals: Vec<Interval>) -> Self {
+        steps::count(intervals.len());
         intervals.retain(|interval| !interval.is_empty());
         intervals.sort_by(|left, right| left.start.cmp(&right.start));
         let mut merged: Vec<Interval> = Vec::with_capacity(intervals.len());
@@ -129,13 +125,7 @@ impl KeySet {
         Self { intervals: merged }
     }
 
-    /// The intervals.
-    #[must_use]
-    pub fn intervals(&self) -> &[Interval] {
-        &self.intervals
-    }
-
-    /// The same, taken out.
+    /// The intervals, in order.
     #[must_use]
     pub fn into_intervals(self) -> Vec<Interval> {
         self.intervals
@@ -160,28 +150,10 @@ impl KeySet {
         behind > 0 && self.intervals[behind - 1].contains(key)
     }
 
-    /// The keys of both.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
-        let (mut left, mut right) = (self.intervals.iter().peekable(), other.intervals.iter().peekable());
-        let mut out = Vec::new();
-        while let (Some(one), Some(two)) = (left.peek(), right.peek()) {
-            let start = one.start.clone().max(two.start.clone());
-            let end = earlier(one.end.as_ref(), two.end.as_ref());
-            let left_ends_first = end == one.end;
-            out.push(Interval { start, end });
-            if left_ends_first {
-                left.next();
-            } else {
-                right.next();
-            }
-        }
-        Self::from_intervals(out)
-    }
-
     /// The keys that are not in it.
     #[must_use]
     pub fn complement(&self) -> Self {
+        steps::count(self.intervals.len());
         let mut out = Vec::with_capacity(self.intervals.len() + 1);
         let mut start = Some(Bytes::new());
         for interval in &self.intervals {

@@ -4,7 +4,9 @@
 //! - [`KeySet`]: intervals of keys
 //! - [`RowView`]: one row, and what a condition says of it
 
+mod json;
 mod key_set;
+mod number;
 mod row;
 
 use bytes::Bytes;
@@ -71,15 +73,15 @@ fn bound(filter: &Filter, negated: bool) -> (KeySet, bool) {
         Filter::Constant(Some(value)) if *value != negated => (KeySet::all(), true),
         Filter::Constant(_) => (KeySet::default(), true),
         Filter::Not(inner) => bound(inner, !negated),
-        Filter::And(parts) if !negated => all_of(parts, negated),
-        Filter::Or(parts) if negated => all_of(parts, negated),
-        Filter::And(parts) | Filter::Or(parts) => one_of(parts, negated),
+        // All of them hold where the opposite of none does.
+        Filter::And(parts) => joined(parts, negated, !negated),
+        Filter::Or(parts) => joined(parts, negated, negated),
         Filter::Compare { scalar: Scalar::Key, comparison, literal } => {
             let Some(key) = operand(literal) else { return (KeySet::all(), false) };
             (opposite(compared(*comparison, key), negated), true)
         }
         Filter::In { scalar: Scalar::Key, list } => {
-            let points = list.iter().map(|item| operand(item).map(Interval::point));
+            let points = list.items().iter().map(|item| operand(item).map(Interval::point));
             let Some(points) = points.collect::<Option<Vec<_>>>() else { return (KeySet::all(), false) };
             (opposite(KeySet::from_intervals(points), negated), true)
         }
@@ -98,22 +100,16 @@ fn bound(filter: &Filter, negated: bool) -> (KeySet, bool) {
     }
 }
 
-fn all_of(parts: &[Filter], negated: bool) -> (KeySet, bool) {
-    parts.iter().fold((KeySet::all(), true), |(keys, exact), part| {
-        let (part_keys, part_exact) = bound(part, negated);
-        (keys.intersection(&part_keys), exact && part_exact)
-    })
-}
-
-fn one_of(parts: &[Filter], negated: bool) -> (KeySet, bool) {
+/// The keys of any of the parts; `of_all`: those that are in the keys of each.
+fn joined(parts: &[Filter], negated: bool, of_all: bool) -> (KeySet, bool) {
     let mut intervals = Vec::new();
     let mut exact = true;
     for part in parts {
-        let (part_keys, part_exact) = bound(part, negated);
+        let (keys, part_exact) = bound(part, negated);
         exact &= part_exact;
-        intervals.extend(part_keys.into_intervals());
+        intervals.extend(opposite(keys, of_all).into_intervals());
     }
-    (KeySet::from_intervals(intervals), exact)
+    (opposite(KeySet::from_intervals(intervals), of_all), exact)
 }
 
 fn opposite(keys: KeySet, negated: bool) -> KeySet {
@@ -154,15 +150,141 @@ fn like(pattern: &Pattern) -> (KeySet, bool) {
     }
 }
 
-/// A pattern on keys that begins with a wildcard, if the condition has one: it reads everything.
+/// True when a condition looks at values.
 #[must_use]
-pub fn open_pattern(filter: &Filter) -> bool {
+pub(crate) fn reads_values(filter: &Filter) -> bool {
     match filter {
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().any(open_pattern),
-        Filter::Not(inner) => open_pattern(inner),
-        Filter::Like { scalar: Scalar::Key, pattern } => {
-            pattern.parts.len() > 1 && !matches!(pattern.parts.first(), Some(PatternPart::Bytes(_)))
+        Filter::Constant(_) => false,
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().any(reads_values),
+        Filter::Not(inner) => reads_values(inner),
+        Filter::Compare { scalar, .. }
+        | Filter::In { scalar, .. }
+        | Filter::Like { scalar, .. }
+        | Filter::IsNull(scalar) => is_of_value(scalar),
+    }
+}
+
+/// True when it is the value, or a part of it.
+#[must_use]
+pub(crate) fn is_of_value(scalar: &Scalar) -> bool {
+    matches!(scalar, Scalar::Value | Scalar::Field { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use holdfast_types::{Key, KeyspaceId, Timestamp, VersionedValue};
+
+    use super::*;
+    use crate::backend::StoredRow;
+    use crate::lang::ast::{List, Statement};
+    use crate::lang::parse;
+    use crate::steps;
+
+    fn in_list(scalar: Scalar, items: usize) -> Filter {
+        Filter::In { scalar, list: List::new((0..items).map(|item| Literal::Text(format!("{item:09}"))).collect()) }
+    }
+
+    fn rows(count: usize) -> Vec<StoredRow> {
+        let row = |row: usize| StoredRow {
+            key: Key::bound(KeyspaceId::DEFAULT, format!("{row:09}").as_bytes()),
+            value: VersionedValue {
+                value: Bytes::from(format!(r#"{{"n": "{row:09}"}}"#)),
+                timestamp: Timestamp::ZERO,
+                expires_at: None,
+            },
+        };
+        (0..count).map(row).collect()
+    }
+
+    #[test]
+    fn a_plan_takes_steps_that_grow_with_its_condition() {
+        let plan = |filter: Filter| drop(KeyPlan::of(Some(&filter)));
+        steps::grows_linearly("a list", |items| in_list(Scalar::Key, items), plan);
+        let unlike = |item: usize| Filter::Compare {
+            scalar: Scalar::Key,
+            comparison: Comparison::NotEqual,
+            literal: Literal::Text(format!("{item:09}")),
+        };
+        steps::grows_linearly("many that are not", |parts| Filter::And((0..parts).map(unlike).collect()), plan);
+        steps::grows_linearly(
+            "none of many",
+            |parts| {
+                let parts = (0..parts).map(|part| Filter::Not(Box::new(unlike(part))));
+                Filter::Not(Box::new(Filter::Or(parts.collect())))
+            },
+            plan,
+        );
+    }
+
+    #[test]
+    fn rows_are_looked_for_in_a_list_in_steps_that_grow_with_their_number() {
+        let field = Scalar::Field { path: vec![crate::lang::ast::Step::Field("n".into())], as_text: true };
+        for scalar in [Scalar::Key, field] {
+            let input = |size| (rows(size), in_list(scalar.clone(), size));
+            steps::grows_linearly("rows and a list", input, |(rows, filter)| {
+                assert!(rows.iter().all(|row| RowView::new(row, Timestamp::ZERO).fulfils(&filter) == Some(true)));
+                let absent = StoredRow { key: Key::bound(KeyspaceId::DEFAULT, b"x"), ..rows[0].clone() };
+                let is_there = RowView::new(&absent, Timestamp::ZERO).fulfils(&filter);
+                assert_eq!(is_there, Some(scalar != Scalar::Key));
+            });
         }
-        _ => false,
+    }
+
+    #[test]
+    fn a_value_is_taken_apart_once_however_many_of_its_fields_are_looked_at() {
+        let value = |fields| {
+            let fields: Vec<String> = (0..fields).map(|field| format!(r#""n{field:09}":{field}"#)).collect();
+            StoredRow {
+                value: VersionedValue { value: format!("{{{}}}", fields.join(",")).into(), ..rows(1)[0].value.clone() },
+                ..rows(1)[0].clone()
+            }
+        };
+        steps::grows_linearly(
+            "fields of a value",
+            |size| (value(size), size),
+            |(row, size)| {
+                let view = RowView::new(&row, Timestamp::ZERO);
+                for field in 0..size {
+                    let path = vec![crate::lang::ast::Step::Field(format!("n{field:09}"))];
+                    let shown = view.value(&Scalar::Field { path, as_text: true }).to_string();
+                    assert_eq!(shown, field.to_string());
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn a_list_holds_what_is_equal_to_one_of_its_items() {
+        let row = StoredRow {
+            value: VersionedValue {
+                value: Bytes::from_static(br#"{"text": "41", "number": 41.0, "null": null}"#),
+                timestamp: Timestamp::from_ms(1_795_377_600_000),
+                expires_at: None,
+            },
+            key: Key::bound(KeyspaceId::DEFAULT, b"k"),
+        };
+        for (condition, wanted) in [
+            ("key IN ('a', x'6b')", Some(true)),
+            ("key IN ('a', 'b')", Some(false)),
+            ("value ->> 'text' IN (7, '41')", Some(true)),
+            ("value ->> 'text' IN ('7', 41)", Some(true)),
+            ("value ->> 'text' IN (x'3431')", Some(true)),
+            ("value ->> 'number' IN ('41')", Some(false)),
+            ("value ->> 'number' IN ('a', 'b', 41)", Some(true)),
+            ("value -> 'text' IN ('41')", Some(true)),
+            ("value -> 'number' IN ('41.0')", Some(false)),
+            ("value -> 'number' IN ('a', JSON '4.1e1')", Some(true)),
+            ("value ->> 'null' IN ('a')", None),
+            ("value ->> 'absent' IN ('a', 1)", None),
+            ("version IN ('2026-11-22', '2026-11-22T20:00:00Z')", Some(true)),
+            ("expires IN ('2026-11-22', '2026-11-22T20:00:00Z')", None),
+        ] {
+            let Ok(Statement::Select(select)) = parse(&format!("SELECT * FROM default WHERE {condition}")) else {
+                panic!("{condition} is not understood")
+            };
+            let view = RowView::new(&row, Timestamp::ZERO);
+            assert_eq!(view.fulfils(&select.filter.unwrap()), wanted, "{condition}");
+        }
     }
 }

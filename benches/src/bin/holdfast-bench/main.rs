@@ -2,7 +2,9 @@
 
 mod compare;
 mod cuts;
+mod import;
 mod run;
+mod scripts;
 
 use std::process::ExitCode;
 
@@ -27,7 +29,9 @@ Examples:
   holdfast-bench run --at 127.0.0.1:7001 --work get
   holdfast-bench run --tls --work put
   holdfast-bench compare --peer etcd --short --tls
-  holdfast-bench cuts --only 'store port' --only flapping --seconds 5";
+  holdfast-bench scripts --rows 10000
+  holdfast-bench cuts --only 'store port' --only flapping --seconds 5
+  holdfast-bench import --rows 1000000";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -35,8 +39,12 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Measure the same works on Holdfast, on another store and on the floor, in turns
     Compare(compare::CompareArguments),
+    /// Measure how long the shell takes for long scripts, and how that grows with their length
+    Scripts(scripts::ScriptsArguments),
     /// Measure how long clients wait while links between sites, in network namespaces, are cut: a table (needs root)
     Cuts(cuts::CutsArguments),
+    /// Measure how fast a file of rows is loaded, beside single puts and beside COPY into PostgreSQL
+    Import(import::ImportArguments),
 }
 
 #[tokio::main]
@@ -46,7 +54,9 @@ async fn main() -> ExitCode {
         match arguments.command {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Compare(arguments) => compare::run(&arguments).await,
+            Command::Scripts(arguments) => scripts::run(&arguments).await,
             Command::Cuts(arguments) => cuts::run(&arguments).await,
+            Command::Import(arguments) => import::run(&arguments).await,
         }
     };
     // What is dropped when this ends stops the processes and removes their data.

@@ -1,33 +1,33 @@
 //! The forms that results are written in, row by row.
 //!
 //! - [`table`]: for people
-//! - [`separated`]: csv and tsv
 //! - [`json`]: one array, or one object a line
+//! - csv and tsv are written by `holdfast-rows`, which reads them too
 
 mod json;
-mod separated;
 mod table;
 pub(super) mod values;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 
+use holdfast_rows::write::RowWriter;
+use holdfast_rows::{Dialect, Format as FileFormat};
+
 use self::json::Json;
-use self::separated::Separated;
 use self::table::Table;
-use crate::{Column, Value};
+use crate::Value;
 
 /// How results are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// Lined up for people; wide cells are cut. The default on a terminal.
     Table,
-    /// RFC 4180, with a heading; lines end with a line feed. Null is empty, an empty text is `""`.
+    /// RFC 4180, with a heading; lines end with a line feed. Null is empty, an empty text is `""`. Bytes that are no text are `base64:...`.
     Csv,
     /// Separated by tabs, with a heading; one line a row. Tab, line feed, carriage return and backslash are written `\t`, `\n`, `\r`
-    /// and `\\`; null is `\N`. The default where results do not go to a terminal.
+    /// and `\\`; null is `\N`, bytes are as in csv. The default where results do not go to a terminal.
     Tsv,
     /// One array of objects.
     Json,
@@ -86,29 +86,6 @@ pub(super) struct Layout {
     pub(super) cell: Option<usize>,
 }
 
-/// The head of a column.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Heading {
-    pub(super) name: String,
-    /// Numbers stand right.
-    pub(super) is_number: bool,
-}
-
-/// One value of a table.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Cell {
-    pub(super) text: String,
-}
-
-impl Cell {
-    fn made_visible(mut self) -> Self {
-        if let Cow::Owned(shown) = holdfast_output::visible(&self.text) {
-            self.text = shown;
-        }
-        self
-    }
-}
-
 /// A result that is being written.
 pub(super) struct Writer {
     form: Form,
@@ -117,23 +94,27 @@ pub(super) struct Writer {
 
 enum Form {
     Table(Table),
-    Separated(Separated),
+    /// What it has written is taken from it row by row.
+    Separated(RowWriter<Vec<u8>>),
     Json(Json),
 }
 
 impl Writer {
     /// Begins a result; machine formats write their heading at once.
-    pub(super) fn begin(format: Format, columns: &[Column], layout: Layout, out: &mut dyn Write) -> io::Result<Self> {
-        let names = || columns.iter().map(values::name).collect::<Vec<_>>();
+    pub(super) fn begin(format: Format, names: &[String], layout: Layout, out: &mut dyn Write) -> io::Result<Self> {
         let form = match format {
-            Format::Table => {
-                let headings: Vec<_> = columns.iter().map(values::heading).collect();
-                Form::Table(Table::new(&headings, layout))
+            Format::Table => Form::Table(Table::new(names, layout)),
+            Format::Csv | Format::Tsv => {
+                let (format, dialect) = match format {
+                    Format::Csv => (FileFormat::Csv, Dialect { null: Some(Vec::new()), ..Dialect::csv() }),
+                    _ => (FileFormat::Tsv, Dialect::tsv()),
+                };
+                let mut separated = RowWriter::new(Vec::new(), format, &dialect, names)?;
+                take(&mut separated, out)?;
+                Form::Separated(separated)
             }
-            Format::Csv => Form::Separated(Separated::csv(&names(), out)?),
-            Format::Tsv => Form::Separated(Separated::tsv(&names(), out)?),
-            Format::Json => Form::Json(Json::array(names(), out)?),
-            Format::JsonLines => Form::Json(Json::lines(names())),
+            Format::Json => Form::Json(Json::array(names.to_vec(), out)?),
+            Format::JsonLines => Form::Json(Json::lines(names.to_vec())),
         };
         Ok(Self { form, rows: 0 })
     }
@@ -142,8 +123,12 @@ impl Writer {
     pub(super) fn row(&mut self, row: &[Value], out: &mut dyn Write) -> io::Result<()> {
         self.rows += 1;
         match &mut self.form {
-            Form::Table(table) => table.row(row.iter().map(values::cell).collect(), out),
-            Form::Separated(separated) => separated.row(&row.iter().map(values::field).collect::<Vec<_>>(), out),
+            Form::Table(table) => table.row(row, out),
+            Form::Separated(separated) => {
+                let fields: Vec<_> = row.iter().map(values::field).collect();
+                separated.row(&fields.iter().map(Option::as_deref).collect::<Vec<_>>())?;
+                take(separated, out)
+            }
             Form::Json(json) => json.row(row.iter().map(values::json), out),
         }
     }
@@ -171,8 +156,20 @@ impl Writer {
     }
 }
 
+fn take(separated: &mut RowWriter<Vec<u8>>, out: &mut dyn Write) -> io::Result<()> {
+    let written = separated.out_mut();
+    out.write_all(written)?;
+    written.clear();
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use holdfast_rows::write::decode_cell;
+    use holdfast_rows::{Content, Encoding, Records, Source};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -187,5 +184,82 @@ mod tests {
     #[test]
     fn people_get_tables_and_programs_get_lines() {
         assert_eq!((Format::usual(true), Format::usual(false)), (Format::Table, Format::Tsv));
+    }
+
+    fn written(format: Format, rows: &[[Value; 2]]) -> Vec<u8> {
+        let columns = ["key", "value"].map(str::to_owned);
+        let (mut out, layout) = (Vec::new(), Layout { screen: None, cell: None });
+        let mut writer = Writer::begin(format, &columns, layout, &mut out).unwrap();
+        rows.iter().for_each(|row| writer.row(row, &mut out).unwrap());
+        writer.finish(&mut out).unwrap();
+        out
+    }
+
+    /// Reads what was written as `import` does.
+    fn read(format: FileFormat, dialect: &Dialect, written: Vec<u8>) -> Vec<Vec<Option<Bytes>>> {
+        let source = Source::from_reader("written", io::Cursor::new(written), None, Encoding::default()).unwrap();
+        let cells = |content| match content {
+            Content::Cells(cells) => cells,
+            Content::Object(_) => panic!("cells were written"),
+        };
+        let decoded = |cell: Bytes| Bytes::from(decode_cell(&cell).unwrap().into_owned());
+        Records::new(source, format, dialect)
+            .unwrap()
+            .map(|record| cells(record.content.unwrap()).into_iter().map(|cell| cell.map(decoded)).collect())
+            .collect()
+    }
+
+    fn cell() -> impl Strategy<Value = Option<Vec<u8>>> {
+        let nasty = prop::sample::select(vec![
+            "\\N",
+            "\\",
+            "\\\\",
+            "\\t",
+            "\t",
+            "\n",
+            "\r\n",
+            "\r",
+            "\"",
+            "\"\"",
+            ",",
+            "",
+            " ",
+            "base64:",
+            "base64:AP8=",
+            "NULL",
+            "x'00ff'",
+            "\u{feff}",
+            "\u{1b}[2J",
+            "\u{2028}",
+            "ë",
+        ]);
+        let nasty = prop::collection::vec(nasty, 0..4).prop_map(|parts| parts.concat().into_bytes());
+        prop::option::of(prop_oneof![nasty, prop::collection::vec(any::<u8>(), 0..8)])
+    }
+
+    proptest! {
+        #[test]
+        fn csv_and_tsv_are_read_back_to_the_same_bytes(rows in prop::collection::vec((cell(), cell()), 0..5)) {
+            let value = |cell: &Option<Vec<u8>>| match cell {
+                Some(bytes) => Value::from_bytes(&Bytes::copy_from_slice(bytes)),
+                None => Value::Null,
+            };
+            let values: Vec<_> = rows.iter().map(|(key, other)| [value(key), value(other)]).collect();
+            let wanted: Vec<Vec<Option<Bytes>>> =
+                rows.into_iter().map(|(key, other)| vec![key.map(Bytes::from), other.map(Bytes::from)]).collect();
+            let csv = Dialect { null: Some(Vec::new()), ..Dialect::csv() };
+            prop_assert_eq!(&read(FileFormat::Csv, &csv, written(Format::Csv, &values)), &wanted);
+            prop_assert_eq!(&read(FileFormat::Tsv, &Dialect::tsv(), written(Format::Tsv, &values)), &wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_and_what_is_null_are_written_as_the_page_says() {
+        let rows = [
+            [Value::Text("a,b\t".into()), Value::Null],
+            [Value::Text(String::new()), Value::Bytes(Bytes::from_static(&[0, 255]))],
+        ];
+        assert_eq!(written(Format::Csv, &rows), b"key,value\n\"a,b\t\",\n\"\",base64:AP8=\n");
+        assert_eq!(written(Format::Tsv, &rows), b"key\tvalue\na,b\\t\t\\N\n\tbase64:AP8=\n");
     }
 }

@@ -4,8 +4,10 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Cell, Heading, Layout};
-use crate::face::text;
+use holdfast_output::visible;
+
+use super::Layout;
+use crate::{Value, text};
 
 /// Rows that decide the first widths. A few screens: enough for steady columns, little to hold.
 const FIRST_ROWS: usize = 200;
@@ -22,7 +24,7 @@ const GAP: &str = " | ";
 pub(super) struct Table {
     columns: Vec<Column>,
     /// Rows that wait for the widths; `None`: the heading is written.
-    waiting: Option<Vec<Vec<Cell>>>,
+    waiting: Option<Vec<Vec<String>>>,
     /// A row is written as a record, whose names take so many columns.
     record: Option<usize>,
     written: u64,
@@ -32,6 +34,7 @@ pub(super) struct Table {
 
 struct Column {
     heading: String,
+    /// It has numbers, which stand right.
     is_number: bool,
     width: usize,
     /// Cells are cut to this.
@@ -39,17 +42,20 @@ struct Column {
 }
 
 impl Table {
-    pub(super) fn new(headings: &[Heading], layout: Layout) -> Self {
+    pub(super) fn new(names: &[String], layout: Layout) -> Self {
         let limit = layout.cell.unwrap_or(usize::MAX);
-        let columns = headings.iter().map(|heading| {
-            let name = holdfast_output::visible(&heading.name).into_owned();
-            Column { width: text::width(&name), heading: name, is_number: heading.is_number, limit }
+        let columns = names.iter().map(|name| {
+            let name = visible(name).into_owned();
+            Column { width: text::width(&name), heading: name, is_number: false, limit }
         });
         Self { columns: columns.collect(), waiting: Some(Vec::new()), record: None, written: 0, layout, cut_cells: 0 }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<Cell>, out: &mut dyn Write) -> io::Result<()> {
-        let cells: Vec<_> = cells.into_iter().map(Cell::made_visible).collect();
+    pub(super) fn row(&mut self, row: &[Value], out: &mut dyn Write) -> io::Result<()> {
+        for (column, value) in self.columns.iter_mut().zip(row) {
+            column.is_number |= value.is_number();
+        }
+        let cells: Vec<_> = row.iter().map(|value| visible(&value.to_string()).into_owned()).collect();
         if let Some(waiting) = &mut self.waiting {
             waiting.push(cells);
             if waiting.len() < FIRST_ROWS {
@@ -65,7 +71,7 @@ impl Table {
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
         for row in &waiting {
             for (column, cell) in self.columns.iter_mut().zip(row) {
-                column.width = column.width.max(text::width(&cell.text).min(column.limit));
+                column.width = column.width.max(text::width(cell).min(column.limit));
             }
         }
         match self.layout.screen {
@@ -135,11 +141,11 @@ impl Table {
         writeln!(out, "{}\n{rule}", names.trim_end())
     }
 
-    fn write_record(&mut self, names: usize, cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
+    fn write_record(&mut self, names: usize, cells: &[String], out: &mut dyn Write) -> io::Result<()> {
         let title = format!("-[ {} ]", self.written);
         let mut record = format!("{title}{}\n", "-".repeat((names + 20).saturating_sub(title.len())));
         for (column, cell) in self.columns.iter().zip(cells) {
-            let (shown, is_cut) = text::cut(&cell.text, column.limit);
+            let (shown, is_cut) = text::cut(cell, column.limit);
             self.cut_cells += u64::from(is_cut);
             let room = " ".repeat(names - text::width(&column.heading));
             let _ = writeln!(record, "{}", format!("{}{room}{GAP}{shown}", column.heading).trim_end());
@@ -147,14 +153,14 @@ impl Table {
         out.write_all(record.as_bytes())
     }
 
-    fn write_row(&mut self, cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
+    fn write_row(&mut self, cells: &[String], out: &mut dyn Write) -> io::Result<()> {
         self.written += 1;
         if let Some(names) = self.record {
             return self.write_record(names, cells, out);
         }
         let mut line = String::new();
         for (index, (column, cell)) in self.columns.iter_mut().zip(cells).enumerate() {
-            let (shown, is_cut) = text::cut(&cell.text, column.limit);
+            let (shown, is_cut) = text::cut(cell, column.limit);
             self.cut_cells += u64::from(is_cut);
             let wide = text::width(&shown);
             // Later rows line up with this one, if not with those above.
@@ -181,21 +187,18 @@ mod tests {
 
     const FREE: Layout = Layout { screen: None, cell: None };
 
-    fn headings(names: &[&str]) -> Vec<Heading> {
-        names
-            .iter()
-            .map(|name| Heading { name: name.trim_end_matches('#').into(), is_number: name.ends_with('#') })
-            .collect()
+    fn headings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn cells(texts: &[&str]) -> Vec<Cell> {
-        texts.iter().map(|text| Cell { text: (*text).into() }).collect()
+    fn cells(texts: &[&str]) -> Vec<Value> {
+        texts.iter().map(|text| text.parse().map_or_else(|_| Value::Text((*text).into()), Value::Integer)).collect()
     }
 
     fn shown(names: &[&str], rows: &[&[&str]], layout: Layout) -> (String, u64) {
         let mut out = Vec::new();
         let mut table = Table::new(&headings(names), layout);
-        rows.iter().for_each(|row| table.row(cells(row), &mut out).unwrap());
+        rows.iter().for_each(|row| table.row(&cells(row), &mut out).unwrap());
         let cut = table.finish(&mut out).unwrap();
         (String::from_utf8(out).unwrap(), cut)
     }
@@ -205,7 +208,7 @@ mod tests {
         let rows: &[&[&str]] = &[&["ant", "1"], &["butterfly", "1234"]];
         let expected =
             concat!("    key    |  n\n", "-----------+------\n", " ant       |    1\n", " butterfly | 1234\n");
-        assert_eq!(shown(&["key", "n#"], rows, FREE).0, expected);
+        assert_eq!(shown(&["key", "n"], rows, FREE).0, expected);
     }
 
     #[test]
@@ -252,10 +255,10 @@ mod tests {
         let mut out = Vec::new();
         let mut table = Table::new(&headings(&["k", "v"]), FREE);
         for _ in 0..FIRST_ROWS {
-            table.row(cells(&["a", "b"]), &mut out).unwrap();
+            table.row(&cells(&["a", "b"]), &mut out).unwrap();
         }
-        table.row(cells(&["aaaa", "b"]), &mut out).unwrap();
-        table.row(cells(&["a", "b"]), &mut out).unwrap();
+        table.row(&cells(&["aaaa", "b"]), &mut out).unwrap();
+        table.row(&cells(&["a", "b"]), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with(" a | b\n aaaa | b\n a    | b\n"), "{text}");
     }
@@ -265,10 +268,10 @@ mod tests {
         let mut out = Vec::new();
         let mut table = Table::new(&headings(&["k"]), FREE);
         for _ in 1..FIRST_ROWS {
-            table.row(cells(&["a"]), &mut out).unwrap();
+            table.row(&cells(&["a"]), &mut out).unwrap();
         }
         assert!(out.is_empty());
-        table.row(cells(&["a"]), &mut out).unwrap();
+        table.row(&cells(&["a"]), &mut out).unwrap();
         assert!(!out.is_empty() && table.waiting.is_none());
     }
 }

@@ -5,21 +5,24 @@ use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Stands for what was cut off.
-pub(super) const ELLIPSIS: char = '…';
+pub(crate) const ELLIPSIS: char = '…';
 
 /// How many columns of a terminal the text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
 /// The text in at most so many columns; `true` when something was cut off, which the last column says.
-pub(super) fn cut(text: &str, columns: usize) -> (Cow<'_, str>, bool) {
+pub(crate) fn cut(text: &str, columns: usize) -> (Cow<'_, str>, bool) {
     // Most cells are short and plain: their bytes are their columns at most.
     if text.len() <= columns || width(text) <= columns {
         return (Cow::Borrowed(text), false);
     }
+    if columns == 0 {
+        return (Cow::Borrowed(""), true);
+    }
     let mut taken = 0;
-    let mut kept = String::with_capacity(columns);
+    let mut kept = String::new();
     for c in text.chars() {
         let wide = c.width().unwrap_or(0);
         if taken + wide + 1 > columns {
@@ -32,13 +35,27 @@ pub(super) fn cut(text: &str, columns: usize) -> (Cow<'_, str>, bool) {
     (Cow::Owned(kept), true)
 }
 
+/// The end of the text in at most so many columns, behind what says that something was cut off.
+pub(crate) fn cut_start(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut taken = 1;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or(0);
+        taken <= columns
+    };
+    let kept: Vec<char> = text.chars().rev().take_while(fits).collect();
+    Cow::Owned(std::iter::once(ELLIPSIS).chain(kept.into_iter().rev()).collect())
+}
+
 /// A count with its noun: `1 row`, `1,234 rows`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands set apart.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -52,7 +69,7 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// Bytes as people read them: `999 B`, `4.2 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = count as f64;
     let mut unit = 0;
@@ -74,6 +91,10 @@ mod tests {
         assert_eq!(cut("東京都", 4), (Cow::Owned("東…".to_owned()), true));
         assert_eq!(cut("abc", 3), (Cow::Borrowed("abc"), false));
         assert_eq!(cut("abcd", 3), (Cow::Owned("ab…".to_owned()), true));
+        assert_eq!(
+            (cut_start("東京都", 5), cut_start("東京都", 6)),
+            (Cow::Owned("…京都".to_owned()), Cow::Borrowed("東京都"))
+        );
         // A letter and its accent are two characters and one column.
         assert_eq!(cut("e\u{301}e\u{301}", 2), (Cow::Borrowed("e\u{301}e\u{301}"), false));
     }

@@ -7,7 +7,7 @@ use holdfast_client::admin::{
 };
 use holdfast_types::{Clients, Grant, Grantee, Right, RoleName, Scope};
 
-use super::BackendError;
+use holdfast_shell::backend::BackendError;
 
 /// What was granted.
 #[derive(Default)]

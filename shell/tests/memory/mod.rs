@@ -5,7 +5,8 @@ mod audit;
 mod rights;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +19,10 @@ use holdfast_client::admin::{
 use holdfast_types::validate::check_got;
 use holdfast_types::{
     Expected, FleetId, Grantee, Incarnation, Key, KeyRange, KeyspaceId, RangeDescriptor, RangeEpoch, RangeId, Rejected,
-    ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId, Term, Timestamp, VersionedValue, limits,
+    ReplicaDescriptor, ReplicaId, Role, ScanMode, SiteName, StoreId, Term, Timestamp, VersionedValue, limits,
 };
 
-use super::{Backend, BackendError, Change, Deleted, Page, ScanPage, StoredRow, Written};
+use holdfast_shell::backend::{Backend, BackendError, Change, Deleted, Page, ScanPage, StoredRow, Written};
 
 /// When a fleet in memory begins: 2026-11-22 20:00:00 UTC.
 pub const START_MS: u64 = 1_795_377_600_000;
@@ -45,6 +46,16 @@ struct State {
     calls: u64,
     /// What somebody else writes (`None`: deletes) just before the next write of a statement.
     interference: Vec<(Key, Option<String>)>,
+    /// Scans are answered by nobody. Set to true when one is dropped.
+    stalled: Option<Arc<AtomicBool>>,
+}
+
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 const SITES: [&str; 3] = ["site-a", "site-b", "site-c"];
@@ -78,6 +89,7 @@ impl MemoryFleet {
             granted: rights::Granted::default(),
             calls: 0,
             interference: vec![],
+            stalled: None,
         };
         Self { state: Mutex::new(state), page_rows: limits::MAX_SCAN_ROWS }
     }
@@ -112,6 +124,11 @@ impl MemoryFleet {
     pub fn interfere(&self, keyspace: KeyspaceId, key: &str, value: Option<&str>) {
         let row = (Key::bound(keyspace, key.as_bytes()), value.map(ToOwned::to_owned));
         self.lock().interference.push(row);
+    }
+
+    /// From here on scans wait for ever. Says whether one was dropped.
+    pub fn stall(&self) -> Arc<AtomicBool> {
+        Arc::clone(self.lock().stalled.insert(Arc::default()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -228,8 +245,13 @@ impl Backend for MemoryFleet {
     }
 
     async fn scan_page(&self, page: ScanPage) -> Result<Page, BackendError> {
+        let stalled = self.lock().stalled.clone();
+        if let Some(is_dropped) = stalled {
+            let _dropped = Dropped(is_dropped);
+            return std::future::pending().await;
+        }
         let state = self.call();
-        let ScanPage { bounds, reverse, max_rows, .. } = page;
+        let ScanPage { bounds, reverse, max_rows, mode, .. } = page;
         let at_most = usize::try_from(max_rows.min(self.page_rows)).expect("fits");
         let range = if reverse {
             let last = state.ranges.keys().rev().find(|start| bounds.is_before_end(start));
@@ -239,7 +261,7 @@ impl Backend for MemoryFleet {
         };
         let (part, mut rest) = cut(&bounds, &range, reverse);
         let stored = |(key, value): (&Key, &VersionedValue)| StoredRow { key: key.clone(), value: value.clone() };
-        let rows: Vec<StoredRow> = if reverse {
+        let mut rows: Vec<StoredRow> = if reverse {
             state.rows_in(&part).rev().take(at_most).map(stored).collect()
         } else {
             state.rows_in(&part).take(at_most).map(stored).collect()
@@ -252,7 +274,13 @@ impl Backend for MemoryFleet {
             };
             rest = (!left.is_empty()).then_some(left);
         }
-        Ok(Page { rows, rest, part: None })
+        let mut counted = 0;
+        match mode {
+            ScanMode::Rows => {}
+            ScanMode::Keys => rows.iter_mut().for_each(|row| row.value.value = bytes::Bytes::new()),
+            ScanMode::Count => counted = std::mem::take(&mut rows).len() as u64,
+        }
+        Ok(Page { rows, counted, rest, part: None })
     }
 
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Option<VersionedValue>>, BackendError> {
