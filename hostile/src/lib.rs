@@ -31,6 +31,7 @@ mod others;
 pub mod pieces;
 mod records;
 mod requests;
+mod rows;
 pub mod seeds;
 pub mod store;
 mod texts;
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "admin_answers", run: answers::run },
     Target { name: "shell_texts", run: texts::shell_texts },
     Target { name: "fleet_files", run: texts::fleet_files },
+    Target { name: "row_files", run: rows::row_files },
     Target { name: "certificates", run: certificates::run },
 ];
 

@@ -56,6 +56,7 @@ pub(crate) fn client_requests(input: &[u8]) {
                     max_rows: limits::MAX_SCAN_ROWS,
                     max_bytes: limits::MAX_SCAN_BYTES,
                     at: holdfast_proto::convert::common::optional_timestamp(scan.at),
+                    mode: holdfast_proto::convert::common::scan_mode(scan.mode),
                 };
                 RangeRequest { range: None, write: None, request }
             }),

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod disks;
+mod rows;
 mod texts;
 
 use bytes::Bytes;
@@ -47,6 +48,7 @@ pub fn seeds() -> Vec<Seed> {
     others(&mut seeds);
     disks::seeds(&mut seeds);
     texts::seeds(&mut seeds);
+    rows::seeds(&mut seeds);
     certificates::seeds(&mut seeds);
     seeds
 }
@@ -562,6 +564,10 @@ fn clients(seeds: &mut Vec<Seed>) {
         let delete = v1::DeleteRangeRequest { end: Some(key()), max_keys: 9, ..v1::DeleteRangeRequest::default() };
         let pieces: [(u8, &[u8]); 2] = [(7, &scan.encode_to_vec()), (6, &delete.encode_to_vec())];
         add(seeds, "client_requests", format!("scan and delete {counted}"), &pieces);
+        // Modes that are known, and one that is not.
+        let [keys, count, later] = [1, 2, i32::MAX]
+            .map(|mode| v1::ScanRequest { mode, at: counted, ..v1::ScanRequest::default() }.encode_to_vec());
+        add(seeds, "client_requests", format!("modes {counted}"), &[(7, &keys), (15, &count), (23, &later)]);
         let raw = Bytes::from_static(b"\0\0\0\x01k");
         let mutation = v1::Mutation { key: raw, value: Some(key()), expires_at: counted };
         let request = v1::RangeRequest {

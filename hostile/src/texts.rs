@@ -6,7 +6,7 @@ use holdfast_k8s::render::render;
 use holdfast_shell::Names;
 use holdfast_shell::backend::StoredRow;
 use holdfast_shell::lang::ast::{Filter, Output, Scalar, Statement};
-use holdfast_shell::lang::{complete, is_complete, open_at_end, parse, split_statements};
+use holdfast_shell::lang::{complete, open_at_end, parse, split_statements};
 use holdfast_shell::plan::{KeyPlan, RowView};
 use holdfast_types::{Key, KeyspaceId, Timestamp, VersionedValue};
 
@@ -33,7 +33,7 @@ fn row(tag: u8, value: Bytes) -> StoredRow {
 }
 
 fn script(text: &str, rows: &[StoredRow]) {
-    let _ = (is_complete(text), open_at_end(text));
+    let _ = open_at_end(text);
     let names = Names { keyspaces: vec!["orders".into()], sites: vec!["east".into()] };
     let completion = complete(text, text.len(), &names);
     assert!(text.is_char_boundary(completion.start), "the word to be replaced begins with a letter");
@@ -41,9 +41,7 @@ fn script(text: &str, rows: &[StoredRow]) {
         assert_eq!(text.get(piece.range.clone()), Some(piece.text), "a statement lies where it is said to lie");
         match memory::within(512, piece.text.len(), || parse(piece.text)) {
             Ok(statement) => ask(&statement, rows),
-            Err(error) => {
-                let _ = (error.position(piece.text), error.render(piece.text));
-            }
+            Err(error) => drop(error.render(piece.text)),
         }
     }
 }

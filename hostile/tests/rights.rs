@@ -11,7 +11,7 @@ use holdfast_kv::core::permit::{Authority, Permitted};
 use holdfast_kv::core::rights::{Asker, Book, Change, Rights};
 use holdfast_types::{
     Clients, Condition, Expected, Grant, Grantee, Key, KeyRange, KeyspaceId, Mutation, RangeRequest, Request, Right,
-    RoleName, Scope, TrustDomain, limits,
+    RoleName, ScanMode, Scope, TrustDomain, limits,
 };
 
 const KEYSPACE: KeyspaceId = KeyspaceId(256);
@@ -53,7 +53,14 @@ fn requests() -> Vec<Request> {
     let condition = Condition { key: key.clone(), expected: Expected::Absent };
     vec![
         Request::Get { keys: vec![key; 16], at: None },
-        Request::Scan { bounds: bounds.clone(), reverse: true, max_rows: 1, max_bytes: 1, at: None },
+        Request::Scan {
+            bounds: bounds.clone(),
+            reverse: true,
+            max_rows: 1,
+            max_bytes: 1,
+            at: None,
+            mode: ScanMode::Rows,
+        },
         Request::Write { conditions: vec![condition], mutations: vec![mutation] },
         Request::DeleteRange { bounds, max_keys: 1 },
     ]

@@ -68,9 +68,12 @@ pub enum Command {
     /// Query and change data, look at the fleet: a shell that speaks SQL
     #[command(after_help = crate::sql::HELP)]
     Sql(Box<crate::sql::SqlArgs>),
-    /// Load a file: CSV, TSV or JSON lines
+    /// Load a file: CSV, TSV, JSON lines, or what `export` wrote
     #[command(after_help = help::IMPORT)]
-    Import(crate::import::ImportArgs),
+    Import(Box<crate::import::ImportArgs>),
+    /// Write the rows of a keyspace to a file that `import` reads back to the same rows: JSON lines, CSV or TSV
+    #[command(after_help = help::EXPORT)]
+    Export(Box<crate::export::ExportArgs>),
     /// Read one key
     #[command(after_help = help::GET)]
     Get(crate::oneshot::GetArgs),
@@ -171,8 +174,20 @@ pub struct StartArgs {
 #[derive(Args, Debug)]
 pub struct InitArgs {
     /// Client address of the one store to found the fleet on
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_parser = crate::connecting::address
+    )]
     pub at: String,
+    /// Return once the store serves: its fleet is there, and all of its ranges are led
+    #[arg(long)]
+    pub wait: bool,
+    /// With --wait: how long at most, such as 30s or 5m [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "wait")]
+    pub timeout: Option<std::time::Duration>,
     /// The shared secret that the store was started with
     #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
     pub fleet_token: String,
@@ -194,7 +209,14 @@ pub struct InitArgs {
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     pub at: Vec<String>,
     /// How it connects
     #[command(flatten)]
@@ -202,6 +224,12 @@ pub struct StatusArgs {
     /// Show every range too
     #[arg(long)]
     pub ranges: bool,
+    /// First wait until every store answers and every range is led; or until placement has nothing left to do as well
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub wait: Option<crate::readiness::Wanted>,
+    /// With --wait: how long at most, such as 30s or 5m [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "wait")]
+    pub timeout: Option<std::time::Duration>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

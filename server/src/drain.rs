@@ -52,7 +52,14 @@ pub struct DrainArgs {
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN")]
     pub listen: Option<String>,
     /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     pub at: Vec<String>,
     /// How it connects
     #[command(flatten)]

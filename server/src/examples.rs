@@ -254,6 +254,36 @@ fn every_subcommand_shows_examples_and_exit_codes() {
 }
 
 #[test]
+fn the_json_of_every_command_is_documented() {
+    fn with_json(command: &clap::Command, words: &str, found: &mut Vec<String>) {
+        if command.get_arguments().any(|argument| argument.get_id() == "json") {
+            found.push(words.to_owned());
+        }
+        for below in command.get_subcommands() {
+            with_json(below, &format!("{words} {}", below.get_name()), found);
+        }
+    }
+    let document = std::fs::read_to_string(root().join("docs/machine-output.md")).unwrap();
+    let mut commands = Vec::new();
+    with_json(&Cli::command(), "holdfast", &mut commands);
+    assert!(commands.len() > 25, "{commands:?}");
+    // What is alike is described once.
+    let described = |command: &String| {
+        let like = match command.as_str() {
+            "holdfast trust rotate switch" | "holdfast trust rotate remove" | "holdfast trust rotate abort" => {
+                "holdfast trust rotate add"
+            }
+            "holdfast trust restore site" => "holdfast trust revoke site",
+            "holdfast ca bundle remove" => "holdfast ca bundle add",
+            command => command,
+        };
+        document.contains(&format!("\n## `{like}`\n"))
+    };
+    let missing: Vec<_> = commands.iter().filter(|command| !described(command)).collect();
+    assert!(missing.is_empty(), "docs/machine-output.md lacks {missing:?}");
+}
+
+#[test]
 fn every_argument_is_explained() {
     fn check(command: &clap::Command) {
         for argument in command.get_arguments().filter(|one| !one.is_hide_set()) {

@@ -22,7 +22,14 @@ pub struct ForgetArgs {
     #[arg(long, conflicts_with = "store")]
     pub never_started: bool,
     /// Client addresses of other stores, separated by commas: the first that answers is asked
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     pub at: Vec<String>,
     /// How it connects
     #[command(flatten)]

@@ -55,6 +55,7 @@ A second init is refused. Other stores join by `holdfast start --join`. With TLS
 
 Examples:
   holdfast init
+  holdfast init --wait && holdfast put greeting hello     # once the store serves
   holdfast init --at 10.0.1.5:7300 --tls ann
   holdfast init --operator ann --issuer ca/people --tls ann
   HOLDFAST_FLEET_TOKEN=secret holdfast init --json
@@ -64,17 +65,22 @@ Examples:
 );
 
 /// `holdfast status`.
-pub const STATUS: &str = concat!(
-    "\
+pub const STATUS: &str = "\
+--wait ready: until every store that is to stay answers, and every range is led. --wait balanced: until besides every range has its voters, every
+site leads something, and nothing has moved for ten seconds. Then the fleet is shown. What is missing when the time is over is said.
+
 Examples:
   holdfast status
   holdfast status --ranges
   holdfast status --at 10.0.1.5:7300,10.0.2.5:7300    # the first that answers
+  holdfast status --wait ready --timeout 30s
+  holdfast status --wait balanced --json | jq '.stores[].leaders'
   holdfast status --json | jq '.stores[] | select(.alive | not)'
 
-",
-    exits!()
-);
+Exit codes:
+  0  it was shown, and is as it was waited for
+  1  no store could be asked, or with --wait: the time was over first; standard error says what is missing
+  2  the command line was not understood";
 
 /// `holdfast drain`.
 pub const DRAIN: &str = "\
@@ -241,76 +247,120 @@ Examples:
 
 /// `holdfast import`.
 pub const IMPORT: &str = "\
-CSV and TSV need a heading. Each row becomes one value, a JSON object, under its key column; a key that is there already is overwritten.
-An import that was broken off goes on where it stopped (FILE.holdfast-import remembers the place); --restart begins anew.
+Every record of the file is a row that is stored, or is named with its line and its reason, and then the exit code is 1. What is stored is what
+was written: the row as a JSON object with its columns in order, digits as they stand; with --raw the bytes of one column. A key that is there
+already is overwritten; of lines with the same key the last one wins, unless --on-duplicate says otherwise.
+
+An import that was broken off goes on where it stopped, with the same file and options into the same keyspace of the same fleet: it keeps how far
+it got beside the file, or in ~/.local/state/holdfast/imports where that cannot be, and removes that at its end. --restart begins anew.
+An import of standard input keeps nothing. What `holdfast export` wrote needs no options: keys, values and expiries are restored.
 
 Examples:
   holdfast import people.csv
-  holdfast import people.csv --key id
-  holdfast import events.jsonl --key event_id --keyspace events --at 10.0.1.5:7300
-  holdfast import people.tsv --restart --json
+  holdfast import people.csv.gz --key id --keyspace people --at 10.0.1.5:7300
+  holdfast import events.jsonl --key event_id --expires until --on-duplicate first
+  holdfast import prices.csv --delimiter=';' --encoding windows-1252 --null NULL --raw --value price
+  holdfast import people.tsv --columns id,name,born --no-escapes
+  holdfast import people.csv --dry-run --on-duplicate error
+  holdfast import people.csv --rejects bad.csv --rate 5000 --json
+  psql -c \"COPY people TO STDOUT (FORMAT csv, HEADER)\" | holdfast import - --format csv --key id
 
 Exit codes:
-  0  every row was loaded
+  0  every row was loaded, or left out as --on-duplicate first has it
   1  some rows were bad and left out, each named with its line; or it was broken off
   2  the command line was not understood";
+
+/// `holdfast export`.
+pub const EXPORT: &str = "\
+FILE says what it is, and proves that it is whole: `holdfast import FILE` stores the same keys, values and expiries, into any fleet and keyspace. Each range
+is read as it was at one moment, all ranges together only with --at. FILE is replaced when everything is read. An export that was broken off goes on where it stopped
+(FILE.holdfast-export remembers the place, FILE.holdfast-export.part the rows); --restart begins anew. Rows on standard output begin anew each time.
+
+Examples:
+  holdfast export -o people.jsonl
+  holdfast export -o backup/people.csv.gz --keyspace people --connect 10.0.1.5:7300,10.0.2.5:7300
+  holdfast export -o users.tsv.zst --prefix user/
+  holdfast export -o half.jsonl --start a --end-hex ff00 --at 1763841600123.0
+  holdfast export -o - --format csv | head -3
+  holdfast export -o - --keyspace one | holdfast import - --keyspace two
+
+Exit codes:
+  0    every row was written
+  1    it was broken off, and standard error says why
+  2    the command line was not understood
+  141  the reader of standard output went away, as `head` does";
 
 /// `holdfast get`.
 pub const GET: &str = "\
 Examples:
   holdfast get greeting
+  holdfast get picture > picture.png
+  holdfast get people/7 people/8 people/9
   holdfast get people/7 --json | jq -r .value
-  holdfast get picture --raw > picture.png
+  holdfast get --key-hex 0001ff --hex
   holdfast get greeting --at 10.0.1.5:7300,10.0.2.5:7300
 
-On a terminal control characters of a value are shown escaped. In a pipe or a file it is byte for byte what was put, and a line end behind it;
-without that line end by --raw.
+In a pipe or a file the value of one key is byte for byte what was put, and nothing behind it; on a terminal what is no plain text is shown
+escaped (--raw: not there either). Of several keys each is a row, as `scan` prints them, in the order in which they were named.
 
 Exit codes:
-  0  the value was printed
+  0  every value was printed
   1  there is no such key, or it could not be read; standard error says which
   2  the command line was not understood";
 
 /// `holdfast put`.
-pub const PUT: &str = concat!(
-    "\
+pub const PUT: &str = "\
+A value that is - comes from standard input, one by --file from a file, byte for byte, and is refused as soon as it is larger than a value may be.
+Of --if-absent, --if-version and --if-value one may be given: what it asks for is looked at in the same step in which the value is written.
+
 Examples:
   holdfast put greeting hello
-  holdfast put people/7 '{\"name\":\"Ada\"}' --json
-  holdfast put greeting \"$(cat letter.txt)\" --keyspace letters
+  holdfast put picture --file picture.png
+  gzip -c log.txt | holdfast put logs/monday -
+  holdfast put session/7 alive --ttl 10m
+  holdfast put lock/backup \"$HOSTNAME\" --if-absent --ttl 5m
+  holdfast put people/7 '{\"name\":\"Ada\"}' --if-version 1795371571982.0
+  holdfast put --key-hex 0001ff 'a key that is no text'
   holdfast put -- -5 'a key that begins with a dash'
 
-",
-    exits!()
-);
+Exit codes:
+  0  it was written
+  1  the condition did not hold, or it could not be written; standard error says which
+  2  the command line was not understood";
 
 /// `holdfast delete`.
-pub const DELETE: &str = concat!(
-    "\
-Deleting a key that does not exist is a success.
+pub const DELETE: &str = "\
+Deleting a key that does not exist is a success. --prefix counts the keys and asks first; where nobody can be asked it wants --yes. It deletes a
+thousand keys at a time: what was broken off has deleted some of them.
 
 Examples:
   holdfast delete greeting
   holdfast delete people/7 --json
+  holdfast delete --prefix tmp/
+  holdfast delete --prefix tmp/ --yes
 
-",
-    exits!()
-);
+Exit codes:
+  0  it was deleted
+  1  it was not, or the answer was no; standard error says which
+  2  the command line was not understood";
 
 /// `holdfast scan`.
 pub const SCAN: &str = concat!(
     "\
-Keys are ordered bytewise. All keys with a prefix: from the prefix to the prefix with its last byte one higher.
+Keys are ordered bytewise. Bounds that no key can lie between are an error.
 
 Examples:
   holdfast scan
-  holdfast scan people/ people0             # all that begin with people/ (0 follows / in ASCII)
+  holdfast scan --prefix people/
   holdfast scan b d --limit 10              # from b up to d, without d
   holdfast scan --reverse --limit 1         # the last key
-  holdfast scan people/ --limit 100000 --json | jq -r .key
+  holdfast scan --prefix people/ --count    # counted where they are stored
+  holdfast scan --prefix tmp/ --keys-only --print0 --limit 100000 | xargs -0 -n 100 holdfast get
+  holdfast scan --prefix people/ --limit 100000 --json | jq -r .key
 
-A row is a line: key, tab, value. On a terminal control characters are shown escaped, tabs and line ends too. In a pipe or a file both are byte for
-byte what was put: where they may have tabs or line ends of their own, take --json.
+A row is a line: key, tab, value. In a pipe or a file tab, line end, carriage return and backslash within them are \\t, \\n, \\r and \\\\, as `holdfast sql
+--format tsv` writes them, and every other byte is as it was put. On a terminal whatever is no plain text is escaped. --hex prints digits, --print0 ends
+each key and each value by a zero byte, --json an object a row.
 
 ",
     exits!()

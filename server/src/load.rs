@@ -18,7 +18,14 @@ use crate::joining::random_128;
 #[derive(Args, Debug, Clone)]
 pub struct LoadArgs {
     /// Client addresses of stores, separated by commas
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     pub at: Vec<String>,
     /// How it connects
     #[command(flatten)]

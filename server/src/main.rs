@@ -1,7 +1,7 @@
 //! The one binary of Holdfast. Layer 4: wiring, configuration, services, subcommands.
 //!
 //! - [`start`]: runs a store; [`running`], [`wire`], [`services`]: what it is made of
-//! - [`ca`], [`demo`], [`dev`], [`drain`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`site`], [`sql`], [`status`], [`token`]: the other
+//! - [`ca`], [`demo`], [`dev`], [`drain`], [`export`], [`fleet`], [`forget`], [`import`], [`oneshot`], [`site`], [`sql`], [`status`], [`token`]: the other
 //!   subcommands
 //! - [`cli`], [`help`], [`completions`], [`man`]: the command line and what explains it
 
@@ -25,6 +25,7 @@ mod ending;
 mod events;
 #[cfg(test)]
 mod examples;
+mod export;
 mod fleet;
 mod forget;
 mod help;
@@ -41,6 +42,7 @@ mod others;
 mod ports;
 mod private;
 mod proof;
+mod readiness;
 mod requests;
 mod retiring;
 mod rights;
@@ -133,9 +135,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(args) => load::run(&args).await,
         Command::Dev(args) => dev::run(&args).await.map(|()| true),
         Command::Import(args) => import::run(&args).await,
+        Command::Export(args) => export::run(&args).await.map(|()| true),
         Command::Get(args) => oneshot::get(&args).await,
-        Command::Put(args) => oneshot::put(&args).await.map(|()| true),
-        Command::Delete(args) => oneshot::delete(&args).await.map(|()| true),
+        Command::Put(args) => oneshot::put(&args).await,
+        Command::Delete(args) => oneshot::delete(&args).await,
         Command::Scan(args) => oneshot::scan(&args).await.map(|()| true),
         Command::Config(args) => {
             let ConfigCommand::Show(args) = args.command;

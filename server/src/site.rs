@@ -32,7 +32,14 @@ struct MoveArgs {
     #[arg(long, value_name = "UID")]
     to: String,
     /// Client addresses of stores of other sites, separated by commas: the first that answers is asked
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     at: Vec<String>,
     /// How it connects
     #[command(flatten)]

@@ -24,6 +24,7 @@ Examples:
   holdfast sql --file setup.sql --on-error continue --echo
 
 Formats: table (cut to fit, on a terminal), csv (RFC 4180), tsv (escaped, elsewhere), json (one array), jsonl (one object a line).
+Bytes that are no text are base64:... in csv and tsv, which import --base64 reads back.
 
 Files:
   ~/.local/share/holdfast/history    what was typed; HOLDFAST_HISTORY moves it, and switches it off when empty
@@ -49,7 +50,8 @@ pub struct SqlArgs {
         env = "HOLDFAST_AT",
         default_value = "127.0.0.1:7300",
         value_delimiter = ',',
-        num_args = 1..
+        num_args = 1..,
+        value_parser = crate::connecting::address
     )]
     pub connect: Vec<String>,
     /// How it connects
@@ -153,9 +155,11 @@ mod tests {
             &["--connect", "a:1", "b:2"],
             &["-c", "a:1", "-c", "b:2"],
             &["--at", "a:1,b:2"],
+            &["--at", "http://a:1,b:2/"],
         ] {
             assert_eq!(options(line).addresses, ["a:1", "b:2"], "{line:?}");
         }
+        assert_eq!(options(&["--at", "a"]).addresses, ["a:7300"]);
     }
 
     #[test]

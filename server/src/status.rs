@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use crate::cli::{InitArgs, StatusArgs};
 use crate::connecting;
 use crate::drain::{left_in_words, left_on};
+use crate::readiness::{self, Wanted};
 use crate::table::Table;
 
 /// How long to wait for a store.
@@ -86,7 +87,6 @@ async fn describe(address: &str, security: &Security) -> anyhow::Result<v1::Desc
 
 /// `holdfast init`.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
-    anyhow::ensure!(!args.at.contains(','), "a fleet is founded on one store: name one with --at, not {}", args.at);
     if let (Some(name), Some(issuer)) = (&args.operator, &args.issuer) {
         let folder = args.connecting.tls.as_deref();
         let folder = folder.context("an operator is known by a certificate: name the folder for it with --tls DIR")?;
@@ -96,6 +96,12 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
     let answer = connect(&args.at, &args.connecting.security()?).await?.init(request).await;
     let answer = answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner();
     let fleet = fleet_text(answer.fleet);
+    if args.wait {
+        let at = std::slice::from_ref(&args.at);
+        readiness::wait(at, &args.connecting.security()?, Wanted::Ready, args.timeout)
+            .await
+            .with_context(|| format!("fleet {fleet} exists"))?;
+    }
     if args.json {
         outln!("{}", json!({ "fleet": fleet }))?;
     } else {
@@ -107,6 +113,9 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
 /// `holdfast status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
     let security = args.connecting.security()?;
+    if let Some(wanted) = args.wait {
+        readiness::wait(&args.at, &security, wanted, args.timeout).await?;
+    }
     let (described, addresses) = describe_any(&args.at, &security).await?;
     if described.fleet.is_none() {
         if args.json {

@@ -73,7 +73,14 @@ fn token_id(text: &str) -> Result<TokenId, String> {
 #[derive(Args, Debug)]
 struct CommonArgs {
     /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", default_value = "127.0.0.1:7300", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = crate::connecting::address
+    )]
     at: Vec<String>,
     /// How it connects
     #[command(flatten)]

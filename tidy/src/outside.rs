@@ -61,9 +61,10 @@ const UNGUARDED: &[(&str, &str)] = &[
     ),
     ("server/src/directory.rs", "of all messages it only names the one that a hint for clients becomes"),
     (
-        "server/src/import/mod.rs",
-        "of its own notes it takes the line that it came to, compares lines with it and shows it",
+        "server/src/import/progress.rs",
+        "of its own notes it takes how many records it had read, and asks the digest of those whether that is so",
     ),
+    ("server/src/import/duplicates.rs", "it compares numbers that it wrote itself, into a file that has no name"),
     (
         "replica/src/open.rs",
         "its records were bounded as they were read; an entry or a message it decodes only to show it",

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use holdfast_output::errln;
 
-use crate::import::rows::Rows;
+use crate::import::rows_of;
 
 /// Rows of the generated data set.
 pub const GENERATED_ROWS: u32 = 20_000;
@@ -26,7 +26,7 @@ pub fn read(path: &Path, key: Option<&str>) -> anyhow::Result<Vec<Row>> {
     let mut seen = std::collections::BTreeMap::<Bytes, u32>::new();
     let mut rows = Vec::new();
     let mut bad = 0u64;
-    for row in Rows::open(path, key)? {
+    for row in rows_of(path, key)? {
         let Ok(row) = row else {
             bad += 1;
             continue;

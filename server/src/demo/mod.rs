@@ -23,7 +23,7 @@ pub struct DemoArgs {
     /// Load this file (CSV, TSV or JSON lines) instead of generated data
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,
-    /// The column that is the key [default: the first one; of JSON lines the first by name]
+    /// The column that is the key. JSON lines need it [default: the first column]
     #[arg(long, value_name = "COLUMN", requires = "input")]
     pub key: Option<String>,
     /// Sites, 3 to 9

@@ -82,7 +82,7 @@ pub struct ApplyArgs {
 #[derive(Args, Debug)]
 pub struct StoresArgs {
     /// Client addresses of stores, separated by commas [default: through the API servers]
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", value_delimiter = ',', value_parser = crate::connecting::address)]
     at: Vec<String>,
     /// How it connects
     #[command(flatten)]

@@ -14,6 +14,7 @@ use holdfast_edge::layer::TakenBy;
 use holdfast_edge::ledger::Ledger;
 use holdfast_kv::core::rights::Asker;
 use holdfast_proto::convert::BadMessage;
+use holdfast_proto::convert::common::scan_mode;
 use holdfast_proto::convert::kv as convert;
 use holdfast_proto::convert::status::to_status;
 use holdfast_proto::v1;
@@ -186,7 +187,8 @@ impl Scan {
         let at = (request.at != 0).then_some(Timestamp::compared(request.at));
         let mut pager =
             ScanPager::new(bounds.clone(), request.reverse, at, (request.max_rows != 0).then_some(request.max_rows))
-                .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)));
+                .within(request.part.filter(|part| part.at != 0).map(|part| part_of(part, request.keyspace)))
+                .with_mode(scan_mode(request.mode));
         let mut bytes_left = if request.max_bytes == 0 { u64::MAX } else { request.max_bytes };
         while let Some(asked) = pager.next_request() {
             let asked = RangeRequest { range: None, write: None, request: asked };
@@ -205,22 +207,25 @@ impl Scan {
                 // The deadline came, and there is no place for a word about it.
                 None => return,
             };
-            let next = match &page {
-                Answer::Scanned { resume, .. } => resume.clone(),
-                _ => None,
+            let (next, at) = match &page {
+                Answer::Scanned { resume, at, .. } => (resume.clone(), at.0),
+                _ => (None, 0),
             };
-            let message: Result<v1::ScanResponse, BadMessage> = page.clone().try_into();
-            let rows = pager.take(page);
-            let (Ok(mut message), Ok(rows)) = (message, rows) else {
+            let before = pager.counted();
+            let Ok(rows) = pager.take(page) else {
                 return place.send(Err(Status::internal("a page of rows was expected")));
             };
             let sizes = rows.iter().flat_map(|row| [row.key.user_key().len(), row.value.value.len()]);
             let size = sizes.fold(0, usize::saturating_add);
             bytes_left = bytes_left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
-            if !next.is_some_and(|next| goes_on(&bounds, request.reverse, &next)) {
-                message.resume = None;
-            }
-            message.part = pager.part().filter(|_| message.resume.is_some()).map(part_message);
+            let resume = next.filter(|next| goes_on(&bounds, request.reverse, next));
+            let message = v1::ScanResponse {
+                rows: rows.into_iter().map(Into::into).collect(),
+                counted: pager.counted().saturating_sub(before),
+                resume: resume.as_ref().map(convert::user_key),
+                at,
+                part: pager.part().filter(|_| resume.is_some()).map(part_message),
+            };
             self.client.owe_held(held, message.encoded_len());
             place.send(Ok(message));
             if bytes_left == 0 {

@@ -3,7 +3,6 @@
 use std::process::Output;
 
 use holdfast_tests::scene::Scene;
-use holdfast_tests::wait;
 use serde_json::Value;
 
 fn stdout(output: &Output) -> String {
@@ -28,7 +27,7 @@ async fn single_requests_and_the_state_of_the_fleet_are_had_from_the_command_lin
         version.is_some_and(|version| version > 1 << 53),
         "a string, because as a float it would be another: {written}"
     );
-    assert_eq!(stdout(&scene.run(&["get", "fruit/pear"]).await), "green\n");
+    assert_eq!(stdout(&scene.run(&["get", "fruit/pear"]).await), "green");
     scene.split_at(&["fruit/b"]).await;
     assert_eq!(stdout(&scene.run(&["scan", "fruit/", "fruit0"]).await), "fruit/apple\tred\nfruit/pear\tgreen\n");
     let reverse = scene.run(&["scan", "fruit/", "fruit0", "--reverse", "--limit", "1", "--json"]).await;
@@ -50,40 +49,4 @@ async fn single_requests_and_the_state_of_the_fleet_are_had_from_the_command_lin
     }
     let table = stdout(&scene.run(&["status"]).await);
     assert!(["site-a", "site-b", "site-c"].iter().all(|site| table.contains(site)), "{table}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_was_broken_off_goes_on_and_bad_lines_are_reported() {
-    const ROWS: usize = 12_000;
-    let Some(scene) = Scene::start(1).await else { return };
-    let file = scene.path("rows.csv");
-    let good = |i: usize| format!("{i:06},{}\n", "a value of some length ".repeat(4));
-    let text: String = std::iter::once("id,text\n".to_owned()).chain((0..ROWS).map(good)).collect();
-    // Line 1 is the heading; the last three lines are bad, bad and good.
-    let text = text + "one column only\n,no key\n" + "last,row\n";
-    std::fs::write(&file, text).unwrap();
-    let path = file.to_str().unwrap();
-    let kept = scene.path("rows.csv.holdfast-import");
-
-    let mut first = scene.command(&["import", path, "--json"]).spawn().unwrap();
-    wait::until_true("some of the progress is kept", || kept.exists()).await;
-    first.kill().await.unwrap();
-    assert!(kept.exists(), "the import was broken off before its end");
-
-    let second = scene.run(&["import", path, "--json"]).await;
-    assert_eq!(second.status.code(), Some(1), "bad rows are a no");
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    for bad in [ROWS + 2, ROWS + 3] {
-        assert!(said.contains(&format!("line {bad}:")), "{said}");
-    }
-    let result: Value = serde_json::from_slice(&second.stdout).unwrap();
-    let loaded = usize::try_from(result["loaded"].as_u64().unwrap()).unwrap();
-    assert!(loaded <= ROWS + 1 - 500, "it began anew: {loaded}");
-    assert_eq!(result["bad"], 2);
-    assert!(!kept.exists(), "nothing is left to go on with");
-
-    let rows = scene.client().await.scan(..).collect().await.unwrap();
-    assert_eq!(rows.len(), ROWS + 1);
-    let middle: Value = serde_json::from_slice(&rows[ROWS / 2].value).unwrap();
-    assert_eq!(middle["id"], format!("{:06}", ROWS / 2));
 }

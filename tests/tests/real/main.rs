@@ -7,6 +7,7 @@ mod bench;
 mod commands;
 mod copies;
 mod cuts;
+mod data;
 mod disks;
 mod draining;
 mod hanging;

@@ -64,10 +64,14 @@ async fn a_client_without_a_grant_is_kept_out_from_the_first_grant_on() {
         ("a write elsewhere", billing.put("b/1", "beyond").await.map(drop)),
         ("a read elsewhere", billing.get("b/1").await.map(drop)),
         ("a scan that goes beyond", billing.scan("a/".."c/").collect().await.map(drop)),
+        ("a count that goes beyond", billing.scan("a/".."c/").count().await.map(drop)),
+        ("a count of a stranger", stranger.scan("a/".."a0").count().await.map(drop)),
+        ("the keys alone", stranger.scan("a/".."a0").keys_only().collect().await.map(drop)),
     ] {
         assert!(is_forbidden(&ended), "{what}: {ended:?}");
     }
     assert_eq!(billing.scan("a/".."a0").collect().await.unwrap().len(), 1);
+    assert_eq!(billing.scan("a/".."a0").count().await.unwrap(), 1, "whoever may read may count");
     let operator = guarded.client("operator/ann").await;
     operator.put("b/1", "an operator may").await.unwrap();
     assert_eq!(operator.get("a/1").await.unwrap().unwrap().value, "of billing", "nothing of what was refused was done");
