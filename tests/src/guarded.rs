@@ -14,6 +14,7 @@ use holdfast_trust::{Place, Trust};
 use holdfast_types::principal::Kind;
 use holdfast_types::{Principal, TrustDomain};
 
+use crate::raw::get;
 use crate::scene::Scene;
 use crate::tls;
 use crate::wait;
@@ -159,8 +160,25 @@ impl Guarded {
     /// When the fleet does not start.
     pub async fn start() -> Option<Self> {
         let mut guarded = Self::prepare(3, 1).await?;
-        guarded.scene.fleet.start().await.expect("the fleet starts");
+        guarded.run().await;
         Some(guarded)
+    }
+
+    /// Starts the fleet, and waits until each store serves clients: the first time it does once it knows what was granted to them.
+    ///
+    /// # Panics
+    /// When the fleet does not start.
+    pub async fn run(&mut self) {
+        self.scene.fleet.start().await.expect("the fleet starts");
+        let shown = self.authority.issue("client/first");
+        for store in self.scene.fleet.stores() {
+            wait::until("a store serves clients", async || {
+                let asked = get("nothing");
+                let answer = tls::call(store.client, Some(&shown), "/holdfast.v1.Kv/Get", None, &asked).await;
+                (answer == Ok(0)).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Names of the sites, in order.

@@ -76,7 +76,7 @@ async fn a_token_lets_in_whom_it_names_and_nobody_else() {
     let keys = guarded.scene.path("keys.json");
     std::fs::write(&keys, json!({"keys": [signer.public()]}).to_string()).unwrap();
     guarded.scene.fleet.add_args(&["--bearer-keys", keys.to_str().unwrap()]);
-    guarded.scene.fleet.start().await.expect("the fleet starts");
+    guarded.run().await;
     let to = guarded.scene.fleet.stores()[0].client;
     let good = signer.sign(&claims("web", "holdfast", at(600)));
     assert_eq!(put_with(to, Some(&good)).await, Ok(OK));
@@ -135,7 +135,7 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let keys = guarded.scene.path("keys.json");
     std::fs::write(&keys, json!({"keys": [signer.public()]}).to_string()).unwrap();
     guarded.scene.fleet.add_args(&["--bearer-keys", keys.to_str().unwrap()]);
-    guarded.scene.fleet.start().await.expect("the fleet starts");
+    guarded.run().await;
     let to = guarded.scene.fleet.stores()[0].client;
     // As late as it can be, with what clocks may differ.
     let exp = at(2) - i64::try_from(holdfast_types::limits::BEARER_LEEWAY.as_secs()).unwrap();

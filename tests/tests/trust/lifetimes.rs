@@ -75,7 +75,7 @@ async fn a_long_stream_ends_before_the_certificate_that_it_was_opened_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_own_certificate_is_about_to_end_ends_its_connections_too() {
     let Some(mut guarded) = Guarded::prepare(3, 1).await else { return };
-    guarded.scene.fleet.start().await.unwrap();
+    guarded.run().await;
     let fleet = guarded.scene.describe(0).await.fleet.unwrap();
     let to = guarded.scene.fleet.stores()[0].client;
     // The store of site-a has one that ends soon, and then one that does not: what was begun with the first is not saved by the second.
@@ -124,7 +124,7 @@ async fn a_site_whose_certificate_expires_is_left_and_comes_back_with_a_new_one(
     let Some(mut guarded) = Guarded::prepare(3, 1).await else { return };
     // Long enough for the fleet to come up, and for a load to begin.
     guarded.renew("site-c", &guarded.authority.issue_for("site/site-c/store", 2 * SHORT));
-    guarded.scene.fleet.start().await.expect("the fleet starts");
+    guarded.run().await;
     let addresses = [0, 1].map(|store| guarded.scene.fleet.stores()[store].client.to_string());
     let load = Background::start_from(&guarded.scene, addresses.to_vec(), vec!["site-a".into(), "site-b".into()]).await;
     let lost = guarded.scene.describe(2).await.store_id;

@@ -113,7 +113,7 @@ async fn a_root_that_is_believed_speaks_for_no_other_trust_domain() {
         let files = [("tls.crt", &own.certificate_pem), ("tls.key", &own.key_pem), ("ca.crt", &both)];
         install_files(&guarded.folder_of(&site), &files.map(|(name, text)| (name, text.as_bytes())));
     }
-    guarded.scene.fleet.start().await.expect("the fleet starts");
+    guarded.run().await;
     let [theirs, operator] = ["site/site-b/store", "operator/ann"].map(|who| other.issue(who));
     let own = guarded.authority.issue("site/site-b/store");
     let who: [(&str, Option<&Issued>, &[Port]); 3] = [
