@@ -156,14 +156,14 @@ pub struct StartArgs {
     #[arg(long, value_name = "FILE", env = "HOLDFAST_BEARER_KEYS", value_hint = ValueHint::FilePath)]
     pub bearer_keys: Option<PathBuf>,
     /// How long entries of the audit are kept, a day at least [default: 90days]
-    #[arg(long, value_name = "DURATION", env = "HOLDFAST_AUDIT_RETENTION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "HOLDFAST_AUDIT_RETENTION", value_parser = crate::durations::duration)]
     pub audit_retention: Option<std::time::Duration>,
     /// Threads that own the replicas, 1 to 16 [default: a quarter of the cores, 1 to 8]
     #[arg(long, value_name = "COUNT", env = "HOLDFAST_WORKERS")]
     pub workers: Option<usize>,
     /// How long the store serves on when it was told to stop, once /readyz fails: until nobody is sent here any more [default: 5s in a pod,
     /// 0s elsewhere]
-    #[arg(long, value_name = "DURATION", env = "HOLDFAST_READY_PAUSE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "HOLDFAST_READY_PAUSE", value_parser = crate::durations::duration)]
     pub ready_pause: Option<std::time::Duration>,
     /// End when standard input ends: for stores that run as children of another program
     #[arg(long, hide = true)]
@@ -186,7 +186,7 @@ pub struct InitArgs {
     #[arg(long)]
     pub wait: bool,
     /// With --wait: how long at most, such as 30s or 5m [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "wait")]
+    #[arg(long, value_name = "DURATION", value_parser = crate::durations::duration, requires = "wait")]
     pub timeout: Option<std::time::Duration>,
     /// The shared secret that the store was started with
     #[arg(long, value_name = "SECRET", env = "HOLDFAST_FLEET_TOKEN", hide_env_values = true, default_value = "")]
@@ -228,7 +228,7 @@ pub struct StatusArgs {
     #[arg(long, value_name = "WHAT", value_enum)]
     pub wait: Option<crate::readiness::Wanted>,
     /// With --wait: how long at most, such as 30s or 5m [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "wait")]
+    #[arg(long, value_name = "DURATION", value_parser = crate::durations::duration, requires = "wait")]
     pub timeout: Option<std::time::Duration>,
     /// Print JSON
     #[arg(long)]

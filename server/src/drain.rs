@@ -43,7 +43,7 @@ pub struct DrainArgs {
     #[arg(long, conflicts_with_all = ["local", "cancel"])]
     pub no_wait: bool,
     /// With --local: how long to wait until the store leads nothing, such as 20s or 1m [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "local")]
+    #[arg(long, value_name = "DURATION", value_parser = crate::durations::duration, requires = "local")]
     pub within: Option<Duration>,
     /// With --local: the store's configuration file
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", value_hint = ValueHint::FilePath)]

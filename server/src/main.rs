@@ -21,6 +21,7 @@ mod demo;
 mod dev;
 mod directory;
 mod drain;
+mod durations;
 mod ending;
 mod events;
 #[cfg(test)]

@@ -39,7 +39,7 @@ struct CreateArgs {
     #[arg(long, value_name = "NAME", value_parser = SiteName::new)]
     site: SiteName,
     /// How long the token is good for, up to seven days
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::durations::duration)]
     ttl: Duration,
     /// How it finds the fleet, and prints
     #[command(flatten)]

@@ -48,7 +48,13 @@ impl Names {
                 );
                 file.canonicalize().with_context(|| format!("looking at {shown}"))?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                ensure!(
+                    fs::symlink_metadata(file).is_err(),
+                    "{shown} is a link that leads nowhere: name the file itself, or make what it leads to"
+                );
+                file.to_owned()
+            }
             Err(error) => return Err(error).with_context(|| format!("looking at {shown}")),
         };
         let beside = |ending: &str| {
@@ -124,6 +130,10 @@ impl Target {
         let made = OpenOptions::new().read(true).write(true).create_new(true).open(&names.part);
         let part = made.with_context(|| format!("making {shown}"))?;
         lock(&part, &names)?;
+        // What nobody else could read is not read by everybody because it was written anew.
+        if let Ok(replaced) = fs::metadata(&names.file) {
+            part.set_permissions(replaced.permissions()).with_context(|| format!("narrowing {shown}"))?;
+        }
         let out = written_to(&part, compression)?;
         let writer = Writer::new(out, format, head).with_context(|| format!("writing {shown}"))?;
         Ok(Begun { target: Self { names, recipe, part }, writer, place })

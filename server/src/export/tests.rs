@@ -241,6 +241,19 @@ fn two_exports_never_write_the_same_file() {
 }
 
 #[test]
+fn what_is_replaced_is_read_by_whom_it_was_and_a_link_that_leads_nowhere_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let folder = Folder::new();
+    fs::write(folder.path("file"), "private").unwrap();
+    fs::set_permissions(folder.path("file"), fs::Permissions::from_mode(0o600)).unwrap();
+    let _begun = folder.begin(PLAIN).unwrap();
+    let part = fs::metadata(folder.path("file.holdfast-export.part")).unwrap();
+    assert_eq!(part.permissions().mode() & 0o777, 0o600);
+    symlink("nowhere", folder.path("link")).unwrap();
+    assert!(Names::of(&folder.path("link")).unwrap_err().to_string().contains("leads nowhere"));
+}
+
+#[test]
 fn what_cannot_be_replaced_is_refused() {
     let folder = Folder::new();
     let refused = |path: &Path| format!("{:#}", Names::of(path).unwrap_err());

@@ -145,6 +145,12 @@ impl Manner {
         })?;
         let dialect = self.dialect(format)?;
         let records = Records::new(source, format, &dialect).with_context(|| input.name())?;
+        // Its rows would be taken for rows of a table whose key is the word `row`.
+        anyhow::ensure!(
+            !records.heading().first().is_some_and(|name| name.starts_with("holdfast_export_")),
+            "{}: `holdfast export` wrote this, and its encoding, quotes or delimiter were changed since: import it as it was",
+            input.name()
+        );
         let recipe =
             Recipe::new(&self.columns, format, records.heading(), self.written.base64).with_context(|| input.name())?;
         let kind = FileKind::Rows { recipe: recipe.clone(), dialect, format, heading: records.heading().to_vec() };

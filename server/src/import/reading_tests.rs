@@ -59,6 +59,17 @@ fn a_folder_is_refused_at_once_and_a_name_without_an_ending_needs_the_format() {
 }
 
 #[test]
+fn an_export_that_was_changed_is_no_table() {
+    let quoted = "\"holdfast_export_1\",\"key\",\"value\"\n\"row\",\"a\",\"1\"\n";
+    let (_dir, path) = file("a.csv", quoted);
+    assert!(refused(&path, &[]).contains("import it as it was"));
+    let (_dir, path) = file("b.csv", &format!("\n{quoted}"));
+    assert!(refused(&path, &[]).contains("import it as it was"));
+    let (_dir, path) = file("c.csv", "holdfast_export_1;key;value\nrow;a;1\n");
+    assert!(refused(&path, &["--delimiter", ";"]).contains("import it as it was"));
+}
+
+#[test]
 fn columns_may_be_named_and_then_the_first_line_is_a_row() {
     let (_dir, path) = file("a.csv", "1,2\n3,4\n");
     assert_eq!(lines(&path, &["--columns", "a,b"]), (vec![1, 2], vec![]));

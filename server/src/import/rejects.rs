@@ -42,10 +42,20 @@ pub struct RejectsFile {
     is_open: bool,
 }
 
+fn is_empty(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
 impl RejectsFile {
-    /// A new file, which must not be there yet.
+    /// A new file: one that is there already must be empty, as an import without a bad line, or one that was ended early, leaves it.
     pub fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().write(true).read(true).create_new(true).open(path);
+        let mut options = OpenOptions::new();
+        let file = match options.write(true).read(true).create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_empty(path) => {
+                options.create_new(false).open(path)
+            }
+            opened => opened,
+        };
         let file =
             file.with_context(|| format!("{}: rejected lines go to a new file, so that none is lost", path.display()))?;
         Ok(Self::of(path, file))
@@ -173,6 +183,8 @@ mod tests {
         let refused = said(RejectsFile::create(&path));
         assert!(refused.contains("go to a new file"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(said(RejectsFile::create(&path)), "", "an import without a bad line leaves it so");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     /// How long the value lives, such as 90s, 10m or 7days [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::durations::duration)]
     pub ttl: Option<Duration>,
     /// Write only if the key does not exist
     #[arg(long, conflicts_with_all = ["if_version", "if_value"])]
