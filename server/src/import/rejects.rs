@@ -219,6 +219,7 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         RejectsFile::go_on(&path, Some(&mark)).unwrap();
+        std::fs::write(&path, "theirs").unwrap();
         assert!(RejectsFile::go_on(&path, None).is_err(), "the import before had none: it is somebody's");
     }
 }
