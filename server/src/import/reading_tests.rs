@@ -63,7 +63,7 @@ fn an_export_that_was_changed_is_no_table() {
     let quoted = "\"holdfast_export_1\",\"key\",\"value\"\n\"row\",\"a\",\"1\"\n";
     let (_dir, path) = file("a.csv", quoted);
     assert!(refused(&path, &[]).contains("import it as it was"));
-    let (_dir, path) = file("b.csv", &format!("\n{quoted}"));
+    let (_dir, path) = file("b.csv", format!("\n{quoted}"));
     assert!(refused(&path, &[]).contains("import it as it was"));
     let (_dir, path) = file("c.csv", "holdfast_export_1;key;value\nrow;a;1\n");
     assert!(refused(&path, &["--delimiter", ";"]).contains("import it as it was"));
