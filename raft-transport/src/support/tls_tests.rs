@@ -389,8 +389,8 @@ fn heartbeats_go_on_over_their_connection_while_a_thousand_handshakes_are_hammer
     // Both are counts, so that a fast machine waits for the heartbeats and a slow one for the handshakes.
     let (threads, handshakes_each, beats_beside) = (4, 250, 20);
     let beats = AtomicU64::new(0);
+    let go_on = |made| made < handshakes_each || beats.load(Ordering::Relaxed) < beats_beside;
     let refused: u64 = std::thread::scope(|scope| {
-        let go_on = |made| made < handshakes_each || beats.load(Ordering::Relaxed) < beats_beside;
         let hammers: Vec<_> = (0..threads).map(|_| scope.spawn(|| hammer(to, &config, go_on))).collect();
         while !hammers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             let beat = Bytes::from(format!("beat {}", beats.load(Ordering::Relaxed)));
