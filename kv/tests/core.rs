@@ -43,6 +43,25 @@ fn learner_gets_a_snapshot_and_is_promoted() {
 }
 
 #[test]
+fn ranges_of_a_fleet_with_one_site_spread_when_it_gets_others() {
+    let sites_of = |fleet: &Fleet, range| {
+        let leader = fleet.leader(range).and_then(|id| fleet.standing(id, range));
+        let voters = leader.iter().filter(|s| !s.descriptor.is_joint()).flat_map(|s| s.descriptor.voters());
+        voters.map(|voter| voter.site.to_string()).collect::<Vec<_>>()
+    };
+    let mut fleet = Fleet::in_sites(&["a", "a", "a"], 1);
+    fleet.run_until(60_000, "three voters", |f| f.voters(RangeId::SYSTEM) == 3 && f.voters(REST) == 3);
+    fleet.grow(&["b", "c"]);
+    for range in [RangeId::SYSTEM, REST] {
+        fleet.run_until(120_000, "a voter a site", |f| {
+            let mut sites = sites_of(f, range);
+            sites.sort();
+            sites == ["a", "b", "c"]
+        });
+    }
+}
+
+#[test]
 fn snapshot_that_is_cut_off_goes_on_when_the_link_is_back() {
     let mut fleet = Fleet::new(3, 1);
     let large = "x".repeat(900_000);

@@ -134,18 +134,10 @@ fn joint_shapes(before: &RangeDescriptor, promote: &[ReplicaId], demote: &[Repli
 
 /// Promise 4. A range that is crowded already (its goal was raised) may pass through shapes that are no more so.
 fn not_more_crowded(now: &RangeDescriptor, shape: &RangeDescriptor) -> Result<(), Refusal> {
-    let allowed = surplus(now.incoming_voters());
-    let most = surplus(shape.incoming_voters()).max(surplus(shape.outgoing_voters()));
     match shape.crowded_site() {
-        Some(site) if most > allowed => Err(Refusal::Crowded(site.clone())),
+        Some(site) if shape.surplus_voters() > now.surplus_voters() => Err(Refusal::Crowded(site.clone())),
         _ => Ok(()),
     }
-}
-
-/// By how many voters a half exceeds one per site.
-fn surplus<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor>) -> usize {
-    let mut sites = BTreeSet::new();
-    half.filter(|r| !sites.insert(&r.site)).count()
 }
 
 /// What one plan may still move.

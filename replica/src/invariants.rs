@@ -59,9 +59,6 @@ impl Replica {
                 return Err(format!("raft's configuration {raft:?} is not the descriptor's {ours:?}"));
             }
         }
-        if self.is_crowded(&self.descriptor) {
-            return Err(format!("two voters share a site: {:?}", self.descriptor));
-        }
         Ok(())
     }
 }

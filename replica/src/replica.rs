@@ -133,7 +133,6 @@ impl Summary {
 /// - applied <= min(committed, persisted); the range state, when it is here, is at raft's applied index
 /// - what the disk knows of term, vote and commit is never ahead of raft
 /// - raft's configuration is the descriptor's
-/// - no two voters of either half share a site while the survival goal forbids it
 /// - what is not applied is in memory; writes are released in order
 pub struct Replica {
     pub(crate) config: ReplicaConfig,

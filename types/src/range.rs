@@ -232,6 +232,17 @@ impl RangeDescriptor {
         crowded(self.incoming_voters()).or_else(|| crowded(self.outgoing_voters()))
     }
 
+    /// By how many voters a half exceeds one per site: the worse of both.
+    pub fn surplus_voters(&self) -> usize {
+        fn surplus<'a>(half: impl Iterator<Item = &'a ReplicaDescriptor> + Clone) -> usize {
+            half.clone()
+                .enumerate()
+                .filter(|(i, voter)| half.clone().take(*i).any(|other| other.site == voter.site))
+                .count()
+        }
+        surplus(self.incoming_voters()).max(surplus(self.outgoing_voters()))
+    }
+
     /// Checks the invariants; the error names the one that is broken.
     pub fn check(&self) -> Result<(), String> {
         for (i, replica) in self.replicas.iter().enumerate() {
@@ -312,7 +323,9 @@ mod tests {
     fn two_voters_in_one_site_are_seen() {
         let crowded = descriptor(vec![replica(1, "a", Role::Voter), replica(2, "a", Role::Voter)]);
         assert_eq!(crowded.crowded_site().map(SiteName::as_str), Some("a"));
+        assert_eq!(crowded.surplus_voters(), 1);
         let learner = descriptor(vec![replica(1, "a", Role::Voter), replica(2, "a", Role::Learner)]);
+        assert_eq!(learner.surplus_voters(), 0);
         assert!(learner.crowded_site().is_none());
     }
 

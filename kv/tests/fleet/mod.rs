@@ -246,6 +246,21 @@ impl Fleet {
         fleet
     }
 
+    /// A store in each of these sites joins the fleet.
+    pub fn grow(&mut self, sites: &[&str]) {
+        let next = self.directory.iter().map(|record| record.store.0).max().expect("somebody founded it") + 1;
+        let site = |name: &&str| SiteName::new(name).unwrap();
+        let records: Vec<_> = (next..).zip(sites).map(|(id, name)| record(StoreId(id), site(name))).collect();
+        self.directory = Arc::new(self.directory.iter().chain(&records).cloned().collect());
+        for record in &records {
+            let disk = MemoryDisk::new();
+            join(&disk.open().unwrap(), FLEET, record).unwrap();
+            self.disks.insert(record.store, disk);
+            self.start(record.store);
+            self.register(record);
+        }
+    }
+
     /// What the server does when a store joins: its record in the system range.
     fn register(&mut self, record: &StoreRecord) {
         let (key, value) = (StateKey::Store(record.store).key(), Some(encode_store(record)));
