@@ -72,10 +72,10 @@ pub use grpc::{
     ScanPlacePart, Security, WriteOutcome,
 };
 #[cfg(feature = "grpc")]
-pub use holdfast_trust::{Place, Trust, TrustError};
+pub use holdfast_trust::{Bundle, Place, Trust, TrustError};
 pub use holdfast_types::Rejected;
 #[cfg(feature = "grpc")]
-pub use holdfast_types::{Expected, KeyspaceId, SiteName, StoreId, Timestamp, VersionedValue};
+pub use holdfast_types::{Expected, KeyspaceId, SiteName, StoreId, Timestamp, TrustDomain, VersionedValue};
 #[cfg(feature = "grpc")]
 pub use span::KeySpan;
 pub use untrusted::{Doubt, Untrusted};

@@ -18,6 +18,8 @@ pub enum Doubt {
     OwnUnknown,
     /// The store asks for a certificate and was shown none.
     OwnMissing,
+    /// The fleet distrusts the site whose store we are: only stores are told that.
+    OwnDistrusted,
     /// The store does not take our certificate, and says no more than that.
     OwnRefused,
     /// Our bearer token is missing, cannot be read, or is not taken.
@@ -37,7 +39,10 @@ impl Doubt {
             Self::StoreUnfit => "see that the address is one of a store of your fleet",
             Self::OwnExpired => "put a new one in its place; it is taken without a restart",
             Self::OwnUnknown => "have it issued by an authority of this fleet",
-            Self::OwnMissing => "give one with its key, or a bearer token",
+            Self::OwnMissing => {
+                "give one with its key; it takes a bearer token alone where it was started with --bearer-keys"
+            }
+            Self::OwnDistrusted => "docs/runbooks/distrust-site.md says how it is trusted again",
             Self::OwnRefused => "the log of the store says why",
             Self::Token => {
                 "see that it is meant for this fleet and has not expired; a new one in the file is taken by itself"

@@ -110,6 +110,8 @@ impl Failure {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Self::Expired,
             CertificateError::BadEncoding => Self::Protocol,
+            // Nothing else is refused so.
+            CertificateError::Revoked => Self::Distrusted,
             CertificateError::Other(other) => match other.0.downcast_ref::<Unfit>() {
                 Some(Unfit::Distrusted(_)) => Self::Distrusted,
                 Some(Unfit::RootExpired { .. }) => Self::Expired,

@@ -412,7 +412,7 @@ async fn connections_of_a_site_that_is_distrusted_end_and_others_stay() {
     assert!(to_b.read(&mut [0]).await.is_err(), "nobody said that it would be closed");
     to_c.write_all(b"x").await.unwrap();
     assert_eq!(from_c.read(&mut [0; 8]).await.unwrap(), 1);
-    assert!(refusal(&b, served.address).await.contains("refuses"));
+    assert!(refusal(&b, served.address).await.contains("distrusts the site of this store"));
     assert_eq!(served.port.end_where(|party| party.principal.site() == Some(&site("c"))), 1);
     assert_eq!(from_c.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
 }

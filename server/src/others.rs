@@ -24,7 +24,7 @@ use crate::running::Running;
 use crate::services::fitting::short;
 
 /// How long another store is waited for: an answer about the fleet takes no more than about a second, whoever is dead.
-pub const OTHERS_WITHIN: Duration = Duration::from_millis(800);
+pub const OTHERS_WITHIN: Duration = limits::DISTRUST_TOLD_WITHIN;
 
 /// Channels to the other stores' client ports, opened when they are first needed.
 pub struct Others {
@@ -90,13 +90,48 @@ impl Others {
         running: &Running,
         spared: &BTreeSet<StoreId>,
         call: impl Fn(AdminClient<StoreChannel>) -> F + Send + Clone + 'static,
-        mut take: impl FnMut(StoreId, A),
+        take: impl FnMut(StoreId, A),
     ) -> Result<Vec<v1::SilentStore>, Status>
     where
         A: Send + 'static,
         F: Future<Output = Result<Response<A>, Status>> + Send + 'static,
     {
         let _asking = self.turn().await?;
+        Ok(self.each(running, spared, call, take).await)
+    }
+
+    /// Tells them something whose answers are empty: at once, however many questions are under way, and within [`OTHERS_WITHIN`]. Returns who heard it,
+    /// and who did not answer.
+    pub async fn tell_all<A, F>(
+        &self,
+        running: &Running,
+        spared: &BTreeSet<StoreId>,
+        call: impl Fn(AdminClient<StoreChannel>) -> F + Send + Clone + 'static,
+    ) -> (BTreeSet<StoreId>, Vec<v1::SilentStore>)
+    where
+        A: Send + 'static,
+        F: Future<Output = Result<Response<A>, Status>> + Send + 'static,
+    {
+        let mut told = BTreeSet::new();
+        let silent = self
+            .each(running, spared, call, |store, _| {
+                told.insert(store);
+            })
+            .await;
+        (told, silent)
+    }
+
+    async fn each<A, F>(
+        &self,
+        running: &Running,
+        spared: &BTreeSet<StoreId>,
+        call: impl Fn(AdminClient<StoreChannel>) -> F + Send + Clone + 'static,
+        mut take: impl FnMut(StoreId, A),
+    ) -> Vec<v1::SilentStore>
+    where
+        A: Send + 'static,
+        F: Future<Output = Result<Response<A>, Status>> + Send + 'static,
+    {
         let mut asked = JoinSet::new();
         let mut silent = Vec::new();
         let known = running.directory.all();
@@ -132,7 +167,7 @@ impl Others {
             }
         }
         silent.sort_by_key(|silent| silent.store_id);
-        Ok(silent)
+        silent
     }
 
     /// Waits for those who asked before, as long as for an answer.

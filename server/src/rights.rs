@@ -18,6 +18,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,7 @@ pub struct Granted {
     path: OnceLock<PathBuf>,
     rights: ArcSwap<Rights>,
     seen: Mutex<Seen>,
+    counts: Counts,
     /// One look at a time; whoever waited for one has its result.
     looking: tokio::sync::Mutex<()>,
 }
@@ -55,6 +57,24 @@ struct Seen {
     is_stale: bool,
 }
 
+/// What was asked of the system range since the start. No request of a client adds to it: that is what it is here to show.
+#[derive(Default)]
+struct Counts {
+    looks: AtomicU64,
+    compiled: AtomicU64,
+}
+
+/// How it is with what was granted, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Figures {
+    /// Questions of the system range whether something has changed.
+    pub looks: u64,
+    /// Times that all was read and compiled.
+    pub compiled: u64,
+    /// How long it has not been known whether this is the newest.
+    pub age: Duration,
+}
+
 impl Granted {
     /// Nothing is known yet, and nothing kept. `domain`: who vouches for those who ask; `None`: there is no TLS.
     pub fn new(domain: Option<TrustDomain>) -> Self {
@@ -64,8 +84,17 @@ impl Granted {
             path: OnceLock::new(),
             rights: ArcSwap::from_pointee(rights),
             seen: Mutex::new(Seen { number: None, at: Instant::now(), is_stale: false }),
+            counts: Counts::default(),
             looking: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// How it is with what was granted; `None`: there is no TLS, and nothing is looked for.
+    pub fn figures(&self) -> Option<Figures> {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let age = self.seen.lock().at.elapsed();
+        let figures = Figures { looks: count(&self.counts.looks), compiled: count(&self.counts.compiled), age };
+        self.are_enforced().then_some(figures)
     }
 
     /// From here on what is read is kept in a data directory; what an earlier start left there holds until the first look.
@@ -104,6 +133,7 @@ impl Granted {
         if let Some(number) = self.seen.lock().number.filter(|number| least > 0 && *number >= least) {
             return Ok(number);
         }
+        self.counts.looks.fetch_add(1, Ordering::Relaxed);
         let number = match system::get(running, &StateKey::RightsVersion.key()).await? {
             Some(found) => decode_rights_version(&found.value).map_err(system::damaged)?.0,
             None => 0,
@@ -116,6 +146,7 @@ impl Granted {
         let rows = system::rows(running, StateKey::all_rights(), system::PATIENCE).await?;
         let book = Book::read(&rows).map_err(system::damaged)?;
         let rights = Arc::new(Rights::compile(domain.clone(), &book));
+        self.counts.compiled.fetch_add(1, Ordering::Relaxed);
         self.rights.store(Arc::clone(&rights));
         running.store.set_rights(&rights);
         self.is_newest(book.number());
@@ -256,7 +287,7 @@ mod tests {
         std::fs::write(dir.path().join(FILE), b"nonsense").unwrap();
         let granted = Granted::new(None);
         granted.keep_in(dir.path());
-        assert!(!granted.are_enforced() && granted.stale_for().is_none());
+        assert!(!granted.are_enforced() && granted.stale_for().is_none() && granted.figures().is_none());
         let request = Request::Get { keys: vec![Key::bound(KeyspaceId::SYSTEM, b"k")], at: None };
         assert_eq!(Asker::of(Authority::Client, &granted.now()).check(&request), Ok(()));
     }

@@ -40,6 +40,7 @@ use crate::ports::Ports;
 use crate::requests::{Kind, RequestCounters};
 use crate::rights::Granted;
 use crate::services::fitting::short;
+use crate::shunned::Shunned;
 use crate::trusting;
 use crate::wire::Incoming;
 
@@ -74,6 +75,8 @@ pub struct Running {
     pub events: Arc<EventLog>,
     /// How it is with damaged replicas and headroom.
     pub history: Arc<History>,
+    /// Who says that the site of this store is distrusted.
+    pub shunned: Shunned,
 }
 
 impl Running {
@@ -412,7 +415,8 @@ impl ServerState {
         let unreached: String =
             unreached.iter().map(|one| format!("{}\n", holdfast_output::visible(&one.to_string()))).collect();
         let trust = self.trust().map(|trust| trusting::lines(&trust.standing(), SystemTime::now()));
-        Ok(format!("ok\n{unreached}{}", trust.unwrap_or_default()))
+        let shunned = running.shunned.sentence().map(|said| format!("{}\n", holdfast_output::visible(&said)));
+        Ok(format!("ok\n{}{unreached}{}", shunned.unwrap_or_default(), trust.unwrap_or_default()))
     }
 
     fn why_none(&self) -> Rejected {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tower_service::Service;
 
+use crate::bundle::Bundle;
 use crate::explain::explain;
 use crate::party::Party;
 use crate::trust::{Callee, Trust, server_name};
@@ -172,19 +173,36 @@ impl AsyncWrite for Wire {
     }
 }
 
+/// How somebody calls: what he shows, and whom he believes.
+#[derive(Clone, Debug)]
+pub enum Calling {
+    /// In plain text.
+    Plain,
+    /// By TLS, with a certificate.
+    Proving(Arc<Trust>),
+    /// By TLS without one: who he is he says within.
+    Unnamed(Arc<Bundle>),
+}
+
+impl From<Option<Arc<Trust>>> for Calling {
+    fn from(trust: Option<Arc<Trust>>) -> Self {
+        trust.map_or(Self::Plain, Self::Proving)
+    }
+}
+
 /// Connects tonic's endpoints: TCP without delay, and then TLS to whoever must be there.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    trust: Option<Arc<Trust>>,
+    calling: Calling,
     callee: Callee,
     timeout: Duration,
 }
 
 impl Connector {
-    /// TLS with what `trust` has at each connection, plain TCP without it. Name, TCP and handshake have `timeout` together.
+    /// TLS with what there is at each connection, plain TCP without anything. Name, TCP and handshake have `timeout` together.
     #[must_use]
-    pub fn new(trust: Option<Arc<Trust>>, callee: Callee, timeout: Duration) -> Self {
-        Self { trust, callee, timeout }
+    pub fn new(calling: impl Into<Calling>, callee: Callee, timeout: Duration) -> Self {
+        Self { calling: calling.into(), callee, timeout }
     }
 
     /// A stream to `host` and `port`.
@@ -195,8 +213,11 @@ impl Connector {
         let deadline = Instant::now() + self.timeout;
         let tcp = tcp(host, port, deadline).await?;
         tcp.set_nodelay(true)?;
-        let Some(trust) = &self.trust else { return Ok(Wire::Plain(tcp)) };
-        let config = trust.client(self.callee.clone());
+        let config = match &self.calling {
+            Calling::Plain => return Ok(Wire::Plain(tcp)),
+            Calling::Proving(trust) => trust.client(self.callee.clone()),
+            Calling::Unnamed(bundle) => bundle.client(self.callee.clone()),
+        };
         let handshake = TlsConnector::from(config).connect(server_name(host), tcp);
         let stream = timeout_at(deadline, handshake).await.map_err(|_| late("the TLS handshake"))?.map_err(told)?;
         Ok(Wire::Client(Box::new(stream)))

@@ -41,6 +41,21 @@ pub enum TrustError {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// Nobody is believed without roots.
+    #[error("{} holds no bundle of roots: put ca.crt there (bundle.pem of SPIRE), which whoever runs the fleet has", folder.display())]
+    NoBundle {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// Whoever has no certificate belongs to no domain by himself.
+    #[error(
+        "the roots of the bundle {}: say which trust domain the fleet has (--trust-domain NAME)",
+        if named.is_empty() { "name no trust domain".to_owned() } else { format!("name several trust domains, {}", named.join(", ")) }
+    )]
+    WhichDomain {
+        /// Those that they name.
+        named: Vec<String>,
+    },
     /// Anybody on the machine could be this party.
     #[error(
         "{0} can be read by everybody on this machine (mode {mode:04o}): chmod 0600 {0}; in Kubernetes, set defaultMode: 0440 and \
@@ -142,7 +157,11 @@ impl TrustError {
     pub(crate) fn within(self, folder: &Path) -> Self {
         match self {
             // These name their file already.
-            Self::Unreadable { .. } | Self::OpenToAll { .. } | Self::Empty { .. } | Self::In { .. } => self,
+            Self::Unreadable { .. }
+            | Self::OpenToAll { .. }
+            | Self::Empty { .. }
+            | Self::NoBundle { .. }
+            | Self::In { .. } => self,
             other => Self::In { folder: folder.to_owned(), why: Box::new(other) },
         }
     }

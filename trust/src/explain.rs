@@ -52,6 +52,8 @@ fn explain_certificate(why: &CertificateError) -> String {
             "the certificate of the other end is not made for this use: stores need server auth and client auth, everybody else client auth"
                 .to_owned()
         }
+        // Nothing else is refused so: see `verify`.
+        CertificateError::Revoked => "the other end is a store of a site that is distrusted".to_owned(),
         CertificateError::Other(other) => format!("the certificate of the other end is refused: {}", other.0),
         other => format!("the certificate of the other end is refused: {}", shown(&other.to_string())),
     }
@@ -64,11 +66,11 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::UnknownCA => "that our certificate leads to no root of its bundle",
         AlertDescription::CertificateRequired => "that it wants a certificate, and we have shown none",
         AlertDescription::UnsupportedCertificate => "that our certificate is not made for this use",
+        AlertDescription::CertificateRevoked => "that the fleet distrusts the site of this store",
         AlertDescription::NoApplicationProtocol => "that it speaks something else: is this the right port?",
         AlertDescription::ProtocolVersion => "that it does not speak our version of TLS",
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
-        | AlertDescription::CertificateRevoked
         | AlertDescription::AccessDenied
         | AlertDescription::DecryptError => "that it refuses our certificate; why is in its log",
         other => return format!("the other end ended the handshake ({other:?})"),

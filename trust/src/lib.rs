@@ -21,6 +21,7 @@
 //! - `scope`: for whom an authority may speak
 //! - `verify`: both sides of a handshake
 //! - [`trust`]: what is trusted now
+//! - [`bundle`]: what is trusted by whoever has no certificate, and comes by a bearer token
 //! - `watch`: new material is taken while the process runs
 //! - [`explain`](mod@explain): why a handshake failed, in a sentence
 //! - [`connect`]: streams and a connector (feature `connect`)
@@ -30,6 +31,7 @@
 
 #[cfg(feature = "authority")]
 pub mod authority;
+pub mod bundle;
 #[cfg(feature = "connect")]
 pub mod connect;
 pub mod error;
@@ -43,6 +45,7 @@ pub mod trust;
 mod verify;
 mod watch;
 
+pub use bundle::Bundle;
 pub use error::{TrustError, Unfit};
 pub use explain::{explain, explain_io};
 pub use material::Material;

@@ -18,7 +18,12 @@ const NAMES: &[[&str; 3]] = &[
     // spiffe-helper, by the names of its documents.
     ["svid.pem", "svid_key.pem", "bundle.pem"],
     ["svid.pem", "svid_key.pem", "svid_bundle.pem"],
+    // `spire-agent api fetch x509 -write`, and `spire-server x509 mint -write`.
+    ["svid.0.pem", "svid.0.key", "bundle.0.pem"],
+    ["svid.pem", "key.pem", "bundle.pem"],
 ];
+/// Bundles alone, where there is no certificate: by the same names.
+const BUNDLES: [&str; 4] = ["ca.crt", "bundle.pem", "svid_bundle.pem", "bundle.0.pem"];
 /// Kubernetes writes new files into a new folder, and then turns this link to it: what is read through it once belongs together.
 const DATA: &str = "..data";
 /// Everybody's permissions on a file.
@@ -51,6 +56,20 @@ impl Place {
         &self.folder
     }
 
+    /// True: there is a bundle of roots, and no certificate beside it. So it is for whoever comes by a bearer token.
+    #[must_use]
+    pub fn holds_bundle_alone(&self) -> bool {
+        let is_there = |name: &str| self.folder.join(name).exists();
+        BUNDLES.into_iter().any(is_there)
+            && !NAMES.iter().any(|[certificate, key, _]| is_there(certificate) || is_there(key))
+    }
+
+    /// The bundle that is there now, whatever else is. One file: what is read of it belongs together, however links are turned meanwhile.
+    pub(crate) fn read_bundle(&self) -> Result<Vec<u8>, TrustError> {
+        let name = BUNDLES.into_iter().find(|name| self.folder.join(name).exists());
+        self.read_file(&self.folder, name.ok_or_else(|| TrustError::NoBundle { folder: self.folder.clone() })?)
+    }
+
     /// Reads what is there now, and judges none of it.
     pub(crate) fn look(&self) -> Result<Found<'_>, Refused> {
         self.read().map_err(|why| Refused { digest: None, why })
@@ -80,10 +99,10 @@ impl Place {
 
     fn names(&self, real: &Path) -> Result<&'static [&'static str; 3], TrustError> {
         let has = |name: &str| real.join(name).exists();
-        let whole = NAMES.iter().find(|names| names.iter().all(|name| has(name)));
-        // What is missing is named by the attempt to read it.
-        let begun = || NAMES.iter().find(|[certificate, ..]| has(certificate));
-        whole.or_else(begun).ok_or_else(|| TrustError::Empty { folder: self.folder.clone() })
+        let count = |names: &[&str; 3]| names.iter().filter(|name| has(name)).count();
+        // What is missing is named by the attempt to read it. Of equals the first counts, and `max_by_key` returns the last.
+        let begun = NAMES.iter().rev().filter(|[certificate, ..]| has(certificate));
+        begun.max_by_key(|names| count(names)).ok_or_else(|| TrustError::Empty { folder: self.folder.clone() })
     }
 
     fn read_file(&self, real: &Path, name: &str) -> Result<Vec<u8>, TrustError> {

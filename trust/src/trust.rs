@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use holdfast_types::{Fingerprint, Principal, SiteName, limits};
 use parking_lot::Mutex;
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{DnsName, ServerName};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
@@ -335,16 +336,28 @@ impl Trust {
     #[must_use]
     pub fn client_for(&self, callee: Callee, speaks: Speaks) -> Arc<ClientConfig> {
         let check = Arc::new(CalleeCheck { live: self.live.clone(), callee });
-        let versions = ClientConfig::builder_with_provider(PROVIDER.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("ring has all that TLS 1.3 needs");
-        let own = Arc::new(OwnPair(self.live.clone()));
-        let mut config = versions.dangerous().with_custom_certificate_verifier(check).with_client_cert_resolver(own);
-        config.alpn_protocols = vec![speaks.name()];
-        config.resumption = Resumption::disabled();
-        config.enable_early_data = false;
-        Arc::new(config)
+        client_config(check, Some(OwnPair(self.live.clone())), speaks)
     }
+}
+
+/// How a store is called by whoever judges it like this; `own`: what he shows himself, if he has a certificate.
+pub(crate) fn client_config(
+    check: Arc<dyn ServerCertVerifier>,
+    own: Option<OwnPair>,
+    speaks: Speaks,
+) -> Arc<ClientConfig> {
+    let versions = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("ring has all that TLS 1.3 needs");
+    let judging = versions.dangerous().with_custom_certificate_verifier(check);
+    let mut config = match own {
+        Some(own) => judging.with_client_cert_resolver(Arc::new(own)),
+        None => judging.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![speaks.name()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Arc::new(config)
 }
 
 /// What rustls wants to know of the host that is called. It goes to the other end in plain text (SNI) when it is a name, for proxies on the way;

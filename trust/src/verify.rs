@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use holdfast_types::{Fingerprint, Principal, limits};
+use holdfast_types::{Fingerprint, Principal, TrustDomain, limits};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
@@ -20,6 +20,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
+use crate::bundle::LiveRoots;
 use crate::error::{TrustError, Unfit};
 use crate::party::{self, Party};
 use crate::scope;
@@ -93,6 +94,11 @@ impl Roots {
             roots.anchors.push(anchor.to_owned());
         }
         Ok(roots)
+    }
+
+    /// All URIs that the roots carry.
+    pub(crate) fn uris(&self) -> impl Iterator<Item = &str> {
+        self.facts.iter().flat_map(|root| &root.uris).map(String::as_str)
     }
 
     pub(crate) fn infos(&self) -> Vec<RootInfo> {
@@ -183,15 +189,19 @@ pub(crate) fn system_time(now: UnixTime) -> SystemTime {
 impl Now {
     /// What holds of everybody: he belongs to our domain, and his site is not distrusted.
     fn admit(&self, principal: &Principal) -> Result<(), Unfit> {
-        let ours = &self.material.own().principal.domain;
-        if principal.domain != *ours {
-            return Err(Unfit::OtherDomain { theirs: Box::new(principal.clone()), ours: ours.clone() });
-        }
+        of_domain(&self.material.own().principal.domain, principal)?;
         match principal.site().filter(|site| self.distrusted.contains(*site)) {
             Some(site) => Err(Unfit::Distrusted(site.clone())),
             None => Ok(()),
         }
     }
+}
+
+fn of_domain(ours: &TrustDomain, principal: &Principal) -> Result<(), Unfit> {
+    if principal.domain == *ours {
+        return Ok(());
+    }
+    Err(Unfit::OtherDomain { theirs: Box::new(principal.clone()), ours: ours.clone() })
 }
 
 impl Callers {
@@ -231,6 +241,18 @@ fn refusal(why: NotProved) -> Error {
         NotProved::Unfit(unfit) => CertificateError::Other(OtherError(Arc::new(unfit))),
     };
     Error::InvalidCertificate(error)
+}
+
+/// A store of a distrusted site is told so, by an alert that is said for nothing else: else whoever runs it would look for a fault of his
+/// certificate. It has proved that it is of that site, and by then it knows that whoever tells it is a store of its fleet.
+fn told_of_distrust(error: Error) -> Error {
+    let is_distrust = match &error {
+        Error::InvalidCertificate(CertificateError::Other(why)) => {
+            matches!(why.0.downcast_ref(), Some(Unfit::Distrusted(_)))
+        }
+        _ => false,
+    };
+    if is_distrust { Error::InvalidCertificate(CertificateError::Revoked) } else { error }
 }
 
 /// Nothing but TLS 1.3 is compiled in, and nothing else is offered.
@@ -283,7 +305,7 @@ impl ClientCertVerifier for CallerCheck {
     ) -> Result<ClientCertVerified, Error> {
         let shown = (end_entity, intermediates);
         let judged = self.live.judge(shown, now, KeyUsage::client_auth(), |principal| self.callers.admit(principal));
-        judged.map(|()| ClientCertVerified::assertion())
+        judged.map(|()| ClientCertVerified::assertion()).map_err(told_of_distrust)
     }
 
     fn verify_tls12_signature(
@@ -329,6 +351,53 @@ impl ServerCertVerifier for CalleeCheck {
         let shown = (end_entity, intermediates);
         let judged = self.live.judge(shown, now, KeyUsage::server_auth(), |principal| self.callee.admit(principal));
         judged.map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
+}
+
+/// Checks who answers somebody who has no certificate himself.
+#[derive(Debug)]
+pub(crate) struct BundleCheck {
+    pub(crate) live: Arc<LiveRoots>,
+    pub(crate) callee: Callee,
+}
+
+impl ServerCertVerifier for BundleCheck {
+    /// The name of the server is a way to it, and proves nothing.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let roots = self.live.roots.load();
+        let proved = roots.prove(end_entity, intermediates, now, KeyUsage::server_auth()).map_err(refusal)?;
+        let principal = &proved.party.principal;
+        let admitted = of_domain(&self.live.domain, principal).and_then(|()| self.callee.admit(principal));
+        admitted.map(|()| ServerCertVerified::assertion()).map_err(|unfit| refusal(unfit.into()))
     }
 
     fn verify_tls12_signature(

@@ -156,6 +156,13 @@ pub enum Event {
         /// Fleet time at the store.
         fleet_now: Timestamp,
     },
+    /// A look-up was answered that no range is there for us: we may do nothing with these keys. [`Event::Located`] of the same follows.
+    Hidden {
+        /// Which look-up.
+        locate: LocateId,
+        /// What the store says.
+        why: String,
+    },
     /// A look-up could not be made.
     LocateFailed {
         /// Which look-up.

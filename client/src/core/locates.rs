@@ -35,6 +35,11 @@ impl Locates {
         Some(LocateId(self.last))
     }
 
+    /// What a look-up that is under way looks for.
+    pub(crate) fn point(&self, locate: LocateId) -> Option<&Point> {
+        self.open.get(&locate).map(|open| &open.point)
+    }
+
     /// A look-up is over. Returns whom it asked.
     pub(crate) fn end(&mut self, locate: LocateId) -> Option<StoreId> {
         self.open.remove(&locate).map(|open| open.via)

@@ -9,10 +9,10 @@ use holdfast_types::{
 
 use super::calls::{Calls, LookUp, Part, Pending, State};
 use super::clock::FleetClock;
-use super::event::{Action, CallId, CoreOptions, Effort, Event};
+use super::event::{Action, CallId, CoreOptions, Effort, Event, LocateId};
 use super::locates::Locates;
 use super::policy::{RetryCause, RetryPolicy};
-use super::ranges::RangeCache;
+use super::ranges::{Point, RangeCache};
 use super::slots::{Session, Slots};
 use super::spanning::Gather;
 use super::stores::Stores;
@@ -97,6 +97,7 @@ impl ClientCore {
                 self.learn(&found, now, actions);
                 self.wake_all(now, actions);
             }
+            Event::Hidden { locate, why } => self.hidden(locate, &why, now, actions),
             Event::LocateFailed { locate } => {
                 if let Some(via) = self.locates.end(locate) {
                     self.stores.suspect(via, now);
@@ -322,6 +323,21 @@ impl ClientCore {
             }
         }
         led.into_iter().for_each(|bounds| self.wake_range(bounds, now, actions));
+    }
+
+    /// Reverse scans that begin where we may not read are over. Everything else is sent without a range, and hears it from who refuses it; they are
+    /// not, since without its range a store does not know where they begin.
+    fn hidden(&mut self, locate: LocateId, why: &str, now: Moment, actions: &mut Vec<Action>) {
+        let Some(point) = self.locates.point(locate).filter(|point| matches!(point, Point::Before(_))).cloned() else {
+            return;
+        };
+        for call in self.calls.waiting_for(&KeyRange::all()) {
+            let waits = |pending: &Pending| pending.look_up == LookUp::UnderWay && Point::of(&pending.request) == point;
+            if self.calls.get(call).is_some_and(waits) {
+                let refused = ClientError::Rejected(Rejected::Forbidden(why.to_owned()));
+                self.finish(call, Err(refused), now, actions);
+            }
+        }
     }
 
     /// There is a new leader to ask: calls that wait for one go there, also those to which it said no before.

@@ -39,9 +39,13 @@ struct Circuit {
 }
 
 /// All stores known.
+///
+/// Invariants:
+/// - `down` counts the stores whose stream is down
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stores {
     stores: BTreeMap<StoreId, Store>,
+    down: usize,
     circuits: BTreeMap<SiteName, Circuit>,
     own_site: Option<SiteName>,
 }
@@ -73,6 +77,11 @@ impl Stores {
             let kept = old.remove(&store).unwrap_or_default();
             self.stores.insert(store, Store { site: Some(site), ..kept });
         }
+        self.down = self.counted_down();
+    }
+
+    fn counted_down(&self) -> usize {
+        self.stores.values().filter(|store| store.stream == Stream::Down).count()
     }
 
     /// A store that a hint names with its address; its site comes with the next list.
@@ -82,6 +91,7 @@ impl Stores {
 
     pub(crate) fn up(&mut self, store: StoreId) {
         if let Some(known) = self.stores.get_mut(&store) {
+            self.down -= usize::from(known.stream == Stream::Down);
             known.stream = Stream::Up;
             known.why = None;
             known.suspect_until = Moment::ZERO;
@@ -110,6 +120,7 @@ impl Stores {
 
     pub(crate) fn down(&mut self, store: StoreId, now: Moment) {
         if let Some(known) = self.stores.get_mut(&store) {
+            self.down += usize::from(known.stream != Stream::Down);
             known.stream = Stream::Down;
             let site = known.site.clone();
             self.count_failure(site, now);
@@ -154,7 +165,7 @@ impl Stores {
             return Some(leader);
         }
         // Where one store is out of reach others may be, too: one that is connected is the surer way.
-        let is_cut = self.stores.values().any(|store| store.stream == Stream::Down);
+        let is_cut = self.down > 0;
         let rank = |(id, store): &(&StoreId, &Store)| {
             (
                 store.stream == Stream::Down,
@@ -203,6 +214,8 @@ pub(crate) fn mix(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn site(name: &str) -> SiteName {
@@ -291,6 +304,27 @@ mod tests {
         assert_eq!(asked(&stores).len(), 4, "with nothing out of reach all are asked alike");
         stores.down(StoreId(2), Moment(0));
         assert_eq!(asked(&stores), [1].into());
+    }
+
+    proptest! {
+        #[test]
+        fn stores_that_are_down_are_counted_whatever_happens_to_them(
+            steps in prop::collection::vec((0_u8..4, 1_u64..6, any::<u8>()), 0..60)
+        ) {
+            let mut stores = stores();
+            for (step, id, known) in steps {
+                match step {
+                    0 => stores.up(StoreId(id)),
+                    1 => stores.down(StoreId(id), Moment(0)),
+                    2 => stores.learn_one(StoreId(id)),
+                    _ => {
+                        let known = (1..=5).filter(|id| known & (1_u8 << id) != 0);
+                        stores.learn(known.map(|id| KnownStore { store: StoreId(id), site: site("a") }).collect());
+                    }
+                }
+                prop_assert_eq!(stores.down, stores.counted_down());
+            }
+        }
     }
 
     #[test]

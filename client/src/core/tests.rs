@@ -572,6 +572,30 @@ fn a_reverse_scan_of_unknown_ranges_is_looked_up_from_its_end() {
 }
 
 #[test]
+fn a_reverse_scan_that_begins_where_we_may_not_read_is_refused_as_a_forward_one_is() {
+    let mut script = Script::blank();
+    let scan = |reverse| ScanPager::new(bounds("b", Some("y")), reverse, None, None).next_request().unwrap();
+    script.call(scan(true), 1_000);
+    let locate = script.locates[0].0;
+    script.event(Event::Hidden { locate, why: "client x may not read there".into() });
+    let refused = script.outcome();
+    assert!(
+        matches!(&refused, Err(ClientError::Rejected(Rejected::Forbidden(why))) if why == "client x may not read there"),
+        "{refused:?}"
+    );
+    script.locate_answered(vec![located(1, 1, "a", "c", Some(3))]);
+    assert!(script.sent.is_empty(), "nothing is left of it");
+    // Whoever begins at a key asks all the same, and hears it from who refuses him.
+    let mut script = Script::blank();
+    script.call(scan(false), 1_000);
+    let locate = script.locates[0].0;
+    script.event(Event::Hidden { locate, why: "hidden".into() });
+    assert!(script.finished.is_empty(), "{:?}", script.finished);
+    script.locate_answered(vec![]);
+    assert_eq!(script.one().request.range, None);
+}
+
+#[test]
 fn fleet_time_never_goes_back_and_writes_go_on_in_another_session() {
     let mut script = Script::new();
     let hear = |script: &mut Script, store, ms| {

@@ -109,6 +109,12 @@ pub fn reason(status: &Status) -> String {
     why::of_status(status).to_string()
 }
 
+/// What was doubted, if a call failed because one end did not believe the other; `None`: it failed otherwise.
+#[must_use]
+pub fn doubt(status: &Status) -> Option<Doubt> {
+    why::of_status(status).doubt()
+}
+
 /// Why there is no connection to a store.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{address}: {why}")]
@@ -195,8 +201,7 @@ impl Dialer {
     }
 
     fn connector(&self, connections: &Connections) -> Listening {
-        let trust = self.security.trust().cloned();
-        let connector = Connector::new(trust, Callee::Store, self.connect_within);
+        let connector = Connector::new(self.security.calling(), Callee::Store, self.connect_within);
         Listening { connector, connections: connections.clone() }
     }
 

@@ -155,7 +155,13 @@ impl Driver {
                             let (channel, inbound) = (link.channel.clone(), self.inbound.clone());
                             tokio::spawn(async move {
                                 let event = match fleet::locate(channel, bounds, reverse).await {
-                                    Ok((found, fleet_now)) => Event::Located { locate, found, fleet_now },
+                                    Ok(place) => {
+                                        if let Some(why) = place.hidden {
+                                            let hidden = Event::Hidden { locate, why };
+                                            let _ = inbound.send(Inbound::Event(hidden)).await;
+                                        }
+                                        Event::Located { locate, found: place.found, fleet_now: place.now }
+                                    }
                                     Err(_) => Event::LocateFailed { locate },
                                 };
                                 let _ = inbound.send(Inbound::Event(event)).await;

@@ -127,12 +127,16 @@ fn picture(address: &str, described: v1::DescribeResponse) -> Result<FleetPictur
     Ok(FleetPicture { fleet: fleet.into(), store, asked_at: address.to_owned(), now, stores, addresses })
 }
 
+/// What a store says of where keys are.
+pub(super) struct Place {
+    pub(super) found: Vec<Located>,
+    /// Why it does not tell of the first range.
+    pub(super) hidden: Option<String>,
+    pub(super) now: Timestamp,
+}
+
 /// Asks one store where keys are.
-pub(super) async fn locate(
-    channel: StoreChannel,
-    bounds: KeyRange,
-    reverse: bool,
-) -> Result<(Vec<Located>, Timestamp), String> {
+pub(super) async fn locate(channel: StoreChannel, bounds: KeyRange, reverse: bool) -> Result<Place, String> {
     let mut client = FleetClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let request = v1::LocateRequest { bounds: Some(bounds.into()), reverse, limit: limits::CLIENT_LOCATE_RANGES };
     let located = tokio::time::timeout(limits::CLIENT_CONNECT_TIMEOUT, client.locate(request)).await;
@@ -142,5 +146,8 @@ pub(super) async fn locate(
         .into_inner();
     let ranges = located.ranges.into_iter().map(Located::try_from).collect::<Result<_, _>>();
     let now = Timestamp::bounded(located.now).map_err(|bad| bad.to_string())?;
-    Ok((ranges.map_err(|bad| bad.to_string())?, now))
+    let mut why = located.hidden;
+    why.truncate(why.floor_char_boundary(limits::MAX_SENTENCE_BYTES));
+    let hidden = Some(why).filter(|why| !why.is_empty());
+    Ok(Place { found: ranges.map_err(|bad| bad.to_string())?, hidden, now })
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use holdfast_trust::{Place, Trust, TrustError, WatchEvent};
+use holdfast_trust::connect::Calling;
+use holdfast_trust::{Bundle, Place, Trust, TrustError, WatchEvent};
+use holdfast_types::TrustDomain;
 
 use super::bearer::BearerFile;
 
@@ -33,6 +35,13 @@ pub enum Security {
         /// Who we are by the word of somebody whom the fleet believes; it counts before what our certificate says.
         bearer: Option<Arc<BearerFile>>,
     },
+    /// TLS 1.3: only stores of one trust domain are believed, and they hear who we are by a bearer token alone.
+    Bearer {
+        /// The roots that we believe, and whose stores.
+        bundle: Arc<Bundle>,
+        /// Who we are.
+        bearer: Arc<BearerFile>,
+    },
 }
 
 impl Security {
@@ -48,6 +57,28 @@ impl Security {
         Self::Tls { trust, bearer: Some(Arc::new(bearer)) }
     }
 
+    /// TLS without a certificate of our own, and a bearer token with each call: for programs that have no certificate. Fleets take those whose stores
+    /// were given keys of bearer tokens (`--bearer-keys`).
+    #[must_use]
+    pub fn bearer_alone(bundle: Arc<Bundle>, bearer: BearerFile) -> Self {
+        Self::Bearer { bundle, bearer: Arc::new(bearer) }
+    }
+
+    /// The same with the bundle in a folder, `ca.crt` or `bundle.pem`, which is watched. `domain`: whose stores are believed; `None`: those of the
+    /// trust domain that the roots name themselves, as those of `holdfast ca` and SPIRE do.
+    ///
+    /// # Errors
+    /// [`TrustError`]: what is wrong with the bundle, and what to do.
+    pub fn open_bearer_alone(
+        folder: impl AsRef<Path>,
+        domain: Option<TrustDomain>,
+        bearer: BearerFile,
+    ) -> Result<Self, TrustError> {
+        let bundle = Bundle::open(&Place::folder(folder.as_ref()), domain)?;
+        bundle.watch(tell).map_err(|error| no_thread(folder.as_ref(), &error))?;
+        Ok(Self::bearer_alone(bundle, bearer))
+    }
+
     /// TLS with the certificate, the key and the bundle in a folder, as cert-manager (`tls.crt`, `tls.key`, `ca.crt`), SPIRE and `holdfast ca`
     /// write them. The folder is watched: what is renewed there is used by the connections that are made from then on.
     ///
@@ -55,19 +86,15 @@ impl Security {
     /// [`TrustError`]: what is wrong with the material, and what to do.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, TrustError> {
         let trust = Trust::open(Place::folder(folder.as_ref()))?;
-        let watched = trust.watch(tell);
-        watched.map_err(|error| TrustError::Unreadable {
-            path: folder.as_ref().to_owned(),
-            why: format!("no thread can be had that watches it: {error}"),
-        })?;
+        trust.watch(tell).map_err(|error| no_thread(folder.as_ref(), &error))?;
         Ok(Self::tls(trust))
     }
 
-    /// Our own material; `None` in plain text.
+    /// Our own material; `None` in plain text, and where a token is all that we have.
     #[must_use]
     pub fn trust(&self) -> Option<&Arc<Trust>> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::Bearer { .. } => None,
             Self::Tls { trust, .. } => Some(trust),
         }
     }
@@ -76,8 +103,23 @@ impl Security {
         match self {
             Self::Plain => None,
             Self::Tls { bearer, .. } => bearer.as_ref(),
+            Self::Bearer { bearer, .. } => Some(bearer),
         }
     }
+
+    /// How connections are made.
+    pub(super) fn calling(&self) -> Calling {
+        match self {
+            Self::Plain => Calling::Plain,
+            Self::Tls { trust, .. } => Calling::Proving(Arc::clone(trust)),
+            Self::Bearer { bundle, .. } => Calling::Unnamed(Arc::clone(bundle)),
+        }
+    }
+}
+
+fn no_thread(folder: &Path, error: &std::io::Error) -> TrustError {
+    let why = format!("no thread can be had that watches it: {error}");
+    TrustError::Unreadable { path: folder.to_owned(), why }
 }
 
 impl From<Arc<Trust>> for Security {
@@ -94,13 +136,19 @@ impl fmt::Debug for Security {
                 let principal = trust.own().principal.to_string();
                 f.debug_struct("Tls").field("as", &principal).field("bearer", bearer).finish()
             }
+            Self::Bearer { bundle, bearer } => {
+                let domain = bundle.domain().to_string();
+                f.debug_struct("Bearer").field("of", &domain).field("bearer", bearer).finish()
+            }
         }
     }
 }
 
 fn tell(event: WatchEvent) {
     match event {
-        WatchEvent::Taken => tracing::info!(target: "holdfast_client", "a new certificate is used from now on"),
+        WatchEvent::Taken => {
+            tracing::info!(target: "holdfast_client", "a new certificate or bundle is used from now on");
+        }
         WatchEvent::Refused(why) => {
             tracing::warn!(target: "holdfast_client", %why, "new trust material is refused, the old one stays in use");
         }

@@ -112,10 +112,10 @@ fn doubt_of_us(alert: AlertDescription) -> Option<Doubt> {
         AlertDescription::CertificateExpired => Some(Doubt::OwnExpired),
         AlertDescription::UnknownCA => Some(Doubt::OwnUnknown),
         AlertDescription::CertificateRequired => Some(Doubt::OwnMissing),
+        AlertDescription::CertificateRevoked => Some(Doubt::OwnDistrusted),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
-        | AlertDescription::CertificateRevoked
         | AlertDescription::AccessDenied
         | AlertDescription::DecryptError => Some(Doubt::OwnRefused),
         _ => None,
@@ -150,6 +150,7 @@ mod tests {
         let alert = |alert| of(rustls::Error::AlertReceived(alert));
         assert_eq!(alert(AlertDescription::CertificateExpired), Some(Doubt::OwnExpired));
         assert_eq!(alert(AlertDescription::UnknownCA), Some(Doubt::OwnUnknown));
+        assert_eq!(alert(AlertDescription::CertificateRevoked), Some(Doubt::OwnDistrusted));
         assert_eq!(alert(AlertDescription::AccessDenied), Some(Doubt::OwnRefused));
         assert_eq!(alert(AlertDescription::InternalError), None, "that says nothing of either certificate");
         let refused = |why| of(rustls::Error::InvalidCertificate(why));

@@ -47,6 +47,20 @@
 //! # }
 //! ```
 //!
+//! Where the program has no certificate at all, the roots and the token are enough. The token goes to nobody who has not proved to be a store of the
+//! trust domain, which roots of `holdfast ca` and SPIRE name themselves; for others it is given (`None` below):
+//!
+//! ```no_run
+//! use holdfast_client::{BearerFile, Options, Security};
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let token = BearerFile::new("/var/run/secrets/tokens/holdfast");
+//! // A folder with `ca.crt` and nothing else.
+//! let options = Options::new().security(Security::open_bearer_alone("/etc/holdfast/roots", None, token)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The file is read anew whenever a stream is opened or a call made beside it, so that whoever renews the token need tell nobody. There is no
 //! token without TLS.
 //!
@@ -80,6 +94,7 @@
 //! | `StoreUnknown` | it leads to no root of our bundle | the right address? the newest `ca.crt`? |
 //! | `StoreUnfit` | it is no store's, of another trust domain, or of a site that is distrusted | the right address? |
 //! | `OwnExpired`, `OwnUnknown`, `OwnRefused` | the store does not take ours | renew it, or have it issued by this fleet's authority; the store's log says more |
+//! | `OwnDistrusted` | the fleet distrusts the site whose store we are | only stores hear it |
 //! | `OwnMissing`, `Token` | the store wants a certificate or a token that it takes | give one; look at audience and expiry |
 //! | `NoTls` | one end speaks TLS, and the other does not | `Security::Tls` for a fleet that has it |
 //!

@@ -341,7 +341,7 @@ impl v1::fleet_server::Fleet for Service {
         let limit = usize::try_from(asked.limit).unwrap_or(MAX_RANGES).clamp(1, MAX_RANGES);
         let data = self.shared.lock();
         let ranges = data.locate(&bounds, asked.reverse, limit).into_iter().map(Into::into).collect();
-        Ok(Response::new(v1::LocateResponse { ranges, resume: None, now: data.now().0 }))
+        Ok(Response::new(v1::LocateResponse { ranges, now: data.now().0, ..v1::LocateResponse::default() }))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Unary<v1::StatusResponse> {

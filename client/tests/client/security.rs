@@ -182,6 +182,29 @@ async fn a_store_of_another_fleet_of_the_same_domain_is_refused_whatever_it_is_a
 }
 
 #[tokio::test]
+async fn a_client_with_a_token_alone_is_who_the_token_says_and_gives_it_to_no_stranger() {
+    let root = root_of("f.example");
+    let mock = Mock::builder().trust(trust(&root, &store(), FRESH)).start().unwrap();
+    mock.take_token("good");
+    let folder = tempfile::tempdir().unwrap();
+    let (bundle, file) = (folder.path().join("ca.crt"), folder.path().join("token"));
+    std::fs::write(&bundle, root.certificate_pem()).unwrap();
+    let security = || Security::open_bearer_alone(folder.path(), None, BearerFile::new(&file)).unwrap();
+    let (doubted, said) = doubt(mock.addresses(), security()).await;
+    assert!(doubted == Doubt::Token && said.contains("there is no file"), "{said}");
+    std::fs::write(&file, "good\n").unwrap();
+    let client = Client::connect(mock.addresses(), Options::new().security(security())).await.unwrap();
+    client.put("k", "1").await.unwrap();
+    assert_eq!(client.get("k").await.unwrap().unwrap().value, "1");
+    assert!(mock.callers().is_empty(), "nobody showed a certificate");
+    let shown = format!("{:?}", security());
+    assert!(shown.contains("f.example") && !shown.contains("good"), "{shown}");
+    std::fs::write(&bundle, root_of("f.example").certificate_pem()).unwrap();
+    let (doubted, said) = doubt(mock.addresses(), security()).await;
+    assert_eq!(doubted, Doubt::StoreUnknown, "{said}");
+}
+
+#[tokio::test]
 async fn a_token_is_read_anew_when_it_changes() {
     let root = root_of("f.example");
     let mock = Mock::builder().trust(trust(&root, &store(), FRESH)).start().unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use holdfast_types::limits;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 
@@ -162,6 +163,20 @@ fn alerts_on_certificates(scene: &Scene<'_>, stores: &str) -> Vec<Alert> {
             "1h",
             "warning",
             "A root that the stores trust ends soon: whatever it has signed is worth nothing then. Rotate it.",
+        ),
+        alert(
+            "HoldfastRightsStale",
+            format!("holdfast_rights_age_seconds{{{stores}}} > {}", limits::RIGHTS_STALE_AFTER.as_secs()),
+            "1m",
+            "warning",
+            "A store cannot look whether rights have changed and goes by what it knew: what was revoked may still be done through it.",
+        ),
+        alert(
+            "HoldfastSiteDistrusted",
+            format!("holdfast_distrusted_by_stores{{{stores}}} > 0"),
+            "1m",
+            "critical",
+            "Other stores refuse this one because its site is distrusted: docs/runbooks/distrust-site.md says what to do.",
         ),
     ]
 }

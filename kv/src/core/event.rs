@@ -245,7 +245,6 @@ impl Measurements {
     /// True while writes of clients are to be refused for want of disk.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let percent = self.disk_total_bytes / 100 * limits::DISK_FULL_PERCENT;
-        self.disk_total_bytes > 0 && self.disk_free_bytes < percent.max(limits::DISK_FULL_BYTES)
+        self.disk_total_bytes > 0 && self.disk_free_bytes < limits::disk_wanted_bytes(self.disk_total_bytes)
     }
 }

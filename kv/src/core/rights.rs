@@ -28,7 +28,7 @@ use std::sync::Arc;
 use holdfast_types::principal::Kind;
 use holdfast_types::{Clients, KeyRange, Principal, PrincipalName, Rejected, Request, Right, TrustDomain};
 
-use self::view::{Holdings, lacks};
+use self::view::{Holdings, lacks, lacks_first};
 use super::permit::Authority;
 
 pub use self::book::{Book, CannotChange, Change, Changed, Role};
@@ -255,6 +255,15 @@ impl Asker {
     #[must_use]
     pub fn is_concerned_by(&self, bounds: &KeyRange) -> bool {
         self.sees(|view| view.concerns(bounds))
+    }
+
+    /// Refuses to tell him of a range that is none of his business, the first or in reverse the last of those that hold what he `asked` for: in the
+    /// words in which he would be refused to read there.
+    pub fn check_told(&self, range: &KeyRange, asked: &KeyRange, reverse: bool) -> Result<(), Rejected> {
+        self.judge(|principal, view| match view.concerns(range) {
+            true => Ok(()),
+            false => Err(lacks_first(principal, asked, reverse)),
+        })
     }
 
     /// True when he may look at some range within bounds.

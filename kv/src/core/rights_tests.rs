@@ -303,6 +303,26 @@ fn nobody_is_let_in_by_what_is_not_known() {
 }
 
 #[test]
+fn a_range_that_is_hidden_is_refused_in_words_that_name_no_key_but_those_asked_for() {
+    let book = changed(&Book::default(), &[Change::Grant(vec![grant(Right::Read, within(1, b"a/"))], to("ann"))]);
+    let asker = |rights: &Rights| Asker::of(Authority::Principal(principal("client/ann")), rights);
+    let (known, unknown) = (Rights::compile(domain(), &book), Rights::unknown(domain()));
+    let hidden = bounds(key(1, b"secret"), None);
+    let told = |asked: KeyRange, reverse| why(asker(&known).check_told(&hidden, &asked, reverse));
+    let before = told(bounds(Key::MIN, Some(key(1, b"z"))), true);
+    assert!(
+        before.starts_with("client ann may not read the keys before /1/z: ") && !before.contains("secret"),
+        "{before}"
+    );
+    let last = told(bounds(Key::MIN, Key::keyspace_end(KeyspaceId(1))), true);
+    assert!(last.contains("the last keys of keyspace 1") && last.contains("ON KEYSPACE 1"), "{last}");
+    assert!(told(bounds(key(1, b"t"), None), false).contains("may not read /1/t"));
+    assert_eq!(asker(&known).check_told(&bounds(key(1, b"a/5"), None), &KeyRange::all(), true), Ok(()));
+    let refused = asker(&unknown).check_told(&hidden, &KeyRange::all(), true);
+    assert!(matches!(refused, Err(Rejected::Unavailable(_))), "who knows nothing forbids nothing: {refused:?}");
+}
+
+#[test]
 fn an_asker_looks_again_when_rights_have_changed_and_not_before() {
     let book = changed(&Book::default(), &[Change::Grant(vec![grant(Right::Read, within(1, b""))], to("ann"))]);
     let (with, without) =
@@ -313,6 +333,29 @@ fn an_asker_looks_again_when_rights_have_changed_and_not_before() {
     assert_eq!(asker.check(&get(key(1, b"k"))), Ok(()));
     asker.look(2, || Arc::new(without));
     assert!(asker.check(&get(key(1, b"k"))).is_err());
+}
+
+/// The hot path: a stream that asks ten thousand times looks its rights up once, and once more when they have changed.
+#[test]
+fn ten_thousand_requests_look_rights_up_once_and_once_more_for_each_change() {
+    const REQUESTS: usize = 10_000;
+    let book = changed(&Book::default(), &[Change::Grant(vec![grant(Right::Read, within(1, b"a/"))], to("ann"))]);
+    let taken = changed(&book, &[Change::RevokeAll(to("ann"))]);
+    let handed_out = [&book, &taken].map(|book| Arc::new(Rights::compile(domain(), book)));
+    let mut asker = Asker::new(Authority::Principal(principal("client/ann")));
+    let (mut looked_up, mut refused) = (0, 0);
+    let request = get(key(1, b"a/1"));
+    for (generation, rights) in (1..).zip(&handed_out) {
+        for _ in 0..REQUESTS {
+            asker.look(generation, || {
+                looked_up += 1;
+                Arc::clone(rights)
+            });
+            refused += usize::from(asker.check(&request).is_err());
+        }
+        assert_eq!(looked_up, generation, "once for each change");
+    }
+    assert_eq!(refused, REQUESTS, "and what was taken away was gone for all that came after");
 }
 
 // ---- how grants change

@@ -14,11 +14,12 @@ use super::leaves::write;
 use super::{BundleArgs, BundleChange, at, read};
 
 /// What a bundle is called in the folders of those who write them.
-const NAMES: [&str; 3] = ["ca.crt", "bundle.pem", "svid_bundle.pem"];
+const NAMES: [&str; 4] = ["ca.crt", "bundle.pem", "svid_bundle.pem", "bundle.0.pem"];
 /// What a certificate ends with.
 const END: &str = "-----END CERTIFICATE-----";
 /// Certificate and key beside a bundle.
-const PAIRS: [(&str, &str); 2] = [("tls.crt", "tls.key"), ("svid.pem", "svid_key.pem")];
+const PAIRS: [(&str, &str); 4] =
+    [("tls.crt", "tls.key"), ("svid.pem", "svid_key.pem"), ("svid.0.pem", "svid.0.key"), ("svid.pem", "key.pem")];
 
 /// Adds a root to bundles, or takes it out.
 pub(super) fn change(args: &BundleArgs) -> anyhow::Result<()> {

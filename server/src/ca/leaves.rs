@@ -3,12 +3,14 @@
 use std::fs::{self, DirBuilder};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, ensure};
 use holdfast_files::{Draft, Readers};
 use holdfast_output::{errln, outln};
+use holdfast_trust::Trust;
 use holdfast_trust::authority::{Issued, Issuer, Request, Shown, csr, csr_of_authority};
 use holdfast_types::principal::Kind;
 use holdfast_types::{Principal, PrincipalName};
@@ -83,6 +85,7 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
 pub(super) fn leaf(args: &LeafArgs) -> anyhow::Result<()> {
     let kind = args.party.kind().context(NOBODY)?;
     let issued = issue(&args.issuer, kind, &args.names, args.valid, &args.out)?;
+    issued.write(&args.out)?;
     let certificates = Shown::of_pem(issued.certificate_pem.as_bytes())?;
     if args.json {
         let certificates: Vec<_> = certificates.iter().map(show::as_json).collect();
@@ -96,20 +99,47 @@ pub(super) fn leaf(args: &LeafArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The operator who founds a fleet: what [`leaf`] would make.
-pub fn first_operator(issuer: &Path, name: PrincipalName, folder: &Path) -> anyhow::Result<()> {
-    let issued = issue(issuer, Kind::Operator(name), &[], valid(LEAF_VALID).map_err(Error::msg)?, folder)?;
-    if let Some(made) = Shown::of_pem(issued.certificate_pem.as_bytes())?.first() {
-        errln!("{} is in {}, valid until {}", made.uris.join(", "), folder.display(), at(made.expires_at));
-    }
-    Ok(())
+/// The operator who founds a fleet: what [`leaf`] would make. In no folder yet: where the fleet refuses to be founded, no certificate is left behind.
+pub struct FirstOperator {
+    issued: Issued,
+    folder: PathBuf,
+    /// The command that makes him another certificate.
+    again: String,
 }
 
+impl FirstOperator {
+    /// Signs him, for a folder that has nobody else's certificate.
+    pub fn new(issuer: &Path, name: PrincipalName, folder: &Path) -> anyhow::Result<Self> {
+        let again = format!("holdfast ca leaf --issuer {} --operator {name} -o {}", issuer.display(), folder.display());
+        let issued = issue(issuer, Kind::Operator(name), &[], valid(LEAF_VALID).map_err(Error::msg)?, folder)?;
+        Ok(Self { issued, folder: folder.to_owned(), again })
+    }
+
+    /// How he connects.
+    pub fn trust(&self) -> anyhow::Result<Arc<Trust>> {
+        Ok(Trust::from_material(self.issued.material()?))
+    }
+
+    /// The command that makes him another certificate, which is as good.
+    pub fn again(&self) -> &str {
+        &self.again
+    }
+
+    /// Writes his key and certificate into the folder.
+    pub fn keep(&self) -> anyhow::Result<()> {
+        self.issued.write(&self.folder)?;
+        if let Some(made) = Shown::of_pem(self.issued.certificate_pem.as_bytes())?.first() {
+            errln!("{} is in {}, valid until {}", made.uris.join(", "), self.folder.display(), at(made.expires_at));
+        }
+        Ok(())
+    }
+}
+
+/// Signs somebody, for a folder that has nobody else's certificate.
 fn issue(issuer: &Path, kind: Kind, names: &[String], valid: Duration, folder: &Path) -> anyhow::Result<Issued> {
     let issuer = Issuer::read(issuer)?;
     let issued = issuer.leaf(&kind, names, valid)?;
     check_owner(folder, &Principal { domain: issuer.domain().clone(), kind })?;
-    issued.write(folder)?;
     Ok(issued)
 }
 

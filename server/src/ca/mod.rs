@@ -22,7 +22,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use self::leaves::first_operator;
+pub use self::leaves::FirstOperator;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

@@ -11,8 +11,18 @@ use serde_json::{Value, json};
 use super::{ShowArgs, at, read};
 
 /// What a folder of ours, of cert-manager or of SPIRE may hold, beside keys.
-const FILES: [&str; 8] =
-    ["root.crt", "issuer.crt", "request.csr", "tls.crt", "ca.crt", "svid.pem", "svid_bundle.pem", "bundle.pem"];
+const FILES: [&str; 10] = [
+    "root.crt",
+    "issuer.crt",
+    "request.csr",
+    "tls.crt",
+    "ca.crt",
+    "svid.pem",
+    "svid_bundle.pem",
+    "bundle.pem",
+    "svid.0.pem",
+    "bundle.0.pem",
+];
 
 /// What a file holds.
 enum Content {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_edge::bucket::Bucket;
 use holdfast_edge::ledger::Ledger;
+use holdfast_kv::core::rights::Asker;
 use holdfast_kv::core::routing::Page;
 use holdfast_kv::driver::ComplaintKind;
 use holdfast_placement::StoreRecord;
@@ -29,7 +30,7 @@ use crate::announcing;
 use crate::audit::Refusal;
 use crate::membership::{Applicant, join};
 use crate::running::{Running, ServerState};
-use crate::services::allowed::authority_of;
+use crate::services::allowed::{Witness, authority_of};
 use crate::services::caller::Caller;
 use crate::services::fitting::{paid, short};
 
@@ -123,6 +124,23 @@ impl FleetService {
     }
 }
 
+impl FleetService {
+    /// Why the first range of what was asked for is not told of; empty: it is, or it is not known here. Whoever asks for it has keys there in mind
+    /// that he may not read, and would wait for the range in vain.
+    fn hidden(&self, running: &Running, asker: &Asker, bounds: &KeyRange, reverse: bool, caller: Caller) -> String {
+        let first = Page { reverse, limit: 1, max_bytes: limits::RANGES_PAGE_BYTES };
+        let (first, _) = running.store.ranges_within(bounds, first, |_| true);
+        let Some(first) = first.first() else { return String::new() };
+        match asker.check_told(&first.descriptor.bounds, bounds, reverse) {
+            Err(Rejected::Forbidden(why)) => {
+                Witness::new(&self.state, caller).saw(&Err(Rejected::Forbidden(why.clone())));
+                short(why)
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 fn rejected(error: holdfast_proto::convert::BadMessage) -> Status {
     to_status(Rejected::invalid(error.to_string()))
 }
@@ -175,7 +193,8 @@ impl Fleet for FleetService {
 
     async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
         let (running, client) = (self.state.member()?, Ledger::of(request.extensions()));
-        let asker = running.asker(authority_of(&Caller::of(request.extensions())));
+        let caller = Caller::of(request.extensions());
+        let asker = running.asker(authority_of(&caller));
         let request = request.into_inner();
         let bounds: KeyRange = match request.bounds {
             Some(bounds) => bounds.try_into().map_err(rejected)?,
@@ -193,7 +212,8 @@ impl Fleet for FleetService {
             .map(|n| v1::LocatedRange { descriptor: n.descriptor, leader: n.leader, term: n.term })
             .collect();
         let resume = resume.map(|key| key.raw().clone());
-        paid(&client, v1::LocateResponse { ranges, resume, now: running.fleet_now().0 })
+        let hidden = self.hidden(&running, &asker, &bounds, request.reverse, caller);
+        paid(&client, v1::LocateResponse { ranges, resume, now: running.fleet_now().0, hidden })
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {

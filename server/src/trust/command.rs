@@ -18,7 +18,7 @@ use serde_json::json;
 use super::due::moment;
 use super::help;
 use super::shown::since_1970;
-use crate::connecting::Connecting;
+use crate::connecting::Through;
 use crate::table::Table;
 
 /// Something is due: what the command was asked for was done, and somebody has something to do.
@@ -50,19 +50,9 @@ enum TrustCommand {
 /// Where a command goes.
 #[derive(Args, Debug)]
 struct Target {
-    /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    connecting: Connecting,
+    through: Through,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,7 +60,7 @@ struct Target {
 
 impl Target {
     fn admin(&self) -> anyhow::Result<Admin> {
-        Ok(Admin::with(self.at.clone(), self.connecting.security()?))
+        self.through.admin()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Clients without a certificate come with a token, signed by somebody whom the stores were told of.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use holdfast_client::{BearerFile, Client, ClientError, Doubt, Options, Security};
 use holdfast_tests::guarded::Guarded;
 use holdfast_tests::raw::{get, put};
 use holdfast_tests::secrets::assert_no_secrets;
@@ -118,10 +120,63 @@ async fn a_token_lets_in_whom_it_names_and_nobody_else() {
     assert_no_secrets(&guarded.scene.path(""), &[("a token", good.as_bytes()), ("a token", renewed.as_bytes())]);
 }
 
+/// A folder with the roots of the fleet and nothing else, and a file with a token.
+fn roots_and_token(guarded: &Guarded, token: &str) -> (PathBuf, PathBuf) {
+    let (folder, file) = (guarded.scene.path("roots-alone"), guarded.scene.path("token"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("ca.crt"), guarded.authority.root_pem()).unwrap();
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    (folder, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_and_its_commands_come_with_a_token_and_no_certificate() {
+    let Some(mut guarded) = Guarded::prepare(3, 1).await else { return };
+    let (signer, stranger) = (Signer::new("tokens"), Signer::new("tokens"));
+    let keys = guarded.scene.path("keys.json");
+    std::fs::write(&keys, json!({"keys": [signer.public()]}).to_string()).unwrap();
+    guarded.scene.fleet.add_args(&["--bearer-keys", keys.to_str().unwrap()]);
+    guarded.run().await;
+    let good = signer.sign(&claims("web", "holdfast", at(600)));
+    let (folder, file) = roots_and_token(&guarded, &good);
+    let security = Security::open_bearer_alone(&folder, None, BearerFile::new(&file)).unwrap();
+    let client = Client::connect(guarded.scene.fleet.addresses(), Options::new().security(security.clone())).await;
+    let client = client.expect("a token is enough");
+    client.put("alone", "by the client").await.unwrap();
+    assert_eq!(client.scan("a".."b").collect().await.unwrap().len(), 1, "over streams and beside them");
+
+    let [tls, token] = [&folder, &file].map(|path| path.to_str().unwrap());
+    let run = async |arguments: &[&str]| {
+        let output = guarded.scene.run(arguments).await;
+        let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+        (output.status.success(), said)
+    };
+    let (ended_well, said) = run(&["put", "alone", "by a command", "--tls", tls, "--token-file", token]).await;
+    assert!(ended_well, "{said}");
+    let (ended_well, said) = run(&["get", "alone", "--tls", tls, "--token-file", token]).await;
+    assert!(ended_well && said.contains("by a command"), "{said}");
+    let (ended_well, said) = run(&["get", "alone", "--tls", tls]).await;
+    assert!(!ended_well && said.contains("--token-file FILE"), "{said}");
+    // Whom the roots do not name is not believed, and never hears the token.
+    let (ended_well, said) =
+        run(&["get", "alone", "--tls", tls, "--token-file", token, "--trust-domain", "other.test"]).await;
+    assert!(!ended_well && said.contains("another trust domain"), "{said}");
+
+    std::fs::write(&file, stranger.sign(&claims("web", "holdfast", at(600)))).unwrap();
+    let refused = Client::connect(guarded.scene.fleet.addresses(), Options::new().security(security)).await;
+    assert!(matches!(&refused, Err(ClientError::Untrusted(why)) if why.doubt() == Doubt::Token), "{:?}", refused.err());
+    assert_no_secrets(&guarded.scene.path(""), &[("a token", good.as_bytes())]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_keys_nobody_comes_by_a_token() {
     let Some(guarded) = Guarded::start().await else { return };
     let token = Signer::new("tokens").sign(&claims("web", "holdfast", at(600)));
+    let (folder, file) = roots_and_token(&guarded, &token);
+    let security = Security::open_bearer_alone(&folder, None, BearerFile::new(&file)).unwrap();
+    let refused = Client::connect(guarded.scene.fleet.addresses(), Options::new().security(security)).await;
+    let Err(ClientError::Untrusted(why)) = refused else { panic!("a certificate is wanted: {:?}", refused.err()) };
+    assert!(why.doubt() == Doubt::OwnMissing && why.to_string().contains("--bearer-keys"), "{why}");
     let to = guarded.scene.fleet.stores()[0].client;
     assert!(put_with(to, Some(&token)).await.is_err(), "a certificate is wanted");
     let shown = guarded.authority.issue("client/web");

@@ -1,5 +1,7 @@
 //! What clients may do, and what a store looks at once more when another one passes it on.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use holdfast_client::channel::Dialer;
 use holdfast_client::{Client, ClientError, KeyspaceId, Rejected};
@@ -13,6 +15,7 @@ use holdfast_tests::guarded::Guarded;
 use holdfast_tests::links::{frame, hello};
 use holdfast_tests::raw::{self, raw_key};
 use holdfast_tests::{tls, wait};
+use holdfast_types::limits;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -95,6 +98,94 @@ async fn what_is_taken_away_is_gone_for_who_is_connected_too() {
     wait::until("it may not write any more", async || is_forbidden(&billing.put("a/1", "late").await).then_some(()))
         .await;
     assert!(billing.get("a/1").await.is_ok(), "it still may read");
+}
+
+/// How often each store has asked the system range what was granted, and compiled it.
+async fn looks_and_compiled(guarded: &Guarded) -> Vec<[u64; 2]> {
+    let mut counts = Vec::new();
+    for store in 0..3 {
+        let mut of_store = [0; 2];
+        for (count, name) in of_store.iter_mut().zip(["holdfast_rights_looks_total", "holdfast_rights_compiled_total"])
+        {
+            let value = guarded.metric(store, name).await.unwrap_or_else(|| panic!("no {name}"));
+            *count = format!("{value:.0}").parse().unwrap();
+        }
+        counts.push(of_store);
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_asks_the_system_range_what_was_granted() {
+    const REQUESTS: usize = 10_000;
+    const AT_A_TIME: usize = 100;
+    let Some(guarded) = Guarded::start().await else { return };
+    grant_to_billing(&guarded).await;
+    let billing = guarded.client("client/billing").await;
+    billing.put("a/1", "granted").await.unwrap();
+    let before = wait::until("every store has compiled the grant", async || {
+        let counts = looks_and_compiled(&guarded).await;
+        // Once when it started.
+        counts.iter().all(|[_, compiled]| *compiled >= 2).then_some(counts)
+    })
+    .await;
+    let begun = Instant::now();
+    for _ in 0..REQUESTS / AT_A_TIME {
+        let mut asked = tokio::task::JoinSet::new();
+        for at in 0..AT_A_TIME {
+            let billing = billing.clone();
+            // The last of them is refused: that is judged alike.
+            let key = if at + 1 == AT_A_TIME { "b/1" } else { "a/1" };
+            asked.spawn(async move { billing.get(key).await });
+        }
+        let refused = asked.join_all().await.iter().filter(|ended| is_forbidden(ended)).count();
+        assert_eq!(refused, 1);
+    }
+    // A page of metrics is as old as this at most.
+    tokio::time::sleep(limits::METRICS_PAGE_EVERY).await;
+    let after = looks_and_compiled(&guarded).await;
+    // Each looks once a second, whatever is asked.
+    let lasted = begun.elapsed() + limits::METRICS_PAGE_EVERY;
+    let most = lasted.as_secs() / limits::RIGHTS_LOOK_EVERY.as_secs() + 2;
+    assert!(most < REQUESTS as u64 / 10, "a machine that is too slow for this to show anything");
+    for (store, ([looks, compiled], [looks_before, compiled_before])) in after.iter().zip(&before).enumerate() {
+        assert_eq!(compiled, compiled_before, "store {store} compiled what had not changed");
+        assert!(looks - looks_before <= most, "store {store} looked {} times, {most} at most", looks - looks_before);
+    }
+
+    let changed = change(&guarded, Change::Grant(to("billing", &[grant(v1::Right::Read, "b/")]))).await;
+    assert!(changed.changed, "{changed:?}");
+    wait::until("every store has compiled it", async || {
+        let now = looks_and_compiled(&guarded).await;
+        now.iter().zip(&after).all(|([_, now], [_, before])| *now > *before).then_some(())
+    })
+    .await;
+    billing.get("b/1").await.expect("it was granted");
+    let last = looks_and_compiled(&guarded).await;
+    for (store, ([_, now], [_, before])) in last.iter().zip(&after).enumerate() {
+        assert_eq!(now - before, 1, "store {store}: one change, compiled once");
+    }
+    assert!(guarded.metric(0, "holdfast_rights_age_seconds").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reverse_scan_that_begins_in_a_hidden_range_is_refused_as_a_forward_one_is() {
+    let Some(mut guarded) = Guarded::start().await else { return };
+    guarded.scene.split_at(&["b/"]).await;
+    grant_to_billing(&guarded).await;
+    let billing = guarded.client("client/billing").await;
+    billing.put("a/1", "granted").await.unwrap();
+    for (what, ended) in [
+        ("forward", billing.scan("a/".."c/").collect().await),
+        ("reverse", billing.scan("a/".."c/").reverse().collect().await),
+        ("reverse from the end", billing.scan("a/"..).reverse().limit(1).collect().await),
+        ("all in reverse", billing.scan(..).reverse().collect().await),
+    ] {
+        assert!(is_forbidden(&ended), "{what}: {ended:?}");
+    }
+    let Err(refused) = billing.scan("a/".."c/").reverse().collect().await else { panic!("that is hidden") };
+    assert!(refused.to_string().contains("GRANT read ON KEYSPACE"), "{refused}");
+    assert_eq!(billing.scan("a/".."a0").reverse().collect().await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

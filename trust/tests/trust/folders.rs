@@ -28,6 +28,8 @@ fn files_of_cert_manager_and_of_spire_are_read_as_they_are() {
         ["tls.crt", "tls.key", "ca.crt"],
         ["svid.pem", "svid_key.pem", "bundle.pem"],
         ["svid.pem", "svid_key.pem", "svid_bundle.pem"],
+        ["svid.0.pem", "svid.0.key", "bundle.0.pem"],
+        ["svid.pem", "key.pem", "bundle.pem"],
     ] {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), names, &issued);

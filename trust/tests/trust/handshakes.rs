@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use holdfast_trust::authority::{Issued, Validity};
-use holdfast_trust::{Callee, Callers, Material, Speaks, Trust, TrustError, explain};
+use holdfast_trust::{Bundle, Callee, Callers, Material, Place, Speaks, Trust, TrustError, explain};
+use holdfast_types::TrustDomain;
 use holdfast_types::principal::Kind;
 use rustls::server::Acceptor;
 use rustls::{Error, ServerConnection};
@@ -192,8 +193,10 @@ fn a_distrusted_site_is_refused_from_the_next_handshake_on_and_let_in_again_when
     assert!(a.generation() > generation && a.is_distrusted(&b.own().principal) && !a.is_distrusted(&a.own().principal));
     let says = shake(calls.clone(), b.server(Callers::Stores)).client_says();
     assert!(says.contains("site b is distrusted"), "{says}");
-    let says = shake(back.clone(), answers.clone()).server_says();
-    assert!(says.contains("site b is distrusted"), "{says}");
+    let refused = shake(back.clone(), answers.clone());
+    assert!(refused.server_says().contains("of a site that is distrusted"), "{}", refused.server_says());
+    let heard = refused.client_says();
+    assert!(heard.contains("the fleet distrusts the site of this store"), "the refused store is told why: {heard}");
     // People are not of a site.
     assert!(shake(trust(&fleet.client()).client(Callee::Store), a.server(Callers::Anyone)).is_good());
     let generation = a.generation();
@@ -294,4 +297,34 @@ fn a_certificate_that_expires_meanwhile_is_shown_until_there_is_a_new_one_and_re
     let says = shake(expired.client(Callee::Store), good.server(Callers::Stores)).server_says();
     assert!(says.contains("expired at"), "{says}");
     assert!(expired.own().is_near_its_end(now) && !good.own().is_near_its_end(now - DAY));
+}
+
+#[test]
+fn who_has_no_certificate_believes_stores_of_his_domain_and_is_let_in_where_nobody_need_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fleet, stranger) = (Fleet::new("f.example"), Fleet::new("f.example"));
+    std::fs::write(folder.path().join("ca.crt"), fleet.root.certificate_pem()).unwrap();
+    let place = Place::folder(folder.path());
+    assert!(place.holds_bundle_alone());
+    let bundle = Bundle::open(&place, None).unwrap();
+    let store = || trust(&fleet.store_a());
+    let shaken = shake(bundle.client(Callee::Store), store().server(Callers::AnyoneOrNobody));
+    assert!(matches!(shaken.parties(), (Some(_), None)));
+    let refused = shake(bundle.client(Callee::Store), store().server(Callers::Anyone));
+    assert!(refused.client_says().contains("wants a certificate"), "{}", refused.client_says());
+    // He gives his token to no stranger: to nobody of another root, of another domain, or who is no store.
+    let open = |issued: &Issued| trust(issued).server(Callers::AnyoneOrNobody);
+    let of_stranger = shake(bundle.client(Callee::Store), open(&stranger.store_a()));
+    assert!(of_stranger.client_says().contains("no root of our bundle"), "{}", of_stranger.client_says());
+    let elsewhere = Bundle::open(&place, Some(TrustDomain::new("g.example").unwrap())).unwrap();
+    let of_domain = shake(elsewhere.client(Callee::Store), open(&fleet.store_a()));
+    assert!(of_domain.client_says().contains("another trust domain"), "{}", of_domain.client_says());
+    let no_store = shake(bundle.client(Callee::Store), open(&fleet.client()));
+    assert!(!no_store.is_good());
+    // Roots that are replaced are those of the next handshake, in configurations that were made before.
+    let calls = bundle.client(Callee::Store);
+    std::fs::write(folder.path().join("ca.crt"), stranger.root.certificate_pem()).unwrap();
+    bundle.reload().unwrap();
+    assert!(shake(calls.clone(), open(&stranger.store_a())).is_good());
+    assert!(!shake(calls, open(&fleet.store_a())).is_good());
 }

@@ -205,6 +205,24 @@ pub(super) fn lacks(who: &Principal, right: Right, keys: &KeyRange) -> Rejected 
     refusal(who, right, &format!("all of {keys:?}"), is_in_one.then_some(first))
 }
 
+/// Why somebody is not told where he would begin to read. Names no key but those that he named.
+pub(super) fn lacks_first(who: &Principal, asked: &KeyRange, reverse: bool) -> Rejected {
+    let Some(end) = asked.end.as_ref().filter(|_| reverse) else {
+        return match reverse {
+            true => refusal(who, Right::Read, "the last of all keys", None),
+            false => lacks_at(who, Right::Read, &asked.start),
+        };
+    };
+    let keyspace = end.keyspace();
+    match KeyspaceId(keyspace.0.saturating_sub(1)) {
+        // It ends where the next one begins.
+        before if end.user_key().is_empty() => {
+            refusal(who, Right::Read, &format!("the last keys of keyspace {}", before.0), Some(before))
+        }
+        _ => refusal(who, Right::Read, &format!("the keys before {end}"), Some(keyspace)),
+    }
+}
+
 fn refusal(who: &Principal, right: Right, place: &str, keyspace: Option<KeyspaceId>) -> Rejected {
     let name = named(who);
     let does = match right {

@@ -41,8 +41,6 @@ use crate::{others, system};
 
 /// How often it is begun again when a record changed meanwhile.
 const MAX_TRIES: usize = 16;
-/// How often the other stores are told when there is no turn for it: others ask them too.
-const TELL_TRIES: usize = 3;
 /// Ranges that one answer names.
 const NAMED_RANGES: usize = 16;
 
@@ -332,36 +330,16 @@ impl AdminService {
         // Whoever is trusted again has nobody distrusted by this, and hears of it as all others do.
         let spared = if word.is_distrusted() { of_site } else { BTreeSet::new() };
         let request = v1::LearnSitesRequest { sites: vec![records::site_trust_of(word)] };
-        let mut told = vec![running.store_id.0];
-        let mut why = String::new();
-        for _ in 0..TELL_TRIES {
+        let asked = self.others.tell_all(running, &spared, move |mut client| {
             let request = request.clone();
-            let asked = self.others.ask_all(running, &spared, move |mut client| {
-                let request = request.clone();
-                async move { client.learn_sites(request).await }
-            });
-            match asked.await {
-                Ok(gathered) => {
-                    told.extend(gathered.answers.keys().map(|store| store.0));
-                    let silent = gathered.silent.into_iter();
-                    let untold = silent.map(|silent| v1::BehindStore {
-                        store_id: silent.store_id,
-                        site: silent.site,
-                        what: silent.reason,
-                    });
-                    return (told, untold.collect());
-                }
-                // Others ask them too: there is no turn.
-                Err(status) => status.message().clone_into(&mut why),
-            }
-        }
-        let others = running.directory.all();
-        let others =
-            others.values().filter(|record| record.store != running.store_id && !spared.contains(&record.store));
-        let untold = others.map(|record| v1::BehindStore {
-            store_id: record.store.0,
-            site: record.site.to_string(),
-            what: short(why.clone()),
+            async move { client.learn_sites(request).await }
+        });
+        let (heard, silent) = asked.await;
+        let told = std::iter::once(running.store_id).chain(heard).map(|store| store.0).collect();
+        let untold = silent.into_iter().map(|silent| v1::BehindStore {
+            store_id: silent.store_id,
+            site: silent.site,
+            what: silent.reason,
         });
         (told, untold.collect())
     }
