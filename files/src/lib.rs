@@ -4,8 +4,12 @@
 //! After a crash or a loss of power the file is the old one or the new one, whole. Names of drafts are random (`tempfile`), so that two
 //! processes never write the same one, and no file of anybody else is overwritten. A process that is killed leaves its draft behind:
 //! [`sweep`] removes those of a folder that only one process uses.
+//!
+//! A [`Held`] file lies in a folder of somebody else's. It has a draft with one name, and a lock in place of the random one.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod held;
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
@@ -13,6 +17,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
+
+pub use self::held::{DRAFT_ENDING, Held};
 
 /// What the names of drafts begin with.
 const PREFIX: &str = ".draft-";

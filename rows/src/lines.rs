@@ -144,7 +144,7 @@ impl Lines {
 }
 
 /// Where the first `\n` or `\r` begins.
-fn find_line_end(bytes: &[u8], from: usize, unit: Unit) -> Option<usize> {
+pub(crate) fn find_line_end(bytes: &[u8], from: usize, unit: Unit) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let is_end = |pair: &[u8]| matches!(unit_at(pair, 0, unit), Some(b'\n' | b'\r'));
     let found = match unit {
@@ -155,7 +155,7 @@ fn find_line_end(bytes: &[u8], from: usize, unit: Unit) -> Option<usize> {
 }
 
 /// The unit at a place, where it is ASCII; 0xff, which is no ASCII, for every other one. `None` if it is not there, or not whole.
-fn unit_at(bytes: &[u8], at: usize, unit: Unit) -> Option<u8> {
+pub(crate) fn unit_at(bytes: &[u8], at: usize, unit: Unit) -> Option<u8> {
     const OTHER: u8 = 0xff;
     match (unit, bytes.get(at..)?) {
         (Unit::Byte, [byte, ..]) => Some(*byte),

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use holdfast_types::limits;
 use thiserror::Error;
 
+use crate::encoding::Encoding;
 use crate::format::{Dialect, Format, Heading};
 use crate::json::JsonRow;
 use crate::lines::{Ahead, Lines};
@@ -110,6 +111,11 @@ impl Records {
     /// The names of the columns; none for JSON lines.
     pub fn heading(&self) -> &[String] {
         &self.heading
+    }
+
+    /// The encoding of the records as they are in the file.
+    pub fn encoding(&self) -> Encoding {
+        self.lines.encoding()
     }
 
     /// Bytes of the unpacked input up to the end of the newest record.

@@ -16,6 +16,7 @@ use holdfast_types::limits;
 use thiserror::Error;
 
 use crate::encoding::Encoding;
+use crate::lines::find_line_end;
 
 /// A source that cannot be read.
 #[derive(Debug, Error)]
@@ -142,6 +143,42 @@ impl Source {
         Ok(Self { reader: Box::new(reader), encoding, mark_bytes, progress })
     }
 
+    /// The encoding: that of the mark at its beginning, or else the one that was asked for.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// What it begins with, which is read again: at least its first line, unless that is longer than [`limits::ROWS_BEGINNING_BYTES`]. Nothing
+    /// behind that line is waited for. What cannot be read shows when it is read again.
+    pub fn beginning(&mut self) -> Vec<u8> {
+        let unit = self.encoding.unit();
+        let (mut beginning, mut searched, mut failed) = (Vec::new(), 0, None);
+        while find_line_end(&beginning, searched, unit).is_none() && beginning.len() < limits::ROWS_BEGINNING_BYTES {
+            let held = beginning.len();
+            // The last unit may be half there.
+            searched = held & !1;
+            beginning.resize(limits::ROWS_BEGINNING_BYTES, 0);
+            let read = self.reader.read(beginning.get_mut(held..).unwrap_or_default());
+            beginning.truncate(held.saturating_add(*read.as_ref().unwrap_or(&0)));
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let again = Cursor::new(beginning.clone());
+        self.reader = match failed {
+            // Some readers say only once why they fail.
+            Some(error) => Box::new(again.chain(Failed(error))),
+            None => Box::new(again.chain(std::mem::replace(&mut self.reader, Box::new(io::empty())))),
+        };
+        beginning
+    }
+
     /// How far the file itself was read; goes on counting while [`crate::Records`] reads.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
@@ -180,6 +217,15 @@ fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let most = u64::try_from(PEEKED_BYTES).unwrap_or(u64::MAX);
     reader.by_ref().take(most).read_to_end(&mut beginning)?;
     Ok((beginning.clone(), Cursor::new(beginning).chain(reader)))
+}
+
+/// Fails as another reader did.
+struct Failed(io::Error);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(self.0.kind(), self.0.to_string()))
+    }
 }
 
 /// Counts what is read.
@@ -251,6 +297,44 @@ mod tests {
         assert_eq!(read(Vec::new(), utf8).unwrap(), (Vec::new(), "UTF-8"));
         let refused = read(b"\xef\xbb\xbfx".to_vec(), "latin1".parse().unwrap()).unwrap_err().to_string();
         assert!(refused.contains("the mark of UTF-8") && refused.contains("windows-1252"), "{refused}");
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_is_its_first_line_and_is_read_again() {
+        // What comes later is not waited for.
+        let slow = Cursor::new(b"id,n\n".to_vec()).chain(Cursor::new(b"1,2\n".to_vec()));
+        let mut source =
+            Source { reader: Box::new(slow), ..Source::open(Path::new("/dev/null"), Encoding::default()).unwrap() };
+        assert_eq!(source.beginning(), b"id,n\n");
+        let mut whole = String::new();
+        source.reader.read_to_string(&mut whole).unwrap();
+        assert_eq!(whole, "id,n\n1,2\n");
+        // The newline of UTF-16 has two bytes.
+        let mut source =
+            Source::from_reader("it", Cursor::new(b"\xff\xfe\x0a\x0aa\0\n\0".to_vec()), None, Encoding::default())
+                .unwrap();
+        assert_eq!(source.beginning(), b"\x0a\x0aa\0\n\0");
+    }
+
+    #[test]
+    fn what_fails_within_the_beginning_fails_again_and_bytes_behind_a_packed_file_are_no_end() {
+        let text = b"id,n\n1,2\n".repeat(1_000);
+        let packed = gzip(&text);
+        for damaged in
+            [packed[..packed.len() - 9].to_vec(), [&packed[..], b"garbage"].concat(), [&packed[..], b"x"].concat()]
+        {
+            let mut source = Source::from_reader("it", Cursor::new(damaged), None, Encoding::default()).unwrap();
+            source.beginning();
+            let mut read = Vec::new();
+            assert!(source.reader.read_to_end(&mut read).is_err(), "{} bytes were taken for all", read.len());
+        }
+        let packed = zstd::encode_all(&text[..], 1).unwrap();
+        for damaged in
+            [[&packed[..], b"garbage"].concat(), [&packed[..], b"x"].concat(), packed[..packed.len() - 1].to_vec()]
+        {
+            let mut source = Source::from_reader("it", Cursor::new(damaged), None, Encoding::default()).unwrap();
+            assert!(source.reader.read_to_end(&mut Vec::new()).is_err());
+        }
     }
 
     #[test]

@@ -27,7 +27,10 @@ pub use self::reader::{Damage, Reader, Recognised, recognise, verify};
 pub use self::record::ExportedRow;
 pub use self::writer::{TextDigest, Writer};
 
+use bytes::Bytes;
+
 use crate::format::Format;
+use crate::json::{JsonField, JsonKind, JsonRow};
 
 /// The version of the format.
 pub const FORMAT_VERSION: u32 = 1;
@@ -69,6 +72,24 @@ impl Form {
     }
 }
 
+/// True of the decoded beginning of a text that was an export, and whose encoding, quotes, delimiter or spaces somebody has changed. Of an export
+/// as it was written it is true too: see [`recognise`].
+#[must_use]
+pub fn was_export(beginning: &str) -> bool {
+    let beginning = beginning.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}');
+    let line = beginning.lines().next().unwrap_or_default();
+    if let Some(object) = line.strip_prefix('{') {
+        let first = object.trim_start().strip_prefix("\"holdfast_export\"");
+        let version = first.and_then(|rest| rest.trim_start().strip_prefix(':'));
+        let is_number = |field: JsonField<'_>| field.kind() == JsonKind::Number;
+        return version.is_some_and(|rest| rest.trim_start().starts_with(|letter: char| letter.is_ascii_digit()))
+            || JsonRow::parse(&Bytes::copy_from_slice(line.as_bytes()))
+                .is_ok_and(|object| object.field("holdfast_export").is_some_and(is_number));
+    }
+    let name = line.trim_start_matches(|letter: char| letter.is_ascii_punctuation());
+    name.strip_prefix("holdfast_export_").is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()))
+}
+
 /// The delimiter of a format with columns.
 fn delimiter(format: Format) -> u8 {
     match format {
@@ -80,6 +101,31 @@ fn delimiter(format: Format) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_export_is_known_though_it_was_changed() {
+        for changed in [
+            "{\"holdfast_export\": 1, \"keyspace\": \"a\"}\n",
+            "{ \"holdfast_export\" :1,\"keyspace",
+            "\n{\"fleet\":\"f\",\"holdfast_export\":1}\n",
+            "\u{feff}\"holdfast_export_1\";\"key\"\n",
+            "'holdfast_export_1'|key\n",
+            "holdfast_export_1,key,value\n",
+        ] {
+            assert!(was_export(changed), "{changed}");
+        }
+        for other in [
+            "",
+            "id,holdfast_export_1\n",
+            "holdfast_export_day,key\n",
+            "{\"id\":\"holdfast_export\"}\n",
+            "{\"a\":{\"holdfast_export\":1}}\n",
+            "{\"holdfast_export\":true}\n",
+            "a\nholdfast_export_1,key\n",
+        ] {
+            assert!(!was_export(other), "{other}");
+        }
+    }
 
     #[test]
     fn an_export_is_known_by_its_beginning_and_nothing_else_is() {

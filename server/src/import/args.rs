@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum, ValueHint};
 use holdfast_rows::{Encoding, Format};
 use holdfast_types::KeyspaceName;
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, ANY_STORE, Through, saying};
 
 /// `holdfast import`.
 #[derive(Args, Debug, Clone)]
+#[command(mut_arg(ADDRESSES, saying(ANY_STORE)))]
 pub struct ImportArgs {
     /// The file: .csv, .tsv, .jsonl or .ndjson, packed with gzip or zstd or not, or what `holdfast export` wrote; `-` is standard input
     #[arg(value_hint = ValueHint::FilePath)]
@@ -18,19 +19,9 @@ pub struct ImportArgs {
     /// The column that is the key. JSON lines need it [default: the first column]
     #[arg(long, value_name = "COLUMN")]
     pub key: Option<String>,
-    /// Client addresses of stores, separated by commas; any store takes any request
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// The keyspace to load into, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,

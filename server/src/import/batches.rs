@@ -56,6 +56,13 @@ pub struct Failed {
     error: ClientError,
 }
 
+impl Failed {
+    /// True when the fleet will say the same to the next one: he has no right to write here.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.error, ClientError::Rejected(Refusal::Forbidden(_)))
+    }
+}
+
 /// Stores rows.
 #[derive(Clone)]
 pub struct Writer {

@@ -18,7 +18,8 @@ use std::os::unix::fs::FileExt as _;
 use holdfast_types::limits;
 use ring::digest::{SHA256, digest};
 
-use super::reading::{Entry, What};
+use super::marks::{Marker, Marks};
+use super::reading::{Digest, Entry, What};
 
 /// One record of the sorters: sixteen bytes of a fingerprint, or none, and two numbers.
 const ITEM_BYTES: usize = 32;
@@ -33,6 +34,14 @@ pub struct Later {
     pub first_line: u64,
 }
 
+/// What the first pass over an input found.
+pub struct Looked {
+    /// Records whose key an earlier line has.
+    pub later: LaterOnes,
+    /// What it read, for the second pass.
+    pub marks: Marks,
+}
+
 /// All of those of an input, in its order.
 pub struct LaterOnes(Merge);
 
@@ -45,17 +54,21 @@ impl Iterator for LaterOnes {
     }
 }
 
-/// Finds them.
-pub fn later(entries: impl Iterator<Item = Entry>) -> io::Result<LaterOnes> {
-    later_within(entries, limits::IMPORT_SORTED_KEYS)
+/// Finds them. The input is behind its heading, of which this is the digest.
+pub fn look(entries: impl Iterator<Item = Entry>, heading: Digest) -> io::Result<Looked> {
+    look_within(entries, heading, limits::IMPORT_SORTED_KEYS)
 }
 
-fn later_within(entries: impl Iterator<Item = Entry>, most_items: usize) -> io::Result<LaterOnes> {
+fn look_within(entries: impl Iterator<Item = Entry>, heading: Digest, most_items: usize) -> io::Result<Looked> {
     let mut keys = Sorter::new(most_items);
+    let mut marker = Marker::new(heading);
     for (number, entry) in (0_u64..).zip(entries) {
-        if let What::Row(row) = &entry.what {
-            keys.push(item(&digest(&SHA256, &row.key).as_ref()[..16], number, entry.line))?;
+        match &entry.what {
+            What::Row(row) => keys.push(item(&digest(&SHA256, &row.key).as_ref()[..16], number, entry.line))?,
+            What::Rejected(_) | What::Piece => {}
+            What::Broken(_) => break,
         }
+        marker.add(&entry)?;
     }
     let mut found = Sorter::new(most_items);
     let mut first: Option<Item> = None;
@@ -67,7 +80,7 @@ fn later_within(entries: impl Iterator<Item = Entry>, most_items: usize) -> io::
             _ => first = Some(next),
         }
     }
-    Ok(LaterOnes(found.sorted()?))
+    Ok(Looked { later: LaterOnes(found.sorted()?), marks: marker.finish()? })
 }
 
 /// Bytes in front, and two numbers that sort as numbers.
@@ -225,8 +238,8 @@ mod tests {
     }
 
     fn found(entries: &[Entry], most_items: usize) -> Vec<(u64, u64)> {
-        let later = later_within(entries.iter().cloned(), most_items).unwrap();
-        later.map(|later| later.map(|later| (later.number, later.first_line)).unwrap()).collect()
+        let looked = look_within(entries.iter().cloned(), Digest::default(), most_items).unwrap();
+        looked.later.map(|later| later.map(|later| (later.number, later.first_line)).unwrap()).collect()
     }
 
     #[test]

@@ -36,6 +36,14 @@ pub enum Ended {
     /// A record was rejected, and that was to be the end.
     #[error("line {0} was rejected, and with --strict that is the end: nothing behind it is loaded")]
     Strict(u64),
+    /// A record was refused by the fleet, and that was to be the end.
+    #[error(
+        "the fleet refused line {0}, and with --strict that is the end: rows behind it that were on their way may be loaded"
+    )]
+    Refused(u64),
+    /// The input was read to its end, and is not what it was at the beginning.
+    #[error("the file was changed while it was read: {0}")]
+    Changed(String),
     /// The input cannot be read any further.
     #[error("line {line}: {reason}")]
     Broken {
@@ -139,9 +147,13 @@ impl<'a> Load<'a> {
         self.ended.map_or(Ok(()), Err)
     }
 
-    /// The first reason counts.
+    /// The first reason counts; of rows that were rejected, and of where the input ends, the one that stands first.
     fn end(&mut self, ended: Ended) {
-        self.ended.get_or_insert(ended);
+        if matches!((&self.ended, &ended), (Some(Ended::Strict(_) | Ended::Broken { .. }), Ended::Refused(_))) {
+            self.ended = Some(ended);
+        } else {
+            self.ended.get_or_insert(ended);
+        }
     }
 
     /// The next rows to send together; `None`: there are none any more.
@@ -285,10 +297,14 @@ impl<'a> Load<'a> {
 
     /// Is done with all chunks that have arrived, up to the first that has not.
     fn retire(&mut self) -> Result<(), Ended> {
-        while let Some(Flying { arrived: Some(_), .. }) = self.flying.front() {
+        while let Some(Flying { arrived: Some(refused), .. }) = self.flying.front() {
+            if let Some(first) = refused.iter().min_by_key(|refused| refused.line).filter(|_| self.pace.strict) {
+                // Nothing of its chunk is passed, nor anything behind: mended, all of it comes again.
+                self.report.last_words(first.clone());
+                return Err(Ended::Refused(first.line));
+            }
             let Some(Flying { chunk, arrived: Some(refused), .. }) = self.flying.pop_front() else { break };
             self.first = self.first.saturating_add(1);
-            let strict = refused.first().filter(|_| self.pace.strict).map(|refused| refused.line);
             let stored = chunk.lines.saturating_sub(u64::try_from(refused.len()).unwrap_or(u64::MAX));
             let mut rejected = chunk.rejected;
             rejected.extend(refused);
@@ -302,9 +318,6 @@ impl<'a> Load<'a> {
                 progress.digest = chunk.digest.hex();
             };
             report.done(done).map_err(Ended::Rejects)?;
-            if let Some(line) = strict {
-                return Err(Ended::Strict(line));
-            }
         }
         Ok(())
     }

@@ -147,6 +147,50 @@ async fn told_twice_it_waits_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_strict_a_row_that_the_fleet_refuses_is_the_end_and_nothing_behind_it_is_passed() {
+    let mock = Mock::builder().split_at("k5").start().unwrap();
+    let pace = Pace { strict: true, rate: None };
+    let chunk = u64::try_from(limits::IMPORT_CHUNK_ROWS).unwrap();
+    let large = "v".repeat(limits::MAX_VALUE_BYTES + 1);
+    let run = load(&mock, pace, move |queue, _tell| {
+        for line in 1..=4 * chunk {
+            // The first of them by its line is the last one by its key.
+            let item = match line.checked_sub(chunk) {
+                Some(10) => row(line, "z", &large),
+                Some(20) => row(line, "a", &large),
+                _ => row(line, &format!("k{line:06}"), "v"),
+            };
+            if queue.send(item).is_err() {
+                break;
+            }
+        }
+    });
+    let run = run.await;
+    let said = run.result.unwrap_err().to_string();
+    assert!(said.contains(&format!("refused line {}", chunk + 10)) && said.contains("may be loaded"), "{said}");
+    assert!(run.progress.line < chunk + 10, "it goes on before that line: {:?}", run.progress);
+    assert_eq!((run.progress.rejected, run.progress.records), (1, run.progress.line), "the one is told");
+    for line in 1..chunk + 10 {
+        assert_eq!(mock.versions(format!("k{line:06}")).len(), 1, "line {line} stands before it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_row_that_the_fleet_refuses_and_one_that_cannot_be_read_the_first_is_named() {
+    let mock = Mock::start().unwrap();
+    let large = "v".repeat(limits::MAX_VALUE_BYTES + 1);
+    let run = load(&mock, Pace { strict: true, rate: None }, move |queue, _tell| {
+        queue.send(row(1, "a", "1")).unwrap();
+        queue.send(row(2, "b", &large)).unwrap();
+        let bad = Fate::Rejected(Why::Wrong("bad".into()));
+        queue.send(Item { line: 3, digest: Digest::default(), raw: Bytes::new(), what: bad }).unwrap();
+    });
+    let run = run.await;
+    assert!(matches!(run.result, Err(Ended::Refused(2))), "{:?}", run.result);
+    assert_eq!((run.progress.rejected, run.progress.records), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rate_is_kept_evenly() {
     let mock = Mock::start().unwrap();
     let begun = Instant::now();

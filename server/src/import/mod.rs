@@ -11,7 +11,8 @@
 //!
 //! - [`args`]: the command line
 //! - [`reading`], [`recipe`], [`expiry`]: from an input to rows
-//! - [`duplicates`]: which keys stand there twice
+//! - [`duplicates`], [`marks`]: which keys stand there twice, and that the input is the same when it is read again
+//! - [`watched`]: that a file stays what it is while it is read
 //! - [`feed`], [`queue`]: the thread that reads
 //! - [`load`], [`batches`], [`stop`]: the order of writes, and the writes themselves
 //! - [`progress`], [`rejects`], [`report`]: what is kept and what is said
@@ -22,6 +23,7 @@ mod duplicates;
 mod expiry;
 mod feed;
 mod load;
+mod marks;
 mod progress;
 mod queue;
 mod reading;
@@ -29,6 +31,7 @@ mod recipe;
 mod rejects;
 mod report;
 mod stop;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +47,7 @@ use serde_json::json;
 pub use self::args::ImportArgs;
 use self::args::OnDuplicate;
 use self::batches::Writer;
-use self::duplicates::LaterOnes;
+use self::duplicates::Looked;
 use self::feed::Feed;
 use self::load::{Ended, Load, Pace};
 use self::progress::{Binding, Keeper, Progress};
@@ -53,6 +56,7 @@ pub use self::recipe::Row;
 use self::rejects::RejectsFile;
 use self::report::{Bar, Report};
 use self::stop::Stop;
+use self::watched::Watched;
 
 /// Runs the import; true when every record is stored, or was left out as it was wished.
 pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
@@ -68,13 +72,14 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<bool> {
     if args.dry_run {
         return check(args, &manner, &input, opened).await;
     }
-    let client = crate::oneshot::connect(&args.at, &args.connecting, &args.keyspace).await?;
+    let client = crate::oneshot::connect(&args.through, &args.keyspace).await?;
     let client = client.with_deadline(limits::MAX_DEADLINE);
     let job = Job { args, manner: &manner, input: &input };
     let opened = if let FileKind::Export(_) = opened.kind { job.verified(opened).await? } else { opened };
-    let (progress, before, result) = job.load(client, opened).await?;
+    let Outcome { progress, before, lack, result, is_kept } = job.load(client, opened).await?;
     said(args, &progress, &before)?;
-    result.map(|()| progress.rejected == 0).map_err(|ended| with_advice(&input, ended))
+    result.map_err(|ended| with_advice(&input, ended, is_kept))?;
+    lack.map_or(Ok(progress.rejected == 0), |lack| Err(anyhow::Error::msg(lack)))
 }
 
 /// The rows of a file, read as without options; of a record that is none, its line.
@@ -92,6 +97,27 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
         Ok(done) => done,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
+}
+
+/// What came of an import.
+struct Outcome {
+    /// How far it got.
+    progress: Progress,
+    /// How far the same one had got before.
+    before: Progress,
+    /// What the input, which was read to its end, turned out to lack.
+    lack: Option<String>,
+    result: Result<(), Ended>,
+    /// The next one goes on where this one is.
+    is_kept: bool,
+}
+
+/// What reads an input, and what is known of that input.
+struct Source {
+    feed: Feed,
+    read: holdfast_rows::Progress,
+    encoding: holdfast_rows::Encoding,
+    watched: Option<Watched>,
 }
 
 /// One import.
@@ -125,11 +151,21 @@ impl Job<'_> {
         self.manner.open(self.input)
     }
 
-    /// Loads the input, from where the same import stopped before. How far it got now and before, and how it ended.
-    async fn load(&self, client: Client, opened: Opened) -> anyhow::Result<(Progress, Progress, Result<(), Ended>)> {
+    /// Loads the input, from where the same import stopped before.
+    async fn load(&self, client: Client, opened: Opened) -> anyhow::Result<Outcome> {
         let first = self.first_progress(&client, &opened.kind);
         let (keeper, earlier) = self.find_progress(&first)?;
-        let (feed, earlier, read) = self.feed_from(opened, earlier).await?;
+        let is_new = earlier.is_none();
+        let (source, earlier, rejects) = match self.prepare(opened, earlier).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // Nothing was begun that could be gone on with.
+                if is_new {
+                    keeper.end()?;
+                }
+                return Err(error);
+            }
+        };
         let mut progress = match &earlier {
             Some(earlier) => {
                 if earlier.records > 0 {
@@ -139,18 +175,11 @@ impl Job<'_> {
             }
             None => first,
         };
-        let rejects = match self.open_rejects(earlier.as_ref()) {
-            Ok(rejects) => rejects,
-            Err(error) => {
-                // Nothing was begun that could be gone on with.
-                if earlier.is_none() {
-                    keeper.end()?;
-                }
-                return Err(error);
-            }
-        };
-        progress.rejects = rejects.as_ref().map(RejectsFile::mark);
+        if let Some(rejects) = &rejects {
+            progress.rejects = Some(rejects.mark());
+        }
         let before = progress.clone();
+        let Source { feed, read, watched, .. } = source;
         let mut report = Report::new(progress, keeper, rejects, Bar::new(read, before.stored)?);
         report.keep()?;
         let (sender, receiver) = queue::queue();
@@ -158,13 +187,32 @@ impl Job<'_> {
         let pace = Pace { strict: self.args.strict, rate: self.args.rate.map(Into::into) };
         let writer = Writer::new(client, Timestamp::from_ms(before.began_ms));
         let stop = Stop::on_signals().context("listening for signals")?;
-        let result = Load::new(writer, pace, stop, &mut report).run(receiver).await;
+        let mut result = Load::new(writer, pace, stop, &mut report).run(receiver).await;
+        let mut lack = None;
         if result.is_ok() {
             // What it could not read it has not sent, and the end of the input was taken for it.
-            reads.await?.context("reading temporary files")?;
+            lack = reads.await?.context("reading temporary files")?;
+            if let Some(change) = watched.and_then(|watched| watched.change()) {
+                result = Err(Ended::Changed(change));
+            }
         }
-        let progress = report.end(result.is_ok())?;
-        Ok((progress, before, result))
+        // Who may not write at all has begun nothing that could be gone on with.
+        let is_refused = matches!(&result, Err(Ended::Failed(failed)) if failed.is_forbidden());
+        let is_over = result.is_ok() || (is_refused && report.progress.records == 0);
+        let is_kept = !is_over && report.is_kept();
+        let progress = report.end(is_over)?;
+        Ok(Outcome { progress, before, lack, result, is_kept })
+    }
+
+    /// What is read, from where it is read, and where its rejected lines go.
+    async fn prepare(
+        &self,
+        opened: Opened,
+        earlier: Option<Progress>,
+    ) -> anyhow::Result<(Source, Option<Progress>, Option<RejectsFile>)> {
+        let (source, earlier) = self.source_from(opened, earlier).await?;
+        let rejects = self.open_rejects(earlier.as_ref(), &source)?;
+        Ok((source, earlier, rejects))
     }
 
     /// That of an import which begins now.
@@ -190,21 +238,22 @@ impl Job<'_> {
     }
 
     /// What reads the input from where an earlier import stopped. If it is another input now, from its beginning.
-    async fn feed_from(
+    async fn source_from(
         &self,
         opened: Opened,
         earlier: Option<Progress>,
-    ) -> anyhow::Result<(Feed, Option<Progress>, holdfast_rows::Progress)> {
-        let mut later = self.later_ones().await?;
-        let (mut feed, read) = self.feed(opened, later.take());
-        let Some(earlier) = earlier else { return Ok((feed, None, read)) };
+    ) -> anyhow::Result<(Source, Option<Progress>)> {
+        let mut source = self.source(opened, self.looked().await?);
+        let Some(earlier) = earlier else { return Ok((source, None)) };
+        let bar = Bar::new(source.read.clone(), 0)?;
         let (gone, earlier) = aside(move || {
-            let is_same = feed.go_to(&earlier);
-            (is_same.map(|is_same| is_same.then_some(feed)), earlier)
+            let is_same = source.feed.go_to(&earlier, |records| bar.pass(records));
+            bar.clear();
+            (is_same.map(|is_same| is_same.then_some(source)), earlier)
         })
         .await;
-        if let Some(feed) = gone.context("reading temporary files")? {
-            return Ok((feed, Some(earlier), read));
+        if let Some(source) = gone.context("reading temporary files")? {
+            return Ok((source, Some(earlier)));
         }
         // Where nothing was loaded there is nothing to tell.
         if earlier.records > 0 {
@@ -214,43 +263,43 @@ impl Job<'_> {
                 earlier.line
             );
         }
-        let later = self.later_ones().await?;
-        let (feed, read) = self.feed(self.manner.open(self.input)?, later);
-        Ok((feed, None, read))
+        let looked = self.looked().await?;
+        Ok((self.source(self.manner.open(self.input)?, looked), None))
     }
 
-    fn feed(&self, opened: Opened, later: Option<LaterOnes>) -> (Feed, holdfast_rows::Progress) {
-        let digest = Digest::of_heading(&opened.kind);
-        let feed = Feed::new(opened.reading, digest, self.args.on_duplicate, self.args.rejects.is_some());
-        let feed = match later {
-            Some(later) => feed.with_later(later),
+    fn source(&self, opened: Opened, looked: Option<Looked>) -> Source {
+        let Opened { reading, progress: read, kind, encoding, watched } = opened;
+        let digest = Digest::of_heading(&kind);
+        let feed = Feed::new(reading, digest, self.args.on_duplicate, self.args.rejects.is_some());
+        let feed = match looked {
+            Some(looked) => feed.with_looked(looked),
             None => feed,
         };
-        (feed, opened.progress)
+        Source { feed, read, encoding, watched }
     }
 
-    async fn later_ones(&self) -> anyhow::Result<Option<LaterOnes>> {
+    /// What a first pass over the input finds, if one is needed.
+    async fn looked(&self) -> anyhow::Result<Option<Looked>> {
         if self.args.on_duplicate == OnDuplicate::Last {
             return Ok(None);
         }
-        let Opened { reading, progress, .. } = self.manner.open(self.input)?;
+        let Opened { reading, progress, kind, .. } = self.manner.open(self.input)?;
         let bar = Bar::new(progress, 0)?;
-        let later = aside(move || {
-            let later = duplicates::later(bar.watch(reading));
+        let looked = aside(move || {
+            let looked = duplicates::look(bar.watch(reading), Digest::of_heading(&kind));
             bar.clear();
-            later
+            looked
         });
-        let later = later.await;
-        Ok(Some(later.context("looking for keys that are there twice, in temporary files (TMPDIR says where)")?))
+        let looked = looked.await;
+        Ok(Some(looked.context("looking for keys that are there twice, in temporary files (TMPDIR says where)")?))
     }
 
-    fn open_rejects(&self, earlier: Option<&Progress>) -> anyhow::Result<Option<RejectsFile>> {
-        let Some(path) = &self.args.rejects else { return Ok(None) };
-        let opened = match earlier {
-            Some(earlier) => RejectsFile::go_on(path, earlier.rejects.as_ref()),
-            None => RejectsFile::create(path),
-        };
-        opened.map(Some)
+    fn open_rejects(&self, earlier: Option<&Progress>, source: &Source) -> anyhow::Result<Option<RejectsFile>> {
+        let (rejects, remark) = RejectsFile::open(self.args.rejects.as_deref(), earlier, source.encoding)?;
+        if let Some(remark) = remark {
+            errln!("warning: {}", visible(&remark));
+        }
+        Ok(rejects)
     }
 }
 
@@ -288,15 +337,17 @@ fn options(args: &ImportArgs, manner: &Manner, kind: &FileKind) -> BTreeMap<Stri
 /// `--dry-run`: reads and checks everything, and stores nothing.
 async fn check(args: &ImportArgs, manner: &Manner, input: &Input, opened: Opened) -> anyhow::Result<bool> {
     let job = Job { args, manner, input };
-    let later = job.later_ones().await?;
+    let looked = job.looked().await?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let binding = Binding { fleet: String::new(), keyspace: 0, options: BTreeMap::new() };
     let began_ms = u64::try_from(now_ms).unwrap_or_default();
     let progress = Progress::begin(input.name(), binding, began_ms, String::new());
-    let (mut feed, read) = job.feed(opened, later);
-    let mut report = Report::new(progress, Keeper::none(), job.open_rejects(None)?, Bar::new(read, 0)?);
+    let source = job.source(opened, looked);
+    let rejects = job.open_rejects(None, &source)?;
+    let Source { mut feed, read, watched, .. } = source;
+    let mut report = Report::new(progress, Keeper::none(), rejects, Bar::new(read, 0)?);
     let strict = args.strict;
-    let (progress, ended) = aside(move || {
+    let (progress, ended, lack) = aside(move || {
         let mut ended = None;
         while let Some(item) = feed.next_item().context("reading temporary files")? {
             match item.what {
@@ -315,7 +366,11 @@ async fn check(args: &ImportArgs, manner: &Manner, input: &Input, opened: Opened
                 }
             }
         }
-        anyhow::Ok((report.end(true)?, ended))
+        if ended.is_none() {
+            ended = watched.and_then(|watched| watched.change()).map(Ended::Changed);
+        }
+        let lack = feed.lack().filter(|_| ended.is_none());
+        anyhow::Ok((report.end(true)?, ended, lack))
     })
     .await?;
     let (loadable, bad, left_out) = (progress.stored, progress.rejected, progress.left_out);
@@ -324,9 +379,10 @@ async fn check(args: &ImportArgs, manner: &Manner, input: &Input, opened: Opened
     } else {
         outln!("{loadable} rows can be loaded, {bad} bad rows{}. Nothing was stored.", left_out_text(left_out))?;
     }
-    match ended {
-        Some(ended) => Err(ended.into()),
-        None => Ok(bad == 0),
+    match (ended, lack) {
+        (Some(ended), _) => Err(ended.into()),
+        (None, Some(lack)) => Err(anyhow::Error::msg(lack)),
+        (None, None) => Ok(bad == 0),
     }
 }
 
@@ -348,14 +404,23 @@ fn said(args: &ImportArgs, progress: &Progress, before: &Progress) -> anyhow::Re
 }
 
 /// What ended it, and how to go on.
-fn with_advice(input: &Input, ended: Ended) -> anyhow::Error {
-    let advice = match (&ended, input.kept_path()) {
-        (Ended::Broken { .. } | Ended::Strict(_), Some(_)) => {
+fn with_advice(input: &Input, ended: Ended, is_kept: bool) -> anyhow::Error {
+    let advice = match (&ended, is_kept) {
+        (Ended::Broken { .. } | Ended::Strict(_) | Ended::Refused(_), true) => {
             "What stands before it is loaded; once that is mended, the same command goes on there"
         }
-        (_, Some(_)) => "The same command goes on where this one stopped",
-        (Ended::Broken { .. }, None) => "What came before it is loaded, and is not all there was",
-        (_, None) => "What came before is loaded; an import of standard input begins anew each time",
+        (Ended::Changed(_), true) => {
+            "What was read is loaded; the same command goes on behind it, or begins at the first row where that has changed"
+        }
+        (_, true) => "The same command goes on where this one stopped",
+        (Ended::Failed(failed), false) if failed.is_forbidden() => "The same command begins at the first row",
+        (Ended::Broken { .. }, false) => "What came before it is loaded, and is not all there was",
+        (_, false) if input.kept_path().is_none() => {
+            "What came before is loaded; an import of standard input begins anew each time"
+        }
+        (_, false) => {
+            "What came before is loaded; how far it got is kept nowhere, so the same command begins at the first row"
+        }
     };
     anyhow::anyhow!("{:#}. {advice}", anyhow::Error::new(ended))
 }
@@ -363,3 +428,7 @@ fn with_advice(input: &Input, ended: Ended) -> anyhow::Error {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "honesty_tests.rs"]
+mod honesty_tests;

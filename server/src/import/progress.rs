@@ -6,14 +6,17 @@
 //!   record; one that has changed or grown behind it goes on.
 //! - The file is created as a new one, beside the input or, where that cannot be, in the user's folder for state. What has its name already is
 //!   replaced only if it was written by an import.
+//! - One import at a time keeps it: it is locked, and whoever begins the same one meanwhile is refused. Killed, an import leaves it, and at most one
+//!   draft with a name of its own, which the next one takes away.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use holdfast_files::{DRAFT_ENDING, Held};
 use holdfast_output::visible;
 use holdfast_types::limits;
 use ring::digest::{SHA256, digest};
@@ -60,6 +63,9 @@ pub struct Progress {
     pub rejected: u64,
     /// Rows that were left out for an earlier one of the same key.
     pub left_out: u64,
+    /// Of the records that were rejected or left out, those that went to no file.
+    #[serde(default)]
+    pub unfiled: u64,
     /// The file of rejected lines: how many bytes it had, and their digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects: Option<RejectsMark>,
@@ -68,8 +74,11 @@ pub struct Progress {
 /// A file of rejected lines at some point.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct RejectsMark {
-    /// Its path, as it was given.
+    /// Its path, from the root.
     pub path: String,
+    /// Which file it is for the system: device and number.
+    #[serde(default)]
+    pub file: (u64, u64),
     /// Bytes up to there.
     pub bytes: u64,
     /// Their digest.
@@ -90,6 +99,7 @@ impl Progress {
             stored: 0,
             rejected: 0,
             left_out: 0,
+            unfiled: 0,
             rejects: None,
         }
     }
@@ -165,6 +175,7 @@ impl Place {
         begin.push(b'-');
         let paths = entries.flatten().filter(|entry| entry.file_name().as_bytes().starts_with(&begin));
         let paths = paths.map(|entry| entry.path()).filter(|path| path != own);
+        let paths = paths.filter(|path| !path.as_os_str().as_bytes().ends_with(DRAFT_ENDING.as_bytes()));
         let others = paths.filter_map(|path| {
             let bytes = holdfast_files::read(&path, limits::IMPORT_PROGRESS_BYTES).ok()??;
             Some((path, Progress::decode(&bytes)?.ok()?))
@@ -179,7 +190,9 @@ impl Place {
 /// Keeps the progress of one import.
 #[derive(Debug)]
 pub struct Keeper {
-    path: Option<PathBuf>,
+    held: Option<Held>,
+    /// What was to be kept last is not.
+    has_failed: bool,
     /// Why it is not kept where it would be, or not at all.
     pub remarks: Vec<String>,
 }
@@ -196,18 +209,19 @@ pub struct Found {
 /// Looks for the progress of an import with this binding, and makes sure that it can be kept: where there is none, `first` is written to a new file.
 ///
 /// # Errors
-/// When there is one that cannot be read, unless it is not to be (`restart`).
+/// When there is one that cannot be read, unless it is not to be (`restart`), and when another import keeps it just now.
 pub fn find(places: &[Place], first: &Progress, restart: bool) -> Result<Found, String> {
     let mut remarks = Vec::new();
     for place in places {
         let path = place.path(&first.binding);
-        match look(&path) {
+        let (found, held) = look_held(&path)?;
+        match found {
             Look::Ours(progress) if progress.binding == first.binding => {
                 let progress = Some(*progress).filter(|_| !restart);
-                return Ok(Found { keeper: Keeper { path: Some(path), remarks }, progress });
+                return Ok(Found { keeper: Keeper { held, has_failed: false, remarks }, progress });
             }
             Look::Ours(_) | Look::Damaged(_) if restart => {
-                return Ok(Found { keeper: Keeper { path: Some(path), remarks }, progress: None });
+                return Ok(Found { keeper: Keeper { held, has_failed: false, remarks }, progress: None });
             }
             Look::Ours(_) => {
                 return Err(format!("{}: it is of another import: remove it or pass --restart", path.display()));
@@ -223,10 +237,11 @@ pub fn find(places: &[Place], first: &Progress, restart: bool) -> Result<Found, 
     for place in places {
         let path = place.path(&first.binding);
         match create(&path, first) {
-            Ok(()) => {
+            Ok(held) => {
                 remarks.extend(place.others(&path).iter().map(|(path, other)| told(path, other, &first.binding)));
-                return Ok(Found { keeper: Keeper { path: Some(path), remarks }, progress: None });
+                return Ok(Found { keeper: Keeper { held: Some(held), has_failed: false, remarks }, progress: None });
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(in_use(&path)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => remarks.push(format!("the progress cannot be kept in {}: {error}", path.display())),
         }
@@ -234,7 +249,11 @@ pub fn find(places: &[Place], first: &Progress, restart: bool) -> Result<Found, 
     if !places.is_empty() {
         remarks.push("the progress is kept nowhere: broken off, this import begins anew the next time".to_owned());
     }
-    Ok(Found { keeper: Keeper { path: None, remarks }, progress: None })
+    Ok(Found { keeper: Keeper { remarks, ..Keeper::none() }, progress: None })
+}
+
+fn in_use(path: &Path) -> String {
+    format!("{}: the same import is running in another process: wait until it has ended", path.display())
 }
 
 /// Why what another import came to is of no use to this one.
@@ -286,49 +305,61 @@ fn look(path: &Path) -> Look {
     }
 }
 
-fn create(path: &Path, first: &Progress) -> io::Result<()> {
+/// What is there, and held where it is ours. Whoever holds it writes it, so it is looked at once it is held.
+fn look_held(path: &Path) -> Result<(Look, Option<Held>), String> {
+    let found = look(path);
+    if !matches!(found, Look::Ours(_) | Look::Damaged(_)) {
+        return Ok((found, None));
+    }
+    match Held::take(path) {
+        Ok(held) => Ok((look(path), Some(held))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(in_use(path)),
+        // That import has ended just now.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Look::Nothing, None)),
+        Err(error) => Ok((Look::Unreadable(error), None)),
+    }
+}
+
+fn create(path: &Path, first: &Progress) -> io::Result<Held> {
     let folder = holdfast_files::parent(path);
     if !folder.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let bytes = serde_json::to_vec(first)?;
-    // Half of one would be taken for somebody else's.
-    let written = file.write_all(&bytes).and_then(|()| file.sync_all());
-    written.inspect_err(|_| drop(fs::remove_file(path)))
+    Held::create(path, &serde_json::to_vec(first)?)
 }
 
 impl Keeper {
     /// One that keeps nothing.
     pub fn none() -> Self {
-        Self { path: None, remarks: Vec::new() }
+        Self { held: None, has_failed: false, remarks: Vec::new() }
     }
 
     /// The file; `None`: it keeps nothing.
     #[cfg(test)]
     pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        self.held.as_ref().map(Held::path)
+    }
+
+    /// True when what was to be kept last is: whoever comes next goes on there.
+    pub fn is_kept(&self) -> bool {
+        self.held.is_some() && !self.has_failed
     }
 
     /// Keeps it. What cannot be kept ends no import: it is said once, and the next ones are tried all the same.
     pub fn keep(&mut self, progress: &Progress) {
-        let Some(path) = &self.path else { return };
-        let kept = serde_json::to_vec(progress)
-            .map_err(io::Error::from)
-            .and_then(|bytes| holdfast_files::replace(path, &bytes));
+        let Some(held) = &mut self.held else { return };
+        let kept = serde_json::to_vec(progress).map_err(io::Error::from).and_then(|bytes| held.replace(&bytes));
+        self.has_failed = kept.is_err();
         if let Err(error) = kept
             && self.remarks.is_empty()
         {
-            self.remarks.push(format!("the progress cannot be kept in {}: {error}", path.display()));
+            self.remarks.push(format!("the progress cannot be kept in {}: {error}", held.path().display()));
         }
     }
 
     /// Removes the file of an import that is over.
     pub fn end(self) -> io::Result<()> {
-        match self.path.map(fs::remove_file) {
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.held.map_or(Ok(()), Held::remove)
     }
 }
 

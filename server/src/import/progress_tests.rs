@@ -27,9 +27,14 @@ fn the_same_import_finds_what_it_kept_and_nothing_is_left_when_it_is_over() {
     assert_eq!((found.progress, found.keeper.remarks.len()), (None, 0));
     let further = Progress { records: 9, line: 10, digest: "d9".into(), ..first(1, "id") };
     found.keeper.keep(&further);
+    drop(found.keeper);
     let again = find(&at(dir.path()), &first(1, "id"), false).unwrap();
-    assert_eq!(again.progress, Some(further.clone()));
-    assert_eq!(find(&at(dir.path()), &first(1, "id"), true).unwrap().progress, None, "--restart");
+    assert_eq!(again.progress, Some(further));
+    let said = find(&at(dir.path()), &first(1, "id"), true).unwrap_err();
+    assert!(said.contains("is running in another process"), "{said}");
+    drop(again.keeper);
+    let again = find(&at(dir.path()), &first(1, "id"), true).unwrap();
+    assert_eq!(again.progress, None, "--restart");
     again.keeper.end().unwrap();
     assert_eq!(names(dir.path()), [""; 0]);
 }
@@ -39,6 +44,7 @@ fn another_target_or_option_is_another_import_and_is_told_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let mut one = find(&at(dir.path()), &first(1, "id"), false).unwrap().keeper;
     one.keep(&Progress { records: 9, line: 10, ..first(1, "id") });
+    drop(one);
     for (keyspace, key, differs) in [(2, "id", "with keyspace number 1:"), (1, "name", "with key \"id\":")] {
         let other = find(&at(dir.path()), &first(keyspace, key), false).unwrap();
         assert_eq!(other.progress, None);
@@ -64,8 +70,10 @@ fn files_of_somebody_else_are_never_written_over() {
         found.keeper.keep(&Progress { records: 1, ..first(1, "id") });
         assert!(found.keeper.path().unwrap().starts_with(state.path()));
         assert_eq!(fs::read_to_string(&path).unwrap(), theirs);
-        assert_eq!(find(&places, &first(1, "id"), false).unwrap().progress.unwrap().records, 1, "found again there");
-        found.keeper.end().unwrap();
+        drop(found);
+        let again = find(&places, &first(1, "id"), false).unwrap();
+        assert_eq!(again.progress.unwrap().records, 1, "found again there");
+        again.keeper.end().unwrap();
         assert_eq!(names(dir.path()).len(), 1);
     }
 }
@@ -81,11 +89,12 @@ fn where_the_folder_takes_no_file_it_is_kept_in_that_of_the_user_and_else_nowher
     let path = found.keeper.path().unwrap().to_owned();
     assert!(path.starts_with(state.path().join(".local/state/holdfast/imports")), "{}", path.display());
     found.keeper.keep(&Progress { records: 3, ..first(1, "id") });
+    drop(found);
     assert_eq!(find(&user, &first(1, "id"), false).unwrap().progress.unwrap().records, 3);
 
     let nowhere = places(input, |_| None);
     let mut found = find(&nowhere, &first(1, "id"), false).unwrap();
-    assert!(found.keeper.path().is_none());
+    assert!(found.keeper.path().is_none() && !found.keeper.is_kept());
     assert!(found.keeper.remarks.last().unwrap().contains("begins anew the next time"));
     found.keeper.keep(&first(1, "id"));
     found.keeper.end().unwrap();
@@ -95,11 +104,37 @@ fn where_the_folder_takes_no_file_it_is_kept_in_that_of_the_user_and_else_nowher
 fn a_folder_that_goes_away_ends_no_import_and_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut keeper = find(&at(dir.path()), &first(1, "id"), false).unwrap().keeper;
+    assert!(keeper.is_kept());
     drop(dir);
     keeper.keep(&first(1, "id"));
+    assert!(!keeper.is_kept());
     keeper.keep(&first(1, "id"));
     assert_eq!(keeper.remarks.len(), 1);
     keeper.end().unwrap();
+}
+
+#[test]
+fn one_that_was_killed_while_it_kept_leaves_nothing_once_the_next_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = find(&at(dir.path()), &first(1, "id"), false).unwrap();
+    found.keeper.keep(&Progress { records: 3, ..first(1, "id") });
+    let path = found.keeper.path().unwrap().to_owned();
+    drop(found);
+    let mut draft = path.into_os_string();
+    draft.push(DRAFT_ENDING);
+    for content in ["", "{\"holdf", &serde_json::to_string(&Progress { records: 9, ..first(2, "id") }).unwrap()] {
+        fs::write(&draft, content).unwrap();
+        let other = find(&at(dir.path()), &first(2, "id"), false).unwrap().keeper;
+        assert_eq!(other.remarks.len(), 1, "a draft is nobody's progress: {:?}", other.remarks);
+        other.end().unwrap();
+        let mut again = find(&at(dir.path()), &first(1, "id"), false).unwrap();
+        assert_eq!(again.progress.as_ref().unwrap().records, 3);
+        again.keeper.keep(&Progress { records: 3, ..first(1, "id") });
+        assert_eq!(names(dir.path()).len(), 1, "{:?}", names(dir.path()));
+    }
+    fs::write(&draft, "").unwrap();
+    find(&at(dir.path()), &first(1, "id"), false).unwrap().keeper.end().unwrap();
+    assert_eq!(names(dir.path()), [""; 0]);
 }
 
 #[test]

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use holdfast_rows::export_file::{self, Head, Recognised, recognise};
-use holdfast_rows::{Dialect, Encoding, Extent, Format, Heading, Progress, Records, Source};
+use holdfast_rows::{Content, Dialect, Encoding, Extent, Format, Heading, Progress, Records, Source};
 use ring::digest;
 
 use super::args::{ImportArgs, Quote, Written};
 use super::expiry::Expiry;
-use super::recipe::{Columns, Recipe, Row};
+use super::recipe::{self, Columns, Recipe, Row};
+use super::watched::Watched;
 
 /// Where the input is.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Input {
         if self.can_repeat() {
             return Ok(self);
         }
+        let watched = self.watched_stdin();
         let mut file = tempfile::tempfile().context("a temporary file for standard input")?;
         let copied = if self.path == Path::new("-") {
             io::copy(&mut io::stdin(), &mut file)
@@ -72,14 +74,34 @@ impl Input {
             io::copy(&mut File::open(&self.path).with_context(|| format!("opening {}", self.name()))?, &mut file)
         };
         copied.with_context(|| format!("copying {} to a temporary file (TMPDIR says where)", self.name()))?;
+        if let Some(change) = watched.and_then(|watched| watched.change()) {
+            anyhow::bail!("{} is a file that was changed while it was read: {change}. Nothing was loaded", self.name());
+        }
         Ok(Self { path: self.path, kind: Kind::Spooled(Arc::new(file)) })
     }
 
-    fn open(&self, encoding: Encoding) -> anyhow::Result<Source> {
-        let Kind::Spooled(file) = &self.kind else { return Ok(Source::open(&self.path, encoding)?) };
-        let size_bytes = file.metadata().context("reading the temporary file")?.len();
-        let reader = FromStart { file: Arc::clone(file), at: 0 };
-        Ok(Source::from_reader(&self.name(), reader, Some(size_bytes), encoding)?)
+    fn watched_stdin(&self) -> Option<Watched> {
+        if self.path == Path::new("-") { Watched::stdin() } else { None }
+    }
+
+    fn open(&self, encoding: Encoding) -> anyhow::Result<(Source, Option<Watched>)> {
+        match &self.kind {
+            Kind::Pipe => Ok((Source::open(&self.path, encoding)?, self.watched_stdin())),
+            Kind::Spooled(file) => {
+                let size_bytes = file.metadata().context("reading the temporary file")?.len();
+                let reader = FromStart { file: Arc::clone(file), at: 0 };
+                Ok((Source::from_reader(&self.name(), reader, Some(size_bytes), encoding)?, None))
+            }
+            Kind::Regular => {
+                let opening = || format!("opening {}", self.name());
+                let file = File::open(&self.path).with_context(opening)?;
+                let metadata = file.metadata().with_context(opening)?;
+                let again = file.try_clone().with_context(opening)?;
+                let source = Source::from_reader(&self.name(), file, Some(metadata.len()), encoding)?;
+                let watched = Watched::new(&self.path, again, &metadata, source.progress());
+                Ok((source, Some(watched)))
+            }
+        }
     }
 }
 
@@ -96,6 +118,9 @@ impl Read for FromStart {
         Ok(read)
     }
 }
+
+const CHANGED_EXPORT: &str = "`holdfast export` wrote this, and its encoding, quotes or delimiter were changed since. An export is UTF-8, and its \
+     end says whether it is whole: import it as it was";
 
 /// How the input is to be read.
 #[derive(Clone, Debug)]
@@ -122,21 +147,24 @@ impl Manner {
 
     /// Opens the input; reads its heading.
     pub fn open(&self, input: &Input) -> anyhow::Result<Opened> {
-        let source = input.open(self.written.encoding.unwrap_or_default())?;
-        let progress = source.progress();
+        let (source, watched) = input.open(self.written.encoding.unwrap_or_default())?;
+        let (progress, encoding) = (source.progress(), source.encoding());
         let source = recognise(source).with_context(|| format!("reading {}", input.name()))?;
         match source {
             Recognised::Export { form, input: text } => {
                 self.check_export()?;
                 let rows = export_file::Reader::new(text, form).with_context(|| input.name())?;
                 let kind = FileKind::Export(rows.head().clone());
-                Ok(Opened { reading: Reading { rows: Rows::Export(Box::new(rows)) }, progress, kind })
+                Ok(Opened { reading: Reading::of(Rows::Export(Box::new(rows))), progress, kind, encoding, watched })
             }
-            Recognised::Other(source) => self.open_records(input, source, progress),
+            Recognised::Other(source) => {
+                let (reading, kind) = self.open_records(input, source)?;
+                Ok(Opened { reading, progress, kind, encoding, watched })
+            }
         }
     }
 
-    fn open_records(&self, input: &Input, source: Source, progress: Progress) -> anyhow::Result<Opened> {
+    fn open_records(&self, input: &Input, mut source: Source) -> anyhow::Result<(Reading, FileKind)> {
         let format = self.format.with_context(|| {
             format!(
                 "{}: what it is does not follow from its name, which ends with none of .csv, .tsv, .jsonl and .ndjson: say it by --format",
@@ -144,17 +172,26 @@ impl Manner {
             )
         })?;
         let dialect = self.dialect(format)?;
+        let beginning = source.beginning();
+        let encoding = source.encoding();
+        // Whoever says UTF-8 knows that zero bytes are letters there.
+        let is_certain = self.written.encoding == Some(Encoding::default());
+        if let Some(doubt) = encoding.doubt(&beginning).filter(|_| !is_certain) {
+            anyhow::bail!("{}: {doubt}: --encoding says what it is written in", input.name());
+        }
+        // Its rows would be taken for rows of a table, and nobody would look whether it is whole.
+        anyhow::ensure!(!export_file::was_export(&encoding.decode(&beginning).0), "{}: {CHANGED_EXPORT}", input.name());
         let records = Records::new(source, format, &dialect).with_context(|| input.name())?;
         // Its rows would be taken for rows of a table whose key is the word `row`.
         anyhow::ensure!(
             !records.heading().first().is_some_and(|name| name.starts_with("holdfast_export_")),
-            "{}: `holdfast export` wrote this, and its encoding, quotes or delimiter were changed since: import it as it was",
+            "{}: {CHANGED_EXPORT}",
             input.name()
         );
         let recipe =
             Recipe::new(&self.columns, format, records.heading(), self.written.base64).with_context(|| input.name())?;
         let kind = FileKind::Rows { recipe: recipe.clone(), dialect, format, heading: records.heading().to_vec() };
-        Ok(Opened { reading: Reading { rows: Rows::Records(Box::new(records), recipe) }, progress, kind })
+        Ok((Reading::of(Rows::Records(Box::new(records), recipe)), kind))
     }
 
     /// An export says itself what it is.
@@ -230,6 +267,10 @@ pub struct Opened {
     pub progress: Progress,
     /// What it is.
     pub kind: FileKind,
+    /// The encoding of its records as they are in the file.
+    pub encoding: Encoding,
+    /// The file, if it is one that others may write to meanwhile.
+    pub watched: Option<Watched>,
 }
 
 /// What an input is.
@@ -258,6 +299,10 @@ enum Rows {
 /// The entries of an input, in order.
 pub struct Reading {
     rows: Rows,
+    /// A row was read.
+    has_rows: bool,
+    /// An object had the field that says when a row is gone.
+    has_expiry: bool,
 }
 
 /// One record.
@@ -285,6 +330,19 @@ pub enum What {
 }
 
 impl Reading {
+    fn of(rows: Rows) -> Self {
+        Self { rows, has_rows: false, has_expiry: false }
+    }
+
+    /// What is missing in all that was read, and must be a mistake: the field that says when a row is gone. Objects need not have it, so that none has
+    /// it shows at the end alone.
+    pub fn lack(&self) -> Option<String> {
+        let Rows::Records(_, recipe) = &self.rows else { return None };
+        let name = recipe.optional_expiry()?;
+        (self.has_rows && !self.has_expiry)
+            .then(|| format!("no object has a field {name:?}, which --expires names: none of these rows is ever gone"))
+    }
+
     /// What looks wrong with the input and need not be.
     pub fn doubt(&self) -> Option<String> {
         match &self.rows {
@@ -301,6 +359,11 @@ impl Iterator for Reading {
         match &mut self.rows {
             Rows::Records(records, recipe) => {
                 let record = records.next()?;
+                if let (false, Some(name), Ok(Content::Object(object))) =
+                    (self.has_expiry, recipe.optional_expiry(), &record.content)
+                {
+                    self.has_expiry = object.field(name).is_some();
+                }
                 let what = match record.content {
                     Ok(content) => recipe.row(&content).map_or_else(What::Rejected, What::Row),
                     Err(bad) => match bad.extent {
@@ -309,13 +372,16 @@ impl Iterator for Reading {
                         Extent::Rest => What::Broken(bad.reason),
                     },
                 };
+                self.has_rows |= matches!(what, What::Row(_));
                 Some(Entry { line: record.line, raw: record.raw, what })
             }
             Rows::Export(rows) => Some(match rows.next()? {
                 Ok(row) => {
                     let expires = row.expires_at.map(Expiry::At);
-                    let what = What::Row(Row { key: row.key, value: row.value, expires });
-                    Entry { line: row.line, raw: Bytes::new(), what }
+                    let line = row.line;
+                    let row = Row { key: row.key, value: row.value, expires };
+                    let what = recipe::check(&row).map_or_else(What::Rejected, |()| What::Row(row));
+                    Entry { line, raw: Bytes::new(), what }
                 }
                 Err(damage) => Entry { line: damage.line, raw: Bytes::new(), what: What::Broken(damage.reason) },
             }),
@@ -325,9 +391,22 @@ impl Iterator for Reading {
 
 /// A digest of everything that was read up to a record: two inputs with the same one are the same up to there.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Digest([u8; 32]);
+pub struct Digest([u8; DIGEST_BYTES]);
+
+/// Bytes of a [`Digest`].
+pub const DIGEST_BYTES: usize = 32;
 
 impl Digest {
+    /// As bytes.
+    pub fn bytes(self) -> [u8; DIGEST_BYTES] {
+        self.0
+    }
+
+    /// That of these bytes.
+    pub fn of_bytes(bytes: [u8; DIGEST_BYTES]) -> Self {
+        Self(bytes)
+    }
+
     /// Of what stands before the first record.
     pub fn of_heading(kind: &FileKind) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
@@ -355,7 +434,7 @@ impl Digest {
     }
 
     fn finish(context: digest::Context) -> Self {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; DIGEST_BYTES];
         bytes.copy_from_slice(context.finish().as_ref());
         Self(bytes)
     }

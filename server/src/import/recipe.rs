@@ -146,6 +146,14 @@ impl Recipe {
         [("key", key), ("expires", expires), ("value", value)]
     }
 
+    /// The name of the field that says when a row is gone, where rows need not have it.
+    pub fn optional_expiry(&self) -> Option<&str> {
+        match self {
+            Self::Cells(_) => None,
+            Self::Objects(fields) => fields.expires.as_deref(),
+        }
+    }
+
     /// The row that a record is, or what is wrong with it.
     pub fn row(&self, content: &Content) -> Result<Row, String> {
         let row = match (self, content) {
@@ -159,15 +167,15 @@ impl Recipe {
     }
 }
 
-/// What no fleet takes, whatever its configuration.
-fn check(row: &Row) -> Result<(), String> {
+/// What stores refuse. It is known here, so that such a row is bad before it counts as the first of its key, and before those behind it are sent.
+pub fn check(row: &Row) -> Result<(), String> {
     let most = limits::MAX_KEY_BYTES;
     match row.key.len() {
         0 => return Err(format!("the key is empty: a key is 1 B to {most} B")),
         length if length > most => return Err(format!("the key has {length} B: a key is 1 B to {most} B")),
         _ => {}
     }
-    let (length, most) = (row.value.len(), limits::HARD_MAX_VALUE_BYTES);
+    let (length, most) = (row.value.len(), limits::MAX_VALUE_BYTES);
     if length > most {
         return Err(format!("the value has {length} B: a value is at most {most} B"));
     }

@@ -2,13 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bytes::Bytes;
+use holdfast_rows::Encoding;
 use ring::digest;
 
-use super::progress::RejectsMark;
+use super::progress::{Progress, RejectsMark};
 
 /// A record that is not stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +38,9 @@ pub enum Why {
 pub struct RejectsFile {
     path: PathBuf,
     file: BufWriter<File>,
+    /// That of the input, whose lines these are.
+    encoding: Encoding,
+    id: (u64, u64),
     bytes: u64,
     digest: digest::Context,
     /// The last line has no end yet.
@@ -46,9 +51,55 @@ fn is_empty(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
+/// The same file has the same name from every folder.
+fn name(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 impl RejectsFile {
+    /// The file that is wished, of an import that goes on from `earlier`, or begins. Where lines of before are not in it, that is said.
+    ///
+    /// # Errors
+    /// When lines of before are in no file, or the file is somebody's.
+    pub fn open(
+        path: Option<&Path>,
+        earlier: Option<&Progress>,
+        encoding: Encoding,
+    ) -> anyhow::Result<(Option<Self>, Option<String>)> {
+        let line = earlier.map_or(0, |earlier| earlier.line);
+        let mark = earlier.and_then(|earlier| earlier.rejects.as_ref());
+        let Some(path) = path else {
+            let said = mark.filter(|mark| mark.bytes > 0).map(|mark| {
+                format!(
+                    "lines that were rejected up to line {line} are in {}: without --rejects later ones go to no file",
+                    mark.path
+                )
+            });
+            return Ok((None, said));
+        };
+        let unfiled = earlier.map_or(0, |earlier| earlier.unfiled);
+        anyhow::ensure!(
+            unfiled == 0,
+            "{unfiled} records up to line {line} were not stored, and are in no file, because this import was begun without --rejects: leave it out, or begin at the first row by --restart"
+        );
+        let Some(mark) = mark else { return Ok((Some(Self::create(path, encoding)?), None)) };
+        let is_moved = || std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let said = if mark.path != name(path) {
+            format!("lines that were rejected up to line {line} are in {}, and not in {}", mark.path, path.display())
+        } else if is_moved() {
+            // Whoever has moved it away has what was in it.
+            format!(
+                "{} is not there any more: lines that were rejected up to line {line} were in it, and it begins anew",
+                path.display()
+            )
+        } else {
+            return Ok((Some(Self::go_on(path, mark, encoding)?), None));
+        };
+        Ok((Some(Self::create(path, encoding)?), Some(said).filter(|_| mark.bytes > 0)))
+    }
+
     /// A new file: one that is there already must be empty, as an import without a bad line, or one that was ended early, leaves it.
-    pub fn create(path: &Path) -> anyhow::Result<Self> {
+    fn create(path: &Path, encoding: Encoding) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         let file = match options.write(true).read(true).create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_empty(path) => {
@@ -58,50 +109,61 @@ impl RejectsFile {
         };
         let file =
             file.with_context(|| format!("{}: rejected lines go to a new file, so that none is lost", path.display()))?;
-        Ok(Self::of(path, file))
+        // The progress names it from now on. Not every folder that takes files can be opened.
+        drop(holdfast_files::sync_folder(holdfast_files::parent(path)));
+        Self::of(path, file, encoding)
     }
 
-    fn of(path: &Path, file: File) -> Self {
-        Self {
+    fn of(path: &Path, file: File, encoding: Encoding) -> anyhow::Result<Self> {
+        let found = file.metadata().with_context(|| path.display().to_string())?;
+        Ok(Self {
             path: path.to_owned(),
             file: BufWriter::new(file),
+            encoding,
+            id: (found.dev(), found.ino()),
             bytes: 0,
             digest: digest::Context::new(&digest::SHA256),
             is_open: false,
-        }
+        })
     }
 
     /// The file of an import that goes on. What was written behind the mark belongs to records that come again, and is cut off.
-    pub fn go_on(path: &Path, mark: Option<&RejectsMark>) -> anyhow::Result<Self> {
-        let Some(mark) = mark.filter(|mark| Path::new(&mark.path) == path) else { return Self::create(path) };
-        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
-            // Whoever has moved it away has what was in it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path),
-            opened => opened.with_context(|| path.display().to_string())?,
-        };
+    fn go_on(path: &Path, mark: &RejectsMark, encoding: Encoding) -> anyhow::Result<Self> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).with_context(|| path.display().to_string())?;
+        let found = file.metadata().with_context(|| path.display().to_string())?;
+        // An empty one holds nothing of anybody's.
+        let is_ours = (found.dev(), found.ino()) == mark.file || found.len() == 0;
         let mut digest = digest::Context::new(&digest::SHA256);
         let (read, last) =
             read_into(&mut digest, (&mut file).take(mark.bytes)).with_context(|| path.display().to_string())?;
         anyhow::ensure!(
-            read == mark.bytes && hex(&digest) == mark.digest,
+            read == mark.bytes && hex(&digest) == mark.digest && is_ours,
             "{} was changed since the import stopped: move it away, and the lines that are rejected from here on go to a new one",
             path.display()
         );
         file.set_len(mark.bytes)
             .and_then(|()| file.seek(SeekFrom::Start(mark.bytes)))
             .with_context(|| path.display().to_string())?;
-        let is_open = last.is_some_and(|last| !ends_line(last));
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), bytes: read, digest, is_open })
+        let opened = Self::of(path, file, encoding)?;
+        let is_open = !last.is_empty() && !encoding.ends_line(&last);
+        Ok(Self { bytes: read, digest, is_open, ..opened })
     }
 
     /// Adds a record, or a further piece of the one before it.
     pub fn add(&mut self, raw: &[u8], is_piece: bool) -> anyhow::Result<()> {
         // The last line of an input may have no end, and is not the last one here.
         if self.is_open && !is_piece && !raw.is_empty() {
-            self.write(b"\n")?;
+            let end = self.encoding.line_end();
+            let unit_bytes = u64::try_from(end.len()).unwrap_or(1);
+            if !self.bytes.is_multiple_of(unit_bytes) {
+                // Of its last letter a half was there: without another one all that follows would be read as other letters.
+                self.write(b"\0")?;
+            }
+            self.write(end)?;
         }
         self.write(raw)?;
-        self.is_open = raw.last().map_or(self.is_open, |last| !ends_line(*last));
+        self.is_open = if raw.is_empty() { self.is_open } else { !self.encoding.ends_line(raw) };
         Ok(())
     }
 
@@ -120,23 +182,20 @@ impl RejectsFile {
 
     /// How far it is.
     pub fn mark(&self) -> RejectsMark {
-        RejectsMark { path: self.path.display().to_string(), bytes: self.bytes, digest: hex(&self.digest) }
+        RejectsMark { path: name(&self.path), file: self.id, bytes: self.bytes, digest: hex(&self.digest) }
     }
 }
 
-fn ends_line(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\r')
-}
-
-/// Reads everything into a digest; how many bytes that were, and the last one.
-fn read_into(digest: &mut digest::Context, mut from: impl Read) -> io::Result<(u64, Option<u8>)> {
+/// Reads everything into a digest; how many bytes that were, and the last two of them.
+fn read_into(digest: &mut digest::Context, mut from: impl Read) -> io::Result<(u64, Vec<u8>)> {
     let mut buffer = vec![0; 64 << 10];
-    let (mut all, mut last) = (0_u64, None);
+    let (mut all, mut last) = (0_u64, Vec::new());
     loop {
         let read = from.read(&mut buffer)?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { return Ok((all, last)) };
         digest.update(part);
-        last = part.last().copied();
+        last.extend_from_slice(part);
+        last.drain(..last.len().saturating_sub(2));
         all = all.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
     }
 }
@@ -146,80 +205,5 @@ fn hex(digest: &digest::Context) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rejected_lines_stand_as_they_were_each_on_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bad.csv");
-        let mut file = RejectsFile::create(&path).unwrap();
-        for raw in [&b"a,\xff\r\n"[..], b"b\r", b"\"two\nlines\"\n", b"last"] {
-            file.add(raw, false).unwrap();
-        }
-        file.add(b"long", false).unwrap();
-        file.add(b" one\n", true).unwrap();
-        file.add(b"end", false).unwrap();
-        file.sync().unwrap();
-        let expected = b"a,\xff\r\nb\r\"two\nlines\"\nlast\nlong one\nend";
-        assert_eq!(std::fs::read(&path).unwrap(), expected);
-        // Gone on with, the last line gets its end.
-        let mark = file.mark();
-        let mut again = RejectsFile::go_on(&path, Some(&mark)).unwrap();
-        again.add(b"more\n", false).unwrap();
-        again.sync().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), [&expected[..], b"\nmore\n"].concat());
-    }
-
-    fn said(opened: anyhow::Result<RejectsFile>) -> String {
-        opened.map_or_else(|error| format!("{error:#}"), |_| String::new())
-    }
-
-    #[test]
-    fn a_file_that_is_there_is_not_written_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bad.csv");
-        std::fs::write(&path, "theirs").unwrap();
-        let refused = said(RejectsFile::create(&path));
-        assert!(refused.contains("go to a new file"), "{refused}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
-        std::fs::write(&path, "").unwrap();
-        assert_eq!(said(RejectsFile::create(&path)), "", "an import without a bad line leaves it so");
-    }
-
-    #[test]
-    fn an_import_that_goes_on_takes_what_comes_again_out_of_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bad.csv");
-        let mut file = RejectsFile::create(&path).unwrap();
-        file.add(b"one\n", false).unwrap();
-        let mark = file.mark();
-        file.add(b"two\n", false).unwrap();
-        file.sync().unwrap();
-        let mut again = RejectsFile::go_on(&path, Some(&mark)).unwrap();
-        assert_eq!(again.mark(), mark);
-        again.add(b"two\n", false).unwrap();
-        again.sync().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
-    }
-
-    #[test]
-    fn a_file_that_somebody_has_worked_on_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bad.csv");
-        let mut file = RejectsFile::create(&path).unwrap();
-        file.add(b"one\n", false).unwrap();
-        file.sync().unwrap();
-        let mark = file.mark();
-        for changed in ["One\n more", "on", ""] {
-            std::fs::write(&path, changed).unwrap();
-            let refused = said(RejectsFile::go_on(&path, Some(&mark)));
-            assert!(refused.contains("move it away"), "{refused}");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), changed);
-        }
-        std::fs::remove_file(&path).unwrap();
-        RejectsFile::go_on(&path, Some(&mark)).unwrap();
-        std::fs::write(&path, "theirs").unwrap();
-        assert!(RejectsFile::go_on(&path, None).is_err(), "the import before had none: it is somebody's");
-    }
-}
+#[path = "rejects_tests.rs"]
+mod tests;

@@ -61,9 +61,17 @@ impl Report {
             } else {
                 self.hidden = self.hidden.saturating_add(1);
             }
+            if self.rejects.is_none() {
+                self.progress.unfiled = self.progress.unfiled.saturating_add(1);
+            }
         }
         let is_piece = rejected.why == Why::Piece;
         self.rejects.as_mut().map_or(Ok(()), |file| file.add(&rejected.raw, is_piece))
+    }
+
+    /// True when whoever comes next goes on where this one is.
+    pub fn is_kept(&self) -> bool {
+        self.keeper.is_kept()
     }
 
     /// The record that ends the import is told after all others, and is not passed: mended, it is the first of the next one.
@@ -152,11 +160,16 @@ impl Bar {
     /// Shows how far a first look at the input is.
     pub fn watch<T>(&self, entries: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         entries.zip(0_u64..).map(|(entry, number)| {
-            if number.is_multiple_of(WATCHED_EVERY) {
-                self.show(number);
-            }
+            self.pass(number);
             entry
         })
+    }
+
+    /// So many records were read that are not loaded now.
+    pub fn pass(&self, records: u64) {
+        if records.is_multiple_of(WATCHED_EVERY) {
+            self.show(records);
+        }
     }
 
     fn say(&self, sentence: &str) {

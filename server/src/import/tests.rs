@@ -43,18 +43,18 @@ pub(super) fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) 
 }
 
 /// Runs an import into a mock.
-async fn import(mock: &Mock, path: &Path, options: &[&str]) -> anyhow::Result<bool> {
+pub(super) async fn import(mock: &Mock, path: &Path, options: &[&str]) -> anyhow::Result<bool> {
     let at = mock.addresses().join(",");
     run(&args(&[&[path.to_str().unwrap(), "--at", &at], options].concat())).await
 }
 
-async fn rows(client: &Client) -> Vec<(String, String)> {
+pub(super) async fn rows(client: &Client) -> Vec<(String, String)> {
     let rows = client.scan(..).collect().await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     rows.iter().map(|row| (text(&row.key), text(&row.value))).collect()
 }
 
-fn names_beside(path: &Path) -> Vec<String> {
+pub(super) fn names_beside(path: &Path) -> Vec<String> {
     let names = std::fs::read_dir(path.parent().unwrap()).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

@@ -36,3 +36,9 @@ pub const IMPORT_SORTED_KEYS: usize = 1 << 20;
 pub const IMPORT_MERGE_BYTES: usize = 32 << 20;
 /// Of one part of it at least so many, whatever their number.
 pub const IMPORT_MERGE_PART_BYTES: usize = 4 << 10;
+/// Records that are read a second time are compared with what the first pass read a block at a time, before any of them is sent: so many of them.
+pub const IMPORT_BLOCK_RECORDS: u64 = 1_024;
+/// Bytes of such a block, the last of its records not counted.
+pub const IMPORT_BLOCK_BYTES: usize = 1 << 20;
+/// Digests of those blocks that are held in memory; beyond it they go to a temporary file.
+pub const IMPORT_MARKS_BYTES: usize = 1 << 20;

@@ -49,7 +49,9 @@ fn beside(path: &Path) -> Vec<PathBuf> {
 
 /// The line up to which the progress in a folder says that all is stored.
 fn kept_line(kept: &[PathBuf]) -> Option<u64> {
-    let content = std::fs::read(kept.first()?).ok()?;
+    // The draft of the next one may be beside it.
+    let kept = kept.iter().find(|path| path.extension().is_none_or(|ending| ending != "draft"))?;
+    let content = std::fs::read(kept).ok()?;
     serde_json::from_slice::<Value>(&content).ok()?["line"].as_u64()
 }
 
@@ -125,6 +127,41 @@ async fn interrupted_it_keeps_what_it_came_to_and_files_of_that_name_are_left_al
     assert_eq!(std::fs::read_to_string(&rejects).unwrap(), "one column only\n,no key\n");
     assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs");
     assert!(ours().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_grows_while_it_is_loaded_is_no_success_and_the_next_import_loads_the_rest() {
+    let Some(scene) = Scene::start(1).await else { return };
+    let client = scene.client().await;
+    let path = scene.path("growing.csv");
+    let file = path.to_str().unwrap();
+    for (which, rows, left_out) in [("last", 2, 0), ("first", 1, 1)] {
+        let mut content = String::from("id,n\n");
+        (0..ROWS).for_each(|row| writeln!(content, "{row:06},first").unwrap());
+        std::fs::write(&path, content).unwrap();
+        let keyspace = client.admin().create_keyspace(which).await.unwrap().id;
+        let options = ["import", file, "--raw", "--json", "--keyspace", which, "--on-duplicate", which];
+        let growing = begun(scene.command(&[&options[..], &["--rate", "1000"]].concat()), || beside(&path)).await;
+        let second = scene.run(&options).await;
+        assert_eq!(second.status.code(), Some(1));
+        assert!(text(&second.stderr).contains("running in another process"), "{}", text(&second.stderr));
+
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"000000,second\nlast,second\n").unwrap();
+        let ended = growing.wait_with_output().await.unwrap();
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("has grown") || said.contains("is not what it was"), "{said}");
+        assert!(said.contains("the same command goes on"), "{said}");
+
+        let again = scene.run(&options).await;
+        assert!(again.status.success(), "{}", text(&again.stderr));
+        let result = json(&again);
+        assert_eq!((&result["loaded"], &result["left_out"]), (&rows.into(), &left_out.into()), "{which}: {result}");
+        let first = client.with_keyspace(keyspace).get("000000").await.unwrap().unwrap();
+        assert_eq!(text(&first.value), if which == "last" { "second" } else { "first" });
+        assert!(beside(&path).is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
