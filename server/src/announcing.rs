@@ -10,18 +10,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_client::Security;
-use holdfast_client::channel::reason;
+use holdfast_client::channel::{self, Dialer};
+use holdfast_client::{Doubt, Security};
 use holdfast_kv::core::addresses::Claim;
 use holdfast_kv::core::records;
 use holdfast_placement::SiteTrust;
 use holdfast_proto::v1;
+use holdfast_proto::v1::fleet_client::FleetClient;
 use holdfast_types::{Incarnation, SiteName, StoreId, limits};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::connecting;
 use crate::running::Running;
 
 /// How often the address book is looked at.
@@ -36,6 +36,8 @@ const ANNOUNCE_WITHIN: Duration = Duration::from_secs(1);
 const ANNOUNCE_TO: usize = 32;
 /// A store that is not reached for this long is told of.
 pub const TELL_UNREACHED_AFTER: Duration = Duration::from_secs(2);
+/// How long it counts that another store says that the site of this one is distrusted: it is asked again before.
+const SHUNNED_FOR: Duration = Duration::from_secs(15);
 /// And again this often.
 const TELL_UNREACHED_EVERY: Duration = Duration::from_secs(60);
 
@@ -51,6 +53,7 @@ pub async fn run(config: Config, running: Arc<Running>, security: Security) {
         next_round: Instant::now(),
         told: BTreeSet::new(),
         told_at: Instant::now(),
+        is_shunned: false,
         version: 0,
     };
     announcer.unanswered.extend(announcer.config.join.iter().cloned());
@@ -73,6 +76,8 @@ struct Announcer {
     /// Stores that are told to be unreached.
     told: BTreeSet<StoreId>,
     told_at: Instant,
+    /// It is told that the site of this store is distrusted.
+    is_shunned: bool,
     /// The version of the directory that the store and the file know.
     version: u64,
 }
@@ -126,7 +131,8 @@ impl Announcer {
             let (request, security) = (request.clone(), self.security.clone());
             asked.spawn(async move {
                 let answer = tokio::time::timeout(ANNOUNCE_WITHIN, ask(&address, &security, request)).await;
-                (address, answer.unwrap_or_else(|_| anyhow::bail!("no answer within {ANNOUNCE_WITHIN:?}")))
+                let late = || Untaken { said: format!("no answer within {ANNOUNCE_WITHIN:?}"), doubt: None };
+                (address, answer.unwrap_or_else(|_| Err(late())))
             });
         }
         let mut news = false;
@@ -136,11 +142,17 @@ impl Announcer {
             match answer {
                 Ok(answer) => {
                     self.unanswered.remove(&address);
+                    self.running.shunned.is_believed(&address);
                     directory.hear_sites(&sites_from_wire(&answer.sites));
                     let said = answer.speaker.into_iter().chain(answer.known).take(limits::ANNOUNCED_PLACES);
                     news |= directory.hear(&said.filter_map(from_wire).collect::<Vec<_>>());
                 }
-                Err(error) => tracing::debug!(address, error = format!("{error:#}"), "an announcement was not taken"),
+                Err(untaken) => {
+                    if untaken.doubt == Some(Doubt::OwnDistrusted) {
+                        self.running.shunned.heard(&address, SHUNNED_FOR);
+                    }
+                    tracing::debug!(address, error = untaken.said, "an announcement was not taken");
+                }
             }
         }
         news
@@ -158,13 +170,35 @@ impl Announcer {
             tracing::warn!("{unreached}");
         }
         self.told = now;
+        let shunned = self.running.shunned.sentence();
+        match (&shunned, self.is_shunned) {
+            (Some(sentence), told) if again || !told => tracing::warn!("{sentence}"),
+            (None, true) => tracing::info!("no store says any more that the site of this one is distrusted"),
+            _ => {}
+        }
+        self.is_shunned = shunned.is_some();
     }
 }
 
-async fn ask(address: &str, security: &Security, request: v1::AnnounceRequest) -> anyhow::Result<v1::AnnounceResponse> {
-    let fleet = connecting::fleet_of(address, security, ANNOUNCE_WITHIN).await?;
-    let answer = fleet.max_decoding_message_size(limits::MAX_MESSAGE_BYTES).announce(request).await;
-    Ok(answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner())
+/// Why an announcement was not taken.
+struct Untaken {
+    said: String,
+    /// What one end did not believe of the other.
+    doubt: Option<Doubt>,
+}
+
+async fn ask(
+    address: &str,
+    security: &Security,
+    request: v1::AnnounceRequest,
+) -> Result<v1::AnnounceResponse, Untaken> {
+    let dialer = Dialer::new(security.clone(), ANNOUNCE_WITHIN).answered_within(ANNOUNCE_WITHIN);
+    let connected = dialer.connect(address).await;
+    let channel = connected.map_err(|why| Untaken { said: why.to_string(), doubt: why.doubt() })?;
+    let mut fleet = FleetClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let answer = fleet.announce(request).await;
+    let untaken = |status| Untaken { said: channel::reason(&status), doubt: channel::doubt(&status) };
+    Ok(answer.map_err(untaken)?.into_inner())
 }
 
 /// What was said of sites as it is told.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use holdfast_types::PrincipalName;
 
-use crate::connecting::Connecting;
+use crate::connecting::{Connecting, Through};
 use crate::help;
 
 /// An ordered, replicated key-value store that survives the loss of a whole Kubernetes cluster.
@@ -179,7 +179,7 @@ pub struct InitArgs {
         value_name = "ADDRESS",
         env = "HOLDFAST_AT",
         default_value = "127.0.0.1:7300",
-        value_parser = crate::connecting::address
+        value_parser = holdfast_types::address::parse_address
     )]
     pub at: String,
     /// Return once the store serves: its fleet is there, and all of its ranges are led
@@ -208,19 +208,9 @@ pub struct InitArgs {
 /// `holdfast status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// Show every range too
     #[arg(long)]
     pub ranges: bool,

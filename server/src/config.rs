@@ -24,7 +24,7 @@ use crate::cli::StartArgs;
 pub use self::security::{Insecure, Security};
 
 /// Clients reach a store here by default.
-pub const CLIENT_PORT: u16 = 7300;
+pub const CLIENT_PORT: u16 = holdfast_types::address::CLIENT_PORT;
 /// Other stores reach it here; support heartbeats use the port after it.
 pub const STORE_PORT: u16 = 7400;
 /// Probes reach it here, and Prometheus where there is no TLS.

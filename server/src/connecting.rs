@@ -5,76 +5,43 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use anyhow::Context as _;
+use clap::{Arg, Args, ValueHint};
+use holdfast_client::admin::Admin;
 use holdfast_client::channel::{Dialer, StoreChannel};
-use holdfast_client::{BearerFile, Security};
-use holdfast_output::visible;
+use holdfast_client::{BearerFile, Place, Security, TrustDomain};
 use holdfast_proto::v1::fleet_client::FleetClient;
-
-use crate::config::CLIENT_PORT;
-
-/// The address of a store as host:port, from what people write: with `http://` before it, or without a port. For clap.
-pub fn address(text: &str) -> Result<String, String> {
-    let shown = || visible(text).into_owned();
-    let bare = match text.split_once("://") {
-        None => text.strip_suffix('/').unwrap_or(text),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest.strip_suffix('/').unwrap_or(rest),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
-            let rest = visible(rest);
-            return Err(format!(
-                "`https://` is not what turns TLS on: give {rest}, and prove who you are by --tls DIR"
-            ));
-        }
-        Some(_) => return Err(format!("{} is not the address of a store: give HOST:PORT", shown())),
-    };
-    if bare.is_empty() {
-        return Err(format!("an address is empty: give HOST:PORT, or HOST for port {CLIENT_PORT}"));
-    }
-    if bare.contains(',') {
-        return Err(format!("{} names several stores: name one", shown()));
-    }
-    host_and_port(bare).ok_or_else(|| format!("{} is not the address of a store: give HOST:PORT", shown()))
-}
-
-fn host_and_port(bare: &str) -> Option<String> {
-    if let Ok(ip) = bare.parse::<Ipv6Addr>() {
-        return Some(format!("[{ip}]:{CLIENT_PORT}"));
-    }
-    let port_of = |port: &str| port.parse::<u16>().ok().filter(|port| *port != 0);
-    if let Some(rest) = bare.strip_prefix('[') {
-        let (ip, rest) = rest.split_once(']')?;
-        let ip: Ipv6Addr = ip.parse().ok()?;
-        let port = if rest.is_empty() { CLIENT_PORT } else { port_of(rest.strip_prefix(':')?)? };
-        return Some(format!("[{ip}]:{port}"));
-    }
-    let (host, port) = match bare.split_once(':') {
-        Some((host, port)) => (host, port_of(port)?),
-        None => (bare, CLIENT_PORT),
-    };
-    let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    (!host.is_empty() && host.chars().all(legal)).then(|| format!("{host}:{port}"))
-}
+use holdfast_types::address::parse_address;
 
 /// How a command proves who it is, and whom it believes.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Connecting {
-    /// Connect by TLS: the folder with a certificate, its key and the bundle of roots, as `holdfast ca`, cert-manager or SPIRE write it. Without it
-    /// everything goes in plain text
+    /// Connect by TLS: the folder with a certificate, its key and the bundle of roots, as `holdfast ca`, cert-manager or SPIRE write it; with
+    /// --token-file the bundle may be all that is in it. Without --tls everything goes in plain text
     #[arg(long, value_name = "DIR", env = "HOLDFAST_TLS", value_hint = ValueHint::DirPath, help_heading = "Security")]
     pub tls: Option<PathBuf>,
     /// With --tls: the file with the bearer token that goes with each request, read anew for each
     #[arg(
-        long,
+        long = "token-file",
+        alias = "bearer-file",
         value_name = "FILE",
         env = "HOLDFAST_BEARER_FILE",
         value_hint = ValueHint::FilePath,
         help_heading = "Security"
     )]
     pub bearer_file: Option<PathBuf>,
+    /// With --tls and --token-file, where there is no certificate: whose stores are believed, if the roots do not say it themselves
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "HOLDFAST_TRUST_DOMAIN",
+        value_parser = |name: &str| TrustDomain::new(name),
+        help_heading = "Security"
+    )]
+    pub trust_domain: Option<TrustDomain>,
 }
 
 impl Connecting {
@@ -87,11 +54,65 @@ impl Connecting {
             );
             return Ok(Security::Plain);
         };
+        let bearer = self.bearer_file.as_ref().map(BearerFile::new);
+        if Place::folder(folder).holds_bundle_alone() {
+            let bearer = bearer.with_context(|| {
+                let folder = folder.display();
+                format!("{folder} holds roots and no certificate: put tls.crt and tls.key beside them, or give --token-file FILE")
+            })?;
+            return Ok(Security::open_bearer_alone(folder, self.trust_domain.clone(), bearer)?);
+        }
+        anyhow::ensure!(
+            self.trust_domain.is_none(),
+            "the certificate in {} says which trust domain it is of: leave --trust-domain out",
+            folder.display()
+        );
         let security = Security::open(folder)?;
-        Ok(match (security.trust(), &self.bearer_file) {
-            (Some(trust), Some(file)) => Security::tls_with_bearer(trust.clone(), BearerFile::new(file)),
+        Ok(match (security.trust(), bearer) {
+            (Some(trust), Some(bearer)) => Security::tls_with_bearer(trust.clone(), bearer),
             _ => security,
         })
+    }
+}
+
+/// The stores that a command goes through, and how it connects to them.
+#[derive(Args, Debug, Clone)]
+pub struct Through {
+    /// Client addresses of stores, separated by commas: the first that answers is asked
+    #[arg(
+        id = ADDRESSES,
+        long = "at",
+        value_name = "ADDRESS",
+        env = "HOLDFAST_AT",
+        default_value = "127.0.0.1:7300",
+        value_delimiter = ',',
+        value_parser = parse_address
+    )]
+    pub at: Vec<String>,
+    /// How it connects
+    #[command(flatten)]
+    pub connecting: Connecting,
+}
+
+/// What clap calls the argument that names stores: for `mut_arg`, where a command says something else of it.
+pub const ADDRESSES: &str = "addresses";
+/// What commands say of it whose requests any store passes on.
+pub const ANY_STORE: &str = "Client addresses of stores, separated by commas; any store takes any request";
+
+/// Has an argument explained in other words.
+pub fn saying(help: &'static str) -> impl FnOnce(Arg) -> Arg {
+    move |argument| argument.help(help)
+}
+
+impl Through {
+    /// How it connects.
+    pub fn security(&self) -> anyhow::Result<Security> {
+        self.connecting.security()
+    }
+
+    /// Whoever asks these stores what operators ask.
+    pub fn admin(&self) -> anyhow::Result<Admin> {
+        Ok(Admin::with(self.at.clone(), self.security()?))
     }
 }
 
@@ -111,9 +132,12 @@ pub async fn fleet_of(
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use std::collections::BTreeMap;
+
+    use clap::{Command, CommandFactory, Parser};
 
     use super::*;
+    use crate::cli::Cli;
 
     #[derive(Parser)]
     struct Line {
@@ -126,47 +150,26 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_taken_as_people_write_them() {
-        for (written, meant) in [
-            ("10.0.1.5:7301", "10.0.1.5:7301"),
-            ("10.0.1.5", "10.0.1.5:7300"),
-            ("store-0.east", "store-0.east:7300"),
-            ("http://store-0.east:80", "store-0.east:80"),
-            ("HTTP://localhost/", "localhost:7300"),
-            ("localhost:7301/", "localhost:7301"),
-            ("::1", "[::1]:7300"),
-            ("[::1]", "[::1]:7300"),
-            ("http://[fd00::7]:9", "[fd00::7]:9"),
-        ] {
-            assert_eq!(address(written).as_deref(), Ok(meant), "{written}");
-        }
-        for (wrong, word) in [
-            ("", "empty"),
-            ("http://", "empty"),
-            ("https://a:7300", "--tls DIR"),
-            ("grpc://a:7300", "HOST:PORT"),
-            ("a:7300,b:7300", "several"),
-            ("a:0", "HOST:PORT"),
-            ("a:70000", "HOST:PORT"),
-            ("a:", "HOST:PORT"),
-            (":7300", "HOST:PORT"),
-            ("a:1:2", "HOST:PORT"),
-            ("a b", "HOST:PORT"),
-            ("a/b", "HOST:PORT"),
-            ("user@a", "HOST:PORT"),
-            ("[::1", "HOST:PORT"),
-            ("[a]:1", "HOST:PORT"),
-        ] {
-            let said = address(wrong).unwrap_err();
-            assert!(said.contains(word), "{wrong}: {said}");
+    fn without_a_folder_all_is_plain_and_no_token_is_sent() {
+        assert!(matches!(of(&[]).unwrap(), Security::Plain));
+        for flag in ["--token-file", "--bearer-file"] {
+            let said = of(&[flag, "token"]).unwrap_err().to_string();
+            assert!(said.contains("--tls DIR"), "{said}");
         }
     }
 
     #[test]
-    fn without_a_folder_all_is_plain_and_no_token_is_sent() {
-        assert!(matches!(of(&[]).unwrap(), Security::Plain));
-        let said = of(&["--bearer-file", "token"]).unwrap_err().to_string();
-        assert!(said.contains("--tls DIR"), "{said}");
+    fn a_folder_with_roots_alone_wants_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join("ca.crt"), "no certificate").unwrap();
+        let said = of(&["--tls", tls]).unwrap_err().to_string();
+        assert!(said.contains("--token-file FILE") && said.contains(tls), "{said}");
+        let said = of(&["--tls", tls, "--token-file", "token"]).unwrap_err().to_string();
+        assert!(said.contains("bundle"), "the roots are read: {said}");
+        std::fs::write(folder.path().join("tls.crt"), "no certificate").unwrap();
+        let said = of(&["--tls", tls, "--trust-domain", "f.example"]).unwrap_err().to_string();
+        assert!(said.contains("leave --trust-domain out"), "{said}");
     }
 
     #[test]
@@ -174,5 +177,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let said = of(&["--tls", folder.path().to_str().unwrap()]).unwrap_err().to_string();
         assert!(said.contains("tls.crt") && said.contains(folder.path().to_str().unwrap()), "{said}");
+    }
+
+    /// The arguments of all commands below one that the environment's addresses are for, by the command.
+    fn addressed<'a>(command: &'a Command, path: &str, found: &mut BTreeMap<String, &'a Arg>) {
+        let addresses = command.get_arguments().find(|argument| argument.get_env() == Some("HOLDFAST_AT".as_ref()));
+        found.extend(addresses.map(|argument| (path.trim_start().to_owned(), argument)));
+        for below in command.get_subcommands() {
+            addressed(below, &format!("{path} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_command_takes_addresses_in_the_same_way_and_says_what_they_are_to_it() {
+        let (cli, mut found) = (Cli::command(), BTreeMap::new());
+        addressed(&cli, "", &mut found);
+        assert!(found.remove("init").is_some(), "it takes one");
+        for (command, argument) in &found {
+            let (default, delimiter) = (argument.get_default_values(), argument.get_value_delimiter());
+            let usual: &[&str] = if command.starts_with("fleet") { &[] } else { &["127.0.0.1:7300"] };
+            assert_eq!(
+                (argument.get_id().as_str(), delimiter, default.len()),
+                (ADDRESSES, Some(','), usual.len()),
+                "{command}"
+            );
+            assert!(default.iter().eq(usual), "{command}");
+            let long = if matches!(command.as_str(), "export" | "sql") { "connect" } else { "at" };
+            assert_eq!(argument.get_long(), Some(long), "{command}");
+        }
+        let said = |command: &str| found[command].get_help().unwrap().to_string();
+        for asked in ["drain", "status", "token list", "trust status"] {
+            assert!(said(asked).ends_with("separated by commas: the first that answers is asked"), "{asked}");
+        }
+        for any in ["delete", "export", "get", "import", "put", "scan"] {
+            assert_eq!(said(any), ANY_STORE, "{any}");
+        }
+        assert!(said("forget").contains("of other stores,") && said("site move").contains("of stores of other sites,"));
+        assert!(said("fleet status").contains("[default: through the API servers]"));
+        assert!(said("sql").contains("one that answers is enough") && said("load").ends_with("separated by commas"));
     }
 }

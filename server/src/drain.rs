@@ -13,7 +13,7 @@ use holdfast_types::Rejected;
 use serde_json::json;
 
 use crate::config;
-use crate::connecting::Connecting;
+use crate::connecting::{Connecting, Through};
 use crate::forget::store_id;
 
 /// How often it is looked what is left.
@@ -51,19 +51,9 @@ pub struct DrainArgs {
     /// With --local: where the store listens for clients [default: 127.0.0.1:7300]
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_LISTEN")]
     pub listen: Option<String>,
-    /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -74,7 +64,7 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<bool> {
     if args.local {
         return local(args).await.map(|()| true);
     }
-    let admin = Admin::with(args.at.clone(), args.connecting.security()?);
+    let admin = args.through.admin()?;
     let stores = args.stores.iter().copied();
     let drained = if args.cancel { admin.cancel_drain(stores).await? } else { admin.drain_stores(stores).await? };
     for silent in &drained.silent {
@@ -243,8 +233,8 @@ fn tell(store: StoreId, progress: Progress) {
 async fn local(args: &DrainArgs) -> anyhow::Result<()> {
     let listen = config::listen_of(args.config.as_deref(), args.listen.as_deref())?;
     // By the store's own certificate, unless there is another: the hook of a pod has no other.
-    let tls = config::tls_of(args.config.as_deref(), args.connecting.tls.as_deref())?;
-    let security = Connecting { tls, ..args.connecting.clone() }.security()?;
+    let tls = config::tls_of(args.config.as_deref(), args.through.connecting.tls.as_deref())?;
+    let security = Connecting { tls, ..args.through.connecting.clone() }.security()?;
     let admin = Admin::with([from_here(listen).to_string()], security);
     let within = args.within.unwrap_or(LOCAL_WITHIN);
     let asked = if args.cancel { admin.cancel_stop().await } else { admin.prepare_to_stop(within).await };

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use clap::Args;
-use holdfast_client::admin::{Admin, Forgotten, StoreId, StoreStatus, Timestamp};
+use holdfast_client::admin::{Forgotten, StoreId, StoreStatus, Timestamp};
 use holdfast_output::{errln, outln, visible};
 use serde_json::json;
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, Through, saying};
 
 /// A store that was let in later than this may be about to start.
 const NEVER_STARTED_AFTER: Duration = Duration::from_secs(600);
 
 /// `holdfast forget`.
 #[derive(Args, Debug)]
+#[command(mut_arg(
+    ADDRESSES,
+    saying("Client addresses of other stores, separated by commas: the first that answers is asked")
+))]
 pub struct ForgetArgs {
     /// The store, as `holdfast status` names it: s4, or 4
     #[arg(value_name = "STORE", value_parser = store_id, required_unless_present = "never_started")]
@@ -21,19 +25,9 @@ pub struct ForgetArgs {
     /// Every store that was let in more than ten minutes ago and has not started since
     #[arg(long, conflicts_with = "store")]
     pub never_started: bool,
-    /// Client addresses of other stores, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -49,7 +43,7 @@ pub fn store_id(text: &str) -> Result<StoreId, String> {
 
 /// Has stores forgotten, and says so.
 pub async fn run(args: &ForgetArgs) -> anyhow::Result<()> {
-    let admin = Admin::with(args.at.clone(), args.connecting.security()?);
+    let admin = args.through.admin()?;
     let stores = match args.store {
         Some(store) => vec![store],
         None => {

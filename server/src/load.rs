@@ -10,26 +10,17 @@ use holdfast_benches::workload::{Load, LoadOptions, Meter, Phase, Totals};
 use holdfast_output::{errln, out, outln};
 use serde::Serialize;
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, Through, saying};
 use crate::demo::data;
 use crate::joining::random_128;
 
 /// `holdfast load`.
 #[derive(Args, Debug, Clone)]
+#[command(mut_arg(ADDRESSES, saying("Client addresses of stores, separated by commas")))]
 pub struct LoadArgs {
-    /// Client addresses of stores, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// The site that the clients are in
     #[arg(long, value_name = "NAME", env = "HOLDFAST_SITE")]
     pub site: String,
@@ -64,8 +55,8 @@ pub async fn run(args: &LoadArgs) -> anyhow::Result<bool> {
     let meter = Arc::new(Meter::new(1));
     let prefix = format!("{}{:08x}/", args.prefix, random_128()? & 0xffff_ffff);
     let options = LoadOptions {
-        addresses: args.at.clone(),
-        security: args.connecting.security()?,
+        addresses: args.through.at.clone(),
+        security: args.through.security()?,
         sites: vec![args.site.clone()],
         clients: args.clients.into(),
         rows: data::generate(&prefix, args.rows).into_iter().map(|row| (row.key, row.value)).collect(),

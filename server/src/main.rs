@@ -27,6 +27,8 @@ mod events;
 #[cfg(test)]
 mod examples;
 mod export;
+#[cfg(test)]
+mod fixtures;
 mod fleet;
 mod forget;
 mod help;
@@ -49,6 +51,7 @@ mod retiring;
 mod rights;
 mod running;
 mod services;
+mod shunned;
 mod site;
 mod sql;
 mod start;

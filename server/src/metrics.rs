@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::audit;
 use crate::log;
 use crate::ports::Ports;
+use crate::rights;
 use crate::running::{Running, ServerState};
 
 /// What stands for every site beyond [`limits::METRICS_SITES`]; no site can be called so.
@@ -32,6 +33,10 @@ pub fn page(state: &ServerState) -> String {
         register_handshakes(&mut registry, &state.ports);
     }
     if let Some(running) = running {
+        // Whoever is no member yet has nobody to ask, which is no fault.
+        if let Some(figures) = state.rights.figures() {
+            register_rights(&mut registry, figures, running.shunned.by().len());
+        }
         Figures::of(&running).register(&mut registry);
         running.requests.register(&mut registry);
         register_traffic(&mut registry, &rows_of(&running));
@@ -205,6 +210,22 @@ fn register_trust(registry: &mut Registry, standing: &Standing) {
     }
 }
 
+/// By what this store judges those who ask, and whether others believe it. Without TLS there is neither.
+fn register_rights(registry: &mut Registry, figures: rights::Figures, shunned_by: usize) {
+    let help = "Time since it was known last that what was granted, as this store knows it, is the newest";
+    registry.register("rights_age_seconds", help, ConstGauge::new(figures.age.as_secs_f64()));
+    let help = "Stores that refuse this one because its site is distrusted";
+    registry.register("distrusted_by_stores", help, ConstGauge::new(u64::try_from(shunned_by).unwrap_or(u64::MAX)));
+    for (name, help, count) in [
+        ("rights_looks", "Questions of the system range whether what was granted has changed", figures.looks),
+        ("rights_compiled", "Times that what was granted was read whole and compiled", figures.compiled),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
+}
+
 /// How a handshake ended, and at which port.
 #[derive(Clone, PartialEq, Eq, Hash, EncodeLabelSet, Debug)]
 struct OfHandshake {
@@ -325,6 +346,8 @@ mod tests {
         register_ports(&mut registry, &Ports::for_tests());
         register_trust(&mut registry, &standing());
         register_handshakes(&mut registry, &Ports::for_tests());
+        let figures = rights::Figures { looks: 70, compiled: 2, age: Duration::from_millis(400) };
+        register_rights(&mut registry, figures, 2);
         register_audit(&mut registry, audit::Counters { waiting: 2, written: 9, lost: 1, summed: 812 });
         register_log(&mut registry, log::Counters { lost_full: 4, lost_unwritten: 0, held_back: 2 });
         let mut page = String::new();
@@ -364,6 +387,10 @@ mod tests {
             "holdfast_trust_reloads_total 3",
             "holdfast_trust_reload_refusals_total 1",
             "holdfast_trust_reload_refused 1",
+            "holdfast_rights_age_seconds 0.4",
+            "holdfast_rights_looks_total 70",
+            "holdfast_rights_compiled_total 2",
+            "holdfast_distrusted_by_stores 2",
             "holdfast_handshakes_total{port=\"stores\",ending=\"expired\"} 0",
             "holdfast_handshakes_total{port=\"clients\",ending=\"done\"} 0",
         ] {

@@ -163,67 +163,10 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use holdfast_client::admin::{
-        Incarnation, Key, KeyRange, LogIndex, RangeDescriptor, ReplicaDescriptor, ReplicaId, SiteHeadroom, SiteName,
-        Term, Timestamp,
-    };
+    use holdfast_client::admin::{SiteHeadroom, Timestamp};
 
     use super::*;
-
-    fn store(id: u64, site: &str) -> StoreStatus {
-        StoreStatus {
-            store: StoreId(id),
-            site: SiteName::new(site).unwrap(),
-            client_address: String::new(),
-            store_address: String::new(),
-            http_address: String::new(),
-            alive: true,
-            version: String::new(),
-            incarnation: Incarnation(1),
-            uptime: Duration::ZERO,
-            replicas: 0,
-            leaders: 0,
-            draining: false,
-            disk_total_bytes: 0,
-            disk_free_bytes: 0,
-            cores: 1,
-            used_millicores: 0,
-            quarantined: Vec::new(),
-            quarantined_replicas: 0,
-            complaints: Vec::new(),
-            headroom: Vec::new(),
-            leaving_at: None,
-            zone: None,
-            awaited_since: None,
-        }
-    }
-
-    fn range(id: u64, stores: &[(u64, &str)], leader: usize) -> RangeStatus {
-        let replica = |(store, site): &(u64, &str)| ReplicaDescriptor {
-            replica: ReplicaId(*store),
-            store: StoreId(*store),
-            site: SiteName::new(site).unwrap(),
-            role: Role::Voter,
-        };
-        RangeStatus {
-            descriptor: RangeDescriptor {
-                range: RangeId(id),
-                bounds: KeyRange { start: Key::MIN, end: None },
-                epoch: RangeEpoch { membership: 1, bounds: 1 },
-                replicas: stores.iter().map(replica).collect(),
-                next_replica: ReplicaId(9),
-            },
-            leader: Some(StoreId(stores[leader].0)),
-            leader_site: Some(SiteName::new(stores[leader].1).unwrap()),
-            term: Term(3),
-            approximate_bytes: None,
-            keyspace: None,
-            confirmed: true,
-            applied: BTreeMap::from([(StoreId(1), LogIndex(1))]),
-        }
-    }
+    use crate::fixtures::{range, site, store};
 
     const ALL: [(u64, &str); 3] = [(1, "a"), (2, "b"), (3, "c")];
 
@@ -268,7 +211,7 @@ mod tests {
     fn a_fleet_is_balanced_when_placement_has_nothing_left_to_do() {
         assert_eq!(balanced().not_balanced(), None);
         let spreading = SiteHeadroom {
-            lost_site: SiteName::new("a").unwrap(),
+            lost_site: site("a"),
             sentence: "lose a".into(),
             enough: false,
             utilisation_permille: 0,

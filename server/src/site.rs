@@ -1,11 +1,11 @@
 //! `holdfast site`: what the fleet keeps of a site, changed by hand.
 
 use clap::{Args, Subcommand};
-use holdfast_client::admin::{Admin, MovedSite, SiteName};
+use holdfast_client::admin::{MovedSite, SiteName};
 use holdfast_output::{errln, outln};
 use serde_json::json;
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, Through, saying};
 use crate::help;
 
 /// `holdfast site`.
@@ -24,6 +24,10 @@ enum SiteCommand {
 
 /// `holdfast site move`.
 #[derive(Args, Debug)]
+#[command(mut_arg(
+    ADDRESSES,
+    saying("Client addresses of stores of other sites, separated by commas: the first that answers is asked")
+))]
 struct MoveArgs {
     /// The site
     #[arg(value_name = "SITE", value_parser = site_name)]
@@ -31,19 +35,9 @@ struct MoveArgs {
     /// The proof that its stores have from now on: the UID of the kube-system namespace of the new Kubernetes cluster
     #[arg(long, value_name = "UID")]
     to: String,
-    /// Client addresses of stores of other sites, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    connecting: Connecting,
+    through: Through,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,7 +50,7 @@ fn site_name(text: &str) -> Result<SiteName, String> {
 /// Has the fleet change it, and says so.
 pub async fn run(args: &SiteArgs) -> anyhow::Result<()> {
     let SiteCommand::Move(args) = &args.command;
-    let moved = Admin::with(args.at.clone(), args.connecting.security()?).move_site(&args.site, &args.to).await?;
+    let moved = args.through.admin()?.move_site(&args.site, &args.to).await?;
     for silent in &moved.silent {
         errln!(
             "warning: {} ({}) could not be asked whether it hears a store of {}: {}",

@@ -8,7 +8,7 @@ use holdfast_client::Security;
 use holdfast_output::errln;
 use holdfast_shell::face::{self, Ending, Format, OnError, Options, Source};
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, Through, saying};
 
 /// What stands below the options in the help of `holdfast sql`.
 pub const HELP: &str = "\
@@ -40,23 +40,14 @@ Exit codes:
 
 /// `holdfast sql`.
 #[derive(Args, Debug, Clone)]
+#[command(mut_arg(ADDRESSES, |at| {
+    let at = saying("Client addresses of stores; one that answers is enough")(at);
+    at.long("connect").short('c').visible_alias("at").value_name("HOST:PORT").num_args(1..)
+}))]
 pub struct SqlArgs {
-    /// Client addresses of stores; one that answers is enough
-    #[arg(
-        long,
-        short = 'c',
-        visible_alias = "at",
-        value_name = "HOST:PORT",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        num_args = 1..,
-        value_parser = crate::connecting::address
-    )]
-    pub connect: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// Carry this out and leave; may be given several times, and may hold several statements
     #[arg(long, short = 'e', value_name = "STATEMENT", conflicts_with = "file")]
     pub execute: Vec<String>,
@@ -96,7 +87,7 @@ impl From<SqlArgs> for Options {
         // The parser of the command line let nothing else through.
         let format = args.format.map(|name| name.parse::<Format>().expect("a format that exists"));
         Self {
-            addresses: args.connect,
+            addresses: args.through.at,
             security: Security::Plain,
             source,
             format,
@@ -112,7 +103,7 @@ impl From<SqlArgs> for Options {
 
 /// Runs the shell; the exit codes are its own.
 pub async fn run(args: SqlArgs) -> ExitCode {
-    let ending = match args.connecting.security() {
+    let ending = match args.through.security() {
         Ok(security) => face::run(Options { security, ..args.into() }).await,
         Err(error) => {
             errln!("error: {error:#}");

@@ -64,6 +64,7 @@ use crate::services::bounded::bounded;
 use crate::services::fleet::{FleetService, InitCommand};
 use crate::services::kv::KvService;
 use crate::services::{health, http};
+use crate::shunned::Shunned;
 use crate::trust::acting;
 use crate::trusting;
 use crate::wire::{HeartbeatLink, Incoming, StreamSender, support_address};
@@ -322,6 +323,7 @@ fn start_store(
         requests: Arc::default(),
         events,
         history: Arc::clone(&link.history),
+        shunned: Shunned::default(),
     };
     Ok((running, stop))
 }

@@ -8,18 +8,20 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use holdfast_client::Security;
 use holdfast_client::admin::{
     Admin, FleetId, Key, RangeStatus, Ranges, ReplicaDescriptor, Role, Sites, StoreId, StoreStatus,
 };
 use holdfast_client::channel::{StoreChannel, reason};
+use holdfast_client::{BearerFile, Security};
 use holdfast_output::{Unwritten, out, outln, visible};
 use holdfast_proto::v1;
 use holdfast_proto::v1::fleet_client::FleetClient;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tonic::Code;
 
+use crate::ca::FirstOperator;
 use crate::cli::{InitArgs, StatusArgs};
 use crate::connecting;
 use crate::drain::{left_in_words, left_on};
@@ -85,20 +87,36 @@ async fn describe(address: &str, security: &Security) -> anyhow::Result<v1::Desc
     Ok(answer.map_err(|status| anyhow::anyhow!("{address}: {}", reason(&status)))?.into_inner())
 }
 
-/// `holdfast init`.
+/// `holdfast init`. The first operator's certificate is written once there is a fleet: whoever is refused has nothing to clean up.
 pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
-    if let (Some(name), Some(issuer)) = (&args.operator, &args.issuer) {
-        let folder = args.connecting.tls.as_deref();
-        let folder = folder.context("an operator is known by a certificate: name the folder for it with --tls DIR")?;
-        crate::ca::first_operator(issuer, name.clone(), folder)?;
+    let operator = first_operator(args)?;
+    let security = match &operator {
+        None => args.connecting.security()?,
+        Some(operator) => match &args.connecting.bearer_file {
+            None => Security::tls(operator.trust()?),
+            Some(file) => Security::tls_with_bearer(operator.trust()?, BearerFile::new(file)),
+        },
+    };
+    let fleet = found(args, &security).await.map_err(|refused| match &operator {
+        Some(operator) if refused.is_in_doubt => {
+            let made_again = operator.again();
+            refused.why.context(format!(
+                "it is not known whether the fleet was founded: run the same command again; if a fleet is said to exist, its operator gets a certificate by `{made_again}`"
+            ))
+        }
+        _ => refused.why,
+    })?;
+    if let Some(operator) = &operator {
+        operator.keep().with_context(|| {
+            format!(
+                "fleet {fleet} exists, and its operator's certificate could not be kept: make another by `{}`",
+                operator.again()
+            )
+        })?;
     }
-    let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
-    let answer = connect(&args.at, &args.connecting.security()?).await?.init(request).await;
-    let answer = answer.map_err(|status| anyhow::anyhow!("{}", reason(&status)))?.into_inner();
-    let fleet = fleet_text(answer.fleet);
     if args.wait {
         let at = std::slice::from_ref(&args.at);
-        readiness::wait(at, &args.connecting.security()?, Wanted::Ready, args.timeout)
+        readiness::wait(at, &security, Wanted::Ready, args.timeout)
             .await
             .with_context(|| format!("fleet {fleet} exists"))?;
     }
@@ -110,13 +128,42 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn first_operator(args: &InitArgs) -> anyhow::Result<Option<FirstOperator>> {
+    let (Some(name), Some(issuer)) = (&args.operator, &args.issuer) else { return Ok(None) };
+    let folder = args.connecting.tls.as_deref();
+    let folder = folder.context("an operator is known by a certificate: name the folder for it with --tls DIR")?;
+    FirstOperator::new(issuer, name.clone(), folder).map(Some)
+}
+
+/// A fleet was not founded, or nobody knows.
+struct Unfounded {
+    why: anyhow::Error,
+    /// The store was asked, and did not refuse.
+    is_in_doubt: bool,
+}
+
+/// Asks the store to found the fleet; returns the fleet's id.
+async fn found(args: &InitArgs, security: &Security) -> Result<String, Unfounded> {
+    let connected = connect(&args.at, security).await;
+    let mut store = connected.map_err(|why| Unfounded { why, is_in_doubt: false })?;
+    let request = v1::InitRequest { sites: Vec::new(), fleet_token: args.fleet_token.clone() };
+    let answer = store.init(request).await.map_err(|status| Unfounded {
+        why: anyhow::anyhow!("{}", reason(&status)),
+        is_in_doubt: matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        ),
+    })?;
+    Ok(fleet_text(answer.into_inner().fleet))
+}
+
 /// `holdfast status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    let security = args.connecting.security()?;
+    let security = args.through.security()?;
     if let Some(wanted) = args.wait {
-        readiness::wait(&args.at, &security, wanted, args.timeout).await?;
+        readiness::wait(&args.through.at, &security, wanted, args.timeout).await?;
     }
-    let (described, addresses) = describe_any(&args.at, &security).await?;
+    let (described, addresses) = describe_any(&args.through.at, &security).await?;
     if described.fleet.is_none() {
         if args.json {
             outln!("{}", json!({ "fleet": null, "stores": [], "ranges": 0, "ranges_led": 0, "warnings": [] }))?;
@@ -326,41 +373,18 @@ fn range_json(range: &RangeStatus) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_client::admin::{
-        KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaId, SiteName, Term,
-    };
+    use holdfast_client::admin::{KeyspaceId, LogIndex};
 
     use super::*;
+    use crate::fixtures;
 
     #[test]
     fn a_replica_that_catches_up_is_seen_and_a_site_is_not_taken_for_a_store() {
         // Sites that are called like stores.
-        let replica = |store: u64, site: &str, role| ReplicaDescriptor {
-            replica: ReplicaId(store),
-            store: StoreId(store),
-            site: SiteName::new(site).unwrap(),
-            role,
-        };
-        let range = RangeStatus {
-            descriptor: RangeDescriptor {
-                range: RangeId(7),
-                bounds: KeyRange { start: Key::bound(KeyspaceId(1), b"a"), end: None },
-                epoch: RangeEpoch { membership: 1, bounds: 1 },
-                replicas: vec![
-                    replica(1, "s3", Role::Voter),
-                    replica(2, "s1", Role::Voter),
-                    replica(3, "s2", Role::Learner),
-                ],
-                next_replica: ReplicaId(4),
-            },
-            leader: Some(StoreId(1)),
-            leader_site: None,
-            term: Term(6),
-            approximate_bytes: None,
-            keyspace: None,
-            confirmed: true,
-            applied: [(StoreId(1), LogIndex(90)), (StoreId(2), LogIndex(40))].into(),
-        };
+        let mut range = fixtures::range(7, &[(1, "s3"), (2, "s1"), (3, "s2")], 0);
+        range.descriptor.bounds.start = Key::bound(KeyspaceId(1), b"a");
+        range.descriptor.replicas[2].role = Role::Learner;
+        range.applied = [(StoreId(1), LogIndex(90)), (StoreId(2), LogIndex(40))].into();
         let table = range_table(std::slice::from_ref(&range)).to_string();
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["range", "start", "end", "store", "site", "role", "applied", "behind"]);

@@ -8,7 +8,7 @@ use holdfast_output::{errln, out, outln};
 use holdfast_types::limits;
 use serde_json::{Value, json};
 
-use crate::connecting::Connecting;
+use crate::connecting::Through;
 use crate::table::Table;
 use crate::{help, membership};
 
@@ -72,19 +72,9 @@ fn token_id(text: &str) -> Result<TokenId, String> {
 /// What all of them take.
 #[derive(Args, Debug)]
 struct CommonArgs {
-    /// Client addresses of stores, separated by commas: the first that answers is asked
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    connecting: Connecting,
+    through: Through,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,7 +82,7 @@ struct CommonArgs {
 
 impl CommonArgs {
     fn admin(&self) -> anyhow::Result<Admin> {
-        Ok(Admin::with(self.at.clone(), self.connecting.security()?))
+        self.through.admin()
     }
 }
 
@@ -129,7 +119,7 @@ async fn create(args: &CreateArgs) -> anyhow::Result<()> {
             "It lets one new store of site {} in, within {}: HOLDFAST_JOIN_TOKEN=... holdfast start --join {} ... It is shown this once.",
             made.site,
             humantime::format_duration(args.ttl),
-            args.common.at.join(",")
+            args.common.through.at.join(",")
         );
     }
     Ok(())

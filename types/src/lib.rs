@@ -3,6 +3,7 @@
 //! - [`address`]: what an address of a store looks like
 //! - [`audit`]: the names of what is on record of who did what
 //! - [`bounds`]: what a number from a socket or a disk may be
+//! - [`durations`]: the units that people write
 //! - [`ids`]: newtypes for everything that is counted or named
 //! - [`key`]: keys and the order-preserving encoding of versions
 //! - [`range`]: key ranges, replicas, range descriptors
@@ -20,6 +21,7 @@
 pub mod address;
 pub mod audit;
 pub mod bounds;
+pub mod durations;
 pub mod ids;
 pub mod key;
 pub mod limits;

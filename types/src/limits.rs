@@ -269,6 +269,14 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(300);
 pub const DISK_FULL_PERCENT: u64 = 5;
 /// Free disk below which a store refuses writes of clients, whatever the percentage says, in bytes.
 pub const DISK_FULL_BYTES: u64 = 64 << 20;
+
+/// Free bytes that a disk of this size must have for a store to take writes of clients.
+#[must_use]
+pub const fn disk_wanted_bytes(total_bytes: u64) -> u64 {
+    let share = (total_bytes / 100).saturating_mul(DISK_FULL_PERCENT);
+    if share > DISK_FULL_BYTES { share } else { DISK_FULL_BYTES }
+}
+
 /// Versions older than this may be garbage-collected, unless policy says otherwise.
 pub const GC_RETENTION: Duration = Duration::from_secs(3_600);
 /// A scan begins at a timestamp no older than this, so that half of the retention is left for its other pages.
@@ -521,8 +529,11 @@ pub const TLS_DECRYPTED_BYTES: usize = 20 << 10;
 /// A connection ends so long before one of the certificates that it stands on expires, and up to twice as long: those that began together do
 /// not end together. Of certificates with a short life it is a tenth of that.
 pub const END_BEFORE_EXPIRY: Duration = Duration::from_secs(60);
-/// How often it is looked whether somebody who is connected is not trusted any more: his connections end within a second.
-pub const DISTRUST_LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether somebody who is connected is not trusted any more: with [`DISTRUST_TOLD_WITHIN`] his connections end within a
+/// second.
+pub const DISTRUST_LOOKED_AT_EVERY: Duration = Duration::from_millis(100);
+/// A store that is told that a site is distrusted has so long to answer; whoever does not hears it of the next store that reaches it.
+pub const DISTRUST_TOLD_WITHIN: Duration = Duration::from_millis(800);
 /// A store with a limit of fewer open files does not start.
 pub const DESCRIPTORS_NEEDED: usize = 256;
 /// Files kept for everything that has no share of its own: listeners, timers, logs, files that are written and replaced.
@@ -683,6 +694,10 @@ const _: () = {
     assert!(SUPPORT_HEARTBEAT.as_millis() * 4 < SUPPORT_INTERVAL.as_millis());
     // A heartbeat and an answer to one, twice over.
     assert!(SUPPORT_FRAME_EVERY.as_millis() * 4 < SUPPORT_HEARTBEAT.as_millis());
+    // The word gets there, and the next look of ports and streams ends connections, and that of the support thread, which looks with each heartbeat:
+    // within the second that is promised.
+    assert!(DISTRUST_TOLD_WITHIN.as_millis() + DISTRUST_LOOKED_AT_EVERY.as_millis() < 1_000);
+    assert!(DISTRUST_TOLD_WITHIN.as_millis() + SUPPORT_HEARTBEAT.as_millis() < 1_000);
     assert!(REPORT_EVERY.as_millis() * 4 < FORGET_AFTER_SILENCE.as_millis());
     assert!(2 * REPORT_PART_BYTES < MAX_MESSAGE_BYTES);
     assert!(
@@ -693,6 +708,7 @@ const _: () = {
     assert!(GRANTS_OF_ONE * (GRANT_PREFIX_BYTES + 24) + MEMBERS_OF_A_ROLE * 72 < RIGHTS_RECORD_BYTES);
     assert!(RIGHTS_RECORD_BYTES < MAX_VALUE_BYTES && RIGHTS_PAGE_BYTES + 4 * RIGHTS_RECORD_BYTES < MAX_MESSAGE_BYTES);
     assert!(MAX_HEARSAY < MAX_TOLD);
+    assert!(disk_wanted_bytes(100 << 30) == 5 << 30 && disk_wanted_bytes(1 << 20) == DISK_FULL_BYTES);
     assert!(MAX_REPORTED_RATE.checked_mul(8_000 * (1 << 20)).is_some());
     assert!(MAX_REPORTED_RANGE_BYTES.checked_mul(1 << 20).is_some());
     assert!(MAX_REPORTED_BYTES.checked_mul(1_000).is_some());

@@ -12,7 +12,7 @@ pub(super) fn ensure(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let figures = statvfs(folder).with_context(|| format!("asking for the space in {}", folder.display()))?;
     let [total, free] = [figures.f_blocks, figures.f_bavail].map(|blocks| blocks.saturating_mul(figures.f_frsize));
-    let wanted = wanted(total);
+    let wanted = limits::disk_wanted_bytes(total);
     ensure!(
         free >= wanted,
         "the disk of {} has {} MiB free, and stores refuse writes below {} MiB: free some, or name a folder on another disk (TMPDIR)",
@@ -23,19 +23,9 @@ pub(super) fn ensure(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wanted(total_bytes: u64) -> u64 {
-    (total_bytes / 100 * limits::DISK_FULL_PERCENT).max(limits::DISK_FULL_BYTES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_disk_is_asked_for_what_stores_ask_for() {
-        assert_eq!(wanted(100 << 30), 5 << 30);
-        assert_eq!(wanted(1 << 20), 64 << 20, "however small it is");
-    }
 
     #[test]
     fn a_disk_without_space_is_named_before_anything_starts() {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use super::Way;
+use super::Round;
 
 /// What installs it where it is missing.
 pub const INSTALL_LINE: &str = "apt-get install -y --no-install-recommends postgresql";
@@ -101,7 +101,7 @@ impl Postgres {
     }
 
     /// Starts it, and has it copy a file of two columns into a table with a key.
-    pub async fn copy(&mut self, file: &Path, rows: u64) -> anyhow::Result<Way> {
+    pub async fn copy(&mut self, file: &Path, rows: u64) -> anyhow::Result<Round> {
         self.start().await?;
         self.run("CREATE TABLE rows (id text PRIMARY KEY, note text NOT NULL)")?;
         let begun = Instant::now();
@@ -111,7 +111,7 @@ impl Postgres {
         let counted = String::from_utf8_lossy(&counted.stdout).into_owned();
         ensure!(counted.contains(&format!("counted {rows}")), "not all rows were copied: {counted}");
         self.stop();
-        Ok(Way::new("PostgreSQL: COPY, one server".to_owned(), rows, took))
+        Ok(Round::new(rows, took))
     }
 
     fn stop(&mut self) {

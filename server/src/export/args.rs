@@ -11,11 +11,13 @@ use holdfast_rows::Format;
 use holdfast_rows::write::Compression;
 use holdfast_types::KeyspaceName;
 
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, ANY_STORE, Through, saying};
 use crate::oneshot::{parse_key, parse_version};
 
 /// `holdfast export`.
+// Its --at is a version.
 #[derive(Args, Debug, Clone)]
+#[command(mut_arg(ADDRESSES, |at| saying(ANY_STORE)(at).long("connect").short('c')))]
 pub struct ExportArgs {
     /// The file to write, replaced when all is read; - is standard output. .gz and .zst are packed
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -23,20 +25,9 @@ pub struct ExportArgs {
     /// What the file is [default: by its ending; of standard output jsonl]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FormatName>,
-    /// Client addresses of stores, separated by commas; any store takes any request
-    #[arg(
-        long,
-        short = 'c',
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = crate::connecting::address
-    )]
-    pub connect: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// The keyspace to read, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,

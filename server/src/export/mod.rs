@@ -41,7 +41,7 @@ const BAR_EVERY: Duration = Duration::from_millis(250);
 pub async fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let (form, span) = (args.form()?, args.keys.span()?);
     let names = if args.is_printed() { None } else { Some(Names::of(&args.output)?) };
-    let client = crate::oneshot::connect(&args.connect, &args.connecting, &args.keyspace).await?;
+    let client = crate::oneshot::connect(&args.through, &args.keyspace).await?;
     let client = client.with_deadline(limits::EXPORT_PAGE_WITHIN);
     let head = head(args, &client, &span);
     let scan = scan(&client, &span, args.at);
@@ -76,7 +76,7 @@ pub async fn run(args: &ExportArgs) -> anyhow::Result<()> {
         let file = file.to_string_lossy();
         outln!("{}", json!({ "file": file, "rows": end.rows, "bytes": file_bytes, "sha256": end.sha256 }))?;
     } else {
-        outln!("{} rows exported to {}, {}.", end.rows, file.display(), HumanBytes(file_bytes))?;
+        outln!("{} rows exported to {}, {}.", end.rows, args.output.display(), HumanBytes(file_bytes))?;
     }
     Ok(())
 }

@@ -6,8 +6,9 @@
 //! FILE.holdfast-export.part   what is written so far
 //! ```
 //!
-//! The place is kept before the part is made. So a part without a place is somebody else's, and is left alone; so is a file in the place of the place
-//! that no export wrote.
+//! The part is made where there is none, its first record is written, and then the place is kept. From then on a part that does not begin with what the
+//! place says is somebody else's, and is left alone; so is a part without a place, and a file in the place of the place that no export wrote. Of an
+//! export that is killed before it kept its place a part remains that it takes a human to remove.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -36,7 +37,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names for a file, which is there already or is not; a link leads to where it points.
+    /// The names for a file, which is there already or is not: from the root, with links followed, so that they are the same whichever way leads there.
     pub fn of(file: &Path) -> anyhow::Result<Self> {
         let shown = file.display();
         let file = match fs::metadata(file) {
@@ -53,7 +54,7 @@ impl Names {
                     fs::symlink_metadata(file).is_err(),
                     "{shown} is a link that leads nowhere: name the file itself, or make what it leads to"
                 );
-                file.to_owned()
+                whole(file).with_context(|| format!("looking at {shown}"))?
             }
             Err(error) => return Err(error).with_context(|| format!("looking at {shown}")),
         };
@@ -68,6 +69,14 @@ impl Names {
     /// The file.
     pub fn file(&self) -> &Path {
         &self.file
+    }
+}
+
+/// The path of a file that is not there yet. Where its folder is missing too, that shows when it is made.
+fn whole(file: &Path) -> io::Result<PathBuf> {
+    match (holdfast_files::parent(file).canonicalize(), file.file_name()) {
+        (Ok(folder), Some(name)) => Ok(folder.join(name)),
+        _ => std::path::absolute(file),
     }
 }
 
@@ -89,6 +98,13 @@ pub struct Begun {
     pub place: Place,
 }
 
+/// What is written, and how.
+struct Manner<'a> {
+    format: Format,
+    compression: Compression,
+    head: &'a Head,
+}
+
 impl Target {
     /// Begins the file, or goes on where an earlier export of the same rows stopped.
     pub fn begin(
@@ -98,87 +114,97 @@ impl Target {
         head: &Head,
         restart: bool,
     ) -> anyhow::Result<Begun> {
+        let manner = Manner { format, compression, head };
+        let turn = Turn::in_folder_of(&names);
         let kept = kept(&names)?;
-        match kept {
-            Some(kept) if !restart => Self::go_on(names, recipe, format, compression, kept, head),
-            Some(_) => {
-                if let Some(part) = open_part(&names)? {
-                    // Not under the hands of who writes it.
-                    lock(&part, &names)?;
-                    fs::remove_file(&names.part).with_context(|| format!("removing {}", names.part.display()))?;
-                }
-                Self::begin_anew(names, recipe, format, compression, head)
-            }
-            None => Self::begin_anew(names, recipe, format, compression, head),
-        }
-    }
-
-    fn begin_anew(
-        names: Names,
-        recipe: Recipe,
-        format: Format,
-        compression: Compression,
-        head: &Head,
-    ) -> anyhow::Result<Begun> {
-        let shown = names.part.display();
-        ensure!(
-            !names.part.exists(),
-            "{shown} is there already, and no export made it: move it away, since rows are collected under that name"
-        );
-        let place = Place::before_all(recipe.clone());
-        keep(&names, &place)?;
-        let made = OpenOptions::new().read(true).write(true).create_new(true).open(&names.part);
-        let part = made.with_context(|| format!("making {shown}"))?;
+        let Some(part) = open_part(&names)? else {
+            return Self::make(names, recipe, &manner);
+        };
         lock(&part, &names)?;
-        // What nobody else could read is not read by everybody because it was written anew.
-        if let Ok(replaced) = fs::metadata(&names.file) {
-            part.set_permissions(replaced.permissions()).with_context(|| format!("narrowing {shown}"))?;
-        }
-        let out = written_to(&part, compression)?;
-        let writer = Writer::new(out, format, head).with_context(|| format!("writing {shown}"))?;
-        Ok(Begun { target: Self { names, recipe, part }, writer, place })
-    }
-
-    fn go_on(
-        names: Names,
-        recipe: Recipe,
-        format: Format,
-        compression: Compression,
-        place: Place,
-        head: &Head,
-    ) -> anyhow::Result<Begun> {
-        if let Some(difference) = place.recipe.difference(&recipe) {
+        // From here on no other export touches it.
+        drop(turn);
+        let shown = names.part.display();
+        let Some(place) = kept else {
+            bail!(
+                "{shown} is there already, and nothing beside it says that an export made it: move it away if it is yours, or remove it if an export was ended in its first moment, since rows are collected under that name"
+            );
+        };
+        if let Some(difference) = place.recipe.difference(&recipe).filter(|_| !restart) {
             let kept = names.place.display();
             bail!(
                 "{kept} belongs to an export of {difference} that was not finished: finish that one, or begin anew with --restart"
             );
         }
-        let Some(mut part) = open_part(&names)? else {
-            return Self::begin_anew(names, recipe, format, compression, head);
+        let digest = what_was_written(&part, compression, &place).with_context(|| format!("reading {shown}"))?;
+        let Some(digest) = digest else {
+            bail!(
+                "{shown} is not what an export wrote there: move it away if it is yours, or remove it, and run the export again, which begins anew then"
+            );
+        };
+        let target = Self { names, recipe, part };
+        if restart || place.part_bytes == 0 {
+            return target.begin_anew(&manner);
+        }
+        target.go_on(&manner, place, digest)
+    }
+
+    /// Begins a file whose part is not there. Without a turn another export may be as far.
+    fn make(names: Names, recipe: Recipe, manner: &Manner<'_>) -> anyhow::Result<Begun> {
+        let shown = names.part.display();
+        let part = match OpenOptions::new().read(true).write(true).create_new(true).open(&names.part) {
+            Ok(part) => part,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                bail!("another export is beginning to write {} now", names.file.display())
+            }
+            Err(error) => return Err(error).with_context(|| format!("making {shown}")),
         };
         lock(&part, &names)?;
-        let shown = names.part.display();
-        let digest = text_of(&part, compression, place.part_bytes).with_context(|| format!("reading {shown}"))?;
-        let is_same = digest.as_ref().is_some_and(|digest| digest.hex() == place.sha256);
-        ensure!(is_same, "{shown} is not what was written there: begin anew with --restart");
-        part.set_len(place.part_bytes).with_context(|| format!("cutting {shown}"))?;
-        part.seek(SeekFrom::End(0)).with_context(|| format!("writing {shown}"))?;
-        let out = written_to(&part, compression)?;
-        let writer = match place.part_bytes {
-            0 => Writer::new(out, format, head).with_context(|| format!("writing {shown}"))?,
-            _ => Writer::go_on(out, format, digest.unwrap_or_default(), place.rows),
-        };
-        Ok(Begun { target: Self { names, recipe, part }, writer, place })
+        let made = names.part.clone();
+        let begun = Self { names, recipe, part }.begin_anew(manner);
+        if begun.is_err() {
+            // Nobody could tell later that it is an export's. What went wrong is said in any case.
+            let _ = fs::remove_file(made);
+        }
+        begun
+    }
+
+    /// Writes the beginning, and keeps the place behind it: by its beginning a part is known as the export's.
+    fn begin_anew(mut self, manner: &Manner<'_>) -> anyhow::Result<Begun> {
+        let shown = self.names.part.display();
+        self.part.set_len(0).with_context(|| format!("emptying {shown}"))?;
+        self.part.rewind().with_context(|| format!("emptying {shown}"))?;
+        // What nobody else could read is not read by everybody because it was written anew.
+        if let Ok(replaced) = fs::metadata(&self.names.file) {
+            self.part.set_permissions(replaced.permissions()).with_context(|| format!("narrowing {shown}"))?;
+        }
+        let out = written_to(&self.part, manner.compression)?;
+        let writer = Writer::new(out, manner.format, manner.head).with_context(|| format!("writing {shown}"));
+        let mut writer = writer?;
+        let place = Place::before_all(self.recipe.clone());
+        let place = self.keep(&mut writer, place)?;
+        Ok(Begun { target: self, writer, place })
+    }
+
+    /// Goes on behind the rows that the part is known to have.
+    fn go_on(mut self, manner: &Manner<'_>, place: Place, digest: TextDigest) -> anyhow::Result<Begun> {
+        let shown = self.names.part.display();
+        self.part.set_len(place.part_bytes).with_context(|| format!("cutting {shown}"))?;
+        self.part.seek(SeekFrom::End(0)).with_context(|| format!("writing {shown}"))?;
+        let out = written_to(&self.part, manner.compression)?;
+        let writer = Writer::go_on(out, manner.format, digest, place.rows);
+        Ok(Begun { target: self, writer, place })
     }
 
     /// Makes what was written durable, and keeps the place behind it.
-    pub fn keep(&mut self, writer: &mut FileWriter, place: Place) -> anyhow::Result<()> {
+    pub fn keep(&mut self, writer: &mut FileWriter, place: Place) -> anyhow::Result<Place> {
         let shown = self.names.part.display();
         let written =
             settle(writer.out()).and_then(|()| self.part.sync_data()).and_then(|()| self.part.stream_position());
         let part_bytes = written.with_context(|| format!("writing {shown}"))?;
         let place = place.written(writer.rows(), part_bytes, writer.digest().hex());
-        keep(&self.names, &place)
+        let kept = holdfast_files::replace(&self.names.place, &place.encode()?);
+        kept.with_context(|| format!("keeping the place in {}", self.names.place.display()))?;
+        Ok(place)
     }
 
     /// What is exported.
@@ -194,6 +220,8 @@ impl Target {
         self.part.sync_all().with_context(writing)?;
         let bytes = self.part.metadata().with_context(writing)?.len();
         let (file, folder) = (&self.names.file, holdfast_files::parent(&self.names.file));
+        // Whoever begins between the two would have his place removed.
+        let _turn = Turn::in_folder_of(&self.names);
         fs::rename(&self.names.part, file).with_context(|| format!("replacing {}", file.display()))?;
         holdfast_files::sync_folder(folder).with_context(|| format!("syncing {}", folder.display()))?;
         fs::remove_file(&self.names.place).with_context(|| format!("removing {}", self.names.place.display()))?;
@@ -201,20 +229,43 @@ impl Target {
     }
 }
 
-/// What an earlier export kept; `None`: there is none.
-fn kept(names: &Names) -> anyhow::Result<Option<Place>> {
-    let shown = names.place.display();
-    let bytes = holdfast_files::read(&names.place, limits::CONFIG_FILE_BYTES);
-    let Some(bytes) = bytes.with_context(|| format!("reading {shown}"))? else { return Ok(None) };
-    let place = Place::decode(&bytes);
-    place
-        .map(Some)
-        .with_context(|| format!("{shown} is in the way: remove it, and {} if it is there", names.part.display()))
+/// A turn to begin or to end: whoever has it finds no export in the same folder that has made a part and not locked it yet, or has put its file in its
+/// place and not removed the rest.
+struct Turn {
+    /// Locked until it is dropped.
+    _folder: File,
 }
 
-fn keep(names: &Names, place: &Place) -> anyhow::Result<()> {
-    let kept = holdfast_files::replace(&names.place, &place.encode()?);
-    kept.with_context(|| format!("keeping the place in {}", names.place.display()))
+impl Turn {
+    /// Waits for it. `None`: the folder cannot be locked, as those of some file systems. Then exports that begin in one moment still never write the same
+    /// file, since only one can make the part.
+    fn in_folder_of(names: &Names) -> Option<Self> {
+        let folder = File::open(holdfast_files::parent(&names.file)).ok()?;
+        folder.lock().ok()?;
+        Some(Self { _folder: folder })
+    }
+}
+
+/// What an earlier export kept; `None`: there is none.
+fn kept(names: &Names) -> anyhow::Result<Option<Place>> {
+    let (shown, part) = (names.place.display(), names.part.display());
+    let bytes = holdfast_files::read(&names.place, limits::CONFIG_FILE_BYTES);
+    let Some(bytes) = bytes.with_context(|| format!("reading {shown}"))? else { return Ok(None) };
+    ensure!(
+        !bytes.is_empty(),
+        "{shown} is empty, so no export can go on by it: remove it, and {part} if an export wrote it, and run the export again"
+    );
+    let place = Place::decode(&bytes);
+    place.map(Some).with_context(|| format!("{shown} is in the way: remove it, and {part} if an export wrote it"))
+}
+
+/// The digest of what is known to be written to a part; `None`: something else is in it.
+fn what_was_written(part: &File, compression: Compression, place: &Place) -> io::Result<Option<TextDigest>> {
+    if place.part_bytes == 0 && part.metadata()?.len() > 0 {
+        return Ok(None);
+    }
+    let digest = text_of(part, compression, place.part_bytes)?;
+    Ok(digest.filter(|digest| digest.hex() == place.sha256))
 }
 
 fn open_part(names: &Names) -> anyhow::Result<Option<File>> {

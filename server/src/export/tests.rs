@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 
 use bytes::Bytes;
 use holdfast_client::{ClientError, ScanPlace, ScanPlacePart, Timestamp};
@@ -175,7 +176,7 @@ fn a_run_that_was_killed_before_its_first_place_begins_anew() {
 }
 
 #[test]
-fn a_part_that_is_not_what_was_written_is_refused_until_a_restart() {
+fn a_part_that_is_not_what_was_written_is_left_alone_until_it_is_removed() {
     for form in ALL {
         let folder = Folder::new();
         write(pages(0, 2, Read::Failed(ClientError::TooManyCalls)), folder.begin(form).unwrap()).unwrap_err();
@@ -184,15 +185,71 @@ fn a_part_that_is_not_what_was_written_is_refused_until_a_restart() {
         let mut changed = whole.clone();
         let middle = changed.len() / 2;
         changed[middle] ^= 1;
-        for other in [changed, whole[..whole.len() - 1].to_vec(), Vec::new()] {
-            fs::write(&part, other).unwrap();
-            let refused = folder.begin(form).err().unwrap();
-            assert!(format!("{refused:#}").contains("--restart"), "{refused:#}");
+        for other in [changed, whole[..whole.len() - 1].to_vec(), b"theirs".to_vec(), Vec::new()] {
+            fs::write(&part, &other).unwrap();
+            for restart in [false, true] {
+                let refused = folder.begin_as(recipe(form), form, restart).err().unwrap();
+                assert!(format!("{refused:#}").contains("move it away"), "{refused:#}");
+                assert_eq!(fs::read(&part).unwrap(), other);
+            }
         }
-        let begun = folder.begin_as(recipe(form), form, true).unwrap();
+        fs::remove_file(&part).unwrap();
+        let begun = folder.begin(form).unwrap();
         assert_eq!(begun.place.next().unwrap(), None);
         write(pages(0, 1, DONE), begun).unwrap();
         assert_eq!(rows_of(&folder.path("file"), form), 3);
+    }
+}
+
+#[test]
+fn a_restart_begins_anew_whatever_was_exported_before() {
+    let folder = Folder::new();
+    write(pages(0, 2, Read::Failed(ClientError::TooManyCalls)), folder.begin(PLAIN).unwrap()).unwrap_err();
+    let other = Recipe { keyspace: 2, ..recipe(PLAIN) };
+    let begun = folder.begin_as(other, PLAIN, true).unwrap();
+    assert_eq!((begun.place.next().unwrap(), begun.place.recipe.keyspace, begun.writer.rows()), (None, 2, 0));
+    write(pages(0, 1, DONE), begun).unwrap();
+    assert_eq!((rows_of(&folder.path("file"), PLAIN), folder.names()), (3, vec!["file".to_owned()]));
+}
+
+/// The place that an export of this form leaves which wrote nothing.
+fn place_of_nothing(form: (Format, Compression)) -> Vec<u8> {
+    Place::before_all(recipe(form)).encode().unwrap()
+}
+
+#[test]
+fn a_part_of_somebody_else_is_not_cut_where_an_export_left_nothing_but_its_place() {
+    for form in ALL {
+        for restart in [false, true] {
+            let folder = Folder::new();
+            fs::write(folder.path("file.holdfast-export"), place_of_nothing(form)).unwrap();
+            let part = folder.path("file.holdfast-export.part");
+            fs::write(&part, "theirs").unwrap();
+            let refused = folder.begin_as(recipe(form), form, restart).err().unwrap();
+            assert!(format!("{refused:#}").contains("move it away"), "{refused:#}");
+            assert_eq!(fs::read(&part).unwrap(), b"theirs");
+            // One without a byte is nobody's loss.
+            fs::write(&part, "").unwrap();
+            write(pages(0, 1, DONE), folder.begin_as(recipe(form), form, restart).unwrap()).unwrap();
+            assert_eq!(rows_of(&folder.path("file"), form), 3);
+        }
+    }
+}
+
+#[test]
+fn an_empty_place_is_named_with_what_to_do() {
+    for restart in [false, true] {
+        let folder = Folder::new();
+        drop(folder.begin(PLAIN).unwrap());
+        fs::write(folder.path("file.holdfast-export"), "").unwrap();
+        let refused = format!("{:#}", folder.begin_as(recipe(PLAIN), PLAIN, restart).err().unwrap());
+        assert!(refused.contains("is empty") && refused.contains("file.holdfast-export.part"), "{refused}");
+        fs::remove_file(folder.path("file.holdfast-export")).unwrap();
+        let refused = format!("{:#}", folder.begin_as(recipe(PLAIN), PLAIN, restart).err().unwrap());
+        assert!(refused.contains("remove it if an export was ended in its first moment"), "{refused}");
+        fs::remove_file(folder.path("file.holdfast-export.part")).unwrap();
+        write(pages(0, 1, DONE), folder.begin(PLAIN).unwrap()).unwrap();
+        assert_eq!(rows_of(&folder.path("file"), PLAIN), 3);
     }
 }
 
@@ -238,6 +295,48 @@ fn two_exports_never_write_the_same_file() {
     }
     write(pages(0, 1, DONE), first).unwrap();
     assert_eq!(rows_of(&folder.path("file"), PLAIN), 3);
+}
+
+#[test]
+fn of_exports_that_begin_in_one_moment_one_writes_and_the_others_are_told_of_it() {
+    for round in 0..20 {
+        let folder = Folder::new();
+        if round % 2 == 1 {
+            // And so where all of them could go on.
+            write(pages(0, 1, Read::Failed(ClientError::TooManyCalls)), folder.begin(PLAIN).unwrap()).unwrap_err();
+        }
+        let together = Barrier::new(8);
+        let begun: Vec<_> = std::thread::scope(|scope| {
+            let begin = || {
+                together.wait();
+                folder.begin(PLAIN)
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (writing, refused): (Vec<_>, Vec<_>) = begun.into_iter().partition(Result::is_ok);
+        assert_eq!(writing.len(), 1);
+        for refused in refused.into_iter().filter_map(Result::err) {
+            assert!(format!("{refused:#}").contains("another export is writing"), "{refused:#}");
+        }
+        for begun in writing.into_iter().flatten() {
+            write(pages(2, 1, DONE), begun).unwrap();
+        }
+        assert_eq!(folder.names(), ["file"]);
+    }
+}
+
+#[test]
+fn names_are_from_the_root_whichever_way_leads_there_and_whether_the_file_is_there() {
+    let folder = Folder::new();
+    let real = folder.0.path().canonicalize().unwrap();
+    fs::create_dir(folder.path("in")).unwrap();
+    let roundabout = folder.path("in/../file");
+    assert_eq!(Names::of(&roundabout).unwrap().file(), real.join("file"));
+    fs::write(folder.path("file"), "old").unwrap();
+    assert_eq!(Names::of(&roundabout).unwrap().file(), real.join("file"));
+    let bare = Names::of(Path::new("no-such-file-here")).unwrap();
+    assert_eq!(bare.file(), std::env::current_dir().unwrap().canonicalize().unwrap().join("no-such-file-here"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::stores::FleetStores;
 use super::{FileArgs, INVALID, fleet_of};
-use crate::connecting::Connecting;
+use crate::connecting::{ADDRESSES, Through, saying};
 use crate::table::Table;
 
 /// There is something to do, or something was found: as for a file that is invalid.
@@ -80,13 +80,13 @@ pub struct ApplyArgs {
 
 /// Where the stores are asked.
 #[derive(Args, Debug)]
+#[command(mut_arg(ADDRESSES, |at| {
+    saying("Client addresses of stores, separated by commas [default: through the API servers]")(at).default_value(None::<&str>)
+}))]
 pub struct StoresArgs {
-    /// Client addresses of stores, separated by commas [default: through the API servers]
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_AT", value_delimiter = ',', value_parser = crate::connecting::address)]
-    at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    connecting: Connecting,
+    through: Through,
 }
 
 /// `holdfast fleet status`.
@@ -240,11 +240,12 @@ impl Speech {
 
 /// `holdfast fleet apply`.
 pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let security = args.stores.connecting.security()?;
+    let security = args.stores.through.security()?;
     let mut live = open!(&args.live);
     live.check_site(args.site.as_deref())?;
     live.limits.gate = Duration::from_secs(args.wait);
-    let stores = FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.at.clone(), security };
+    let stores =
+        FleetStores { fleet: &live.fleet, reaches: &live.reaches, at: args.stores.through.at.clone(), security };
     let options = Options { only: args.site.clone(), takes_over: args.take_over, prunes: args.prune };
     let (fleet, reaches, limits) = (&live.fleet, live.reaches.as_slice(), live.limits);
     let speech = Speech::default();
@@ -263,9 +264,9 @@ pub async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 
 /// `holdfast fleet status`.
 pub async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let security = args.stores.connecting.security()?;
+    let security = args.stores.through.security()?;
     let live = open!(&args.live);
-    let stores = live.stores(&args.stores.at, security);
+    let stores = live.stores(&args.stores.through.at, security);
     let (sites, stores) = tokio::join!(status::status(&live.fleet, &live.reaches, &live.limits), stores);
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&status::as_json(&live.fleet, &sites, &stores))?)?;

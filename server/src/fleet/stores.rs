@@ -246,67 +246,26 @@ fn not_counted_on(range: &RangeStatus, names: &BTreeMap<StoreId, &StoreLine>) ->
 
 #[cfg(test)]
 mod tests {
-    use holdfast_client::admin::{
-        Incarnation, Key, KeyRange, KeyspaceId, LogIndex, RangeDescriptor, RangeEpoch, RangeId, ReplicaDescriptor,
-        ReplicaId, SiteName, Term, Timestamp,
-    };
+    use holdfast_client::admin::{LogIndex, Timestamp};
 
     use super::*;
+    use crate::fixtures;
 
     const SITES: [&str; 3] = ["east", "west", "north"];
 
+    fn site_of(store: u64) -> &'static str {
+        SITES[usize::try_from(store - 1).unwrap() % 3]
+    }
+
     fn store(id: u64) -> StoreStatus {
-        let site = SITES[usize::try_from(id - 1).unwrap() % 3];
-        StoreStatus {
-            store: StoreId(id),
-            site: SiteName::new(site).unwrap(),
-            client_address: format!("prod-{site}-{}.holdfast.svc:7300", (id - 1) / 3),
-            store_address: String::new(),
-            http_address: String::new(),
-            alive: true,
-            version: "1".into(),
-            incarnation: Incarnation(1),
-            uptime: Duration::ZERO,
-            replicas: 1,
-            leaders: 0,
-            draining: false,
-            disk_total_bytes: 0,
-            disk_free_bytes: 0,
-            cores: 1,
-            used_millicores: 0,
-            quarantined: Vec::new(),
-            quarantined_replicas: 0,
-            complaints: Vec::new(),
-            headroom: Vec::new(),
-            leaving_at: None,
-            zone: None,
-            awaited_since: None,
-        }
+        let site = site_of(id);
+        let client_address = format!("prod-{site}-{}.holdfast.svc:7300", (id - 1) / 3);
+        StoreStatus { client_address, replicas: 1, ..fixtures::store(id, site) }
     }
 
     fn range(stores: &[u64]) -> RangeStatus {
-        let replica = |id: &u64| ReplicaDescriptor {
-            replica: ReplicaId(*id),
-            store: StoreId(*id),
-            site: store(*id).site,
-            role: Role::Voter,
-        };
-        RangeStatus {
-            descriptor: RangeDescriptor {
-                range: RangeId(1),
-                bounds: KeyRange { start: Key::bound(KeyspaceId(1), b"a"), end: None },
-                epoch: RangeEpoch { membership: 1, bounds: 1 },
-                replicas: stores.iter().map(replica).collect(),
-                next_replica: ReplicaId(9),
-            },
-            leader: Some(StoreId(stores[0])),
-            leader_site: None,
-            term: Term(1),
-            approximate_bytes: None,
-            keyspace: None,
-            confirmed: true,
-            applied: stores.iter().map(|id| (StoreId(*id), LogIndex(100_000))).collect(),
-        }
+        let stores: Vec<_> = stores.iter().map(|id| (*id, site_of(*id))).collect();
+        fixtures::range(1, &stores, 0)
     }
 
     fn fleet() -> Fleet {

@@ -20,24 +20,15 @@ pub use self::get::{GetArgs, get};
 pub use self::put::{PutArgs, put};
 pub use self::scan::{ScanArgs, scan};
 pub use self::words::{parse_key, parse_version};
-use crate::connecting::{Connecting, address};
+use crate::connecting::{ADDRESSES, ANY_STORE, Through, saying};
 
 /// Where a one-shot command goes.
 #[derive(Args, Debug, Clone)]
+#[command(mut_arg(ADDRESSES, saying(ANY_STORE)))]
 pub struct Target {
-    /// Client addresses of stores, separated by commas; any store takes any request
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "HOLDFAST_AT",
-        default_value = "127.0.0.1:7300",
-        value_delimiter = ',',
-        value_parser = address
-    )]
-    pub at: Vec<String>,
-    /// How it connects
+    /// Where it goes
     #[command(flatten)]
-    pub connecting: Connecting,
+    pub through: Through,
     /// The keyspace, by its name or its number
     #[arg(long, value_name = "NAME", default_value = KeyspaceName::DEFAULT)]
     pub keyspace: String,
@@ -48,13 +39,13 @@ pub struct Target {
 
 impl Target {
     async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&self.at, &self.connecting, &self.keyspace).await
+        connect(&self.through, &self.keyspace).await
     }
 }
 
 /// Connects, for the keyspace of this name or number; one that does not exist is refused.
-pub async fn connect(at: &[String], connecting: &Connecting, keyspace: &str) -> anyhow::Result<Client> {
-    let client = Client::connect(at.to_vec(), Options::new().security(connecting.security()?)).await?;
+pub async fn connect(through: &Through, keyspace: &str) -> anyhow::Result<Client> {
+    let client = Client::connect(through.at.clone(), Options::new().security(through.security()?)).await?;
     in_keyspace(client, keyspace).await
 }
 

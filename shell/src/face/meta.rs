@@ -1,5 +1,7 @@
 //! Commands of the shell itself: one line that begins with a backslash.
 
+use holdfast_types::address::parse_address;
+
 /// What a line asks of the shell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Meta {
@@ -74,7 +76,8 @@ pub(super) fn parse(line: &str) -> Result<Meta, Misunderstood> {
             Meta::Width(Some(Width::Columns(columns)))
         }
         "\\c" | "\\connect" => {
-            Meta::Connect(rest.split([',', ' ']).filter(|address| !address.is_empty()).map(ToOwned::to_owned).collect())
+            let written = rest.split(|c: char| c == ',' || c.is_whitespace()).filter(|address| !address.is_empty());
+            Meta::Connect(written.map(parse_address).collect::<Result<_, _>>()?)
         }
         "\\i" if rest.is_empty() => return Err("\\i takes the name of a file: \\i setup.sql".into()),
         "\\i" => Meta::Include(rest.to_owned()),
@@ -122,6 +125,10 @@ mod tests {
         assert_eq!(parse("\\width 40"), Ok(Meta::Width(Some(Width::Columns(40)))));
         assert_eq!(parse("\\width AUTO"), Ok(Meta::Width(Some(Width::Screen))));
         assert_eq!(parse("\\c a:1, b:2"), Ok(Meta::Connect(vec!["a:1".into(), "b:2".into()])));
+        assert_eq!(
+            parse("\\c a\t[::1] http://b:2/"),
+            Ok(Meta::Connect(["a:7300", "[::1]:7300", "b:2"].map(Into::into).into()))
+        );
         assert_eq!(parse("\\i my file.sql"), Ok(Meta::Include("my file.sql".into())));
     }
 
@@ -130,6 +137,8 @@ mod tests {
         assert!(parse("\\x").unwrap_err().contains("\\? lists them"));
         assert!(parse("\\pager maybe").unwrap_err().contains("on or off"));
         assert!(parse("\\width wide").unwrap_err().contains("\\width 40"));
+        assert!(parse("\\c https://a").unwrap_err().contains("--tls DIR"));
+        assert!(parse("\\c a:0").unwrap_err().contains("HOST:PORT"));
         assert!(parse("\\i").unwrap_err().contains("\\i setup.sql"));
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use crate::lang::{Open, Splitter, Start};
+use crate::lang::{BYTE_ORDER_MARK, Open, Splitter, Start, is_blank};
 use crate::steps;
 
 /// Longest statement of a script. A missing `;` or quote would otherwise read the whole of a long file into memory.
@@ -56,7 +56,11 @@ impl Collector {
 
     /// Takes one line, with its line feed, and gives what is whole now.
     pub(super) fn take_line(&mut self, line: &str, found: &mut VecDeque<Piece>) {
-        let blank = line.len() - line.trim_start().len();
+        let line = match line.strip_prefix(BYTE_ORDER_MARK) {
+            Some(behind) if self.splitter.open().is_none() => behind,
+            _ => line,
+        };
+        let blank = line.len() - line.trim_start_matches(is_blank).len();
         let mut command = (self.is_clear() && line[blank..].starts_with('\\')).then_some(blank);
         self.pending.push_str(line);
         let mut given = 0;
@@ -92,7 +96,7 @@ impl Collector {
     /// Gives a piece; what stands before it is passed from `given` on. Returns where it ends.
     fn give(&mut self, given: usize, whole: Range<usize>, found: &mut VecDeque<Piece>) -> usize {
         self.start.pass(&self.pending[given..whole.start]);
-        let text = self.pending[whole.clone()].trim_end().to_owned();
+        let text = self.pending[whole.clone()].trim_end_matches(is_blank).to_owned();
         found.push_back(Piece { kind: kind_of(&text), text, start: self.start.clone() });
         self.start.pass(&self.pending[whole.clone()]);
         whole.end
@@ -110,14 +114,13 @@ pub(super) struct Script<R> {
     found: VecDeque<Piece>,
     /// Of a line that is read in parts: what is taken with the next one.
     held: Vec<u8>,
-    is_begun: bool,
     is_ended: bool,
 }
 
 impl<R: BufRead> Script<R> {
     pub(super) fn new(source: R) -> Self {
         let collector = Collector::default();
-        Self { source, collector, found: VecDeque::new(), held: Vec::new(), is_begun: false, is_ended: false }
+        Self { source, collector, found: VecDeque::new(), held: Vec::new(), is_ended: false }
     }
 
     /// The next piece; `None`: the script is at its end.
@@ -157,11 +160,7 @@ impl<R: BufRead> Script<R> {
             let line = line + u64::try_from(self.collector.pending.matches('\n').count()).unwrap_or(u64::MAX);
             no_script(format!("line {line} is not UTF-8; write bytes as x'00ff'"))
         })?;
-        let is_first = !std::mem::replace(&mut self.is_begun, true);
-        Ok(Some(match text.strip_prefix('\u{feff}') {
-            Some(behind) if is_first => behind.to_owned(),
-            _ => text,
-        }))
+        Ok(Some(text))
     }
 }
 
@@ -237,6 +236,16 @@ mod tests {
         let script = "\u{feff}\\timing on\nSELECT 1;\nSELECT '\u{feff}';";
         assert_eq!(pieces(script), owned(&[(1, "meta \\timing on"), (2, "SELECT 1"), (3, "SELECT '\u{feff}'")]));
         assert_eq!(pieces("\u{feff}"), owned(&[]));
+    }
+
+    #[test]
+    fn byte_order_marks_of_files_that_were_put_together_are_no_part_of_the_script() {
+        let script =
+            "SELECT 1;\n\u{feff}SELECT\n2;\u{feff}SELECT 3;\n\u{feff} \\timing on\n\u{feff}-- end\nSELECT 4\n\u{feff}";
+        let expected = [(1, "SELECT 1"), (2, "SELECT\n2"), (3, "SELECT 3"), (4, "meta \\timing on"), (6, "SELECT 4")];
+        assert_eq!(pieces(script), owned(&expected));
+        assert_eq!(pieces("SELECT 1;\u{feff}"), owned(&[(1, "SELECT 1")]));
+        assert_eq!(pieces("SELECT 'a\n\u{feff}b';"), owned(&[(1, "SELECT 'a\n\u{feff}b'")]), "of a text it is a part");
     }
 
     #[test]

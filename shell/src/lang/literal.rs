@@ -3,6 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use holdfast_types::durations::{UNITS_IN_WORDS, unknown_unit};
 use holdfast_types::limits;
 use sqlparser::ast::{BinaryOperator, DataType, Expr, FunctionArguments, UnaryOperator, Value};
 
@@ -158,38 +159,21 @@ fn interval_ms(reader: &Reader<'_>, expression: &Expr, whole: Span) -> Result<i6
     }
 }
 
-/// Units that nobody takes for another one, and that are of one length: `M` is a month to some, a minute to others.
-const UNITS: &[&str] = &[
-    "ms", "s", "sec", "second", "seconds", "m", "min", "minute", "minutes", "h", "hr", "hour", "hours", "d", "day",
-    "days", "w", "week", "weeks",
-];
-
 /// How long something takes, in milliseconds; `None`: it is not written so, or reaches beyond the last time that there is.
 pub(super) fn duration_ms(text: &str) -> Option<i64> {
-    if units(text).any(|unit| !is_unit(unit)) {
+    if unknown_unit(text).is_some() {
         return None;
     }
     let ms = humantime::parse_duration(&text.trim().to_lowercase()).ok()?.as_millis();
     i64::try_from(ms).ok().filter(|ms| *ms <= LAST_MS)
 }
 
-fn units(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty())
-}
-
-fn is_unit(unit: &str) -> bool {
-    // Words are known in any case, letters are not.
-    UNITS.contains(&unit) || (unit.len() > 2 && UNITS.contains(&unit.to_lowercase().as_str()))
-}
-
 /// What to say of a duration with a unit that is not taken.
 pub(super) fn unit_error(text: &str, span: Span) -> Option<LangError> {
     let is_duration = text.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    let unit = units(text).find(|unit| !is_unit(unit)).filter(|_| is_duration)?;
+    let unit = unknown_unit(text).filter(|_| is_duration)?;
     let error = LangError::new(span, format!("{} is no unit of time here", brief(unit)));
-    Some(error.hint(
-        "ms, s, m (minutes), h, d, w, or in words: '10 minutes'; months and years have no fixed length: '30 days'",
-    ))
+    Some(error.hint(UNITS_IN_WORDS))
 }
 
 /// Reads a key.

@@ -29,6 +29,6 @@ pub(crate) use error::{brief, nearest};
 #[cfg(test)]
 pub(crate) use expression::like_pattern;
 pub(crate) use literal::time_ms;
-pub(crate) use split::Splitter;
+pub(crate) use split::{BYTE_ORDER_MARK, Splitter, is_blank};
 pub use split::{Open, Piece, open_at_end, split_statements};
 pub use statement::parse;

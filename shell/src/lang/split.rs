@@ -26,6 +26,14 @@ pub enum Open {
     Comment,
 }
 
+/// A byte order mark. Where files were put together it stands in the middle of a script, and at its end when the last of them holds nothing else.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// True for what means nothing between two statements.
+pub(crate) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == BYTE_ORDER_MARK
+}
+
 /// Cuts a text into its statements. Empty ones are left out; the last one may lack its `;`.
 #[must_use]
 pub fn split_statements(text: &str) -> Vec<Piece<'_>> {
@@ -36,7 +44,7 @@ pub fn split_statements(text: &str) -> Vec<Piece<'_>> {
 }
 
 fn piece(text: &str, range: Range<usize>, ended: bool) -> Piece<'_> {
-    let trimmed = text[range.clone()].trim_end();
+    let trimmed = text[range.clone()].trim_end_matches(is_blank);
     Piece { text: trimmed, range: range.start..range.start + trimmed.len(), ended }
 }
 
@@ -121,7 +129,7 @@ impl Splitter {
             '/' if rest.starts_with("/*") => (Inside::Comment(1), 2),
             _ => (Inside::Nothing, first.len_utf8()),
         };
-        if !first.is_whitespace() && !matches!(inside, Inside::Line | Inside::Comment(_)) {
+        if !is_blank(first) && !matches!(inside, Inside::Line | Inside::Comment(_)) {
             self.begun.get_or_insert(self.at);
         }
         (self.inside, self.inside_from) = (inside, self.at);
@@ -176,6 +184,8 @@ mod tests {
         assert_eq!(texts("a -- ;\n b; \"x;\""), ["a -- ;\n b", "\"x;\""]);
         assert_eq!(texts("/* ; /* ; */ ; */ a; -- end"), ["a"]);
         assert_eq!(texts(" -- nothing\n"), Vec::<&str>::new());
+        assert_eq!(texts("\u{feff}a;\u{feff}b '\u{feff}';\n\u{feff}c\u{feff}"), ["a", "b '\u{feff}'", "c"]);
+        assert_eq!(texts("a;\u{feff}"), ["a"]);
     }
 
     #[test]

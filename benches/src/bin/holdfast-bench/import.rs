@@ -23,6 +23,9 @@ pub struct ImportArguments {
     /// How long puts are made one at a time
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     singles: u64,
+    /// How often all of it is done, each time into stores that have nothing; medians count
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
     /// What all values come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -43,6 +46,7 @@ pub async fn run(arguments: &ImportArguments) -> anyhow::Result<()> {
         row_bytes: arguments.row_bytes,
         ranges: arguments.ranges,
         singles: Duration::from_secs(arguments.singles),
+        rounds: arguments.rounds,
         seed: arguments.seed,
     };
     let loading = measure(&binary, folder.path(), &options, &|text| errln!("{text}")).await?;

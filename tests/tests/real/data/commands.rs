@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::StreamExt;
 
+use super::start_unfounded;
+
 /// Everything that a line, a field, a text or a C string could end at.
 const NASTY: &[u8] = b"a\tb\nc\r\nd\\e\0f\"g,\xff\xfe";
 
@@ -371,18 +373,7 @@ async fn whoever_waits_for_a_fleet_is_told_what_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founder_may_wait_until_its_fleet_serves() {
     let Some(scene) = Scene::prepare(1, 1).await else { return };
-    let store = &scene.fleet.stores()[0];
-    let [client, streams, http] = [store.client, store.store, store.http].map(|address| address.to_string());
-    let data = scene.path("founded").display().to_string();
-    let _child = scene
-        .command(&["start", "--insecure", "--site", "site-a", "--data-dir", &data])
-        .args(["--listen", &client, "--listen-store", &streams, "--listen-http", &http])
-        .env_remove("KUBERNETES_SERVICE_HOST")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait::until("the store listens", async || scene.fleet.fleet_client(0).await.ok()).await;
+    let _child = start_unfounded(&scene, 0).await;
     ended(&scene.run(&["init", "--timeout", "5s"]).await, 2);
     let founded = scene.run(&["init", "--wait", "--json"]).await;
     ended(&founded, 0);

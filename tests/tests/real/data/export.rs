@@ -118,6 +118,13 @@ async fn what_is_exported_is_imported_elsewhere_to_the_same_rows_and_expiries() 
     scene.split_at(&["\0\u{80}", "b"]).await;
     let first = scene.path("first.jsonl");
     done(&scene.run(&["export", "-o", first.to_str().unwrap()]).await);
+    for told in ["not there yet", "there"] {
+        let mut export = scene.command(&["export", "-o", "near.jsonl", "--json"]);
+        let result: Value =
+            serde_json::from_str(&done(&export.current_dir(scene.path("")).output().await.unwrap())).unwrap();
+        let named = scene.path("").canonicalize().unwrap().join("near.jsonl");
+        assert_eq!(result["file"], Value::from(named.to_str().unwrap()), "the file is {told}");
+    }
     for (keyspace, ending) in [
         ("one", "jsonl.gz"),
         ("two", "csv"),
@@ -130,7 +137,9 @@ async fn what_is_exported_is_imported_elsewhere_to_the_same_rows_and_expiries() 
         let file = scene.path(&format!("{keyspace}.{ending}"));
         let file = file.to_str().unwrap();
         let result: Value = serde_json::from_str(&done(&scene.run(&["export", "-o", file, "--json"]).await)).unwrap();
-        assert_eq!((result["rows"].as_u64(), &result["file"]), (Some(rows.len() as u64), &Value::from(file)));
+        let named = std::fs::canonicalize(file).unwrap();
+        let named = Value::from(named.to_str().unwrap());
+        assert_eq!((result["rows"].as_u64(), &result["file"]), (Some(rows.len() as u64), &named));
         assert_eq!(result["bytes"].as_u64(), Some(std::fs::metadata(file).unwrap().len()));
         done(&scene.run(&["import", file, "--keyspace", keyspace]).await);
         let elsewhere = stored(&other).await;

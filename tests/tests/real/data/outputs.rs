@@ -9,6 +9,8 @@ use holdfast_tests::guarded::Guarded;
 use holdfast_tests::scene::Scene;
 use holdfast_tests::wait;
 
+use super::start_unfounded;
+
 /// The exit code of a command whose reader went away, as of one that SIGPIPE ended.
 const READER_GONE: i32 = 141;
 /// What a command says when its output has no room.
@@ -278,23 +280,13 @@ async fn a_fleet_is_founded_though_nobody_can_be_told() {
     let work = scene.path("inputs");
     std::fs::create_dir_all(&work).unwrap();
     for (index, (leads, code)) in [(Leads::Unread, READER_GONE), (Leads::Full, 1)].into_iter().enumerate() {
-        let store = &scene.fleet.stores()[index];
-        let [client, streams, http] = [store.client, store.store, store.http].map(|address| address.to_string());
-        let data = new_path(&work);
-        let _child = scene
-            .command(&["start", "--insecure", "--site", "site-a", "--data-dir", &data])
-            .args(["--listen", &client, "--listen-store", &streams, "--listen-http", &http])
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait::until("the store listens", async || scene.fleet.fleet_client(index).await.ok()).await;
+        let _child = start_unfounded(&scene, index).await;
+        let client = scene.fleet.stores()[index].client;
         let founding = format!("init --at {client}");
         let ended = run(&scene, &founding, leads, &work).await;
         assert_eq!(ended.code, Some(code), "{}", ended.said);
         assert!(ended.said.contains(NO_ROOM) == (code == 1) && !ended.said.contains("panicked"), "{}", ended.said);
-        let status = scene.run(&["status", "--wait", "ready", "--timeout", "30s", "--at", &client]).await;
+        let status = scene.run(&["status", "--wait", "ready", "--timeout", "30s", "--at", &client.to_string()]).await;
         assert!(status.status.success(), "{status:?}");
     }
 }
