@@ -132,7 +132,7 @@ fn joint_shapes(before: &RangeDescriptor, promote: &[ReplicaId], demote: &[Repli
     Some(vec![change(Role::IncomingVoter, Role::OutgoingVoter), change(Role::Voter, Role::Learner)])
 }
 
-/// Promise 4. A range that is crowded already (its goal was raised) may pass through shapes that are no more so.
+/// docs/replication.md#no-two-voters-in-one-site. A range that is crowded already (its goal was raised) may pass through shapes that are no more so.
 fn not_more_crowded(now: &RangeDescriptor, shape: &RangeDescriptor) -> Result<(), Refusal> {
     match shape.crowded_site() {
         Some(site) if shape.surplus_voters() > now.surplus_voters() => Err(Refusal::Crowded(site.clone())),

@@ -1,4 +1,33 @@
-//! Standing for election without ticks: who stands, when, and again; transfer; stepping down.
+//! Elections without ticks: who campaigns, when, and again; how leadership is handed over, and given up.
+//!
+//! Raft lets followers time out at random. That needs a timer and a stream of heartbeats for each range, which a store
+//! with a hundred thousand idle ranges cannot pay. Here a follower has no timer. It becomes a possible candidate at the
+//! moment at which it stops following: its store withdrew the leader's promise, or the leader said that it leads no
+//! more. That moment is about the same on all stores, so candidates need an order. Every replica computes it alike, by
+//! a hash of range and term over the voters on supported stores. The first campaigns at once, each next one 60 ms
+//! later. A store that stops, or whose disk is full, goes last. A replica that has to refuse a candidate, because its
+//! own log is longer, campaigns without waiting for its turn. What fails is tried again after a wait that differs by
+//! store, replica, term and attempt (docs/replication.md#one-candidate-at-a-time).
+//!
+//! Why it is right. Nothing here makes a vote count: raft-rs's terms, logs and pre-votes do. This file decides only
+//! when `campaign` is called, and must not call it for a learner (raft-rs would make it leader) or for a replica that
+//! could lose what it promises to have (docs/replication.md#fit-to-campaign). Liveness rests on two things: a replica
+//! that follows nobody always has a moment at which it campaigns next, and two candidates never have the same waits for
+//! long.
+//!
+//! Transfers use raft-rs's own, with one addition: the lease ends when the message that tells the target to campaign
+//! leaves, not when it arrives (docs/replication.md#transfer-ends-lease-first). The lease does not come back in that
+//! term, so a transfer that comes to nothing ends in stepping down and campaigning.
+//!
+//! Stepping down is a change of raft-rs's role *and* a word to the stores of all replicas. Without the word they would
+//! keep following a deposed leader, because its store lives and they are bound to it
+//! (docs/replication.md#leader-says-that-it-is-over).
+//!
+//! What it does not do. It does not refuse votes; `follow` does. It does not repeat the last word until it is noted;
+//! the store does, which outlives its replicas. It does not choose good places for leaders; placement does.
+//!
+//! Where it is from. Pre-vote and transfer are chapters 9 and 3 of Ongaro's dissertation (2014). Ranked candidates
+//! replace its random timeouts, as in systems that have a failure detector outside of consensus.
 
 use std::time::Duration;
 

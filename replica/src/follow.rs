@@ -1,8 +1,35 @@
 //! Whom a replica follows, and which votes it refuses because of it.
 //!
-//! The rule that keeps leases apart from later leaders: a replica that acknowledged a leader under a promise of its store
-//! votes for nobody else until that promise is withdrawn for good or the leader gave its term up. Both are facts that never
-//! turn back; no clock is read.
+//! Following is a promise of this replica. When it hears a leader of its own or a later term, and its store supports
+//! the leader's store, it follows that leader under the generation of that support, and puts the generation on its
+//! acknowledgements as a stamp. While it follows it does not campaign, and refuses votes and pre-votes for replicas of
+//! other stores. Leases rest on this (docs/replication.md#follower-is-bound).
+//!
+//! It stops following for one of four reasons: its store withdrew the generation; the leader, or the leader's store,
+//! says that the term is over (a request for votes in a later term says so too); a leader of a later term is heard; the
+//! followed leader tells it to campaign. All of them are facts that never turn back. None is read off a clock, so no
+//! clock can make a vote wrong. What is remembered of facts outlives the messages that brought them: a withdrawn
+//! generation is not followed again though an older picture of the support table still shows it, and a term that was
+//! given up is not followed again though its last messages are still under way.
+//!
+//! Why the state is our own. raft-rs has a `leader_id`, and clears it on every campaign and every new term, which is
+//! right for finding a leader and wrong for being bound to one. It also has a check of its own against disruptive votes
+//! (check-quorum). That one counts ticks, and where nobody is ticked it drops every vote for ever
+//! (docs/replication.md#failure-detection-is-between-stores).
+//!
+//! Being bound is a danger to liveness: a leader that is gone while its store lives would be followed for ever. Three
+//! things end that. A leader says that it is over, again and again, until it is noted. A follower that has a reason for
+//! doubt asks (docs/replication.md#doubtful-leader-is-asked). A leader that was only named, by a split, is followed for
+//! an interval by the clock, and acknowledged nothing before it speaks, so that nothing counts on it
+//! (docs/replication.md#named-leader-is-followed-for-an-interval).
+//!
+//! What it does not do. It does not judge whether a sender is genuine; `gate` has done that. It does not know how
+//! support is promised; it sees generations. `Heard`, the leader of this term that was heard last, is for hints to
+//! callers and for patience, and never for safety.
+//!
+//! Where it is from. The rule that a voter which hears from a leader denies its vote is in chapter 4 of Ongaro's
+//! dissertation (2014), by a timeout; here it is bound to a promise with a number instead, as in CockroachDB's leader
+//! leases, where followers *fortify* a leader under an epoch.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,37 @@
-//! What stands before raft's `step`: raft panics on some well-formed messages and believes any sender. One forged or
-//! misdirected acknowledgement commits an entry that nobody has; so who sends is a matter of safety, not of manners.
+//! The gate before raft-rs: which messages a replica steps, and from whom.
+//!
+//! raft-rs believes. It takes the sender for whoever the message names, acknowledgements from replicas that sent none,
+//! votes from learners, and it panics on some messages that are well formed as bytes. One forged or misdirected
+//! acknowledgement commits an entry that nobody has, so who sends is a matter of safety. Each message passes four
+//! checks, in this order:
+//!
+//! - **Who.** The sending store comes from the connection's handshake. Sender and receiver must be named, with these
+//!   stores, by this replica's descriptor or by a *newer* one that the envelope carries and that names its sender
+//!   (docs/replication.md#sender-is-the-connection).
+//! - **Which way.** Under a newer descriptor requests pass and answers do not
+//!   (docs/replication.md#newer-descriptor-lets-requests-in). A voter that missed the change which made its leader a
+//!   voter must hear that leader. But an acknowledgement or a vote counts towards a quorum, and a quorum is one of this
+//!   replica's own configuration.
+//! - **What.** The type is on a short list. Entries are contiguous, terms do not fall, terms and indexes are plausible,
+//!   every entry is of a kind that apply can read (docs/replication.md#well-formed-before-raft). A word to campaign
+//!   counts only from the leader that is followed, in its own term.
+//! - **What it says of us.** A heartbeat of the followed leader whose commit index lies beyond our log says that we
+//!   acknowledged what we no longer have. Then this replica is damaged (docs/replication.md#lost-log-is-noticed). Of
+//!   any other sender that part is left out.
+//!
+//! A newer descriptor that does not name this replica means that it was removed: it destroys itself. Ids are never used
+//! again, so this cannot be a mistake about a newcomer.
+//!
+//! Why it is right to let a newer descriptor speak for itself. It comes over a connection of a store that the fleet has
+//! on record, and it must name that store as its sender's. A store of the fleet that lies about descriptors can remove
+//! replicas; Holdfast does not defend itself against that, and says so in docs/replication.md#what-this-does-not-cover.
+//!
+//! What it does not do. It does not look into commands; bounds were checked where bytes were decoded
+//! (docs/replication.md#bounded-where-decoded). It does not know whether a store is a member; the worker does, before.
+//! It does not order or drop for load.
+//!
+//! Where it is from. Descriptors with epochs, checked on every message, are TiKV's way to keep old members out.
+//! Checking before the library rather than inside is ours: raft-rs stays as it is released.
 
 #![cfg_attr(
     not(test),

@@ -8,8 +8,31 @@
 //! split                      excludes everything
 //! ```
 //!
-//! A request asks for all of its latches at once, and stands in one queue for each of them in the order of arrival. It waits only for
-//! requests that arrived before it, so there is no cycle, and nobody is overtaken by one that conflicts with it.
+//! The leader evaluates writes before it proposes them. A swap reads a value, and what it proposes is right only if
+//! nothing changes that value until the proposal is applied. So a write latches what it reads and writes, and keeps
+//! that until its entry is applied (docs/replication.md#latched-until-applied). Then whatever a write saw is what stood
+//! just before its own place in the log.
+//!
+//! A request asks for all of its latches at once, and stands in one queue for each of them in the order of arrival. It
+//! waits only for requests that arrived before it, so there is no cycle, and nobody is overtaken by one that conflicts
+//! with it. Keys and slots have queues of their own. A span stands in every queue that it covers, also in those that
+//! come to be while it is there, and waits for earlier spans that overlap it; so a key whose queue exists needs no look
+//! at spans, and a span of a million keys costs nothing for those that nobody else wants.
+//!
+//! Two things are shared more freely than a lock would allow. Blind writes of one key share it: neither reads,
+//! timestamps are given in the order of the log, and the later one is the newest for everybody. And a delete range
+//! gives up the part of its span that its page did not reach.
+//!
+//! Why it is enough. There is one leader, and it serves only after everything before its term is applied; so the
+//! latches of one leader need to exclude nothing of another. When it steps down they are forgotten: what was proposed
+//! is decided by the log, what was not is refused. Latches are in memory only, and nothing of them is replicated.
+//!
+//! What it does not do. Reads of clients take no latch: they read a view at one timestamp. Latches know nothing of
+//! time, deadlines or transactions, and nothing of what is evaluated under them; `pipeline` does.
+//!
+//! Where it is from. Latches rather than locks, held by the leader for the length of one replicated command, are
+//! CockroachDB's (its span latch manager) and TiKV's. Queues in order of arrival are ticket locks. That they do what
+//! they should is tested against the plain rule: granted exactly when no earlier conflict is left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

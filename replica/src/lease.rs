@@ -1,4 +1,32 @@
-//! The leader's lease: a quorum of voters that acknowledged it, in its term, under promises that still hold.
+//! The leader's lease: when a leader may read locally, and when it is of no use any more.
+//!
+//! Raft tells a leader that it was deposed only when a message says so. A leader that is cut off would go on reading
+//! while its successor writes. The lease closes that gap. A leader holds it while a quorum of voters, itself among
+//! them, *counts*. A voter counts when its latest acknowledgement in this term bears a stamp (the incarnation of its
+//! store, and the generation of the promise that its store had given to ours), and that same promise holds now, by our
+//! clock, less the margin. In a joint configuration both halves need such a quorum.
+//!
+//! Why it is right (docs/replication.md#lease-is-support). Suppose that a leader of a later term exists. Some voter of
+//! our quorum voted for it. That voter follows us, and a follower votes only after its store withdrew the generation on
+//! its stamp, or after we gave the term up (`follow`). In the first case our count of the voter had ended before,
+//! because we count from when we asked and its store from when it heard
+//! (docs/replication.md#count-ends-before-promise), and the generation never comes back, however often the store
+//! promises anew. In the second case we ended the lease before we said so. The stamp is what ties a promise between
+//! stores to a vote of a replica: support alone is not enough, since a store may withdraw, let its replica vote, and
+//! promise again (docs/replication.md#withdrawn-stays-withdrawn).
+//!
+//! The second half of this file finds leaders that are of no use: one without a lease for an interval, and one that no
+//! quorum answers while work waits. Both step down and say so. The second watch exists because support, even with
+//! streams that work, says nothing about replicas that do not answer.
+//!
+//! What it does not do. It does not decide who may lead: terms and votes do, without a clock. It does not extend
+//! anything; the support table does. It serves no read by itself: `read` asks it after the view of the data was taken.
+//! It does not protect a machine that is paused without its clock noticing; `reads = "quorum"` does.
+//!
+//! Where it is from. Leases are Gray and Cheriton's (SOSP 1989). That a store is supported, rather than each range for
+//! itself, and that the promise has an epoch which the follower's acknowledgement must match, is the idea of
+//! CockroachDB's store liveness and leader leases. raft-rs's own `LeaseBased` reads are not used: they count ticks, and
+//! were stale when we tried them.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +118,7 @@ pub(crate) struct Stuck {
 }
 
 impl Replica {
-    /// True while no later leader can exist: see REPLICATION.md section 3.
+    /// True while no later leader can exist: docs/replication.md#lease-is-support.
     pub(crate) fn holds_lease(&self, view: &StoreView<'_>) -> bool {
         let held = |leading: &crate::replica::Leading| leading.lease.held_until(self.id, &self.descriptor, view);
         self.leading.as_ref().and_then(held).is_some_and(|until| until > view.now)

@@ -1,4 +1,37 @@
-//! Changes of the replicas by joint consensus: one at a time, never into a shape that is unsafe or cannot live.
+//! Changes of a range's replicas: by joint consensus, one at a time, never into a shape that is unsafe or cannot live.
+//!
+//! An operator asks for one of three steps: add a learner, promote and demote in one joint change, remove a learner. A
+//! voter is replaced by all three: the newcomer learns, takes the old voter's place in one joint change, and the old
+//! voter, a learner by then, is removed. A replacement so never leaves the range with fewer voters than before, or with
+//! an even number of them. The leader plans the descriptor that would follow, checks it, and proposes it together with
+//! raft-rs's change; apply makes both true at once, and compares them
+//! (docs/replication.md#descriptor-is-the-configuration).
+//!
+//! What is checked before a change is proposed:
+//!
+//! - no other change, split or transfer is under way (docs/replication.md#joint-consensus-only);
+//! - no half has two voters in one site while the goal forbids it (docs/replication.md#no-two-voters-in-one-site);
+//! - both halves have a live quorum, so that the change can be committed and left
+//!   (docs/replication.md#live-quorum-of-both-halves);
+//! - who is promoted has nearly everything (docs/replication.md#promote-what-has-caught-up);
+//! - the leader is not demoted (docs/replication.md#demote-before-remove).
+//!
+//! Why it is right. In a joint configuration entries and elections need a quorum of both halves, so no two leaders can
+//! commit side by side, whichever of the configurations a replica knows. That argument needs one more thing, which Raft
+//! takes for granted: a configuration that was left must not come back with a restart. A synced commit index before
+//! apply sees to that (docs/replication.md#commit-synced-before-change). A leader leaves a joint configuration by
+//! itself, also one that an earlier leader entered, so nobody has to come back for it.
+//!
+//! The other end of a replica's life is here too. A replica that its range does not name any more writes its tombstone
+//! first, and acts no more (docs/replication.md#tombstone-before-clearing). One that was down when it was removed is
+//! told by whoever hears it: ids are never used again, so any descriptor that has passed its id by proves the removal
+//! (docs/replication.md#dead-ids-stay-dead).
+//!
+//! What it does not do. It does not choose who replaces whom; placement does, and asks for one step at a time. It does
+//! not refuse a committed change at apply, since every replica must apply the same.
+//!
+//! Where it is from. Joint consensus is Raft's (Ongaro and Ousterhout, USENIX ATC 2014). Explicit joint changes with
+//! learners follow etcd and TiKV.
 
 use holdfast_types::limits;
 use holdfast_types::{RangeDescriptor, Rejected, ReplicaDescriptor, ReplicaId, Role, StoreId};

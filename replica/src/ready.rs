@@ -1,7 +1,36 @@
-//! Between raft and the disk: what raft wants written, sent and applied, in the order that safety asks for.
+//! Between raft-rs and the disk: what is written, what is sent, and what waits for what.
 //!
-//! raft must not see a disk write reported before the messages that waited for it are released, and a message that
-//! waits for the disk must not leave before that: both happen here, when the write is reported, in this order.
+//! raft-rs hands out a *ready*: entries and a hard state to write, messages to send at once, messages that wait for the
+//! write, committed entries. This file turns each into a batch of log operations with a token, and keeps, in a queue by
+//! token, what follows when that write is synced. The worker's batch carries the operations of all of its ranges, so
+//! nobody waits for a disk here: `persisted` comes back as an input.
+//!
+//! Three orders make it safe.
+//!
+//! - **Disk before word** (docs/replication.md#disk-before-word). A follower's acknowledgement and a vote wait in the
+//!   queue until their write is synced. A ready that needs no write of its own waits behind the one before it, since it
+//!   may speak of that.
+//! - **Report before release.** raft-rs is told of a finished write before the messages that waited for it leave. The
+//!   other way round an answer could arrive that speaks of a write of which raft-rs does not know, and it panics.
+//! - **Term before append** (docs/replication.md#term-on-disk-before-append). A leader's appends leave at once, beside
+//!   its own write, so that its own disk is only one of the quorum. But nothing leaves in a term that the disk does not
+//!   know yet.
+//!
+//! While a snapshot is being installed, everything behind it waits, and the hard state keeps its old commit index: the
+//! log on disk does not reach the new one. Before an entry that changes configuration or bounds is applied,
+//! `commit_is_durable` asks for a hard state that commits it (docs/replication.md#commit-synced-before-change).
+//!
+//! Envelopes are made here as well: to each message the range, both ends, the stamp on acknowledgements, and the
+//! descriptor, for whoever may not know it. Some messages are seen to as they pass. A snapshot becomes a request to the
+//! store, which builds and sends one. Proposals and reads are dropped: they are never forwarded as raft messages. The
+//! word to campaign ends the lease before it leaves.
+//!
+//! What it does not do. It does not decide what to write; raft-rs does. It does not sync; one thread does that for all
+//! ranges (docs/replication.md#one-sync-for-all). It does not read entries from disk: what a lagging follower needs is
+//! asked for, and offered to raft-rs when it is there.
+//!
+//! Where it is from. The leader that writes in parallel with its followers is in chapter 10 of Ongaro's dissertation
+//! (2014); asynchronous writes with numbered readies are raft-rs's, made for TiKV.
 
 use std::collections::VecDeque;
 

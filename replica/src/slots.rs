@@ -1,11 +1,36 @@
-//! Exactly once: one record for each slot of a client says what its newest request came to. After RIFL's completion records
-//! (Lee et al., SOSP 2015) and the sessions of NFSv4.1.
+//! Exactly once: one record for each slot of a client says what its newest request came to.
 //!
-//! A record may go when nothing that it must answer, or refuse, can still arrive. A client sends all attempts of a request
-//! within 60 s, and gives each a last moment at most 60 s ahead of its own, monotone view of fleet time; so the last moment of any attempt
-//! of this or an earlier request in the slot lies at most 60 s behind the record's. A record goes by a replicated deletion whose
-//! timestamp lies further ahead than that, and every later leader's clock starts past that timestamp: what arrives then is past
-//! its last moment.
+//! A client that hears no answer must send its write again, and must not write twice. So a write has an id: a client
+//! (128 random bits), one of that client's 1,024 slots, and a sequence that only grows in the slot. A slot has one
+//! request at a time. The range keeps the newest outcome of each slot, in the same batch as the write itself
+//! (docs/replication.md#record-with-the-write). An attempt with the same sequence is answered with that outcome, one
+//! with a lower sequence is stale, and one with a higher sequence is new and replaces the record. A hash tells another
+//! request under the same id from a repetition.
+//!
+//! Why it is right. Three ways lead past a record, and each is closed. Two attempts at once both find none: so an
+//! attempt latches its slot from look-up to apply (docs/replication.md#one-attempt-at-a-time). A split moves the keys:
+//! so both sides get the records (docs/replication.md#records-go-to-both-sides). The record is gone: so it stays until
+//! nothing that it must answer, or refuse, can still arrive.
+//!
+//! That last bound is the delicate one. A client sends all attempts of a request within 60 s, and gives each a last
+//! moment at most 60 s ahead of its own, monotone view of fleet time. So the last moment of any attempt of this request
+//! or an earlier one in the slot lies at most 60 s behind the record's. A record goes by a replicated deletion whose
+//! timestamp lies further ahead than that, plus the tolerated offset of clocks. That timestamp counts as applied, every
+//! later leader's clock starts past it, and what arrives then is past its last moment
+//! (docs/replication.md#record-outlives-every-attempt, docs/replication.md#no-write-past-its-last-moment).
+//!
+//! An outcome that wrote nothing leaves no record on the first attempt, which keeps failed conditions cheap. It is
+//! answered like a read instead, and the client does not believe it while a later attempt may still write
+//! (docs/replication.md#empty-outcome-is-a-read).
+//!
+//! What it does not do. A write without an id happens at most once for each time that it is sent, and no more is
+//! promised. A record does not make a batch over several ranges one write. Reads have no ids.
+//!
+//! `SlotCache` saves the look-up for slots that this leader has seen. It is memory of one leadership, bounded, and may
+//! forget anything.
+//!
+//! Where it is from. Completion records that are written with the object are RIFL's (Lee et al., SOSP 2015); slots with
+//! sequences, so that a server keeps a bounded number of replies, are those of sessions in NFSv4.1 (RFC 8881).
 
 #![cfg_attr(
     not(test),

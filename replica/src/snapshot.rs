@@ -1,4 +1,37 @@
-//! Snapshots: asking for one to be sent, and taking one in. The data travels beside raft; raft sees positions only.
+//! Snapshots as a replica sees them: asking for one to be sent, and taking one in. The data travels beside raft-rs,
+//! which sees positions only.
+//!
+//! When the log does not reach back to what a follower needs, raft-rs makes a snapshot message. It is empty here: the
+//! store builds the data from one view, and the message gets its index, term and configuration from what was built, not
+//! from what raft-rs thought a moment before (docs/replication.md#snapshot-is-one-view). The transfer itself (`kv`)
+//! goes in acknowledged pieces. When all of them are on the receiver's disk and verified, the snapshot is *staged*, and
+//! this file decides.
+//!
+//! Taking it in has five steps, and a crash between any two of them is harmless
+//! (docs/replication.md#mark-before-install):
+//!
+//! 1. The message passes the gate like any other, and must agree with the staged data, which must name this replica.
+//!    Nothing is being applied meanwhile.
+//! 2. raft-rs takes it, or ignores it because it has as much. If it does, the replica's memory moves to the new
+//!    position, and a mark that an install is under way is written.
+//! 3. The mark is synced. Only then does the store put the data in place, by one ingest that replaces the whole span.
+//! 4. The log instance is told: the log starts at the snapshot's position, and the mark goes.
+//! 5. That is synced. The replica goes on from there, and everything that waited behind the install is released.
+//!
+//! Before step 3 the old data and the old log are whole. After it, the mark makes the next start repeat the ingest,
+//! which is idempotent. Until step 5 the hard state keeps its old commit index, because the log on disk does not reach
+//! the new one.
+//!
+//! Whatever comes of a transfer is reported, to raft-rs on the leader and to the store on the receiver
+//! (docs/replication.md#snapshot-outcome-is-reported). A leader that hears of no outcome would wait for ever, and a
+//! staged snapshot that nobody takes or declines would keep its keys from all others.
+//!
+//! What it does not do. It does not move bytes or limit rates; `kv/src/core/snapshots.rs` does. It does not decide
+//! which keys it may write over; `kv/src/core/shared.rs` does (docs/replication.md#keys-have-one-owner). It takes no
+//! snapshot from anybody but a leader, and sends none from followers.
+//!
+//! Where it is from. Log compaction by snapshots is Raft's (Ongaro and Ousterhout, USENIX ATC 2014). Data beside the
+//! log, in sorted files that are ingested behind a persistent mark, follows TiKV.
 
 use holdfast_types::storage::{LogOp, LogStart, ReplicaRecord, SnapshotId};
 use holdfast_types::{ReplicaId, StoreId};

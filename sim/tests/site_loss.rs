@@ -7,7 +7,7 @@ use holdfast_sim::world::World;
 use holdfast_sim::{Options, Shape};
 use holdfast_types::SiteName;
 
-/// REPLICATION.md section 9: every range is led again within this.
+/// Every range is led again within this; see the README, "What it promises".
 const FAILOVER: Duration = Duration::from_secs(1);
 
 fn busy_world(seed: u64, shape: Shape) -> World {

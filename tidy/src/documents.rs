@@ -1,6 +1,6 @@
 //! Documents that must not lie: the walks of ARCHITECTURE.md, the links of all documents, the decision records.
 //!
-//! In ARCHITECTURE.md a line that names a file in back quotes, `kv/src/core/store.rs`, may go on to name what is in
+//! In ARCHITECTURE.md a line that names a file in back quotes, `kv/src/driver/store.rs`, may go on to name what is in
 //! it: `handle()` for a function, `Store` for a type. Both must exist there.
 
 use crate::Problem;
@@ -26,7 +26,7 @@ pub(crate) fn check(root: &Path, files: &[File]) -> Vec<Problem> {
 }
 
 /// The words in back quotes, outside of fenced blocks, with their line numbers.
-fn quoted(text: &str) -> Vec<(usize, Vec<&str>)> {
+pub(crate) fn quoted(text: &str) -> Vec<(usize, Vec<&str>)> {
     let mut is_fenced = false;
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -73,7 +73,8 @@ fn defines(source: &str, name: &str) -> bool {
     is_variant || keywords.iter().any(|keyword| has_definition(source, keyword, last))
 }
 
-fn has_definition(source: &str, keyword: &str, name: &str) -> bool {
+/// Whether the source defines `name` by this keyword.
+pub(crate) fn has_definition(source: &str, keyword: &str, name: &str) -> bool {
     let start = format!("{keyword} {name}");
     source.match_indices(&start).any(|(at, _)| starts_with_word(&source[at + keyword.len() + 1..], name))
 }

@@ -8,6 +8,7 @@
 //! - [`saying`]: what runs in a store says nothing beside its log
 //! - [`sizes`]: files that grew too long
 //! - [`documents`]: names in ARCHITECTURE.md that exist, shape of the decision records
+//! - [`rules`]: `docs/replication.md` names what exists, and comments cite what can be looked up
 //! - [`api`]: `docs/api.md` says what the `.proto` files say
 //!
 //! `make verify` runs it; with the argument `api` it prints what `docs/api.md` should be. Every problem is one line: `where: what, and what to do`.
@@ -20,6 +21,7 @@ mod documents;
 mod layers;
 mod lints;
 mod outside;
+mod rules;
 mod saying;
 mod sizes;
 mod tree;
@@ -85,6 +87,7 @@ fn problems(root: &Path) -> Result<Vec<Problem>, String> {
     problems.extend(saying::check(&files));
     problems.extend(sizes::check(&files));
     problems.extend(documents::check(root, &files));
+    problems.extend(rules::check(root, &files)?);
     problems.extend(api::check(root)?);
     Ok(problems)
 }

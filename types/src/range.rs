@@ -220,7 +220,7 @@ impl RangeDescriptor {
         incoming && (!self.is_joint() || majority(&mut self.outgoing_voters()))
     }
 
-    /// The first site that has two voters within one half, if any: the shape that promise 4 forbids.
+    /// The first site that has two voters within one half, if any: see docs/replication.md#no-two-voters-in-one-site.
     #[must_use]
     pub fn crowded_site(&self) -> Option<&SiteName> {
         // A range has a handful of voters, and this is asked of every range again and again: nothing is put aside for it.

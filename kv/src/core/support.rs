@@ -1,33 +1,46 @@
-//! The support table: which stores this one believes alive, and which believe it alive. One thread owns it.
+//! The support table: which stores this one promises its support, and which promise theirs. One thread owns it.
 //!
 //! ```text
 //! asker A ── question { asked_at, echo of B's newest answer } ──▶ B: promises until (receipt + interval), if the echo is fresh
 //!         ◀── answer { asked_at, answered_at, generation } ──────    A counts on it until asked_at + interval - margin
 //! ```
 //!
-//! Both clock readings come back to the store that made them and are never compared with another store's. The sender's count
-//! therefore ends before the promise does, and a cut in either direction ends both: B gives no promise to an asker that shows
-//! no fresh sign of having heard B.
+//! Failure detection is between stores, not between replicas: a store asks each neighbour (a store with which it shares
+//! a range) every 75 ms, whether it has ten ranges in common with it or ten thousand. An answer promises, for 600 ms,
+//! that no replica here elects another leader against one that it follows there. Leases count on these promises, and
+//! elections begin when they end.
+//!
+//! Why it is right. Both clock readings come back to the store that made them and are never compared with another
+//! store's. A counts from when it asked, less 5 %, and B from when it heard, so A's count ends first
+//! (docs/replication.md#count-ends-before-promise). B promises only to an asker that shows, by an echo, that it heard B
+//! lately; so a cut in either direction ends both (docs/replication.md#support-goes-both-ways). And it promises only
+//! while both hear each other's streams: heartbeats have connections of their own, and a cut that spares them would
+//! leave a leader that keeps its lease and replicates nothing (docs/replication.md#support-follows-the-data).
 //!
 //! Invariants:
 //! - a generation that was withdrawn is never promised again
-//! - a generation belongs to one incarnation of the asker; a new incarnation waits until the old one's promise has run out
+//! - a generation belongs to one incarnation of the asker; a new incarnation waits until the old one's promise has run
+//!   out
 //! - nothing is withdrawn before its time, nor within one heartbeat after this loop ran late
 //! - only a neighbour is lost: a promise to a store that shares no range any more runs out because nobody asks for it
 //!
-//! Questions also tell how far the asker's log has come. A store whose disk is older than what was seen of it (a restored image)
-//! is refused: it has forgotten votes and acknowledgements that others rely on.
+//! A promise that is kept too long costs time. One that is withdrawn before it has run out, or extended after it was
+//! withdrawn, costs linearizability. So every doubt is resolved towards waiting: a loop that ran late reads its sockets
+//! first, and a store that has just started promises nothing until whatever it may have forgotten has run out
+//! (docs/replication.md#restart-abstains).
 //!
-//! Support follows the path of the data. Heartbeats have connections of their own, and a cut that spares them would leave a leader that
-//! keeps its lease and replicates nothing. So a promise is given only while both stores hear each other's streams: the receiver
-//! knows what it hears itself, and the question tells what the asker hears. A cut of any stream, in either direction, so ends
-//! support in both.
+//! Heartbeats carry three things more. How far the asker's log has come, so that a store whose disk is older than what
+//! was seen of it is refused (docs/replication.md#restored-disk-is-refused). The sender's wall clock, which `clocks`
+//! judges; a store whose clock is off promises and votes, but does not lead. And whether the store wants leaders.
 //!
-//! Every message tells the sender's wall clock. A store that so finds its own off by more than the bound still promises and votes, but
-//! does not lead.
+//! What it does not do. It does not say that a range is healthy, only that stores reach each other. It does not detect
+//! a slow disk or a late worker; it is told, and then asks for no promise. It proves nobody: anyone who knows the fleet
+//! can open a connection under any name, so of names that neither the fleet nor this disk has on record a few are
+//! remembered, and nothing of them is written down (docs/replication.md#strangers-change-nothing).
 //!
-//! Anybody who knows the fleet can open a connection under any name. Of names that neither the fleet nor this disk has on record a few are
-//! remembered, and nothing of them is written down: see [`limits::UNPROVED_STORES`].
+//! Where it is from. Failure detection per store, with epochs that are never extended once withdrawn, is CockroachDB's
+//! store liveness. That a detector must take the path of what it vouches for is the lesson of gray failures (Huang et
+//! al., HotOS 2017).
 
 mod wire;
 
@@ -72,7 +85,7 @@ pub struct SupportConfig {
 }
 
 impl SupportConfig {
-    /// The defaults of REPLICATION.md section 1.
+    /// The defaults, which docs/replication.md#count-ends-before-promise argues with.
     #[must_use]
     pub fn new(store: StoreId, incarnation: Incarnation) -> Self {
         Self {
