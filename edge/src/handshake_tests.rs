@@ -179,7 +179,7 @@ async fn who_cannot_prove_it_is_refused_and_counted_by_the_reason() {
         (stranger, Failure::Untrusted, "leads to no root"),
         (expired, Failure::Expired, "expired"),
         (somebody(&root, &client("billing")), Failure::Unfit, "refuses our certificate"),
-        (somebody(&root, &store("d")), Failure::Distrusted, "refuses our certificate"),
+        (somebody(&root, &store("d")), Failure::Distrusted, "the fleet distrusts the site of this store"),
     ] {
         let served = Served::new(&root, Callers::Stores, LIMITS).await;
         served.trust.distrust([site("d")].into());

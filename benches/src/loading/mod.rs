@@ -381,7 +381,7 @@ mod tests {
         let loading =
             Loading { machine, file_bytes: 1, ways: rounds.ways(), skipped: vec!["etcd is missing".to_owned()] };
         let said = table(&loading);
-        assert!(said.contains("| 4000 ") && said.contains("10.00, 20.00") && said.contains("10, 30"), "{said}");
+        assert!(said.contains(" 4000 |") && said.contains("10.00, 20.00") && said.contains("10, 30"), "{said}");
         assert!(said.contains("medians of 2 rounds") && said.contains("Left out: etcd is missing"), "{said}");
     }
 }

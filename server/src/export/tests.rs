@@ -183,9 +183,8 @@ fn a_part_that_is_not_what_was_written_is_left_alone_until_it_is_removed() {
         let part = folder.path("file.holdfast-export.part");
         let whole = fs::read(&part).unwrap();
         let mut changed = whole.clone();
-        let middle = changed.len() / 2;
-        changed[middle] ^= 1;
-        for other in [changed, whole[..whole.len() - 1].to_vec(), b"theirs".to_vec(), Vec::new()] {
+        changed[0] ^= 1;
+        for other in [changed, whole[..1].to_vec(), b"theirs".to_vec(), Vec::new()] {
             fs::write(&part, &other).unwrap();
             for restart in [false, true] {
                 let refused = folder.begin_as(recipe(form), form, restart).err().unwrap();

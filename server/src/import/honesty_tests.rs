@@ -178,7 +178,7 @@ async fn rejects_that_are_named_later_miss_no_line_without_a_word() {
 async fn who_may_not_write_leaves_nothing_to_go_on_with() {
     let (_dir, path) = file("a.csv", "id,n\na,1\n");
     let mock = Mock::start().unwrap();
-    mock.inject(Fault::reject(Rejected::Forbidden("no right".into())).on(Operation::Batch).forever());
+    mock.inject(Fault::reject(Rejected::Forbidden("no right".into())).on(Operation::Put).forever());
     let said = import(&mock, &path, &[]).await.unwrap_err().to_string();
     assert!(said.contains("not allowed") && !said.contains("goes on"), "{said}");
     assert_eq!(names_beside(&path), ["a.csv"]);
@@ -188,7 +188,7 @@ async fn who_may_not_write_leaves_nothing_to_go_on_with() {
 async fn a_second_import_of_the_same_file_waits_for_nobody_and_is_refused() {
     let (_dir, path) = file("a.csv", "id,n\na,1\n");
     let mock = Mock::start().unwrap();
-    mock.inject(Fault::hold().on(Operation::Batch).forever());
+    mock.inject(Fault::hold().on(Operation::Put).forever());
     let second = async {
         while mock.stats().calls == 0 {
             tokio::task::yield_now().await;
