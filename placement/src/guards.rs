@@ -1,6 +1,6 @@
 //! What every step must pass, whichever concern planned it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use holdfast_types::{RangeDescriptor, ReplicaDescriptor, ReplicaId, Role, SiteName, StoreId};
