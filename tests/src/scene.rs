@@ -13,6 +13,7 @@ use holdfast_types::{Key, KeyspaceId};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
+use tonic::Code;
 
 use crate::wait;
 
@@ -206,13 +207,17 @@ impl Scene {
         .await
     }
 
-    /// What store `index` says of itself and of the others.
+    /// What store `index` says of itself and of the others, once it has started: it listens before.
     ///
     /// # Panics
     /// When it does not answer.
     pub async fn describe(&self, index: usize) -> v1::DescribeResponse {
         let mut fleet = self.fleet.fleet_client(index).await.expect("the store listens");
-        fleet.describe(v1::DescribeRequest {}).await.expect("a description needs no quorum").into_inner()
+        wait::until("the store has started", async || match fleet.describe(v1::DescribeRequest {}).await {
+            Err(status) if status.code() == Code::Unavailable => None,
+            answered => Some(answered.expect("a description needs no quorum").into_inner()),
+        })
+        .await
     }
 }
 
