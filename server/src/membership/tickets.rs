@@ -174,6 +174,7 @@ mod tests {
         let mine = applicant("b", Some(11));
         assert_eq!(shows(&token(), Some(record()), &mine, NOW), Ok(false));
         assert_eq!(shows(&token(), Some(used_by(11)), &mine, NOW), Ok(true), "its answer was lost");
+        assert!(shows(&token(), Some(used_by(12)), &mine, NOW).is_err(), "it let somebody else in");
     }
 
     #[test]
